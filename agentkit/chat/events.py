@@ -1,0 +1,66 @@
+"""What an observer of a model request is told while it happens.
+
+`Emit` is a plain function that must return at once: nothing in a run ever waits for an observer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+__all__ = ["CallDelta", "Emit", "Event", "Mended", "ReasoningDelta", "Retrying", "TextDelta", "nobody"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of everything an observer is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta(Event):
+    """The next piece of the answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta(Event):
+    """The next piece of what the model thinks before it answers, from servers that show it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallDelta(Event):
+    """The next piece of a call's arguments; ``index`` is the call's place in the reply, counted from 0."""
+
+    index: int
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying(Event):
+    """A request failed and is sent again after ``wait`` seconds; ``attempt`` counts from 1.
+
+    Pieces emitted for the failed attempt are void.
+    """
+
+    attempt: int
+    wait: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mended(Event):
+    """The reply bent the protocol; ``what`` says how, and the reply's value is already put right."""
+
+    what: str
+
+
+Emit: TypeAlias = Callable[[Event], None]
+
+
+def nobody(event: Event) -> None:
+    """The observer of a run that nobody watches."""

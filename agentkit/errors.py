@@ -1,0 +1,216 @@
+"""Every exception of agentkit.
+
+::
+
+    AgentKitError
+      DefinitionError         a function that cannot become a tool, a name used twice: raised where it is written
+      ConfigError             a setting that cannot work: unknown endpoint, missing key, a parameter out of its range
+      ModelError              the endpoint did not give a usable reply
+        ConnectionFailed      no connection, or it broke
+        DeadlineExceeded      it took too long; `which` names the deadline
+        IncompleteReply       the reply ended before it was complete; `partial` holds its text
+        InvalidReply          an answer that is not a Chat Completions reply
+        StatusError           an HTTP error status
+          BadRequest          400, 422 and other 4xx: the request was refused
+          AuthenticationFailed  401, 403
+          NotFound            404: no such model or path
+          RateLimited         429: try later
+          QuotaExceeded       429 or 402 that no waiting will mend
+          Overloaded          5xx
+        ContextTooLong        the transcript does not fit the model
+        ContentFiltered       a filter of the server withheld the reply
+        Refused               the model declined to answer
+      RunError                a run could not go on; `state` is all it had
+        LimitReached          a limit of the run, with `on_limit="raise"`
+        ToolFailed            a tool raised, with `tool_errors="raise"`
+      ToolError               raised *in a tool*: the model reads the message and goes on
+
+Whoever is to read an error is in its type: the model reads `ToolError`, the caller all others.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "AgentKitError",
+    "AuthenticationFailed",
+    "BadRequest",
+    "ConfigError",
+    "ConnectionFailed",
+    "ContentFiltered",
+    "ContextTooLong",
+    "DeadlineExceeded",
+    "DefinitionError",
+    "IncompleteReply",
+    "InvalidReply",
+    "LimitReached",
+    "ModelError",
+    "NotFound",
+    "Overloaded",
+    "QuotaExceeded",
+    "RateLimited",
+    "Refused",
+    "RunError",
+    "StatusError",
+    "ToolError",
+    "ToolFailed",
+]
+
+
+class AgentKitError(Exception):
+    """Base of all errors of agentkit.
+
+    Attributes:
+        state: The `RunState` of the run that this error ended, so that no work is lost; None outside a run.
+    """
+
+    state: Any = None
+
+
+class DefinitionError(AgentKitError):
+    """A tool or an agent is written in a way that cannot work; says where, why and what to do."""
+
+
+class ConfigError(AgentKitError):
+    """A setting cannot work: an unknown endpoint, a missing key or extra, a request parameter out of its range."""
+
+
+class ModelError(AgentKitError):
+    """The model's endpoint did not give a usable reply.
+
+    Attributes:
+        code: The server's own short name of the error, if it gave one.
+        request_id: The server's id of the request, for its support.
+        body: The beginning of what the server sent, if it sent anything.
+    """
+
+    def __init__(
+        self, message: str, *, code: str | None = None, request_id: str | None = None, body: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.request_id = request_id
+        self.body = body
+
+
+class ConnectionFailed(ModelError):
+    """No connection to the server, or it broke before the reply was complete."""
+
+
+class DeadlineExceeded(ModelError):
+    """The server took too long.
+
+    Attributes:
+        which: The deadline that passed: ``"connect"``, ``"first_byte"``, ``"idle"`` or ``"total"``.
+    """
+
+    def __init__(self, message: str, *, which: str) -> None:
+        super().__init__(message)
+        self.which = which
+
+
+class IncompleteReply(ModelError):
+    """The reply ended without saying that it was complete, so nothing in it was executed.
+
+    Attributes:
+        partial: The text that had arrived.
+    """
+
+    def __init__(self, message: str, *, partial: str = "") -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
+class InvalidReply(ModelError):
+    """The server answered with something that is not a Chat Completions reply."""
+
+
+class StatusError(ModelError):
+    """The server answered with an error status.
+
+    Attributes:
+        status: The HTTP status; in a stream, the one that the error's code stands for.
+        headers: The answer's headers, names in lower case.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        headers: dict[str, str] | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        body: str | None = None,
+    ) -> None:
+        super().__init__(message, code=code, request_id=request_id, body=body)
+        self.status = status
+        self.headers = headers or {}
+
+
+class BadRequest(StatusError):
+    """The server refused the request as it is (400, 422 and other 4xx)."""
+
+
+class AuthenticationFailed(StatusError):
+    """The key is missing, wrong or not allowed to do this (401, 403)."""
+
+
+class NotFound(StatusError):
+    """The server has no such model or path (404)."""
+
+
+class RateLimited(StatusError):
+    """Too many requests for now (429)."""
+
+
+class QuotaExceeded(StatusError):
+    """The account has no credit left; waiting does not help (402, or 429 with a quota code)."""
+
+
+class Overloaded(StatusError):
+    """The server failed or is overloaded (5xx)."""
+
+
+class ContextTooLong(StatusError):
+    """The messages do not fit into the model's context.
+
+    Attributes:
+        limit: The model's context in tokens, if the server said it.
+        got: The tokens of the request, if the server said it.
+    """
+
+    limit: int | None = None
+    got: int | None = None
+
+
+class ContentFiltered(ModelError):
+    """A filter of the server withheld the reply."""
+
+
+class Refused(ModelError):
+    """The model declined to answer; the message is what it said."""
+
+
+class RunError(AgentKitError):
+    """A run could not go on; `state` is everything it had."""
+
+    def __init__(self, message: str, *, state: Any) -> None:
+        super().__init__(message)
+        self.state = state
+
+
+class LimitReached(RunError):
+    """A limit of the run was reached and the run was asked to raise then."""
+
+
+class ToolFailed(RunError):
+    """A tool raised an unexpected exception (its `__cause__`) in a run with ``tool_errors="raise"``."""
+
+
+class ToolError(AgentKitError):
+    """Raise this in a tool to tell the model, in your words, what went wrong.
+
+    The model reads the message as the call's result and goes on.
+    """

@@ -1,0 +1,46 @@
+"""Every effect of a run has a slot: the seam at which a durable engine records and replays.
+
+`Journal.reserve` is called synchronously and in the model's order, before anything is awaited, so that the order of the
+slots is the same in every replay, however the effects then overlap. A reserved slot is always used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+__all__ = ["Journal", "PlainJournal", "Slot"]
+
+T = TypeVar("T")
+
+
+class Slot(Protocol):
+    """The place of one effect."""
+
+    async def run(self, effect: Callable[[], Awaitable[T]]) -> T:
+        """Run the effect, or return what it returned when it was run before."""
+        ...
+
+
+class Journal(Protocol):
+    """Gives out slots."""
+
+    def reserve(self, key: str) -> Slot:
+        """The slot of the effect ``key``: ``RUN:turn:N`` for a model request, ``RUN:call:ID`` for a tool call."""
+        ...
+
+
+class _PlainSlot:
+    async def run(self, effect: Callable[[], Awaitable[T]]) -> T:
+        return await effect()
+
+
+class PlainJournal:
+    """Runs each effect and records nothing."""
+
+    def reserve(self, key: str) -> Slot:  # noqa: ARG002 - a journal that records would need the key
+        """A slot that just runs its effect."""
+        return _PLAIN
+
+
+_PLAIN = _PlainSlot()

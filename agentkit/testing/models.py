@@ -1,0 +1,130 @@
+"""Models for tests: they answer without a network, through the same door as a real one."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from agentkit.chat.events import CallDelta, Emit, TextDelta
+from agentkit.chat.messages import AssistantMessage, Message, ToolCall
+from agentkit.chat.reply import Choice, Reply, Usage
+from agentkit.chat.request import ChatRequest
+
+__all__ = ["Answer", "FunctionModel", "Pieces", "ScriptedModel", "call"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A text that is streamed in these pieces."""
+
+    pieces: tuple[str, ...]
+
+    def __init__(self, *pieces: str) -> None:
+        object.__setattr__(self, "pieces", pieces)
+
+
+Answer: TypeAlias = str | Pieces | ToolCall | Sequence[ToolCall] | AssistantMessage | Reply | Exception
+"""What a model of this module can answer: a text, calls, a message, a whole reply, or an error that it raises."""
+
+
+def call(name: str, /, *, id: str = "", **arguments: Any) -> ToolCall:  # noqa: A002 - the API's own word
+    """A call of the tool ``name``. Without an id it gets one, as calls of a careless server do."""
+    return ToolCall(id, name, json.dumps(arguments))
+
+
+class FunctionModel:
+    """A model that is a function: it gets the request and gives the answer. It may be async.
+
+    Attributes:
+        requests: All requests so far.
+    """
+
+    def __init__(self, function: Callable[[ChatRequest], Answer | Awaitable[Answer]]) -> None:
+        self._function = function
+        self.requests: list[ChatRequest] = []
+
+    async def reply(self, request: ChatRequest, emit: Emit) -> Reply:
+        """Answer by the function."""
+        self.requests.append(request)
+        answer = self._function(request)
+        return _play(await answer if inspect.isawaitable(answer) else answer, emit)
+
+
+class ScriptedModel:
+    """A model that plays its script, one answer a request.
+
+    ::
+
+        model = ScriptedModel([[call("add", a=1, b=2), call("add", a=3, b=4)], "3 and 7."])
+
+    Attributes:
+        requests: All requests so far.
+    """
+
+    def __init__(self, script: Sequence[Answer]) -> None:
+        self._script = list(script)
+        self.requests: list[ChatRequest] = []
+
+    @property
+    def left(self) -> int:
+        """How many answers have not been asked for."""
+        return len(self._script) - len(self.requests)
+
+    async def reply(self, request: ChatRequest, emit: Emit) -> Reply:
+        """Play the next answer.
+
+        Raises:
+            AssertionError: The script is over; the message says what was asked.
+        """
+        self.requests.append(request)
+        if self.left < 0:
+            raise AssertionError(
+                f"the script has {len(self._script)} answers, but the model was asked {len(self.requests)} times; "
+                f"the last request was:\n{_told(request)}"
+            )
+        return _play(self._script[len(self.requests) - 1], emit)
+
+
+def _play(answer: Answer, emit: Emit) -> Reply:
+    if isinstance(answer, Exception):
+        raise answer
+    pieces = answer.pieces if isinstance(answer, Pieces) else ()
+    reply = _as_reply(answer)
+    for piece in pieces or ([reply.text] if reply.text else []):
+        emit(TextDelta(piece))
+    for index, each in enumerate(reply.message.tool_calls):
+        emit(CallDelta(index, each.name, each.arguments))
+    return reply
+
+
+def _as_reply(answer: Answer) -> Reply:
+    match answer:
+        case Reply():
+            return answer
+        case AssistantMessage():
+            message = answer
+        case str():
+            message = AssistantMessage(answer)
+        case Pieces():
+            message = AssistantMessage("".join(answer.pieces))
+        case ToolCall():
+            message = AssistantMessage(None, (answer,))
+        case _:
+            message = AssistantMessage(None, tuple(cast("Sequence[ToolCall]", answer)))
+    reason = "tool_calls" if message.tool_calls else "stop"
+    return Reply(choices=(Choice(message=message, finish_reason=reason),), usage=Usage(requests=1))
+
+
+def _told(request: ChatRequest) -> str:
+    lines = [f"  {_line(message)}" for message in request.messages]
+    tools = ", ".join(tool.name for tool in request.tools) or "none"
+    return "\n".join([*lines, f"  tools: {tools}; tool_choice: {request.settings.tool_choice or 'not set'}"])
+
+
+def _line(message: Message) -> str:
+    calls = message.tool_calls if isinstance(message, AssistantMessage) else ()
+    called = ", ".join(f"{each.name}({each.arguments})" for each in calls)
+    return f"{message.role}: {' '.join(filter(None, [message.text, called]))}"

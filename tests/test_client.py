@@ -1,0 +1,229 @@
+import json
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+
+from agentkit.chat.client import ChatClient
+from agentkit.chat.events import Event, Mended, Retrying, TextDelta
+from agentkit.chat.http import Deadlines
+from agentkit.chat.messages import UserMessage
+from agentkit.chat.reply import Reply
+from agentkit.chat.request import ChatRequest
+from agentkit.chat.retry import RetryPolicy
+from agentkit.errors import (
+    AuthenticationFailed,
+    ConfigError,
+    ConnectionFailed,
+    ContentFiltered,
+    DeadlineExceeded,
+    IncompleteReply,
+    InvalidReply,
+    ModelError,
+    Overloaded,
+    RateLimited,
+)
+from tests.replay import HANG, answer, completion, events, replay
+
+pytestmark = pytest.mark.anyio
+
+KEY = "sk-secret-of-mine"
+AT_ONCE = RetryPolicy(first_wait=0.0)
+
+
+async def ask(
+    *answers: bytes | Sequence[bytes], stream: bool = False, retry: RetryPolicy = AT_ONCE, **options: Any
+) -> tuple[Reply, list[Event]]:
+    seen: list[Event] = []
+    with replay(*answers) as server:
+        client = ChatClient(server.url, model="m", api_key=KEY, retry=retry, **options)
+        try:
+            reply = await client.reply(ChatRequest(messages=[UserMessage("hi")], stream=stream), seen.append)
+        finally:
+            await client.aclose()
+    return reply, seen
+
+
+async def test_a_question_gets_its_answer() -> None:
+    with replay(completion({"content": "hello"}, usage={"prompt_tokens": 2, "completion_tokens": 1})) as server:
+        client = ChatClient(server.url, model="m", api_key=KEY)
+        reply = await client.reply(ChatRequest(messages=[UserMessage("hi")]))
+        await client.aclose()
+    assert reply.text == "hello"
+    assert reply.usage.total_tokens == 3
+    ((headers, body),) = server.requests
+    assert headers["path"] == "/v1/chat/completions"
+    assert headers["authorization"] == f"Bearer {KEY}"
+    assert body == {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+async def test_a_streamed_answer_is_told_in_pieces() -> None:
+    reply, seen = await ask(events({"content": "Hel"}, {"content": "lo"}), stream=True)
+    assert reply.text == "Hello"
+    assert seen == [TextDelta("Hel"), TextDelta("lo")]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_either_form_of_an_answer_is_read_whatever_was_asked_for(stream: bool) -> None:
+    assert (await ask(events({"content": "a"}), stream=stream))[0].text == "a"
+    assert (await ask(completion({"content": "a"}), stream=stream))[0].text == "a"
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+async def test_a_client_of_the_callers_is_used_and_left_open(library: Any) -> None:
+    async with library.AsyncClient(headers={"x-mine": "1"}) as http:
+        with replay(completion({"content": "a"}), completion({"content": "b"})) as server:
+            client = ChatClient(server.url, model="m", http=http)
+            for expected in "ab":
+                assert (await client.reply(ChatRequest(messages=[UserMessage("hi")]))).text == expected
+            await client.aclose()
+        assert server.requests[0][0]["x-mine"] == "1"
+        assert "authorization" not in server.requests[0][0]
+        assert not http.is_closed
+        with pytest.raises(ConnectionFailed):
+            await ChatClient(server.url, model="m", http=http, retry=RetryPolicy(retries=0)).reply(
+                ChatRequest(messages=[UserMessage("hi")])
+            )
+
+
+def test_any_other_client_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"httpx2\.AsyncClient"):
+        ChatClient("http://127.0.0.1:1/v1", model="m", http=httpx.Client)
+
+
+CUT = events({"content": "par"}, {"content": "tial"}, finish_reason=None, done=False)
+GOOD = completion({"content": "good"})
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"",
+        b"HTTP/1.1 200",
+        answer(b"<html>Welcome</html>", kind="text/html"),
+        answer(b""),
+        answer(b'{"id": "r1"'),
+        answer(b'{"choices": []}'),
+        answer(b'{"hello": 1}'),
+        answer(b"[]"),
+        answer(b'{"error": {"message": "later", "code": 503}}'),
+        answer(b"later", status="503 Service Unavailable"),
+        answer(b"{}", status="429 Too Many", headers="retry-after-ms: 1\r\n"),
+        b"HTTP/1.1 200 OK\r\ncontent-length: 999\r\n\r\n{}",
+        events(finish_reason=None, done=False),
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {broken\n\n",
+        b'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nevent: error\ndata: {"message": "x"}\n\n',
+        completion({"content": ""}, finish_reason="error"),
+    ],
+)
+async def test_what_may_pass_is_tried_again_and_told(bad: bytes) -> None:
+    reply, seen = await ask(bad, GOOD)
+    assert reply.text == "good"
+    assert [type(event) for event in seen if not isinstance(event, TextDelta)] == [Retrying]
+
+
+@pytest.mark.parametrize(
+    ("bad", "kind"),
+    [
+        (
+            answer(b'{"error": {"message": "no", "code": "invalid_api_key"}}', status="401 Unauthorized"),
+            AuthenticationFailed,
+        ),
+        (answer(b"", status="307 Redirect", headers="location: http://127.0.0.1:1/\r\n"), InvalidReply),
+        (completion({"content": ""}, finish_reason="content_filter"), ContentFiltered),
+    ],
+)
+async def test_what_will_not_pass_is_told_at_once(bad: bytes, kind: type[ModelError]) -> None:
+    with pytest.raises(kind):
+        await ask(bad, retry=RetryPolicy(retries=0))
+
+
+async def test_tries_come_to_an_end() -> None:
+    with pytest.raises(Overloaded):
+        await ask(*[answer(b"", status="500 Oops")] * 3, GOOD)
+
+
+async def test_a_long_wait_that_the_server_asks_for_ends_the_tries() -> None:
+    with pytest.raises(RateLimited) as caught:
+        await ask(answer(b"", status="429 Slow", headers="retry-after: 600\r\n"), GOOD)
+    assert caught.value.headers["retry-after"] == "600"
+
+
+async def test_a_stream_that_was_cut_is_never_an_answer_and_not_repeated_once_text_was_shown() -> None:
+    with pytest.raises(IncompleteReply) as caught:
+        await ask(CUT, GOOD, stream=True)
+    assert caught.value.partial == "partial"
+
+
+async def test_a_stream_that_was_cut_before_anything_was_shown_is_asked_again() -> None:
+    assert (
+        await ask(events({"role": "assistant"}, finish_reason=None, done=False), events({"content": "a"}), stream=True)
+    )[0].text == "a"
+
+
+async def test_calls_of_a_stream_that_was_cut_are_never_given_out() -> None:
+    call = {"index": 0, "id": "a", "function": {"name": "pay", "arguments": '{"amount": 10}'}}
+    with pytest.raises(IncompleteReply):
+        await ask(
+            events({"tool_calls": [call]}, finish_reason=None, done=False), stream=True, retry=RetryPolicy(retries=0)
+        )
+
+
+async def test_the_end_may_be_told_by_either_of_its_signs() -> None:
+    assert (await ask(events({"content": "a"}, done=False), stream=True))[0].text == "a"
+    assert (await ask(events({"content": "a"}, finish_reason=None), stream=True))[0].text == "a"
+
+
+async def test_what_was_mended_is_told() -> None:
+    _, seen = await ask(completion({"content": None, "tool_calls": [{"function": {"name": "f"}}]}))
+    assert [type(event) for event in seen][-1] is Mended
+
+
+@pytest.mark.parametrize(
+    ("deadlines", "sent", "which"),
+    [
+        (Deadlines(first_byte=0.05), [HANG], "first_byte"),
+        (Deadlines(first_byte=0.05), [b"HTTP/1.1 200 OK\r\n\r\n: wait\n\n", HANG], "first_byte"),
+        (Deadlines(idle=0.05), [events({"content": "a"}, finish_reason=None, done=False), HANG], "idle"),
+        (Deadlines(total=0.05), [HANG], "total"),
+    ],
+)
+async def test_nothing_waits_for_ever(deadlines: Deadlines, sent: list[bytes], which: str) -> None:
+    with pytest.raises(DeadlineExceeded) as caught:
+        await ask(sent, stream=True, deadlines=deadlines, retry=RetryPolicy(retries=0))
+    assert caught.value.which == which
+
+
+async def test_an_answer_without_end_is_refused() -> None:
+    with pytest.raises(InvalidReply, match="bytes"):
+        await ask([b"HTTP/1.1 200 OK\r\n\r\n{", *[b" " * 1_000_000] * 17, HANG], retry=RetryPolicy(retries=0))
+
+
+async def test_a_server_that_is_not_there_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    client = ChatClient(f"http://127.0.0.1:{port}/v1", model="m", retry=RetryPolicy(retries=0))
+    with pytest.raises(ConnectionFailed, match=f"127.0.0.1:{port}.*is the server running"):
+        await client.reply(ChatRequest(messages=[UserMessage("hi")]))
+    await client.aclose()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_key_is_in_no_error(stream: bool) -> None:
+    said = json.dumps({"error": {"message": f"wrong key {KEY}", "code": KEY}}).encode()
+    for bad in (
+        answer(said, status="401 No"),
+        answer(said),
+        answer(KEY.encode()),
+        b"HTTP/1.1 200 OK\r\n\r\ndata: " + said + b"\n\n",
+    ):
+        with pytest.raises(ModelError) as caught:
+            await ask(bad, stream=stream, retry=RetryPolicy(retries=0))
+        assert KEY not in f"{caught.value} {vars(caught.value)}"
+
+
+def test_a_client_does_not_show_its_key() -> None:
+    assert KEY not in repr(ChatClient("http://127.0.0.1:1/v1", model="m", api_key=KEY))

@@ -1,0 +1,73 @@
+import pytest
+
+from agentkit.chat.retry import RetryPolicy, wait_before_retry
+from agentkit.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    ConnectionFailed,
+    ContextTooLong,
+    DeadlineExceeded,
+    IncompleteReply,
+    InvalidReply,
+    ModelError,
+    Overloaded,
+    QuotaExceeded,
+    RateLimited,
+    Refused,
+)
+
+NOW = 1_000_000_000.0  # 2001-09-09 01:46:40 UTC
+
+
+def wait(error: ModelError, attempt: int = 1, dice: float = 0.0) -> float | None:
+    return wait_before_retry(RetryPolicy(), error, attempt=attempt, now=NOW, dice=lambda: dice)
+
+
+def limited(**headers: str) -> RateLimited:
+    return RateLimited("", status=429, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (ConnectionFailed(""), 0.5),
+        (DeadlineExceeded("", which="idle"), 0.5),
+        (IncompleteReply(""), 0.5),
+        (InvalidReply(""), 0.5),
+        (Overloaded("", status=503), 0.5),
+        (BadRequest("", status=408), 0.5),
+        (BadRequest("", status=409), 0.5),
+        (limited(), 0.5),
+        (limited(retry_after_ms="1500"), 1.5),
+        (limited(retry_after="7"), 7.0),
+        (limited(retry_after="0.25"), 0.25),
+        (limited(retry_after="Sun, 09 Sep 2001 01:46:50 GMT"), 10.0),
+        (limited(retry_after="Sun, 09 Sep 2001 01:46:30 GMT"), 0.0),
+        (limited(retry_after="soon"), 0.5),
+        (limited(retry_after="-5"), 0.5),
+        (limited(retry_after="600"), None),
+        (limited(x_should_retry="false"), None),
+        (BadRequest("", status=400, headers={"x-should-retry": "true"}), 0.5),
+        (BadRequest("", status=400), None),
+        (AuthenticationFailed("", status=401), None),
+        (QuotaExceeded("", status=429), None),
+        (ContextTooLong("", status=400), None),
+        (Refused(""), None),
+    ],
+)
+def test_what_is_worth_another_try_and_when(error: ModelError, seconds: float | None) -> None:
+    assert wait(error) == seconds
+
+
+def test_waits_double_and_end() -> None:
+    assert [wait(Overloaded("", status=500), attempt) for attempt in (1, 2, 3)] == [0.5, 1.0, None]
+
+
+def test_a_wait_of_ours_is_shortened_by_chance_and_one_that_was_asked_for_is_not() -> None:
+    assert wait(ConnectionFailed(""), dice=1.0) == 0.375
+    assert wait(limited(retry_after="8"), dice=1.0) == 8.0
+
+
+def test_a_long_outage_is_not_asked_ever_more_slowly() -> None:
+    policy = RetryPolicy(retries=100)
+    assert wait_before_retry(policy, ConnectionFailed(""), attempt=99, now=NOW, dice=lambda: 0.0) == 8.0
