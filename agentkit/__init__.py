@@ -1,3 +1,88 @@
-"""x"""
+"""agentkit: tool-calling agents for every server that speaks the Chat Completions API.
+
+::
+
+    from agentkit import Agent, tool
+
+    @tool
+    def add(a: int, b: int) -> int:
+        "Add two numbers."
+        return a + b
+
+    print(Agent("openai:gpt-5-mini", tools=[add]).run_sync("What is 19 + 23?").output)
+"""
+
+from agentkit.agent import Agent
+from agentkit.chat.client import ChatClient, open_model
+from agentkit.chat.events import CallDelta, Event, Mended, ReasoningDelta, Retrying, TextDelta
+from agentkit.chat.messages import (
+    AssistantMessage,
+    ImagePart,
+    Message,
+    SystemMessage,
+    TextPart,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
+from agentkit.chat.reply import Model, Reply, Usage
+from agentkit.chat.request import ChatRequest
+from agentkit.chat.settings import ChatSettings, NamedTool
+from agentkit.errors import AgentKitError, ConfigError, DefinitionError, ModelError, RunError, ToolError
+from agentkit.run.events import CallFinished, CallStarted, RunEnded, RunStarted, TurnFinished, TurnStarted
+from agentkit.run.limits import Limits
+from agentkit.run.middleware import Middleware
+from agentkit.run.state import RunResult, RunState
+from agentkit.run.stream import RunStream
+from agentkit.tools.context import Progress, ToolContext
+from agentkit.tools.tool import Tool, ToolResult, tool
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Agent",
+    "AgentKitError",
+    "AssistantMessage",
+    "CallDelta",
+    "CallFinished",
+    "CallStarted",
+    "ChatClient",
+    "ChatRequest",
+    "ChatSettings",
+    "ConfigError",
+    "DefinitionError",
+    "Event",
+    "ImagePart",
+    "Limits",
+    "Mended",
+    "Message",
+    "Middleware",
+    "Model",
+    "ModelError",
+    "NamedTool",
+    "Progress",
+    "ReasoningDelta",
+    "Reply",
+    "Retrying",
+    "RunEnded",
+    "RunError",
+    "RunResult",
+    "RunStarted",
+    "RunState",
+    "RunStream",
+    "SystemMessage",
+    "TextDelta",
+    "TextPart",
+    "Tool",
+    "ToolCall",
+    "ToolContext",
+    "ToolError",
+    "ToolMessage",
+    "ToolResult",
+    "TurnFinished",
+    "TurnStarted",
+    "Usage",
+    "UserMessage",
+    "open_model",
+    "tool",
+]

@@ -33,7 +33,7 @@ __all__ = ["RunSpec", "run"]
 log = logging.getLogger("agentkit")
 
 MAX_RESULT = 64 * 1024  # characters of a tool's result that the model gets to read
-_CUT = {"length": "the reply was cut at its token limit", "content_filter": "a filter of the server cut the reply"}
+_CUT = {"length": "the reply was cut at its token limit", "content_filter": "the reply was cut by a filter of the server"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ async def ask_model(spec: RunSpec, state: RunState, closing: str, emit: Emit) ->
 async def run_calls(spec: RunSpec, state: RunState, step: RunCalls, emit: Emit) -> None:
     """One batch of calls; each gets its result in the transcript, in the model's order, whatever happens."""
     results = {call.id: ToolMessage(f"Error: not run: {step.why} was reached", call.id) for call in step.refused}
-    failures: list[ToolFailed] = []
+    failures: list[Exception] = []
     batch = [_work(spec, state, call, results, failures, emit) for call in step.calls]
     state.calls += len(batch)
     if step.refused:
@@ -159,7 +159,7 @@ def _work(
     state: RunState,
     call: ToolCall,
     results: dict[str, ToolMessage],
-    failures: list[ToolFailed],
+    failures: list[Exception],
     emit: Emit,
 ) -> Work:
     """A call made ready: its slot is reserved here, before anything is awaited."""
@@ -176,7 +176,7 @@ def _work(
         emit=emit,
     )
 
-    async def work() -> None:
+    async def act() -> None:
         emit(CallStarted(call))
         started = anyio.current_time()
         errors: list[Exception] = []
@@ -185,6 +185,12 @@ def _work(
         if errors and spec.tool_errors == "raise":
             failures.append(_failure(state, call, errors[0]))
         emit(CallFinished(call, result, anyio.current_time() - started, errors[0] if errors else None))
+
+    async def work() -> None:
+        try:
+            await act()
+        except Exception as error:  # noqa: BLE001 - of an observer or a journal; it ends the run when the batch is done
+            failures.append(error)
 
     return Work(work, sequential=tool is not None and tool.sequential)
 

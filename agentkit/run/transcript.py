@@ -45,8 +45,10 @@ def complaints(messages: Sequence[Message]) -> list[str]:
             continue
         found += [f"call {id_!r} has no result before message {place}" for id_ in waiting]
         waiting = [call.id for call in message.tool_calls] if isinstance(message, AssistantMessage) else []
-        found += [f"message {place} uses the call id {id_!r} again" for id_ in waiting if id_ in seen]
-        seen.update(waiting)
+        for id_ in waiting:
+            if id_ in seen:
+                found.append(f"message {place} uses the call id {id_!r} again")
+            seen.add(id_)
         if isinstance(message, AssistantMessage) and _is_empty(message):
             found.append(f"message {place} is an assistant message with neither content nor calls")
     return found + [f"call {id_!r} has no result" for id_ in waiting]

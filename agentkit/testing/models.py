@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
 from agentkit.chat.events import CallDelta, Emit, TextDelta
@@ -31,7 +31,7 @@ Answer: TypeAlias = str | Pieces | ToolCall | Sequence[ToolCall] | AssistantMess
 
 
 def call(name: str, /, *, id: str = "", **arguments: Any) -> ToolCall:  # noqa: A002 - the API's own word
-    """A call of the tool ``name``. Without an id it gets one, as calls of a careless server do."""
+    """A call of the tool ``name``. Without an id it gets one of its own: ``call_TURN_PLACE``, both counted from 1."""
     return ToolCall(id, name, json.dumps(arguments))
 
 
@@ -50,7 +50,7 @@ class FunctionModel:
         """Answer by the function."""
         self.requests.append(request)
         answer = self._function(request)
-        return _play(await answer if inspect.isawaitable(answer) else answer, emit)
+        return _play(await answer if inspect.isawaitable(answer) else answer, emit, turn=len(self.requests))
 
 
 class ScriptedModel:
@@ -85,14 +85,14 @@ class ScriptedModel:
                 f"the script has {len(self._script)} answers, but the model was asked {len(self.requests)} times; "
                 f"the last request was:\n{_told(request)}"
             )
-        return _play(self._script[len(self.requests) - 1], emit)
+        return _play(self._script[len(self.requests) - 1], emit, turn=len(self.requests))
 
 
-def _play(answer: Answer, emit: Emit) -> Reply:
+def _play(answer: Answer, emit: Emit, *, turn: int) -> Reply:
     if isinstance(answer, Exception):
         raise answer
     pieces = answer.pieces if isinstance(answer, Pieces) else ()
-    reply = _as_reply(answer)
+    reply = _as_reply(answer, turn)
     for piece in pieces or ([reply.text] if reply.text else []):
         emit(TextDelta(piece))
     for index, each in enumerate(reply.message.tool_calls):
@@ -100,7 +100,7 @@ def _play(answer: Answer, emit: Emit) -> Reply:
     return reply
 
 
-def _as_reply(answer: Answer) -> Reply:
+def _as_reply(answer: Answer, turn: int) -> Reply:
     match answer:
         case Reply():
             return answer
@@ -111,11 +111,15 @@ def _as_reply(answer: Answer) -> Reply:
         case Pieces():
             message = AssistantMessage("".join(answer.pieces))
         case ToolCall():
-            message = AssistantMessage(None, (answer,))
+            message = AssistantMessage(None, _with_ids([answer], turn))
         case _:
-            message = AssistantMessage(None, tuple(cast("Sequence[ToolCall]", answer)))
+            message = AssistantMessage(None, _with_ids(cast("Sequence[ToolCall]", answer), turn))
     reason = "tool_calls" if message.tool_calls else "stop"
     return Reply(choices=(Choice(message=message, finish_reason=reason),), usage=Usage(requests=1))
+
+
+def _with_ids(calls: Sequence[ToolCall], turn: int) -> tuple[ToolCall, ...]:
+    return tuple(replace(each, id=each.id or f"call_{turn}_{place}") for place, each in enumerate(calls, start=1))
 
 
 def _told(request: ChatRequest) -> str:

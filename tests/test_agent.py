@@ -1,0 +1,90 @@
+import anyio
+import pytest
+
+from agentkit import Agent, ChatClient, ChatSettings, Limits, tool
+from agentkit.errors import ConfigError, DefinitionError
+from agentkit.testing import FunctionModel, ScriptedModel, call
+from tests.replay import completion, replay
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def test_an_agent_runs_without_async_code_as_often_as_wanted() -> None:
+    agent = Agent(
+        FunctionModel(lambda request: "3" if len(request.messages) > 1 else call("add", a=1, b=2)), tools=[add]
+    )
+    assert [agent.run_sync("1+2?").output for _ in range(2)] == ["3", "3"]
+
+
+def test_a_client_survives_the_event_loop_it_was_used_in() -> None:
+    with replay(completion({"content": "a"}), completion({"content": "b"})) as server:
+        agent = Agent(ChatClient(server.url, model="m"))
+        assert [agent.run_sync("go").output for _ in range(2)] == ["a", "b"]
+
+
+@pytest.mark.anyio
+async def test_run_sync_says_what_to_write_in_async_code() -> None:
+    with pytest.raises(ConfigError, match=r"await agent\.run"):
+        Agent(ScriptedModel([])).run_sync("hi")
+
+
+def test_two_tools_of_one_name_are_refused() -> None:
+    with pytest.raises(DefinitionError, match="two tools are named 'add'"):
+        Agent(ScriptedModel([]), tools=[add, add])
+
+
+def test_a_plain_function_is_a_tool() -> None:
+    def double(n: int) -> int:
+        """Double a number."""
+        return 2 * n
+
+    assert list(Agent(ScriptedModel([]), tools=[double, add]).tools) == ["double", "add"]
+
+
+def test_a_model_that_is_not_there_is_refused_where_the_agent_is_written() -> None:
+    with pytest.raises(ConfigError, match="there is no endpoint 'nowhere'"):
+        Agent("nowhere:gpt")
+
+
+def test_a_missing_key_is_told_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    agent = Agent("openai:gpt-5-mini")
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
+        agent.run_sync("hi")
+
+
+@pytest.mark.anyio
+async def test_a_run_changes_nothing_of_its_agent() -> None:
+    model = ScriptedModel(["a", "b"])
+    agent = Agent(model, settings=ChatSettings(temperature=0, seed=1))
+    await agent.run("x", settings=ChatSettings(temperature=1), limits=Limits(turns=1))
+    await agent.run("y")
+    assert [request.settings for request in model.requests] == [
+        ChatSettings(temperature=1, seed=1),
+        ChatSettings(temperature=0, seed=1),
+    ]
+
+
+@pytest.mark.anyio
+async def test_a_thousand_runs_of_one_agent_do_not_meet() -> None:
+    agent = Agent(FunctionModel(lambda request: request.messages[0].text), limits=Limits(turns=1))
+    outputs: dict[int, str] = {}
+
+    async def ask(number: int) -> None:
+        outputs[number] = (await agent.run(str(number))).output
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(1000):
+            tasks.start_soon(ask, number)
+    assert outputs == {number: str(number) for number in range(1000)}
+
+
+@pytest.mark.parametrize("limits", [{"turns": 0}, {"calls": -1}, {"on_limit": "explode"}])
+def test_limits_that_make_no_sense_are_refused(limits: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(limits))):
+        Limits(**limits)  # type: ignore[arg-type]  # wrong on purpose

@@ -1,0 +1,91 @@
+import anyio
+import pytest
+
+from agentkit import Agent, Limits, tool
+from agentkit.chat.events import TextDelta
+from agentkit.errors import Overloaded
+from agentkit.run.events import RunEnded
+from agentkit.testing import Pieces, ScriptedModel, call
+
+pytestmark = pytest.mark.anyio
+
+
+@tool
+async def hang() -> str:
+    """Never end."""
+    await anyio.sleep_forever()
+    return "never"
+
+
+async def test_text_arrives_in_pieces_and_the_result_at_the_end() -> None:
+    async with Agent(ScriptedModel([Pieces("Hel", "lo")])).stream("hi") as events:
+        pieces = [piece async for piece in events.text()]
+        result = await events.result()
+    assert pieces == ["Hel", "lo"]
+    assert result.output == "Hello"
+
+
+async def test_a_streamed_run_asks_the_model_for_a_stream() -> None:
+    model = ScriptedModel(["a", "b"])
+    async with Agent(model).stream("hi") as events:
+        await events.result()
+    await Agent(model).run("hi")
+    assert [request.stream for request in model.requests] == [True, False]
+
+
+async def test_events_are_the_same_as_those_that_run_emits() -> None:
+    seen: list[object] = []
+    await Agent(ScriptedModel(["x"])).run("hi", emit=seen.append)
+    async with Agent(ScriptedModel(["x"])).stream("hi") as events:
+        assert [type(event) async for event in events] == [type(event) for event in seen]
+
+
+async def test_leaving_early_cancels_what_runs() -> None:
+    waiting, cancelled = anyio.Event(), anyio.Event()
+
+    @tool
+    async def wait() -> str:
+        """Wait."""
+        waiting.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cancelled.set()
+        return "never"
+
+    with anyio.fail_after(5):
+        async with Agent(ScriptedModel([call("wait")]), tools=[wait]).stream("go"):
+            await waiting.wait()
+    assert cancelled.is_set()
+
+
+async def test_an_error_of_the_run_is_raised_where_it_is_read_and_is_no_group() -> None:
+    with pytest.raises(Overloaded) as caught:
+        async with Agent(ScriptedModel([Overloaded("busy", status=503)])).stream("hi") as events:
+            seen = [event async for event in events]
+            raise AssertionError(seen)
+    assert caught.value.state.status == "failed"
+    with pytest.raises(Overloaded):
+        async with Agent(ScriptedModel([Overloaded("busy", status=503)])).stream("hi") as events:
+            await events.result()
+
+
+async def test_an_error_of_the_reader_comes_out_as_it_is() -> None:
+    with pytest.raises(KeyError):
+        async with Agent(ScriptedModel([call("hang")]), tools=[hang]).stream("go") as events:
+            async for _ in events:
+                raise KeyError("mine")
+
+
+async def test_a_deadline_around_a_stream_works() -> None:
+    with anyio.move_on_after(0.05) as scope:
+        async with Agent(ScriptedModel([call("hang")]), tools=[hang]).stream("go") as events:
+            await events.result()
+    assert scope.cancelled_caught
+
+
+async def test_the_last_event_is_the_end() -> None:
+    async with Agent(ScriptedModel([Pieces("a")])).stream("hi", limits=Limits(turns=1)) as events:
+        seen = [event async for event in events]
+    assert isinstance(seen[-1], RunEnded)
+    assert TextDelta("a") in seen

@@ -1,0 +1,41 @@
+import pytest
+
+from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
+from agentkit.run.transcript import complaints, open_calls
+
+Q = UserMessage("hi")
+A, B = ToolCall("a", "f", "{}"), ToolCall("b", "g", "{}")
+BOTH = AssistantMessage(None, (A, B))
+
+
+@pytest.mark.parametrize(
+    ("messages", "calls"),
+    [
+        ([], ()),
+        ([Q], ()),
+        ([Q, BOTH], (A, B)),
+        ([Q, BOTH, ToolMessage("", "b")], (A,)),
+        ([Q, BOTH, ToolMessage("", "a"), ToolMessage("", "b")], ()),
+        ([Q, BOTH, Q], ()),
+    ],
+)
+def test_which_calls_are_open_is_seen_from_the_messages(messages: list[Message], calls: tuple[ToolCall, ...]) -> None:
+    assert open_calls(messages) == calls
+
+
+@pytest.mark.parametrize(
+    ("messages", "complaint"),
+    [
+        ([Q, BOTH, ToolMessage("", "a"), ToolMessage("", "b"), AssistantMessage("x")], ""),
+        ([Q, AssistantMessage("")], ""),
+        ([Q, BOTH, ToolMessage("", "a")], "call 'b' has no result"),
+        ([Q, BOTH, Q], "call 'a' has no result before message 3"),
+        ([Q, ToolMessage("", "a")], "message 2 answers 'a'"),
+        ([Q, BOTH, ToolMessage("", "b"), ToolMessage("", "a")], "message 3 answers 'b'"),
+        ([Q, AssistantMessage(None, (A, A))], "message 2 uses the call id 'a' again"),
+        ([Q, AssistantMessage()], "neither content nor calls"),
+    ],
+)
+def test_what_a_strict_server_would_refuse_is_found(messages: list[Message], complaint: str) -> None:
+    found = complaints(messages)
+    assert (complaint in found[0]) if complaint else found == []
