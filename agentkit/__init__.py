@@ -13,13 +13,12 @@
 """
 
 from agentkit.agent import Agent
-from agentkit.chat.client import ChatClient, open_model
-from agentkit.chat.events import CallDelta, Event, Mended, ReasoningDelta, Retrying, TextDelta
+from agentkit.chat.client import ChatClient
+from agentkit.chat.events import Event, Mended, Retrying, TextDelta
 from agentkit.chat.messages import (
     AssistantMessage,
     ImagePart,
     Message,
-    SystemMessage,
     TextPart,
     ToolCall,
     ToolMessage,
@@ -33,7 +32,6 @@ from agentkit.run.events import CallFinished, CallStarted, RunEnded, RunStarted,
 from agentkit.run.limits import Limits
 from agentkit.run.middleware import Middleware
 from agentkit.run.state import RunResult, RunState
-from agentkit.run.stream import RunStream
 from agentkit.tools.context import Progress, ToolContext
 from agentkit.tools.tool import Tool, ToolResult, tool
 
@@ -43,7 +41,6 @@ __all__ = [
     "Agent",
     "AgentKitError",
     "AssistantMessage",
-    "CallDelta",
     "CallFinished",
     "CallStarted",
     "ChatClient",
@@ -61,7 +58,6 @@ __all__ = [
     "ModelError",
     "NamedTool",
     "Progress",
-    "ReasoningDelta",
     "Reply",
     "Retrying",
     "RunEnded",
@@ -69,8 +65,6 @@ __all__ = [
     "RunResult",
     "RunStarted",
     "RunState",
-    "RunStream",
-    "SystemMessage",
     "TextDelta",
     "TextPart",
     "Tool",
@@ -83,6 +77,5 @@ __all__ = [
     "TurnStarted",
     "Usage",
     "UserMessage",
-    "open_model",
     "tool",
 ]

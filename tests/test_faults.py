@@ -44,13 +44,13 @@ def error(status: int, body: bytes, **headers: str) -> StatusError:
         (500, b"", Overloaded, "nothing more"),
         (
             400,
-            b'{"error":{"message":"This model\'s maximum context length is 8192 tokens","code":"context_length_exceeded"}}',
+            b'{"error":{"message":"maximum context length is 8192","code":"context_length_exceeded"}}',
             ContextTooLong,
             "8192",
         ),
         (
             500,
-            b'{"error":{"message":"the request exceeds the available context size","type":"exceed_context_size_error"}}',
+            b'{"error":{"message":"it exceeds the available context size","type":"exceed_context_size_error"}}',
             ContextTooLong,
             "exceeds",
         ),

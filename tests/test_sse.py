@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,7 +47,7 @@ ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 def test_where_the_bytes_are_cut_does_not_matter(lines: list[bytes], ends: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(line + end for line, end in zip(lines, ends, strict=False))
     places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-    chunks = [stream[start:end] for start, end in zip(places, places[1:], strict=False)]
+    chunks = [stream[start:end] for start, end in pairwise(places)]
 
     whole, cut = SseDecoder(), SseDecoder()
     expected = [*whole.feed(stream), *whole.finish()]

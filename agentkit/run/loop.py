@@ -33,7 +33,7 @@ __all__ = ["RunSpec", "run"]
 log = logging.getLogger("agentkit")
 
 MAX_RESULT = 64 * 1024  # characters of a tool's result that the model gets to read
-_CUT = {"length": "the reply was cut at its token limit", "content_filter": "the reply was cut by a filter of the server"}
+_CUT = {"length": "the reply was cut at its token limit", "content_filter": "the reply was cut by a filter"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

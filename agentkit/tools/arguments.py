@@ -49,6 +49,8 @@ def validate_arguments(signature: Signature, arguments: Mapping[str, Any]) -> di
         return signature.validate(arguments)
     except ValidationError as error:
         raise ToolError(_explain(signature, arguments, error)) from error
+    except ValueError as error:
+        raise ToolError(f"the arguments cannot be written as JSON: {error}") from error
 
 
 def _decode(text: str) -> Any:
@@ -62,7 +64,8 @@ def _decode(text: str) -> Any:
     except RecursionError:
         raise ToolError("the arguments are nested too deeply") from None
     except ValueError as error:
-        raise ToolError(f"the arguments are not valid JSON: {error}; send one complete JSON object") from error
+        fault = str(error).partition(";")[0]
+        raise ToolError(f"the arguments are not valid JSON: {fault}; send one complete JSON object") from error
 
 
 def _refuse(constant: str) -> NoReturn:

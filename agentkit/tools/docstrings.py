@@ -37,7 +37,7 @@ def read_docstring(text: str | None) -> Docstring:
 
     Never raises: what no style can read is taken as plain text.
     """
-    plain = inspect.cleandoc(text or "")
+    plain = inspect.cleandoc(text or "").strip()
     readings = [reading for style in _STYLES if (reading := _read(plain, style)) is not None]
     best = max(readings, key=lambda reading: (len(reading.params), len(reading.meta)), default=None)
     if best is None or not best.meta:

@@ -13,10 +13,10 @@ import typing
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import GenericAlias, MethodType, NoneType, SimpleNamespace, UnionType
+from types import CodeType, GenericAlias, MethodType, NoneType, SimpleNamespace, UnionType
 from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
-from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter
+from pydantic import GetCoreSchemaHandler, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import CoreSchema, core_schema, to_jsonable_python
@@ -142,7 +142,7 @@ def _documentation(function: Any, source: Any) -> str | None:
         function = typing.cast("Any", function.func)
     if isinstance(function, type) or inspect.isroutine(function):
         return inspect.getdoc(function)
-    return inspect.getdoc(source) or inspect.getdoc(typing.cast("object", type(function)))
+    return source.__doc__ or inspect.getdoc(typing.cast("object", type(function)))
 
 
 def _given(function: Callable[..., Any]) -> set[str]:
@@ -181,16 +181,16 @@ def _hints(parameters: Sequence[inspect.Parameter], name: str, source: Any) -> d
 def _names_around(source: Any) -> dict[str, Any]:
     """The names an annotation may use besides the globals: type parameters, the closure, functions still running.
 
-    ``from __future__ import annotations`` leaves only the text of a class that is local to a function, so that the
-    class is to be found only in the frame of that function, which is running while it defines the tool.
+    Of a class local to a function, ``from __future__ import annotations`` leaves only the name; the class itself is in
+    the function's frame.
     """
     names: dict[str, Any] = {each.__name__: each for each in getattr(source, "__type_params__", ())}
-    code, frame = getattr(source, "__code__", None), inspect.currentframe()
     if "<locals>" not in getattr(source, "__qualname__", ""):
         return names
+    frame = inspect.currentframe()
     while frame is not None:
-        if code in frame.f_code.co_consts:
-            names, code = {**frame.f_locals, **names}, frame.f_code
+        if frame.f_locals is not frame.f_globals and _holds(frame.f_code, source.__code__):
+            names = {**frame.f_locals, **names}
         frame = frame.f_back
     for name, cell in zip(source.__code__.co_freevars, source.__closure__ or (), strict=False):
         try:
@@ -198,6 +198,10 @@ def _names_around(source: Any) -> dict[str, Any]:
         except ValueError:  # assigned later: usually the tool itself
             continue
     return names
+
+
+def _holds(outer: CodeType, inner: CodeType) -> bool:
+    return any(each is inner or _holds(each, inner) for each in outer.co_consts if isinstance(each, CodeType))
 
 
 def _members(hint: Any) -> list[Any]:
@@ -241,9 +245,7 @@ def _argument(parameter: inspect.Parameter, hint: Any, name: str) -> _Argument:
     notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
     infos = [note for note in notes if isinstance(note, FieldInfo)]
     if any(info.alias or info.validation_alias for info in infos):
-        raise DefinitionError(
-            f"tool {name!r}: parameter {parameter.name!r} has an alias; give the parameter itself that name"
-        )
+        raise DefinitionError(f"tool {name!r}: parameter {parameter.name!r} has an alias; give it that name itself")
     if default is None and not any(member in (None, NoneType, Any, object) for member in _members(hint)):
         hint = typing.Optional[hint]  # noqa: UP045 - `|` does not take every hint; `x: str = None` is read as it is meant
     several = parameter.kind is _Parameter.VAR_POSITIONAL
@@ -299,10 +301,11 @@ class _AllArguments:
             for each in self.arguments
             if not each.extra
         }
+        config = core_schema.CoreConfig(allow_inf_nan=False)
         extras = [handler.generate_schema(each.hint) for each in self.arguments if each.extra]
         if not extras:
-            return core_schema.typed_dict_schema(fields, extra_behavior="forbid")
-        return core_schema.typed_dict_schema(fields, extra_behavior="allow", extras_schema=extras[0])
+            return core_schema.typed_dict_schema(fields, extra_behavior="forbid", config=config)
+        return core_schema.typed_dict_schema(fields, extra_behavior="allow", extras_schema=extras[0], config=config)
 
 
 class _Generator(GenerateJsonSchema):
@@ -320,8 +323,7 @@ def _generate(arguments: Sequence[_Argument], name: str) -> tuple[TypeAdapter[di
 
 
 def _try_to_generate(arguments: Sequence[_Argument]) -> tuple[TypeAdapter[dict[str, Any]], JsonSchema]:
-    hint = Annotated[dict[str, Any], _AllArguments(arguments)]
-    adapter = TypeAdapter[dict[str, Any]](hint, config=ConfigDict(allow_inf_nan=False))
+    adapter = TypeAdapter[dict[str, Any]](Annotated[dict[str, Any], _AllArguments(arguments)])
     return adapter, adapter.json_schema(schema_generator=_Generator)
 
 
@@ -329,10 +331,12 @@ def _culprit(arguments: Sequence[_Argument]) -> str:
     for each in arguments:
         try:
             _try_to_generate([each])
-        except Exception:  # noqa: BLE001 - see above
+        except Exception as error:  # noqa: BLE001 - see above
+            reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+            hint = inspect.formatannotation(each.hint)
             return (
-                f"parameter {each.name!r} has the type {inspect.formatannotation(each.hint)}, which JSON cannot "
-                "express; use JSON's own types, a dataclass or a pydantic model, or take it from `ToolContext.deps`"
+                f"parameter {each.name!r} of type {hint} cannot be described ({reason}); "
+                "use JSON's own types, a dataclass or a pydantic model, or take it from `ToolContext.deps`"
             )
     return "its parameters cannot be described together; use simpler types"
 
@@ -369,10 +373,7 @@ def _map(change: Callable[[JsonSchema], JsonSchema], schema: JsonSchema) -> Json
 
 
 def _compact(schema: JsonSchema) -> JsonSchema:
-    """The schema with only those definitions kept apart that are used more than once.
-
-    Those that hold themselves are among them: one reference leads into the circle and one closes it.
-    """
+    """The schema with only the definitions kept apart that are used twice: also those, then, that hold themselves."""
     tidy = _tidy(schema)
     uses = Counter(re.findall(r'"\$ref":"#/\$defs/([^"]+)"', encode_json(tidy).decode()))
     definitions: dict[str, JsonSchema] = tidy.pop("$defs", {})

@@ -34,7 +34,7 @@ from agentkit.tools.schema import Signature, name_of, read_signature
 __all__ = ["Tool", "ToolResult", "as_tool", "to_result", "tool"]
 
 P = ParamSpec("P")
-R = TypeVar("R", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 Q = ParamSpec("Q")
 _Bind: TypeAlias = Callable[[ToolContext[Any], dict[str, Any]], tuple[list[Any], dict[str, Any]]]
@@ -60,7 +60,7 @@ class ToolResult:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)  # no slots: `cached_property` keeps the definition in __dict__
-class Tool(Generic[P, R]):
+class Tool(Generic[P, R_co]):
     """A function that a model can call. Make it with `tool`, or with `Tool.from_schema`.
 
     It is called like the function itself, so that code and tests use it as if it were not a tool.
@@ -71,15 +71,16 @@ class Tool(Generic[P, R]):
         parameters: The JSON Schema of its arguments.
         function: The function.
         sequential: Whether no other call of the same reply may run beside it.
+        is_method: Whether it is a method that has no object yet: take the tool from an object to call it.
     """
 
     name: str
     description: str
     parameters: Mapping[str, Any] = field(repr=False)
-    function: Callable[P, R] = field(repr=False)
+    function: Callable[P, R_co] = field(repr=False)
     sequential: bool = False
     _bind: _Bind = field(repr=False)
-    _is_method: bool = field(default=False, repr=False)
+    is_method: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -109,7 +110,11 @@ class Tool(Generic[P, R]):
         Raises:
             DefinitionError: The name is not allowed, or the schema is not one of an object.
         """
-        schema = {"type": "object", "properties": {}, **parameters}
+        schema: dict[str, Any] = {"type": "object", "properties": {}, **parameters}
+        try:
+            encode_json(schema)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise DefinitionError(f"tool {name!r}: its parameters are not JSON ({error})") from error
         if schema["type"] != "object":
             raise DefinitionError(f"tool {name!r}: its parameters must be a JSON Schema of type 'object'")
         return Tool(
@@ -126,19 +131,19 @@ class Tool(Generic[P, R]):
         """The tool as a request sends it."""
         return FunctionTool(self.name, self.description, self.parameters)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function itself."""
         return self.function(*args, **kwargs)
 
     @overload
-    def __get__(self, instance: None, owner: type) -> Tool[P, R]: ...
+    def __get__(self, instance: None, owner: type) -> Tool[P, R_co]: ...
     @overload
     def __get__(self: Tool[Concatenate[Any, Q], T], instance: object, owner: type | None = None) -> Tool[Q, T]: ...
     def __get__(self, instance: object, owner: type | None = None) -> Tool[..., Any]:
         """The tool of this object, if the tool is a method."""
-        if instance is None or not self._is_method:
+        if instance is None or not self.is_method:
             return self
-        return replace(self, function=MethodType(self.function, instance), _is_method=False)
+        return replace(self, function=MethodType(self.function, instance), is_method=False)
 
     async def call(self, context: ToolContext[Any], arguments: str) -> ToolResult:
         """Run a model's call: parse and validate the arguments, run the function, write its result as text.
@@ -160,8 +165,8 @@ class Tool(Generic[P, R]):
             value = await _contained(cast("Awaitable[Any]", run()))
         else:
             value = await anyio.to_thread.run_sync(_run_in_thread, run, abandon_on_cancel=True)
-            if inspect.isawaitable(value):  # an async function under a decorator that is not async
-                value = await _contained(value)
+            if isinstance(value, _Awaitable):
+                value = await _contained(value.value)
         return to_result(value)
 
 
@@ -212,7 +217,7 @@ def tool(
         function=function,
         sequential=sequential,
         _bind=lambda context, arguments: signature.bind(validate_arguments(signature, arguments), context),
-        _is_method=_is_method(function),
+        is_method=_is_method(function),
     )
 
 
@@ -223,7 +228,7 @@ def as_tool(function: Callable[..., Any]) -> Tool[..., Any]:
         DefinitionError: It cannot become a tool, or is a method that was taken from the class, not from an object.
     """
     made = tool(function)
-    if made._is_method:
+    if made.is_method:
         raise DefinitionError(f"tool {made.name!r} is a method: take it from an object, not from the class")
     return made
 
@@ -277,7 +282,14 @@ def _usable_in_threads(context: ToolContext[Any]) -> ToolContext[Any]:
     return replace(context, emit=hop)
 
 
-def _run_in_thread(run: Callable[[], Any]) -> Any:
+@dataclass(frozen=True, slots=True)
+class _Awaitable:
+    """What an async function under a decorator that is not async returns; trio lets no bare one out of a thread."""
+
+    value: Awaitable[Any]
+
+
+def _run_in_thread(run: Callable[[], Any]) -> ToolResult | _Awaitable:
     """Run the function and write its result here, where a lazy result may block; an awaitable is left to the loop."""
     try:
         value = run()
@@ -287,7 +299,7 @@ def _run_in_thread(run: Callable[[], Any]) -> Any:
         raise
     except BaseException as error:  # no signal and no cancellation reaches a worker thread: it is the function's own
         raise _as_failure(error) from error
-    return value if inspect.isawaitable(value) else to_result(value)
+    return _Awaitable(value) if inspect.isawaitable(value) else to_result(value)
 
 
 async def _contained(value: Awaitable[Any]) -> Any:
@@ -335,21 +347,23 @@ def _text(value: object) -> str:
         return _described(unknown)
 
     try:
-        text = to_json(value, fallback=describe, inf_nan_mode="strings").decode()
+        text = _unquoted(to_json(value, fallback=describe, inf_nan_mode="strings"))
     except Exception:  # noqa: BLE001 - a value brings code of its own; the function has run and must not fail now
         described.append(value)
         text = _salvaged(value, describe)
-    if text.startswith('"') and text.endswith('"'):
-        text = str(from_json(text))
     return text + _PARTLY_TEXT if described else text
 
 
 def _salvaged(value: object, describe: Callable[[object], object]) -> str:
     """As much JSON as possible: bytes in base64, half surrogate pairs as U+FFFD. Otherwise words."""
     try:
-        return encode_json(to_jsonable_python(value, fallback=describe, bytes_mode="base64")).decode()
+        return _unquoted(encode_json(to_jsonable_python(value, fallback=describe, bytes_mode="base64")))
     except Exception:  # noqa: BLE001 - see above
         return _described(value)
+
+
+def _unquoted(encoded: bytes) -> str:
+    return str(from_json(encoded)) if encoded.startswith(b'"') else encoded.decode()
 
 
 def _described(value: object) -> str:

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, field_validator
+
+from agentkit.chat.messages import encode_json
+from agentkit.errors import ToolError
+from agentkit.tools.arguments import parse_arguments, validate_arguments
+from agentkit.tools.schema import read_signature
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        ("", {}),
+        (" \n", {}),
+        ("null", {}),
+        ("{}", {}),
+        ('""', {}),
+        ('{"a": [1, 2.5, true, null, "x"]}', {"a": [1, 2.5, True, None, "x"]}),
+        (r'"{\"a\": 1}"', {"a": 1}),
+        ('"null"', {}),
+        ('{"a": 1, "a": 2}', {"a": 2}),
+        ('{"a": 123456789012345678901234567890}', {"a": 123456789012345678901234567890}),
+        ('{"a": "line\nline\ttab"}', {"a": "line\nline\ttab"}),
+        (r'{"a": "\ud83d\ude00 \ud800"}', {"a": "😀 �"}),
+        ('{"a": "\ud800"}', {"a": "�"}),
+        ('{"é": "\\u0000"}', {"é": "\0"}),
+    ],
+)
+def test_the_text_becomes_a_dict(text: str, arguments: dict[str, Any]) -> None:
+    assert parse_arguments(text) == arguments
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[1]", "must be one JSON object, not an array"),
+        ("5", "must be one JSON object, not a number"),
+        ("1.5", "must be one JSON object, not a number"),
+        ("true", "must be one JSON object, not a boolean"),
+        (r'"\"x\""', "must be one JSON object, not a string"),
+        ('"hello"', "not valid JSON"),
+        ('{"a": 1', "not valid JSON: .* send one complete JSON object"),
+        ('{"a": 1}{"b": 2}', "not valid JSON: Extra data"),
+        ("{'a': 1}", "not valid JSON"),
+        ('{"a": NaN}', "not valid JSON: NaN is not a JSON value"),
+        ('{"a": -Infinity}', "-Infinity is not a JSON value"),
+        ('{"a": 1e999}', "not valid JSON"),
+        ('{"a": ' + "9" * 100_000 + "}", "not valid JSON"),
+        ("[" * 100_000, "nested too deeply|not valid JSON"),
+        ('{"a":' * 100_000 + "1" + "}" * 100_000, "nested too deeply|not valid JSON"),
+        ('{"a":' * 300 + "1" + "}" * 300, "nested too deeply|not valid JSON: recursion"),
+    ],
+)
+def test_what_is_not_an_object_is_a_mistake_of_the_model(text: str, complaint: str) -> None:
+    with pytest.raises(ToolError, match=complaint) as caught:
+        parse_arguments(text)
+    assert len(str(caught.value)) < 200
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(st.text(alphabet=st.characters()) | JSON.map(json.dumps) | JSON.map(json.dumps).map(json.dumps))
+def test_any_text_is_a_dict_that_can_be_encoded_or_a_tool_error(text: str) -> None:
+    try:
+        arguments = parse_arguments(text)
+    except ToolError:
+        return
+    assert isinstance(arguments, dict)
+    encode_json(arguments)
+
+
+FINITE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(st.dictionaries(st.text(), FINITE))
+def test_an_object_is_read_as_it_was_written(arguments: dict[str, Any]) -> None:
+    assert parse_arguments(json.dumps(arguments)) == arguments
+
+
+# What the model reads when the arguments do not fit.
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+    lives: int
+
+
+class Stop(BaseModel):
+    city: str
+    nights: Annotated[int, Field(ge=1)] = 1
+
+    @field_validator("city")
+    @classmethod
+    def known(cls, city: str) -> str:
+        if city == "Atlantis":
+            raise ValueError("Atlantis has sunk")
+        return city
+
+
+def travel(
+    stops: list[Stop], budget: float = 1, pet: Cat | int | None = None, mode: Literal["car", "train"] = "car"
+) -> None: ...
+
+
+SIGNATURE = read_signature(travel)
+
+
+def complaint(arguments: dict[str, Any]) -> list[str]:
+    with pytest.raises(ToolError) as caught:
+        validate_arguments(SIGNATURE, arguments)
+    head, *lines = str(caught.value).splitlines()
+    assert head == "invalid arguments, nothing was done:"
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        ({}, ["- stops: missing"]),
+        ({"stops": [{}]}, ["- stops[0].city: missing"]),
+        ({"stops": "Rome"}, ['- stops: expected a valid array; got "Rome"']),
+        (
+            {"stops": [{"city": "Rome", "nights": 0}]},
+            ["- stops[0].nights: expected greater than or equal to 1; got 0"],
+        ),
+        ({"stops": [{"city": "Atlantis"}]}, ['- stops[0].city: Atlantis has sunk; got "Atlantis"']),
+        ({"stops": [], "mode": "bus"}, ["- mode: expected 'car' or 'train'; got \"bus\""]),
+        ({"stops": [], "speed": 3}, ["- speed: there is no such parameter; there are: stops, budget, pet, mode"]),
+        ({"stops": [], "pet": {"kind": "cat"}}, ["- pet.lives: missing", "- pet: expected a valid integer; got "]),
+        ({"stops": [], "budget": "NaN"}, ['- budget: expected a finite number; got "NaN"']),
+        ({"stops": {}, "budget": []}, ["- stops: expected a valid array; got {}", "- budget: expected a valid number"]),
+    ],
+)
+def test_each_fault_is_a_line_with_its_place_what_is_expected_and_what_came(
+    arguments: dict[str, Any], lines: list[str]
+) -> None:
+    told = complaint(arguments)
+    assert len(told) == len(lines)
+    for said, wanted in zip(told, lines, strict=True):
+        assert said.startswith(wanted)
+
+
+def test_many_faults_and_long_values_stay_short() -> None:
+    told = complaint({"stops": [{"city": ["x" * 10_000]}] * 40, "y" * 10_000: 1})
+    assert len(told) == 6
+    assert told[-1] == "- and 36 more"
+    assert max(map(len, told)) < 200
+    assert "pydantic" not in "".join(told)
+
+
+@given(st.dictionaries(st.sampled_from(["stops", "budget", "pet", "mode", "x"]), JSON))
+def test_arguments_fit_or_are_a_tool_error(arguments: dict[str, Any]) -> None:
+    try:
+        validate_arguments(SIGNATURE, arguments)
+    except ToolError:
+        return

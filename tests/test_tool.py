@@ -1,0 +1,472 @@
+from __future__ import annotations
+
+import contextvars
+import datetime as dt
+import enum
+import functools
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from dataclasses import dataclass
+from typing import Any, assert_type
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, computed_field
+
+from agentkit.chat.events import Event
+from agentkit.chat.request import FunctionTool
+from agentkit.errors import DefinitionError, ToolError
+from agentkit.tools.context import Progress, ToolContext
+from agentkit.tools.tool import Tool, ToolResult, as_tool, to_result, tool
+
+VARIABLE = contextvars.ContextVar("VARIABLE", default="unset")
+
+
+def context(emit: Callable[[Event], None] = lambda event: None) -> ToolContext[Any]:
+    return ToolContext(deps="deps", run_id="r", turn=1, call_id="c", tool="t", idempotency_key="k", emit=emit)
+
+
+@tool
+def add(a: int, b: int = 1) -> int:
+    """Add two numbers.
+
+    Args:
+        a: The first.
+    """
+    return a + b
+
+
+@tool(name="double-it", description="Twice.", sequential=True)
+async def double(n: float) -> float:
+    """Not read."""
+    return n * 2
+
+
+# A tool is a function with a description.
+
+
+def test_a_decorated_function_has_a_name_a_description_and_a_schema() -> None:
+    assert (add.name, add.description, add.sequential) == ("add", "Add two numbers.", False)
+    assert (double.name, double.description, double.sequential) == ("double-it", "Twice.", True)
+    assert add.definition == FunctionTool("add", "Add two numbers.", add.parameters)
+    assert add.definition is add.definition
+    assert add.parameters["properties"]["a"] == {"type": "integer", "description": "The first."}
+    assert repr(add) == "Tool(name='add', description='Add two numbers.', sequential=False)"
+
+
+@pytest.mark.anyio
+async def test_a_tool_is_called_like_its_function_and_type_checkers_know_it() -> None:
+    assert assert_type(add(1, b=2), int) == 3
+    assert await assert_type(double(2.0), Coroutine[Any, Any, float]) == 4.0
+
+
+def test_a_tool_does_not_change() -> None:
+    with pytest.raises(AttributeError):
+        add.name = "other"  # type: ignore[misc]
+
+
+def test_a_tool_given_to_tool_comes_back_with_only_the_options_changed() -> None:
+    assert tool(add) is add
+    assert as_tool(add) is add
+    renamed = tool(add, name="plus")
+    assert (renamed.name, renamed.description, renamed.definition.name) == ("plus", add.description, "plus")
+    assert tool(double, name="x").sequential
+
+
+def test_a_plain_function_becomes_a_tool() -> None:
+    def shout(text: str) -> str:
+        """Loudly."""
+        return text.upper()
+
+    assert as_tool(shout).definition.to_wire()["function"]["name"] == "shout"
+    assert tool(lambda: 1, name="one").name == "one"
+    assert as_tool(functools.partial(shout, "x")).parameters["properties"] == {}
+
+
+@pytest.mark.parametrize("name", ["", "a b", "ünlaut", "x" * 65, "a.b", "ok\n"])
+def test_a_name_that_servers_refuse_is_refused_where_it_is_written(name: str) -> None:
+    with pytest.raises(DefinitionError, match="a name has 1 to 64 letters"):
+        tool(add, name=name)
+
+
+def test_what_cannot_become_a_tool_says_so() -> None:
+    def generate(n: int) -> Any:
+        yield n
+
+    async def stream(n: int) -> Any:
+        yield n
+
+    with pytest.raises(DefinitionError, match=r"a name has 1 to 64 letters.*tool\(name=\.\.\.\)"):
+        as_tool(lambda: 1)
+    for function in (generate, stream):
+        with pytest.raises(DefinitionError, match="is a generator; return a list"):
+            as_tool(function)
+    with pytest.raises(DefinitionError, match="5 is not a function"):
+        as_tool(5)  # type: ignore[arg-type]
+
+
+# A call: arguments, function, result.
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("called", "arguments", "content"),
+    [
+        (add, '{"a": 1, "b": 2}', "3"),
+        (add, '{"a": "1"}', "2"),
+        (double, '{"n": 1.5}', "3.0"),
+        (double, r'"{\"n\": 2}"', "4.0"),
+    ],
+)
+async def test_a_call_validates_runs_and_writes_the_result(
+    called: Tool[..., Any], arguments: str, content: str
+) -> None:
+    assert (await called.call(context(), arguments)).content == content
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("arguments", ["", "[]", "{", '{"a": "x"}', '{"a": 1, "c": 2}', "[" * 100_000, '{"a": NaN}'])
+async def test_wrong_arguments_are_a_tool_error_and_the_function_does_not_run(arguments: str) -> None:
+    ran: list[int] = []
+
+    def record(a: int) -> None:
+        ran.append(a)
+
+    with pytest.raises(ToolError):
+        await as_tool(record).call(context(), arguments)
+    assert ran == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("error", [ToolError("no such city"), ValueError("x"), KeyError("k"), StopAsyncIteration()])
+async def test_what_the_function_raises_is_raised(error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    async def fail_later() -> None:
+        raise error
+
+    for function in (fail, fail_later):
+        with pytest.raises(type(error)) as caught:
+            await as_tool(function).call(context(), "{}")
+        assert caught.value is error
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (SystemExit(1), r"the tool called sys.exit\(1\)"),
+        (SystemExit("bye"), r"the tool called sys.exit\('bye'\)"),
+        (KeyboardInterrupt(), "the tool raised KeyboardInterrupt"),
+        (GeneratorExit(), "the tool raised GeneratorExit"),
+        (StopIteration(5), "StopIteration"),
+    ],
+)
+async def test_what_would_end_the_program_is_a_failure_of_the_tool(error: BaseException, message: str) -> None:
+    def fail() -> None:
+        raise error
+
+    async def fail_later() -> None:
+        await anyio.lowlevel.checkpoint()
+        raise error
+
+    for function in (fail, fail_later):
+        with pytest.raises(RuntimeError, match=message) as caught:
+            await as_tool(function).call(context(), "{}")
+        assert caught.value.__cause__ is error
+
+
+def test_ctrl_c_ends_the_program_even_in_a_tool() -> None:
+    async def interrupted() -> None:
+        signal.raise_signal(signal.SIGINT)
+        await anyio.sleep_forever()
+
+    for backend in ("asyncio", "trio"):
+        with pytest.raises(KeyboardInterrupt):
+            anyio.run(as_tool(interrupted).call, context(), "{}", backend=backend)
+
+
+def test_a_call_that_is_closed_from_outside_just_ends() -> None:
+    class Never:
+        def __await__(self) -> Generator[None, None, None]:
+            yield
+
+    async def wait() -> None:
+        await Never()
+
+    async def start() -> Coroutine[Any, Any, ToolResult]:
+        calling = as_tool(wait).call(context(), "")
+        calling.send(None)
+        return calling
+
+    anyio.run(start).close()
+
+
+@pytest.mark.anyio
+async def test_cancelling_passes_through_and_leaves_a_thread_to_itself() -> None:
+    started, release, finished = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(ctx: ToolContext[Any]) -> None:
+        started.set()
+        release.wait(10)
+        ctx.progress(1.0)  # nobody waits for it any more, and it must not hang
+        finished.set()
+
+    async def endless() -> None:
+        await anyio.sleep_forever()
+
+    for function in (slow, endless):
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(as_tool(function).call, context(), "{}")
+                if function is slow:
+                    await anyio.to_thread.run_sync(started.wait, 10)
+                else:
+                    await anyio.wait_all_tasks_blocked()
+                scope.cancel()
+        assert scope.cancelled_caught
+    release.set()
+    assert await anyio.to_thread.run_sync(finished.wait, 10)
+
+
+@pytest.mark.anyio
+async def test_a_plain_function_runs_in_a_thread_with_the_context_variables_of_the_caller() -> None:
+    def look() -> list[Any]:
+        return [threading.get_ident() == home, VARIABLE.get()]
+
+    home = threading.get_ident()
+    VARIABLE.set("here")
+    assert (await as_tool(look).call(context(), "")).data == [False, "here"]
+
+
+@pytest.mark.anyio
+async def test_every_thread_may_emit_and_observers_hear_it_in_the_event_loop() -> None:
+    heard: list[tuple[Event, bool]] = []
+    home = threading.get_ident()
+
+    def observe(event: Event) -> None:
+        heard.append((event, threading.get_ident() == home))
+
+    def work(ctx: ToolContext[str]) -> str:
+        ctx.progress(0.5, "half")
+        own = threading.Thread(target=ctx.progress)
+        own.start()
+        own.join()
+        return ctx.deps
+
+    async def work_async(ctx: ToolContext[str]) -> str:
+        ctx.progress(0.5, "half")
+        await anyio.to_thread.run_sync(ctx.progress)
+        return ctx.deps
+
+    for function in (work, work_async):
+        heard.clear()
+        assert (await as_tool(function).call(context(observe), "")).content == "deps"
+        assert heard == [(Progress("c", "t", 0.5, "half"), True), (Progress("c", "t", None, ""), True)]
+
+
+@pytest.mark.anyio
+async def test_async_functions_are_awaited_however_they_are_wrapped() -> None:
+    class Greeter:
+        async def __call__(self, name: str, ctx: ToolContext[Any]) -> str:
+            ctx.progress()
+            return f"hello {name}"
+
+    def plain(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    async def greet(name: str, ctx: ToolContext[Any]) -> str:
+        ctx.progress()
+        return f"hello {name}"
+
+    for function in (Greeter(), plain(greet), functools.partial(greet), functools.partial(Greeter())):
+        assert (await as_tool(function).call(context(), '{"name": "Ada"}')).content == "hello Ada"
+
+
+# Methods, and schemas without a function.
+
+
+class Library:
+    def __init__(self, books: list[str]) -> None:
+        self.books = books
+
+    @tool
+    def find(self, word: str) -> list[str]:
+        """Find books."""
+        return [book for book in self.books if word in book]
+
+    @tool(name="count")
+    async def how_many(self, ctx: ToolContext[Any]) -> int:
+        return len(self.books)
+
+    @staticmethod
+    @tool
+    def hours(day: str) -> str:
+        return "9-17"
+
+    def plain(self, word: str) -> str:
+        return word
+
+
+@pytest.mark.anyio
+async def test_a_method_is_a_tool_of_each_object() -> None:
+    one, other = Library(["Dune"]), Library(["Emma", "Ulysses"])
+    assert one.find.parameters["properties"] == {"word": {"type": "string"}}
+    assert (await one.find.call(context(), '{"word": "D"}')).content == '["Dune"]'
+    assert (await other.how_many.call(context(), "")).content == "2"
+    assert (await one.hours.call(context(), '{"day": "Monday"}')).content == "9-17"
+    assert (await as_tool(one.plain).call(context(), '{"word": "x"}')).content == "x"
+    assert assert_type(other.find("Em"), list[str]) == ["Emma"]
+    assert Library.find(one, "une") == ["Dune"]
+
+
+def test_a_method_without_its_object_is_no_tool() -> None:
+    for method in (Library.find, Library.plain):
+        with pytest.raises(DefinitionError, match="is a method: take it from an object"):
+            as_tool(method)
+
+
+@pytest.mark.anyio
+async def test_a_tool_from_a_schema_gets_the_context_and_the_arguments() -> None:
+    def plain(ctx: ToolContext[Any], arguments: dict[str, Any]) -> Any:
+        return [ctx.call_id, arguments]
+
+    async def later(ctx: ToolContext[Any], arguments: dict[str, Any]) -> Any:
+        return [ctx.call_id, arguments]
+
+    for function in (plain, later):
+        made = Tool.from_schema("remote", "Far away.", {"properties": {"a b": {}}}, function)
+        assert made.definition.parameters == {"type": "object", "properties": {"a b": {}}}
+        assert (await made.call(context(), '{"a b": 1}')).content == '["c",{"a b":1}]'
+        with pytest.raises(ToolError):
+            await made.call(context(), "[]")
+    with pytest.raises(DefinitionError, match="of type 'object'"):
+        Tool.from_schema("remote", "", {"type": "array"}, plain)
+    with pytest.raises(DefinitionError, match="JSON"):
+        Tool.from_schema("remote", "", {"default": object()}, plain)
+
+
+# What the model reads.
+
+
+class Mood(enum.Enum):
+    GOOD = "good"
+
+
+class Word(enum.StrEnum):
+    YES = "yes"
+
+
+class Weather(BaseModel):
+    celsius: float = Field(alias="temperature")
+
+
+class Faulty(BaseModel):
+    n: int = 1
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def broken(self) -> int:
+        raise ValueError("no")
+
+
+@dataclass
+class Spot:
+    name: str
+    when: dt.date
+
+
+class Mute:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+class Plain:
+    pass
+
+
+def cycle() -> list[Any]:
+    made: list[Any] = [1]
+    made.append(made)
+    return made
+
+
+def deep() -> list[Any]:
+    made: list[Any] = []
+    for _ in range(100_000):
+        made = [made]
+    return made
+
+
+NOTE = "\n[Part of this result is not JSON and is shown as text.]"
+
+
+@pytest.mark.parametrize(
+    ("value", "content"),
+    [
+        ("text", "text"),
+        ('"quoted"', '"quoted"'),
+        ("", ""),
+        (None, "null"),
+        (True, "true"),
+        (1.5, "1.5"),
+        ({"a": [1, None], "ü": "ü"}, '{"a":[1,null],"ü":"ü"}'),
+        ((1, 2), "[1,2]"),
+        (Mood.GOOD, "good"),
+        (Word.YES, "yes"),
+        (dt.datetime(2026, 1, 2, tzinfo=dt.UTC), "2026-01-02T00:00:00Z"),
+        (Weather(temperature=3), '{"temperature":3.0}'),
+        ([Spot("a", dt.date(2026, 1, 2))], '[{"name":"a","when":"2026-01-02"}]'),
+        (b"bytes", "bytes"),
+        ({1: 2}.values(), "[2]"),
+        (range(3), "[0,1,2]"),
+        (float("nan"), "NaN"),
+        ([float("inf")], '["Infinity"]'),
+        (10**400, str(10**400)),
+        ("a\ud800", "a�"),
+        ("\ud83d\ude00", "😀"),
+        (["a\ud800"], '["a�"]' + NOTE),
+        ([b"\xff"], '["_w=="]' + NOTE),
+        (b"\xff", "_w==" + NOTE),
+        ([Plain()], '["<' + __name__ + '.Plain object>"]' + NOTE),
+        (Plain(), "<" + __name__ + ".Plain object>" + NOTE),
+        ({"a": Mute()}, '{"a":"<Mute>"}' + NOTE),
+        (cycle(), "[1, [...]]" + NOTE),
+        (deep(), "<list>" + NOTE),
+        (Faulty.model_construct(), "<Faulty>" + NOTE),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_becomes_text_for_the_model(value: object, content: str) -> None:
+    result = to_result(value)
+    assert result.content == content
+    assert result.data is value
+    assert not result.is_error
+
+
+@pytest.mark.anyio
+async def test_a_tool_may_say_itself_what_the_model_reads() -> None:
+    said = ToolResult("for the model", data=[1], is_error=True)
+    assert await as_tool(lambda_returning(said)).call(context(), "") is said
+
+
+def lambda_returning(value: object) -> Callable[[], object]:
+    def function() -> object:
+        return value
+
+    return function
+
+
+@given(st.recursive(st.text(st.characters()) | st.binary() | st.floats() | st.builds(object), st.lists))
+def test_no_value_whatever_fails_after_the_tool_has_run(value: object) -> None:
+    to_result(value).content.encode()
