@@ -68,7 +68,7 @@ class Agent:
         self,
         model: str | Model,
         *,
-        tools: Iterable[Tool[..., Any] | Callable[..., Any]] = (),
+        tools: Iterable[Tool | Callable[..., Any]] = (),
         instructions: str = "",
         settings: ChatSettings | None = None,
         limits: Limits | None = None,
@@ -93,7 +93,7 @@ class Agent:
         return self._spec.model
 
     @property
-    def tools(self) -> Mapping[str, Tool[..., Any]]:
+    def tools(self) -> Mapping[str, Tool]:
         """The tools by name."""
         return self._spec.tools
 
@@ -150,8 +150,8 @@ class Agent:
         return spec, RunState(messages=[*history, _question(prompt)])
 
 
-def _by_name(tools: Iterable[Tool[..., Any] | Callable[..., Any]]) -> dict[str, Tool[..., Any]]:
-    by_name: dict[str, Tool[..., Any]] = {}
+def _by_name(tools: Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool]:
+    by_name: dict[str, Tool] = {}
     for each in tools:
         tool = as_tool(each)
         if tool.name in by_name:

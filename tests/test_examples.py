@@ -5,7 +5,7 @@ from types import ModuleType
 import anyio
 import pytest
 
-from agentkit.testing import ScriptedModel, call
+from agentkit.testing import Answer, ScriptedModel, call
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -40,7 +40,12 @@ async def test_watch_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_notes_keep_their_conversation_and_their_database(tmp_path: Path) -> None:
-    script = [call("add_note", text="Buy milk"), "Noted.", call("find_notes", word="milk"), "You are to buy milk."]
+    script: list[Answer] = [
+        call("add_note", text="Buy milk"),
+        "Noted.",
+        call("find_notes", word="milk"),
+        "You are to buy milk.",
+    ]
     model = ScriptedModel(script)
     answers = load("notes").main(["Note: buy milk", "What about milk?"], model, str(tmp_path / "notes.db"))
     assert answers == ["Noted.", "You are to buy milk."]
@@ -50,11 +55,15 @@ def test_notes_keep_their_conversation_and_their_database(tmp_path: Path) -> Non
 
 def test_the_demo_asks_its_questions(capsys: pytest.CaptureFixture[str]) -> None:
     demo = load("demo")
-    script = [
-        *[call("calculate", a=17, operation="times", b=23), "391."],
-        *[[call("get_weather", city="Paris"), call("get_weather", city="Rome")], "Rain and sun."],
-        *[call("get_time", city="Tokyo"), "Late."],
-        *[call("roll_dice", count=3), "Three dice."],
+    script: list[Answer] = [
+        call("calculate", a=17, operation="times", b=23),
+        "391.",
+        [call("get_weather", city="Paris"), call("get_weather", city="Rome")],
+        "Rain and sun.",
+        call("get_time", city="Tokyo"),
+        "Late.",
+        call("roll_dice", count=3),
+        "Three dice.",
     ]
     anyio.run(demo.main, ScriptedModel(script))
     told = capsys.readouterr().out

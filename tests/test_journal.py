@@ -5,7 +5,7 @@ import pytest
 
 from agentkit import Agent, tool
 from agentkit.run.journal import Slot
-from agentkit.testing import ScriptedModel, call
+from agentkit.testing import Answer, ScriptedModel, call
 
 pytestmark = pytest.mark.anyio
 T = TypeVar("T")
@@ -41,7 +41,7 @@ async def double(n: int) -> int:
     return n * 2
 
 
-SCRIPT = [[call("double", id="b", n=1), call("double", id="a", n=2), call("nothing", id="c")], "done"]
+SCRIPT: list[Answer] = [[call("double", id="b", n=1), call("double", id="a", n=2), call("nothing", id="c")], "done"]
 SLOTS = ["turn:1", "call:b", "call:a", "call:c", "turn:2"]
 
 

@@ -243,7 +243,7 @@ async def test_a_limit_may_stop_or_raise() -> None:
 async def test_a_forced_choice_holds_for_the_first_turn() -> None:
     for forced in ("required", NamedTool("add")):
         model = ScriptedModel([call("add", a=1, b=2), "3"])
-        settings = ChatSettings(tool_choice=forced, parallel_tool_calls=False)  # type: ignore[arg-type]  # of the tuple
+        settings = ChatSettings(tool_choice=forced, parallel_tool_calls=False)
         await Agent(model, tools=[add], settings=settings).run("go")
         assert [request.settings.tool_choice for request in model.requests] == [forced, "auto"]
         assert [request.settings.parallel_tool_calls for request in model.requests] == [False, False]

@@ -56,7 +56,7 @@ def test_a_decorated_function_has_a_name_a_description_and_a_schema() -> None:
     assert add.definition == FunctionTool("add", "Add two numbers.", add.parameters)
     assert add.definition is add.definition
     assert add.parameters["properties"]["a"] == {"type": "integer", "description": "The first."}
-    assert repr(add) == "Tool(name='add', description='Add two numbers.', sequential=False)"
+    assert repr(add) == "ToolFunction(name='add', description='Add two numbers.', sequential=False)"
 
 
 @pytest.mark.anyio
@@ -123,9 +123,7 @@ def test_what_cannot_become_a_tool_says_so() -> None:
         (double, r'"{\"n\": 2}"', "4.0"),
     ],
 )
-async def test_a_call_validates_runs_and_writes_the_result(
-    called: Tool[..., Any], arguments: str, content: str
-) -> None:
+async def test_a_call_validates_runs_and_writes_the_result(called: Tool, arguments: str, content: str) -> None:
     assert (await called.call(context(), arguments)).content == content
 
 

@@ -41,7 +41,7 @@ class RunSpec:
     """What a run is made with; it never changes while it runs."""
 
     model: Model
-    tools: Mapping[str, Tool[..., Any]] = field(default_factory=dict[str, Tool[..., Any]])
+    tools: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
     instructions: str = ""
     settings: ChatSettings = ChatSettings()
     limits: Limits = Limits()
@@ -196,7 +196,7 @@ def _work(
 
 
 async def _contained(
-    spec: RunSpec, tool: Tool[..., Any] | None, call: ToolCall, context: ToolContext[Any], errors: list[Exception]
+    spec: RunSpec, tool: Tool | None, call: ToolCall, context: ToolContext[Any], errors: list[Exception]
 ) -> ToolResult:
     """Run a call; what it raises becomes a result that the model can read, the unexpected goes to ``errors`` too."""
     wrapped = around_tool(spec.middleware, lambda request: request.tool.call(request.context, request.call.written))

@@ -24,7 +24,7 @@ __all__ = ["Middleware", "NextModel", "NextRun", "NextTool", "ToolRequest"]
 class ToolRequest:
     """A tool call on its way in: ``dataclasses.replace`` makes a changed one to pass on."""
 
-    tool: Tool[..., Any]
+    tool: Tool
     call: ToolCall
     context: ToolContext[Any]
 

@@ -31,12 +31,11 @@ from agentkit.tools.arguments import parse_arguments, validate_arguments
 from agentkit.tools.context import ToolContext
 from agentkit.tools.schema import Signature, name_of, read_signature
 
-__all__ = ["Tool", "ToolResult", "as_tool", "to_result", "tool"]
+__all__ = ["Tool", "ToolFunction", "ToolResult", "as_tool", "to_result", "tool"]
 
 P = ParamSpec("P")
-R_co = TypeVar("R_co", covariant=True)
+F_co = TypeVar("F_co", covariant=True)
 T = TypeVar("T")
-Q = ParamSpec("Q")
 _Bind: TypeAlias = Callable[[ToolContext[Any], dict[str, Any]], tuple[list[Any], dict[str, Any]]]
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -60,16 +59,14 @@ class ToolResult:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)  # no slots: `cached_property` keeps the definition in __dict__
-class Tool(Generic[P, R_co]):
-    """A function that a model can call. Make it with `tool`, or with `Tool.from_schema`.
-
-    It is called like the function itself, so that code and tests use it as if it were not a tool.
+class Tool:
+    """Whatever a model can call. Make one with `tool`, or with `Tool.from_schema`.
 
     Attributes:
         name: What the model calls it.
         description: What the model reads about it.
         parameters: The JSON Schema of its arguments.
-        function: The function.
+        function: What runs.
         sequential: Whether no other call of the same reply may run beside it.
         is_method: Whether it is a method that has no object yet: take the tool from an object to call it.
     """
@@ -77,7 +74,7 @@ class Tool(Generic[P, R_co]):
     name: str
     description: str
     parameters: Mapping[str, Any] = field(repr=False)
-    function: Callable[P, R_co] = field(repr=False)
+    function: Callable[..., Any] = field(repr=False)
     sequential: bool = False
     _bind: _Bind = field(repr=False)
     is_method: bool = field(default=False, repr=False)
@@ -94,10 +91,10 @@ class Tool(Generic[P, R_co]):
         name: str,
         description: str,
         parameters: Mapping[str, Any],
-        function: Callable[[ToolContext[Any], dict[str, Any]], T],
+        function: Callable[[ToolContext[Any], dict[str, Any]], Any],
         *,
         sequential: bool = False,
-    ) -> Tool[[ToolContext[Any], dict[str, Any]], T]:
+    ) -> Tool:
         """A tool whose schema is known but is not that of a Python function: a server's, a handoff, another agent.
 
         Args:
@@ -131,20 +128,6 @@ class Tool(Generic[P, R_co]):
         """The tool as a request sends it."""
         return FunctionTool(self.name, self.description, self.parameters)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Call the function itself."""
-        return self.function(*args, **kwargs)
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> Tool[P, R_co]: ...
-    @overload
-    def __get__(self: Tool[Concatenate[Any, Q], T], instance: object, owner: type | None = None) -> Tool[Q, T]: ...
-    def __get__(self, instance: object, owner: type | None = None) -> Tool[..., Any]:
-        """The tool of this object, if the tool is a method."""
-        if instance is None or not self.is_method:
-            return self
-        return replace(self, function=MethodType(self.function, instance), is_method=False)
-
     async def call(self, context: ToolContext[Any], arguments: str) -> ToolResult:
         """Run a model's call: parse and validate the arguments, run the function, write its result as text.
 
@@ -170,14 +153,37 @@ class Tool(Generic[P, R_co]):
         return to_result(value)
 
 
+class ToolFunction(Tool, Generic[F_co]):
+    """A tool that was made of a function, and is called like it: other code and tests need not know it is a tool."""
+
+    # A property with the function's own type, and not a method over a ParamSpec: only so do mypy and pyright know what
+    # `[one_tool, another]` is a list of.
+    @property
+    def __call__(self) -> F_co:
+        """Call the function itself."""
+        return cast("F_co", self.function)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> ToolFunction[F_co]: ...
+    @overload
+    def __get__(
+        self: ToolFunction[Callable[Concatenate[Any, P], T]], instance: object, owner: type | None = None
+    ) -> ToolFunction[Callable[P, T]]: ...
+    def __get__(self, instance: object, owner: type | None = None) -> ToolFunction[Any]:
+        """The tool of this object, if the tool is a method."""
+        if instance is None or not self.is_method:
+            return self
+        return replace(self, function=MethodType(self.function, instance), is_method=False)
+
+
 class _Decorator(Protocol):
-    def __call__(self, function: Callable[P, T], /) -> Tool[P, T]: ...
+    def __call__(self, function: Callable[P, T], /) -> ToolFunction[Callable[P, T]]: ...
 
 
 @overload
 def tool(
     function: Callable[P, T], /, *, name: str | None = None, description: str | None = None, sequential: bool = False
-) -> Tool[P, T]: ...
+) -> ToolFunction[Callable[P, T]]: ...
 @overload
 def tool(*, name: str | None = None, description: str | None = None, sequential: bool = False) -> _Decorator: ...
 def tool(
@@ -187,7 +193,7 @@ def tool(
     name: str | None = None,
     description: str | None = None,
     sequential: bool = False,
-) -> Tool[..., Any] | _Decorator:
+) -> Tool | _Decorator:
     """Make a tool of a function; as a decorator with or without options.
 
     The schema comes from the signature, the descriptions from the docstring or from `Annotated`; a parameter annotated
@@ -205,12 +211,13 @@ def tool(
     """
     if function is None:
         return cast("_Decorator", functools.partial(tool, name=name, description=description, sequential=sequential))
-    if isinstance(function, Tool):
+    if isinstance(function, ToolFunction):
         given = {"name": name, "description": description, "sequential": sequential or None}
         changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-        return replace(cast("Tool[..., Any]", function), **changes) if changes else cast("Tool[..., Any]", function)
+        made: Any = function
+        return replace(made, **changes) if changes else made
     signature = _signature(function)
-    return Tool(
+    return ToolFunction(
         name=signature.name if name is None else name,
         description=signature.description if description is None else description,
         parameters=signature.parameters,
@@ -221,13 +228,13 @@ def tool(
     )
 
 
-def as_tool(function: Callable[..., Any]) -> Tool[..., Any]:
+def as_tool(function: Tool | Callable[..., Any]) -> Tool:
     """The tool itself, or one made of the function with its own name and docstring.
 
     Raises:
         DefinitionError: It cannot become a tool, or is a method that was taken from the class, not from an object.
     """
-    made = tool(function)
+    made = function if isinstance(function, Tool) else tool(function)
     if made.is_method:
         raise DefinitionError(f"tool {made.name!r} is a method: take it from an object, not from the class")
     return made
