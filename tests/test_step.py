@@ -9,7 +9,7 @@ Q = UserMessage("hi")
 A, B = ToolCall("a", "f", "{}"), ToolCall("b", "g", "{}")
 BOTH = AssistantMessage(None, (A, B))
 RESULT_A, RESULT_B = ToolMessage("1", "a"), ToolMessage("2", "b")
-TURNS, CALLS = "the limit of 1 turns", "the limit of 1 tool calls"
+TURNS, CALLS = "the limit of 1 turn", "the limit of 1 tool call"
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@ import pytest
 
 from agentkit import Agent, Limits, tool
 from agentkit.chat.events import TextDelta
-from agentkit.errors import Overloaded
-from agentkit.run.events import RunEnded
+from agentkit.errors import ConfigError, Overloaded
+from agentkit.run.events import CallStarted, RunEnded
+from agentkit.run.transcript import complaints
 from agentkit.testing import Pieces, ScriptedModel, call
 
 pytestmark = pytest.mark.anyio
@@ -89,3 +90,20 @@ async def test_the_last_event_is_the_end() -> None:
         seen = [event async for event in events]
     assert isinstance(seen[-1], RunEnded)
     assert TextDelta("a") in seen
+
+
+async def test_the_result_is_known_after_the_run_was_left() -> None:
+    async with Agent(ScriptedModel(["a"])).stream("hi") as events:
+        await events.result()
+    assert (await events.result()).output == "a"
+
+
+async def test_a_run_that_was_left_early_still_tells_how_far_it_came() -> None:
+    async with Agent(ScriptedModel([call("hang")]), tools=[hang]).stream("go") as events:
+        async for event in events:
+            if isinstance(event, CallStarted):
+                break
+    assert events.state.status == "cancelled"
+    assert complaints(events.state.messages) == []
+    with pytest.raises(ConfigError, match="inside the `async with`"):
+        await events.result()

@@ -1,9 +1,9 @@
 import pytest
 
-from agentkit import Agent, AssistantMessage, ChatRequest, Reply, TextDelta, tool
+from agentkit import Agent, AssistantMessage, ChatRequest, Progress, Reply, TextDelta, ToolContext, tool
 from agentkit.chat.events import Event
 from agentkit.errors import RateLimited
-from agentkit.testing import FunctionModel, Pieces, ScriptedModel, call
+from agentkit.testing import FunctionModel, Pieces, ScriptedModel, call, context
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +25,7 @@ async def test_a_script_that_does_not_fit_says_what_it_was_asked() -> None:
     with pytest.raises(AssertionError) as caught:
         await Agent(model, tools=[add]).run("what is 1+2?")
     said = str(caught.value)
-    assert "the script has 1 answers, but the model was asked 2 times" in said
+    assert "the script has 1 answer(s), but the model was asked 2 times" in said
     assert "user: what is 1+2?" in said
     assert 'assistant: add({"a": 1, "b": 2})' in said
     assert "tool: 3" in said
@@ -55,3 +55,15 @@ async def test_a_function_can_be_a_model_and_may_be_async() -> None:
         return request.messages[-1].text.upper()
 
     assert (await Agent(FunctionModel(answer)).run("hi")).output == "HI"
+
+
+async def test_a_tool_with_a_context_can_be_called_directly() -> None:
+    @tool
+    def greet(context: ToolContext[str], name: str) -> str:
+        """Greet."""
+        context.progress(1.0)
+        return f"{context.deps} {name}"
+
+    seen: list[Event] = []
+    assert greet(context("Hello", emit=seen.append), "Ann") == "Hello Ann"
+    assert seen == [Progress("call", "tool", 1.0, "")]

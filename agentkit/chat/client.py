@@ -34,7 +34,7 @@ class ChatClient:
         api_key: Sent as a bearer token; empty for servers without keys. A function is asked before each request and
             may raise `ConfigError`.
         name: What errors call the server; by default its host.
-        headers: Sent with each request.
+        headers: Sent with each request; they go before our own.
         http: An ``httpx2.AsyncClient`` or ``httpx.AsyncClient`` to send through (proxies, certificates); the caller
             closes it.
         deadlines: How long a try may take.
@@ -103,7 +103,7 @@ class ChatClient:
         reader = ReplyReader(emit, server=server, choices=request.settings.n or 1, secret=key)
         await self._http.send(
             f"{self.base_url}/chat/completions",
-            headers={**self._header_lines(key, stream=request.stream), **(request.settings.extra_headers or {})},
+            headers=self._header_lines(key, request),
             body=body,
             sink=reader,
             deadlines=self._deadlines,
@@ -111,15 +111,16 @@ class ChatClient:
         )
         return reader.finish()
 
-    def _header_lines(self, key: str, *, stream: bool) -> dict[str, str]:
+    def _header_lines(self, key: str, request: ChatRequest) -> dict[str, str]:
         headers = {
             "content-type": "application/json",
-            "accept": "text/event-stream" if stream else "application/json",
+            "accept": "text/event-stream" if request.stream else "application/json",
             "accept-encoding": "identity",
-            **self._headers,
         }
         if key:
             headers["authorization"] = f"Bearer {key}"
+        for given in (self._headers, request.settings.extra_headers or {}):
+            headers |= {name.lower(): value for name, value in given.items()}
         return headers
 
     async def aclose(self) -> None:

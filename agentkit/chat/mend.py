@@ -38,9 +38,9 @@ def mend_calls(
             notes.append(f"a call without a name was dropped (arguments {call.arguments[:80]!r})")
             continue
         if not _GOOD_ID.fullmatch(call.id) or call.id in used:
-            problem = "had no id" if not call.id else "had an id that was used twice or is not valid"
+            problem = "no id" if not call.id else f"the id {call.id[:20]!r}, used before or not valid"
             call = replace(call, id=_made_id(salt, index, call))  # noqa: PLW2901 - the mended call takes its place
-            notes.append(f"call {index + 1} ({call.name}) {problem}; it is {call.id} now")
+            notes.append(f"{call.name} had {problem}; it is {call.id} now")
         used.add(call.id)
         mended.append(_with_object(call, notes))
     return tuple(mended), notes

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from agentkit.chat.events import Event
 from agentkit.chat.messages import ToolCall
 from agentkit.chat.reply import Reply
-from agentkit.errors import AgentKitError
 from agentkit.run.state import RunState
 from agentkit.tools.tool import ToolResult
 
@@ -58,4 +57,4 @@ class RunEnded(Event):
     """A run has ended: ``state.status`` says how, ``error`` is what it raises if it failed."""
 
     state: RunState
-    error: AgentKitError | None = None
+    error: Exception | None = None

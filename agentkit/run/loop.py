@@ -23,7 +23,7 @@ from agentkit.run.limits import Limits
 from agentkit.run.middleware import Middleware, ToolRequest, around_model, around_run, around_tool
 from agentkit.run.state import RunState
 from agentkit.run.step import AskModel, Finish, Pause, RunCalls, next_step
-from agentkit.run.transcript import interrupted
+from agentkit.run.transcript import interrupted, open_calls
 from agentkit.tools.context import ToolContext
 from agentkit.tools.execute import Work, execute
 from agentkit.tools.tool import Tool, ToolResult
@@ -62,13 +62,12 @@ async def run(spec: RunSpec, state: RunState, emit: Emit) -> RunState:
     try:
         state.status = "running"
         state = await around_run(spec.middleware, emit, lambda inner: run_turns(spec, inner, emit))(state)
-    except AgentKitError as error:
-        state.status, error.state = "failed", state
-        emit(RunEnded(state, error))
-        raise
     except BaseException as error:
         state.status = "failed" if isinstance(error, Exception) else "cancelled"
-        emit(RunEnded(state))
+        state.messages.extend(interrupted(call) for call in open_calls(state.messages))
+        if isinstance(error, AgentKitError):
+            error.state = state
+        emit(RunEnded(state, error if isinstance(error, Exception) else None))
         raise
     emit(RunEnded(state))
     return state
@@ -146,7 +145,10 @@ def _record(state: RunState, reply: Reply, emit: Emit) -> None:
     calls, notes = mend_calls(reply.message.tool_calls, salt=f"{state.run_id}:{state.turns}", taken=taken)
     for note in notes:
         emit(Mended(note))
-    state.messages.append(replace(reply.message, tool_calls=calls))
+    content = reply.message.content or (None if calls or reply.message.refusal else "")
+    if content == "":
+        emit(Mended("the model answered with nothing"))
+    state.messages.append(replace(reply.message, content=content, tool_calls=calls))
     cut = _CUT.get(reply.finish_reason or "")
     if cut and calls:
         state.messages.extend(ToolMessage(f"Error: not run: {cut}; make the call shorter", call.id) for call in calls)
@@ -209,13 +211,17 @@ async def _contained(
     except Exception as error:  # a tool may raise anything, and its siblings must finish
         log.warning("tool %s raised", call.name, exc_info=error)
         errors.append(error)
-        return ToolResult(f"Error: {call.name} failed with {type(error).__name__}: {error}", is_error=True)
+        return ToolResult(f"Error: {call.name} failed with {_named(error)}", is_error=True)
 
 
 def _failure(state: RunState, call: ToolCall, error: Exception) -> ToolFailed:
-    failed = ToolFailed(f"tool {call.name} raised {type(error).__name__}: {error}", state=state)
+    failed = ToolFailed(f"tool {call.name} raised {_named(error)}", state=state)
     failed.__cause__ = error
     return failed
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _unknown(name: str, tools: Mapping[str, object]) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from agentkit.chat.messages import AssistantMessage, Message
@@ -31,7 +30,7 @@ class RunState:
     """
 
     messages: list[Message]
-    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    run_id: str = ""
     status: Status = "running"
     turns: int = 0
     calls: int = 0

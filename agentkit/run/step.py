@@ -54,10 +54,14 @@ def next_step(state: RunState, limits: Limits) -> Step:
         return RunCalls((), waiting, state.limit)
     if waiting:
         allowed = len(waiting) if limits.calls is None else max(0, limits.calls - state.calls)
-        return RunCalls(waiting[:allowed], waiting[allowed:], f"the limit of {limits.calls} tool calls")
+        return RunCalls(waiting[:allowed], waiting[allowed:], _limit(limits.calls, "tool call"))
     if state.closing or (state.messages and isinstance(state.messages[-1], AssistantMessage)):
         return Finish("limited" if state.limit else "done", state.limit)
-    limit = state.limit or (f"the limit of {limits.turns} turns" if state.turns >= limits.turns else "")
+    limit = state.limit or (_limit(limits.turns, "turn") if state.turns >= limits.turns else "")
     if limit and limits.on_limit != "answer":
         return Finish("limited", limit)
     return AskModel(closing=limit)
+
+
+def _limit(most: int | None, what: str) -> str:
+    return f"the limit of {most} {what}{'' if most == 1 else 's'}"

@@ -9,6 +9,7 @@ from types import TracebackType
 import anyio
 
 from agentkit.chat.events import Emit, Event, TextDelta
+from agentkit.errors import ConfigError
 from agentkit.run.state import RunResult, RunState
 
 __all__ = ["RunStream"]
@@ -24,13 +25,17 @@ class RunStream:
             result = await events.result()
 
     Iterating ends when the run does, and raises what the run raised.
+
+    Attributes:
+        state: The run so far, also after it was cancelled.
     """
 
-    def __init__(self, start: Callable[[Emit], Awaitable[RunState]]) -> None:
+    def __init__(self, state: RunState, start: Callable[[Emit], Awaitable[RunState]]) -> None:
+        self.state = state
         self._start = start
         # Without bound: the loop must never wait for whoever watches it. What a run can emit is bounded by its limits.
         self._send, self._receive = anyio.create_memory_object_stream[Event](math.inf)
-        self._state: RunState | None = None
+        self._result: RunResult | None = None
         self._error: Exception | None = None
 
     async def __aenter__(self) -> RunStream:
@@ -58,6 +63,8 @@ class RunStream:
     async def __anext__(self) -> Event:
         try:
             return await self._receive.receive()
+        except anyio.ClosedResourceError:
+            raise ConfigError("the run was left before it ended: read its events inside the `async with`") from None
         except anyio.EndOfStream:
             if self._error is not None:
                 raise self._error from None
@@ -75,14 +82,15 @@ class RunStream:
         Raises:
             AgentKitError: The run failed.
         """
-        async for _ in self:
-            pass
-        assert self._state is not None  # noqa: S101 - the stream ends with a state or with an error
-        return RunResult(self._state)
+        if self._result is None:
+            async for _ in self:
+                pass
+        assert self._result is not None  # noqa: S101 - the stream ends with a result or with an error
+        return self._result
 
     async def _run(self) -> None:
         with self._send:
             try:
-                self._state = await self._start(self._send.send_nowait)
+                self._result = RunResult(await self._start(self._send.send_nowait))
             except Exception as error:  # noqa: BLE001 - it is raised to whoever iterates
                 self._error = error

@@ -82,7 +82,7 @@ class ScriptedModel:
         self.requests.append(request)
         if self.left < 0:
             raise AssertionError(
-                f"the script has {len(self._script)} answers, but the model was asked {len(self.requests)} times; "
+                f"the script has {len(self._script)} answer(s), but the model was asked {len(self.requests)} times; "
                 f"the last request was:\n{_told(request)}"
             )
         return _play(self._script[len(self.requests) - 1], emit, turn=len(self.requests))

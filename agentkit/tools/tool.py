@@ -212,12 +212,9 @@ def tool(
     if function is None:
         return cast("_Decorator", functools.partial(tool, name=name, description=description, sequential=sequential))
     if isinstance(function, ToolFunction):
-        given = {"name": name, "description": description, "sequential": sequential or None}
-        changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-        made: Any = function
-        return replace(made, **changes) if changes else made
+        return _changed(cast("Tool", function), name=name, description=description, sequential=sequential or None)
     signature = _signature(function)
-    return ToolFunction(
+    return ToolFunction[Any](
         name=signature.name if name is None else name,
         description=signature.description if description is None else description,
         parameters=signature.parameters,
@@ -226,6 +223,11 @@ def tool(
         _bind=lambda context, arguments: signature.bind(validate_arguments(signature, arguments), context),
         is_method=_is_method(function),
     )
+
+
+def _changed(made: Tool, **changes: Any) -> Tool:
+    given = {name: value for name, value in changes.items() if value is not None}
+    return replace(made, **given) if given else made
 
 
 def as_tool(function: Tool | Callable[..., Any]) -> Tool:

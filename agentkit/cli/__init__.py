@@ -1,0 +1,31 @@
+"""The command ``agentkit`` (extra ``agentkit[cli]``).
+
+The commands are in `agentkit.cli.app`; this module can be imported without the extra.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; ``arguments`` are those of the process unless given.
+
+    Returns:
+        The exit code: 0 done, 1 the run failed, 2 bad input or configuration, 3 the run ended at a limit,
+        130 interrupted, 141 nobody reads the output any more.
+    """
+    try:
+        from agentkit.cli.app import start  # noqa: PLC0415 - without the extra, a sentence and not a traceback
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("typer", "rich"):
+            raise
+        sys.stderr.write(
+            f"error: the command needs {error.name}: install the extra `agentkit[cli]`, "
+            "from the checkout with pip install '.[cli]'\n"
+        )
+        return 2
+    return start(arguments)

