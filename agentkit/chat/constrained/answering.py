@@ -38,11 +38,17 @@ async def answer(asking: Asking, request: str, messages: Sequence[Message]) -> s
     text = reply.text.strip()
     if all(_is_told(content, text) for _, content in results):
         return text
-    return "The result is: " + "; ".join(content for _, content in results)
+    return _bare(results)
 
 
 def _question(request: str, results: Sequence[str]) -> str:
     return f"Question: {request}\nResult: " + "\nResult: ".join(results)
+
+
+def _bare(results: Sequence[tuple[str, str]]) -> str:
+    if len(results) == 1:
+        return f"The result is: {results[0][1]}"
+    return "The results are: " + "; ".join(content for _, content in results)
 
 
 def _is_told(result: str, text: str) -> bool:
