@@ -18,6 +18,7 @@ import anyio
 import httpx2
 from anyio.lowlevel import RunVar
 
+from agentkit.chat.decode import BodyDecoder
 from agentkit.errors import ConfigError, ConnectionFailed, DeadlineExceeded, ModelError
 
 __all__ = ["Deadlines", "Http", "Sink"]
@@ -94,9 +95,12 @@ class Http:
                 )
                 async with request as answer, aclosing(answer.aiter_raw()) as chunks:
                     sink.start(answer.status_code, {name.lower(): value for name, value in answer.headers.items()})
+                    decoder = BodyDecoder(answer.headers.get("content-encoding", ""))
                     async for chunk in chunks:
+                        progress = False
                         try:
-                            progress = sink.feed(chunk)
+                            for piece in decoder.feed(chunk):
+                                progress = sink.feed(piece) or progress
                         except ModelError as error:
                             refused = error
                             quiet.cancel()  # unwinds the library's generators in order, which an exception does not

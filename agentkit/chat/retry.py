@@ -1,12 +1,14 @@
 """Whether and when a failed request is sent again. Pure: the caller brings the error and the dice.
 
 Follows the official client in its delays (0.5 s, doubling to 8 s) and its headers (``retry-after-ms``,
-``retry-after``, ``x-should-retry``).
+``retry-after``, ``x-should-retry``). Where these are missing, a rate limit's reset (``x-ratelimit-reset-requests`` and
+``-tokens``: ``350ms``, ``1s``, ``6m0s`` or a time) or the words of the error ("try again in 20s") say how long to wait.
 """
 
 from __future__ import annotations
 
 import email.utils
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -24,6 +26,11 @@ from agentkit.errors import (
 __all__ = ["RetryPolicy", "wait_before_retry"]
 
 _TRY_AGAIN = frozenset({408, 409, 425, 429, 529})
+_RESETS = ("x-ratelimit-reset-requests", "x-ratelimit-reset-tokens", "x-ratelimit-reset")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)")
+_DURATION = re.compile(rf"(?:{_PART.pattern})+")
+_HINT = re.compile(rf"(?:try again|retry) (?:in|after) ((?:{_PART.pattern})+)", re.I)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +64,7 @@ def wait_before_retry(
     """
     if attempt > policy.retries or not _worth_it(error):
         return None
-    asked = _asked(error.headers, now) if isinstance(error, StatusError) else None
+    asked = _asked(error, now) if isinstance(error, StatusError) else None
     if asked is not None:
         return asked if asked <= policy.most_asked else None
     wait = min(policy.first_wait * 2.0 ** (attempt - 1), policy.most_wait)
@@ -75,11 +82,21 @@ def _worth_it(error: ModelError) -> bool:
     return isinstance(error, ConnectionFailed | DeadlineExceeded | IncompleteReply | InvalidReply)
 
 
-def _asked(headers: Mapping[str, str], now: float) -> float | None:
+def _asked(error: StatusError, now: float) -> float | None:
+    """The wait that the server asks for, in seconds."""
+    headers = error.headers
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
-    text = headers.get("retry-after")
+    after = _retry_after(headers.get("retry-after"), now)
+    if after is not None or error.status not in (429, 503):
+        return after
+    resets = (_reset(headers.get(name), now) for name in _RESETS if _is_used_up(headers, name))
+    hint = _HINT.search(str(error))
+    return max((reset for reset in resets if reset is not None), default=_duration(hint[1]) if hint else None)
+
+
+def _retry_after(text: str | None, now: float) -> float | None:
     seconds = _number(text)
     if seconds is not None or text is None:
         return seconds
@@ -87,6 +104,26 @@ def _asked(headers: Mapping[str, str], now: float) -> float | None:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
     except ValueError:
         return None
+
+
+def _is_used_up(headers: Mapping[str, str], reset: str) -> bool:
+    """Whether this is the limit that was reached, if the server tells how much is left of each."""
+    return (_number(headers.get(reset.replace("reset", "remaining"))) or 0) < 1
+
+
+def _reset(text: str | None, now: float) -> float | None:
+    seconds = _number(text)
+    if seconds is None:
+        return _duration(text or "")
+    if seconds > 1e11:  # a time in milliseconds
+        seconds /= 1000
+    return max(0.0, seconds - now) if seconds > 1e9 else seconds
+
+
+def _duration(text: str) -> float | None:
+    if not _DURATION.fullmatch(text.strip()):
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 
 def _number(text: str | None) -> float | None:

@@ -1,0 +1,57 @@
+"""Compressed bodies, unpacked a little at a time so that a bomb is noticed before it fills the memory. Pure.
+
+No compression is asked for, but some gateways compress all the same, and some only say they do.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+from agentkit.errors import InvalidReply
+
+__all__ = ["BodyDecoder"]
+
+PIECE = 64 * 1024  # most bytes unpacked at once
+_GZIP_OR_ZLIB = 47  # zlib's wbits for: either of the two, told by its first bytes
+
+
+class BodyDecoder:
+    """Unpacks one body.
+
+    Args:
+        encoding: The answer's ``content-encoding``.
+
+    Raises:
+        InvalidReply: It is compressed in a way that cannot be unpacked here.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        names = [name.strip().lower() for name in encoding.split(",")]
+        unknown = [name for name in names if name not in ("", "identity", "gzip", "x-gzip", "deflate")]
+        if unknown or len(names) > 1:
+            raise InvalidReply(f"the server compressed its answer ({encoding}), which it was not asked to do")
+        self._packed = names[0] not in ("", "identity")
+        self._zlib: Any = None
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Take the next bytes and give what they unpack to, in pieces.
+
+        Raises:
+            InvalidReply: They are damaged.
+        """
+        if self._packed and self._zlib is None:
+            self._packed = chunk[:1] in (b"\x1f", b"\x78")  # else it is only said to be
+            self._zlib = zlib.decompressobj(_GZIP_OR_ZLIB)
+        if not self._packed or self._zlib is None:
+            yield chunk
+            return
+        while chunk:
+            try:
+                piece = self._zlib.decompress(chunk, PIECE)
+            except zlib.error as error:
+                raise InvalidReply(f"the server's compressed answer is damaged: {error}") from None
+            if piece:
+                yield piece
+            chunk = self._zlib.unconsumed_tail

@@ -1,0 +1,105 @@
+"""The HTTP seam under contention and cancellation, against a server in the same event loop."""
+
+import random
+
+import anyio
+import anyio.abc
+import httpx2
+import pytest
+
+from agentkit.chat.http import Deadlines, Http
+from agentkit.errors import InvalidReply
+from tests.replay import answer, replay
+
+pytestmark = pytest.mark.anyio
+
+CANCELS = 10_000
+SLOTS = 20
+
+
+class Counting:
+    def __init__(self) -> None:
+        self.status = 0
+        self.body = b""
+
+    def start(self, status: int, headers: object) -> None:
+        self.status = status
+
+    def feed(self, chunk: bytes) -> bool:
+        self.body += chunk
+        return True
+
+
+async def serve(stream: anyio.abc.SocketStream) -> None:
+    """Answer every request of a connection, after a while that differs."""
+    async with stream:
+        try:
+            while True:
+                request = await stream.receive()
+                while b"\r\n\r\n" not in request:
+                    request += await stream.receive()
+                for _ in range(random.randrange(5)):
+                    await anyio.lowlevel.checkpoint()
+                await stream.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no")
+                await anyio.lowlevel.checkpoint()
+                await stream.send(b"k")
+        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return
+
+
+async def ask(http: Http, url: str) -> bytes:
+    sink = Counting()
+    await http.send(url, headers={}, body=b"", sink=sink, deadlines=Deadlines(), stream=False)
+    return sink.body
+
+
+async def test_cancelling_leaves_no_slot_of_the_pool_behind() -> None:
+    """10,000 requests, more at a time than there are slots, each cancelled wherever it happens to be."""
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    async with listener, anyio.create_task_group() as serving:
+        url = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}/"
+        serving.start_soon(listener.serve, serve)
+        limits = httpx2.Limits(max_connections=SLOTS, max_keepalive_connections=SLOTS)
+        async with httpx2.AsyncClient(limits=limits, trust_env=False) as client:
+            http = Http(client)
+
+            async def ask_and_be_cancelled() -> None:
+                for _ in range(CANCELS // 100):
+                    with anyio.CancelScope() as scope:
+                        async with anyio.create_task_group() as tasks:
+                            tasks.start_soon(ask, http, url)
+                            for _ in range(random.randrange(30)):
+                                await anyio.lowlevel.checkpoint()
+                            scope.cancel()
+
+            async with anyio.create_task_group() as tasks:
+                for _ in range(100):
+                    tasks.start_soon(ask_and_be_cancelled)
+
+            bodies: list[bytes] = []
+
+            async def ask_once() -> None:
+                bodies.append(await ask(http, url))
+
+            with anyio.fail_after(10):
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(SLOTS):
+                        tasks.start_soon(ask_once)
+            assert bodies == [b"ok"] * SLOTS
+        serving.cancel_scope.cancel()
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    with replay(answer(b"", status="302 Found", headers="location: http://127.0.0.1:1/\r\n")) as server:
+        http, sink = Http(), Counting()
+        await http.send(server.url, headers={}, body=b"{}", sink=sink, deadlines=Deadlines(), stream=False)
+        await http.aclose()
+    assert sink.status == 302
+
+
+async def test_a_compression_nobody_asked_for_is_refused_or_unpacked() -> None:
+    with replay(answer(b"xx", headers="content-encoding: br\r\n")) as server:
+        http = Http()
+        with pytest.raises(InvalidReply, match="br"):
+            await http.send(server.url, headers={}, body=b"{}", sink=Counting(), deadlines=Deadlines(), stream=False)
+        await http.aclose()
