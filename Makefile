@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format bench fuzz clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python examples/demo.py $(ARGS)
@@ -26,6 +26,10 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(BIN)/python benchmarks/local_model.py
+
+fuzz: $(VENV)/.dev
+	@$(PIP) install --editable ".[fuzz]"
+	@$(BIN)/python -m tests.fuzz -max_len=600 -max_total_time=$(or $(SECONDS),60)
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

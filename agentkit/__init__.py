@@ -33,7 +33,8 @@ from agentkit.run.limits import Limits
 from agentkit.run.middleware import Middleware
 from agentkit.run.state import RunResult, RunState
 from agentkit.tools.context import Progress, ToolContext
-from agentkit.tools.tool import Tool, ToolResult, tool
+from agentkit.tools.results import ToolResult
+from agentkit.tools.tool import Tool, tool
 
 __version__ = "0.1.0"
 

@@ -3,44 +3,43 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, cast
 
 import anyio
 
 from agentkit.chat.client import open_model
 from agentkit.chat.events import Emit, nobody
-from agentkit.chat.messages import ContentPart, Message, UserMessage, messages_from
 from agentkit.chat.reply import Model
 from agentkit.chat.settings import ChatSettings
-from agentkit.errors import ConfigError, DefinitionError
+from agentkit.errors import ConfigError
 from agentkit.run.journal import Journal, PlainJournal
 from agentkit.run.limits import Limits
-from agentkit.run.loop import RunSpec, run
+from agentkit.run.loop import run
 from agentkit.run.middleware import Middleware
+from agentkit.run.opening import History, Prompt, read_history, read_question
+from agentkit.run.spec import RunSpec
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.stream import RunStream
-from agentkit.run.transcript import complaints, open_calls
-from agentkit.tools.tool import Tool, as_tool
+from agentkit.tools.tool import Tool
+from agentkit.tools.toolset import ToolLike, flat_tools
 
 __all__ = ["Agent", "Prompt", "RunOptions"]
-
-Prompt: TypeAlias = str | UserMessage | Sequence[ContentPart]
 
 
 class RunOptions(TypedDict, total=False):
     """What one run can be given beside its question.
 
     Attributes:
-        history: The messages before the question, for example ``result.transcript`` of an earlier run.
+        history: The messages before the question: an earlier result or its transcript, or messages as on the wire.
         deps: Given to tools as ``context.deps``.
         limits: Instead of the agent's.
         settings: Request parameters that go before the agent's.
         run_id: Names the run; a journal finds its effects by it. Made up if not given.
     """
 
-    history: Sequence[Message | Mapping[str, Any]]
+    history: History
     deps: Any
     limits: Limits
     settings: ChatSettings
@@ -53,13 +52,17 @@ class Agent:
     Args:
         model: ``"endpoint:model"`` (``"openai:gpt-5-mini"``, ``"ollama:qwen3"``), ``"local"`` for the embedded model,
             or any object with a ``reply`` method (see `Model`).
-        tools: Functions, with or without ``@tool``, and `Tool` objects. Their names must differ.
+        tools: Functions, with or without ``@tool``, `Tool` objects and toolsets. Their names must differ.
         instructions: What the model is to do; sent as the system message of every request.
         settings: Parameters of the requests.
         limits: How far a run may go.
         middleware: What wraps runs, model turns and tool calls; the first is the outermost.
         tool_errors: ``"tell"`` gives the model a short result when a tool raises something unexpected; ``"raise"`` ends
             the run with `ToolFailed`.
+        repair: False takes calls as the model wrote them: it is told what is wrong with a name or with arguments, even
+            where they can only mean one thing.
+        eager: True starts calls of ``read_only`` tools while the reply that makes them is still streaming; their
+            results are used only if it finishes well.
         journal: Where a durable engine records the effects of a run.
 
     Raises:
@@ -67,28 +70,37 @@ class Agent:
         ConfigError: There is no such endpoint.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the front door: each is a word that users know
         self,
         model: str | Model,
         *,
-        tools: Iterable[Tool | Callable[..., Any]] = (),
+        tools: Iterable[ToolLike] = (),
         instructions: str = "",
         settings: ChatSettings | None = None,
         limits: Limits | None = None,
         middleware: Sequence[Middleware] = (),
         tool_errors: Literal["tell", "raise"] = "tell",
+        repair: bool = True,
+        eager: bool = False,
         journal: Journal | None = None,
     ) -> None:
+        for complaint in _wrong(instructions, settings, limits, middleware, tool_errors):
+            raise ConfigError(complaint)
         self._spec = RunSpec(
-            model=open_model(model) if isinstance(model, str) else model,
-            tools=_by_name(tools),
+            model=_model(model),
+            tools={each.name: each for each in flat_tools(tools)},
             instructions=instructions,
             settings=settings or ChatSettings(),
             limits=limits or Limits(),
             middleware=tuple(middleware),
             tool_errors=tool_errors,
+            repair=repair,
+            eager=eager,
             journal=journal or PlainJournal(),
         )
+
+    def __repr__(self) -> str:
+        return f"Agent({self.model!r}, tools=[{', '.join(self.tools)}])"
 
     @property
     def model(self) -> Model:
@@ -142,6 +154,9 @@ class Agent:
             await close()
 
     def _open(self, prompt: Prompt, options: RunOptions) -> tuple[RunSpec, RunState]:
+        unknown = options.keys() - RunOptions.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"a run takes {', '.join(sorted(RunOptions.__annotations__))}; not {min(unknown)!r}")
         settings = options.get("settings")
         spec = replace(
             self._spec,
@@ -149,38 +164,32 @@ class Agent:
             limits=options.get("limits") or self._spec.limits,
             settings=settings.over(self._spec.settings) if settings else self._spec.settings,
         )
-        history = _checked(messages_from(options.get("history", ())))
-        run_id = options.get("run_id") or uuid.uuid4().hex
-        return spec, RunState(messages=[*history, _question(prompt)], run_id=run_id)
+        history, mended = read_history(options.get("history"))
+        messages = [*history, read_question(prompt)]
+        state = RunState(messages=messages, run_id=options.get("run_id") or uuid.uuid4().hex)
+        return replace(spec, mended=tuple(mended)), state
 
 
-def _by_name(tools: Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool]:
-    by_name: dict[str, Tool] = {}
-    for each in tools:
-        tool = as_tool(each)
-        if tool.name in by_name:
-            raise DefinitionError(f"two tools are named {tool.name!r}: give one of them another with @tool(name=...)")
-        by_name[tool.name] = tool
-    return by_name
+def _model(model: object) -> Model:
+    if isinstance(model, str):
+        return open_model(model)
+    if not isinstance(model, Model):
+        raise ConfigError(f'a model is a name such as "openai:gpt-5-mini" or an object with reply(), not {model!r}')
+    return model
 
 
-def _question(prompt: Prompt) -> UserMessage:
-    message = (
-        prompt if isinstance(prompt, UserMessage) else UserMessage(prompt if isinstance(prompt, str) else tuple(prompt))
-    )
-    if not message.content or (isinstance(message.content, str) and not message.content.strip()):
-        raise ConfigError("the question is empty: say what the agent is to do")
-    return message
-
-
-def _checked(history: list[Message]) -> list[Message]:
-    if open_calls(history):
-        raise ConfigError(
-            "the history ends in calls without results, so no question can follow: give their results first"
-        )
-    for complaint in complaints(history):
-        raise ConfigError(f"the history is not a valid transcript: {complaint}")
-    return history
+def _wrong(instructions: object, settings: object, limits: object, middleware: object, errors: object) -> list[str]:
+    """What is wrong with the agent's arguments, as type checkers are not everywhere."""
+    given = cast("Sequence[object]", middleware) if isinstance(middleware, Sequence) else [middleware]
+    whole = all(isinstance(each, Middleware) for each in given)
+    checks = [
+        (isinstance(instructions, str), f"instructions is a text, not {instructions!r:.80}"),
+        (isinstance(settings, ChatSettings | None), f"settings is a ChatSettings(...), not {settings!r:.80}"),
+        (isinstance(limits, Limits | None), f"limits is a Limits(...), not {limits!r:.80}"),
+        (whole, f"middleware is a list of Middleware objects, not {middleware!r:.80}"),
+        (errors in ("tell", "raise"), f'tool_errors is "tell" or "raise", not {errors!r}'),
+    ]
+    return [complaint for right, complaint in checks if not right]
 
 
 def _in_event_loop() -> bool:

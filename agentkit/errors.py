@@ -23,7 +23,9 @@
       RunError                a run could not go on; `state` is all it had
         LimitReached          a limit of the run, with `on_limit="raise"`
         ToolFailed            a tool raised, with `tool_errors="raise"`
+        TooManyMistakes       a tool was called with wrong arguments more often in a row than it allows
       ToolError               raised *in a tool*: the model reads the message and goes on
+        Retry                 the call was a mistake of the model, which is to try again with other arguments
 
 Whoever is to read an error is in its type: the model reads `ToolError`, the caller all others.
 """
@@ -51,8 +53,10 @@ __all__ = [
     "QuotaExceeded",
     "RateLimited",
     "Refused",
+    "Retry",
     "RunError",
     "StatusError",
+    "TooManyMistakes",
     "ToolError",
     "ToolFailed",
 ]
@@ -83,7 +87,10 @@ class ModelError(AgentKitError):
         code: The server's own short name of the error, if it gave one.
         request_id: The server's id of the request, for its support.
         body: The beginning of what the server sent, if it sent anything.
+        partial: The text that had arrived before, when the reply broke off; nothing of it was executed.
     """
+
+    partial: str = ""
 
     def __init__(
         self, message: str, *, code: str | None = None, request_id: str | None = None, body: str | None = None
@@ -132,7 +139,12 @@ class StatusError(ModelError):
     Attributes:
         status: The HTTP status; in a stream, the one that the error's code stands for.
         headers: The answer's headers, names in lower case.
+        params: The request's members that the server named as wrong, as it wrote them.
+        said: The server's own words; the error's message has only their beginning.
     """
+
+    params: tuple[str, ...] = ()
+    said: str = ""
 
     def __init__(
         self,
@@ -209,8 +221,28 @@ class ToolFailed(RunError):
     """A tool raised an unexpected exception (its `__cause__`) in a run with ``tool_errors="raise"``."""
 
 
+class TooManyMistakes(RunError):
+    """A tool was called wrongly in more turns in a row than its ``retries`` allow.
+
+    Attributes:
+        tool: The tool's name.
+    """
+
+    def __init__(self, message: str, *, tool: str, state: Any) -> None:
+        super().__init__(message, state=state)
+        self.tool = tool
+
+
 class ToolError(AgentKitError):
     """Raise this in a tool to tell the model, in your words, what went wrong.
 
     The model reads the message as the call's result and goes on.
+    """
+
+
+class Retry(ToolError):
+    """Raise this in a tool when the call was a mistake: say what to change, and the model tries again.
+
+    Unlike a `ToolError`, which is an answer like any other, it counts: see ``retries`` of `tool`. Arguments that do
+    not fit the schema are the same to a run.
     """

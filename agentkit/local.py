@@ -23,6 +23,7 @@ import anyio.to_thread
 from agentkit.chat.client import ChatClient
 from agentkit.chat.constrained import ConstrainedTools
 from agentkit.chat.events import Emit
+from agentkit.chat.profile import NO_FACTS, Profile
 from agentkit.chat.reply import Model, Reply
 from agentkit.chat.request import ChatRequest
 from agentkit.errors import ConfigError
@@ -95,6 +96,12 @@ class LocalModel:
         """
         server = await anyio.to_thread.run_sync(_server, self._file)
         return await server.model.reply(request, emit)
+
+    @property
+    def profile(self) -> Profile:
+        """What was learned of the server."""
+        server = _servers.get(self._file)
+        return server.client.profile if server else NO_FACTS
 
     async def aclose(self) -> None:
         """Close the connections of this event loop; the server stays for the next run."""

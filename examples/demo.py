@@ -107,6 +107,8 @@ if __name__ == "__main__":
         anyio.run(main, name)
     except AgentKitError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
     if name == "local":
         print("\nThis was a model of 135 million parameters inside this process: good to try things, not to work with.")
     print(

@@ -4,6 +4,7 @@ python examples/notes.py --model openai:gpt-5-mini
 """
 
 import argparse
+import contextlib
 import sqlite3
 from collections.abc import Iterable
 
@@ -56,8 +57,9 @@ def main(questions: Iterable[str], model: str | Model, path: str = ":memory:") -
 
 
 def typed() -> Iterable[str]:
-    while question := input("> ").strip():
-        yield question
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        while question := input("> ").strip():
+            yield question
 
 
 if __name__ == "__main__":

@@ -1,68 +1,45 @@
-"""A server on loopback that answers each request with the next of the given bytes, through a real socket."""
+"""The fault server, for tests that write their answers down byte by byte."""
 
 import json
-import socket
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from agentkit.testing import Fault, Server
+from agentkit.testing.server import Wire
+
+HANG = b"<hang>"
 
 
 @dataclass
 class ReplayServer:
-    url: str
-    requests: list[tuple[dict[str, str], Any]] = field(default_factory=list[tuple[dict[str, str], Any]])
+    server: Server
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    @property
+    def requests(self) -> list[tuple[dict[str, str], Any]]:
+        return [({"path": request.path, **request.headers}, request.body) for request in self.server.requests]
 
 
 @contextmanager
 def replay(*answers: bytes | Sequence[bytes]) -> Iterator[ReplayServer]:
-    """Answer the n-th request with the n-th bytes and close the connection; then stop listening."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(20)
-        server = ReplayServer(f"http://127.0.0.1:{listener.getsockname()[1]}/v1")
-        done = threading.Event()
-        thread = threading.Thread(target=_serve, args=(listener, server, answers, done), daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            done.set()
-            listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
-            thread.join(5)
+    """Answer the n-th request with the n-th bytes and close the connection; `HANG` keeps it open."""
+    with Server([bytes_of(answer) for answer in answers]) as server:
+        yield ReplayServer(server)
 
 
-def _serve(
-    listener: socket.socket, server: ReplayServer, answers: Sequence[bytes | Sequence[bytes]], done: threading.Event
-) -> None:
-    for answer in answers:
-        try:
-            connection, _ = listener.accept()
-        except OSError:
-            return
-        with connection:
-            server.requests.append(_read(connection))
-            for piece in [answer] if isinstance(answer, bytes) else answer:
-                if piece == HANG:
-                    done.wait(20)
-                else:
-                    connection.sendall(piece)
+def bytes_of(answer: bytes | Sequence[bytes]) -> Fault:
+    def play(wire: Wire) -> None:
+        for piece in [answer] if isinstance(answer, bytes) else answer:
+            if piece == HANG:
+                wire.hang()
+            wire.send(piece)
 
-
-def _read(connection: socket.socket) -> tuple[dict[str, str], Any]:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += connection.recv(65536)
-    head, _, body = data.partition(b"\r\n\r\n")
-    lines = head.decode().split("\r\n")
-    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines[1:])}
-    while len(body) < int(headers.get("content-length", "0")):
-        body += connection.recv(65536)
-    return {"path": lines[0].split()[1], **headers}, json.loads(body)
-
-
-HANG = b"<hang>"
+    return Fault("bytes", 0, "These bytes.", play)
 
 
 def answer(body: bytes, *, status: str = "200 OK", kind: str = "application/json", headers: str = "") -> bytes:

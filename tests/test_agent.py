@@ -1,7 +1,9 @@
+from typing import Any
+
 import anyio
 import pytest
 
-from agentkit import Agent, ChatClient, ChatSettings, Limits, tool
+from agentkit import Agent, ChatClient, ChatSettings, Limits, Middleware, tool
 from agentkit.errors import ConfigError, DefinitionError
 from agentkit.testing import FunctionModel, ScriptedModel, call
 from tests.replay import completion, replay
@@ -88,3 +90,64 @@ async def test_a_thousand_runs_of_one_agent_do_not_meet() -> None:
 def test_limits_that_make_no_sense_are_refused(limits: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(limits))):
         Limits(**limits)  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.anyio
+async def test_an_option_that_is_misspelt_is_refused() -> None:
+    with pytest.raises(TypeError, match="not 'limit'"):
+        await Agent(ScriptedModel([])).run("hi", limit=Limits(turns=1))  # type: ignore[call-arg]  # wrong on purpose
+
+
+@pytest.mark.parametrize("model", [None, 3])
+def test_what_is_no_model_is_refused_where_the_agent_is_written(model: object) -> None:
+    with pytest.raises(ConfigError, match="a model is a name"):
+        Agent(model)  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ({"tool_errors": "rasie"}, "tool_errors is"),
+        ({"instructions": lambda: "x"}, "instructions is a text"),
+        ({"settings": {"temperature": 1}}, "settings is a ChatSettings"),
+        ({"limits": 3}, "limits is a Limits"),
+        ({"middleware": Middleware}, "middleware is a list"),
+        ({"middleware": [Middleware]}, "middleware is a list of Middleware objects"),
+    ],
+)
+def test_an_argument_of_the_wrong_kind_is_refused_where_the_agent_is_written(argument: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Agent(ScriptedModel([]), **argument)
+
+
+def test_an_agent_shows_its_model_and_its_tools() -> None:
+    assert repr(Agent(ChatClient("http://127.0.0.1:1/v1", model="m"), tools=[add])).endswith("model='m'), tools=[add])")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("history", "said"),
+    [
+        ("hello", "history is a list of messages"),
+        (42, "history is a list of messages"),
+        ([42], "message 1 of the history is neither"),
+        ([{"role": "bot", "content": "x"}], "message 1 of the history: .*'bot'"),
+        ([{"content": "x"}], "message 1 of the history"),
+    ],
+)
+async def test_a_history_that_is_none_is_refused_in_a_sentence(history: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        await Agent(ScriptedModel([])).run("hi", history=history)
+
+
+@pytest.mark.anyio
+async def test_a_history_may_be_an_earlier_result_or_nothing() -> None:
+    agent = Agent(ScriptedModel(["a", "b"]))
+    first = await agent.run("x", history=None)
+    assert len((await agent.run("y", history=first)).transcript) == 4
+
+
+@pytest.mark.anyio
+async def test_a_question_that_is_a_list_of_messages_says_where_these_belong() -> None:
+    with pytest.raises(ConfigError, match="go into history="):
+        await Agent(ScriptedModel([])).run([{"role": "user", "content": "x"}])  # type: ignore[list-item]  # wrong

@@ -19,7 +19,7 @@ from agentkit.errors import AgentKitError, ConfigError, DefinitionError, Overloa
 from agentkit.run.events import CallFinished, CallStarted, RunEnded, RunStarted, TurnFinished
 from agentkit.run.state import RunState
 from agentkit.tools.context import Progress
-from agentkit.tools.tool import ToolResult
+from agentkit.tools.results import ToolResult
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ class MoneyMoved(Event):
         (TextDelta("a\x1b\ud800é"), {"event": "text_delta", "text": "a\x1b\ud800é"}),
         (
             Progress("1", "f", float("nan"), "m"),
-            {"event": "progress", "call_id": "1", "tool": "f", "fraction": "NaN", "message": "m"},
+            {"event": "progress", "call_id": "1", "tool": "f", "fraction": "NaN", "message": "m", "data": None},
         ),
         (MoneyMoved(1.5, ...), {"event": "money_moved", "amount": 1.5, "who": "Ellipsis"}),
     ],

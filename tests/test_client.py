@@ -3,6 +3,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+import anyio
 import httpx
 import httpx2
 import pytest
@@ -17,6 +18,7 @@ from agentkit.chat.retry import RetryPolicy
 from agentkit.chat.settings import ChatSettings
 from agentkit.errors import (
     AuthenticationFailed,
+    BadRequest,
     ConfigError,
     ConnectionFailed,
     ContentFiltered,
@@ -133,7 +135,7 @@ async def test_what_may_pass_is_tried_again_and_told(bad: bytes) -> None:
             answer(b'{"error": {"message": "no", "code": "invalid_api_key"}}', status="401 Unauthorized"),
             AuthenticationFailed,
         ),
-        (answer(b"", status="307 Redirect", headers="location: http://127.0.0.1:1/\r\n"), InvalidReply),
+        (answer(b"", status="307 Redirect", headers="location: http://127.0.0.1:1/\r\n"), BadRequest),
         (completion({"content": ""}, finish_reason="content_filter"), ContentFiltered),
     ],
 )
@@ -236,5 +238,106 @@ async def test_a_header_of_the_callers_goes_before_ours_whatever_its_case() -> N
     assert (headers["authorization"], headers["x-mine"], headers["accept"]) == ("Basic x", "1", "*/*")
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("key", ["a", "test", KEY])
+async def test_what_the_model_says_is_never_changed_for_the_sake_of_a_key(key: str, stream: bool) -> None:
+    call = {"index": 0, "id": "x", "function": {"name": "read", "arguments": json.dumps({"path": f"/home/{key}/a"})}}
+    message = {"content": f"the {key} passed", "tool_calls": [call]}
+    with replay(events(message) if stream else completion(message)) as server:
+        client = ChatClient(server.url, model="m", api_key=key)
+        reply = await client.reply(ChatRequest(messages=[UserMessage("hi")], stream=stream))
+        await client.aclose()
+    assert reply.text == f"the {key} passed"
+    assert json.loads(reply.message.tool_calls[0].arguments) == {"path": f"/home/{key}/a"}
+
+
+def sse(*lines: str) -> bytes:
+    return b"HTTP/1.1 200 OK\r\n\r\n" + "".join(f"data: {line}\n\n" for line in lines).encode()
+
+
+async def test_a_call_with_a_broken_event_in_its_middle_is_never_given_out() -> None:
+    def piece(arguments: str) -> str:
+        call = {"index": 0, "id": "x", "function": {"name": "pay", "arguments": arguments}}
+        return json.dumps({"choices": [{"delta": {"tool_calls": [call]}}]})
+
+    end = json.dumps({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]})
+    with pytest.raises(IncompleteReply, match="broken"):
+        broken = sse(piece('{"amount": 1'), piece("00")[:-5], piece("}"), end, "[DONE]")
+        await ask(broken, stream=True, retry=RetryPolicy(retries=0))
+
+
+async def test_a_broken_event_in_the_middle_of_text_is_left_out_and_told() -> None:
+    text = [json.dumps({"choices": [{"delta": {"content": each}}]}) for each in "ab"]
+    reply, seen = await ask(sse(text[0], '{"broken', text[1], "[DONE]"), stream=True)
+    assert reply.text == "ab"
+    assert isinstance(seen[-1], Mended)
+
+
+async def test_a_server_that_says_done_and_keeps_the_connection_open_has_answered() -> None:
+    with anyio.fail_after(10):
+        reply, _ = await ask([events({"content": "a"}), HANG], stream=True)
+    assert reply.text == "a"
+
+
+@pytest.mark.parametrize("choices", ["[null]", "[]", '[{"message": null, "finish_reason": "stop"}]', '"x"'])
+async def test_an_answer_without_a_message_is_no_answer(choices: str) -> None:
+    with pytest.raises(InvalidReply, match="without any message"):
+        await ask(answer(f'{{"choices": {choices}}}'.encode()), retry=RetryPolicy(retries=0))
+
+
 def test_a_client_does_not_show_its_key() -> None:
     assert KEY not in repr(ChatClient("http://127.0.0.1:1/v1", model="m", api_key=KEY))
+
+
+@pytest.mark.parametrize("key", [None, "", "  \n"])
+async def test_no_key_is_no_header(key: str | None) -> None:
+    with replay(completion({"content": "a"})) as server:
+        client = ChatClient(server.url, model="m", api_key=key)
+        await client.reply(ChatRequest(messages=[UserMessage("hi")]))
+        await client.aclose()
+    assert "authorization" not in server.requests[0][0]
+
+
+async def test_a_line_break_behind_a_key_is_left_out_and_any_other_strange_character_refused() -> None:
+    with replay(completion({"content": "a"})) as server:
+        client = ChatClient(server.url, model="m", api_key=f"{KEY}\n")
+        await client.reply(ChatRequest(messages=[UserMessage("hi")]))
+        await client.aclose()
+    assert server.requests[0][0]["authorization"] == f"Bearer {KEY}"
+    for key in ("gööd", "two\nlines"):
+        with pytest.raises(ConfigError, match="the API key holds") as caught:
+            await ChatClient(server.url, model="m", api_key=key).reply(ChatRequest(messages=[UserMessage("hi")]))
+        assert key not in str(caught.value)
+
+
+async def test_a_server_that_has_moved_is_told_with_where_to_and_asked_once() -> None:
+    moved = answer(b"", status="301 Moved", headers="location: https://elsewhere/v1\r\n")
+    with pytest.raises(BadRequest, match="moved to 'https://elsewhere/v1'"):
+        await ask(moved, GOOD)
+
+
+async def test_a_stream_that_stalls_when_the_reply_is_whole_has_answered() -> None:
+    reply, _ = await ask([events({"content": "a"}, done=False), HANG], stream=True, deadlines=Deadlines(idle=0.05))
+    assert reply.text == "a"
+
+
+async def test_events_that_say_nothing_do_not_keep_a_stream_alive() -> None:
+    with pytest.raises(DeadlineExceeded) as caught:
+        nothing = [sse('{"choices": []}'), *[b'data: {"choices": []}\n\n'] * 50, HANG]
+        await ask(nothing, stream=True, deadlines=Deadlines(first_byte=0.05), retry=RetryPolicy(retries=0))
+    assert caught.value.which == "first_byte"
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("http://h:1/v1/", "http://h:1/v1"),
+        ("http://h:1/v1/chat/completions", "http://h:1/v1"),
+    ],
+)
+def test_an_address_is_taken_as_people_write_it(address: str, url: str) -> None:
+    assert ChatClient(address, model="m").base_url == url
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    assert "hunter2" not in repr(ChatClient("http://me:hunter2@h/v1", model="m"))

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -21,8 +22,8 @@ from agentkit import (
 from agentkit.chat.constrained import ConstrainedTools
 from agentkit.chat.constrained.words import is_negative, led_by, mentions, numbers, quoted, spans, stems, value_of
 from agentkit.chat.events import nobody
-from agentkit.chat.reply import Choice, Usage
-from agentkit.errors import InvalidReply
+from agentkit.chat.reply import Choice, Usage, read_logprobs
+from agentkit.errors import ConnectionFailed, InvalidReply
 from agentkit.testing import FunctionModel
 
 
@@ -124,7 +125,7 @@ class Server:
                 tokens = [{"id": 7, "token": self.asked, "logprob": -1.0 if fit else -20.0}]
                 if "Small talk" in last:
                     tokens[0]["logprob"] = -10.0
-            logprobs = {"content": tokens}
+            logprobs = read_logprobs({"content": tokens})
         elif settings.response_format:
             text = json.dumps(self._picked(settings.response_format["json_schema"]["schema"]))
         message = AssistantMessage(text)
@@ -223,6 +224,37 @@ async def test_talk_that_needs_no_tool_goes_to_the_model_with_what_it_can_read()
     assert result.output == "Hi!"
     assert [each.role for each in server.requests[-1].messages] == ["system", "user", "assistant", "user"]
     assert server.requests[-1].tools == ()
+
+
+@pytest.mark.anyio
+async def test_a_request_full_of_ands_does_not_ask_for_ever() -> None:
+    server = Server(FITS)
+    await Agent(ConstrainedTools(server), tools=TOOLS).run("bread and butter " * 100)
+    assert len(server.requests) < 50
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_was_cut_is_replaced_by_the_result() -> None:
+    class Cut(Server):
+        async def reply(self, request: ChatRequest, emit: object) -> Reply:
+            reply = await super().reply(request, emit)
+            reason = "length" if reply.text == self.text else "stop"
+            return replace(reply, choices=(replace(reply.choices[0], finish_reason=reason),))
+
+    result = await Agent(ConstrainedTools(Cut(FITS, text="391 is what")), tools=TOOLS).run("What is 17 times 23?")
+    assert result.output == "The result is: 391.0"
+
+
+@pytest.mark.anyio
+async def test_a_server_that_fails_is_one_error_and_no_group() -> None:
+    class Failing(Server):
+        async def reply(self, request: ChatRequest, emit: object) -> Reply:
+            if len(self.requests) > 0:
+                raise ConnectionFailed("gone")
+            return await super().reply(request, emit)
+
+    with pytest.raises(ConnectionFailed, match="gone"):
+        await Agent(ConstrainedTools(Failing(FITS)), tools=TOOLS).run("What is 17 times 23?")
 
 
 @pytest.mark.anyio

@@ -2,7 +2,8 @@
 
 The python blocks of a page run in order, in one namespace. No page has a network: every endpoint that can be pointed
 elsewhere by its variable is pointed at a server on loopback. What that server answers stands in the page, invisible to
-its readers, before the block that asks: ``<!-- answers: ["text", [{"tool": {"argument": 1}}], {"status": 503}] -->``.
+its readers, before the block that asks: ``<!-- answers: ["text", [{"tool": {"argument": 1}}], {"status": 503}] -->``;
+an answer with ``choices`` is sent as it is.
 
 ``# -> text`` in a block is a line that it prints; a function ``test_...`` in a block is run. A block that cannot run
 has ``<!-- not run: reason -->`` before it, and is counted below.
@@ -94,6 +95,9 @@ class StageHandler(BaseHTTPRequestHandler):
             answer = self.server.answers.pop(0)
         if isinstance(answer, dict) and "status" in answer:
             self.send(answer["status"], "application/json", json.dumps({"error": answer}))
+            return
+        if isinstance(answer, dict) and "choices" in answer:
+            self.send(200, "application/json", json.dumps(answer))
             return
         message, reason = message_of(answer)
         if not request.get("stream"):

@@ -100,3 +100,72 @@ def test_a_broken_docstring_is_no_error(text: str) -> None:
 @given(st.lists(st.sampled_from(["Args:", "    x: y", ":param a b: c", "@param x", "----", "Parameters", "", "é: ü"])))
 def test_no_docstring_whatever_raises(lines: list[str]) -> None:
     read_docstring("\n".join(lines))
+
+
+# Written loosely.
+
+LOOSE = {
+    "no indentation": "Go.\n\nParameters:\ncity: The city.\nunit (str): The unit.",
+    "dashes": "Go.\n\nArgs:\n  city - The city.\n  unit -- The unit.\nReturns: nothing",
+    "bullets with types": "Go.\n\nArguments\n- `city` (str) -- The city.\n- `unit`: The unit.\n\nMore.",
+    "bullets": "Go.\n\nArgs:\n* **city**: The city.\n* **unit**: The unit.",
+    "numbers": "Go.\n\nInputs:\n1. city = The city.\n2. unit = The unit.",
+    "missing spaces": "Go.\nArgs:\n    city(str):The city.\n    unit:The unit.",
+    "types behind": "Go.\n\nArgs:\n    city: (str, optional) The city.\n    unit: [int] The unit.",
+    "nested types": 'Go.\n\nArgs:\n    city (dict[str, list[int]]): The city.\n    unit (Literal["a", "b"]): The unit.',
+    "markdown headline": "Go.\n\n## Parameters\n\n- **city** (*str*): The city.\n- **unit**: The unit.",
+    "bold headline": "Go.\n\n**Args:**\n    city: The city.\n    unit: The unit.",
+    "jsdoc": "Go.\n\n@param {str} city - The city.\n@param {str} unit - The unit.\n@returns nothing",
+    "doxygen": "Go.\n\\param city The city.\n\\param unit The unit.\n\\return nothing",
+    "bare fields": "Go.\n\n:city: The city.\n:unit: The unit.",
+    "no headline": "Go.\n\ncity: The city.\nunit: The unit.",
+    "headline in the line": "Go.\n\nArgs: city: The city.\n      unit: The unit.",
+    "own lines": "Go.\n\nArgs:\n    city:\n        The city.\n    unit:\n        The unit.",
+    "columns": "Go.\n\nArgs:\n    city     The city.\n    unit     The unit.",
+    "short underline": "Go.\n\nParameters\n---\ncity : str\n    The city.\nunit\n    The unit.\n",
+    "keyword section": "Go.\n\nArgs:\n    city: The city.\n\nKeyword Args:\n    unit: The unit.",
+    "upper case": "Go.\n\nARGS:\n  city: The city.\n  unit: The unit.",
+    "quotes": "Go.\n\nArgs:\n    'city': The city.\n    \"unit\": The unit.",
+    "sphinx without space": "Go.\n\n:param city:The city.\n:param unit:The unit.",
+    "half in style": "Go.\n\nArgs:\n    city: The city.\n\n:param unit: The unit.",
+}
+
+
+@pytest.mark.parametrize("way", LOOSE)
+def test_a_loosely_written_docstring_is_read_as_a_person_would(way: str) -> None:
+    assert read_docstring(LOOSE[way], ["city", "unit"]) == Docstring("Go.", {"city": "The city.", "unit": "The unit."})
+
+
+def test_a_loose_description_goes_over_lines_and_paragraphs() -> None:
+    city = "- city - The city,\n  in English.\n\n  Or in French."
+    text = f"Go.\n\nParameters:\n{city}\n- unit - The unit.\n\nReturns:\n  unit: no."
+    assert read_docstring(text, ["city", "unit"]).parameters == {
+        "city": "The city,\nin English.\n\nOr in French.",
+        "unit": "The unit.",
+    }
+
+
+def test_what_is_said_of_other_names_belongs_to_no_parameter() -> None:
+    text = "Go.\n\nArgs:\ncity - The city.\nother: Something else.\nunit - The unit."
+    assert read_docstring(text, ["city", "unit"]).parameters == {"city": "The city.", "unit": "The unit."}
+
+
+def test_a_sentence_that_has_a_parameters_name_in_it_is_part_of_the_summary() -> None:
+    text = "Go to the city: it is nice.\n\nThe unit matters - a lot.\ncity maps are sold there."
+    assert read_docstring(text, ["city", "unit"]) == Docstring(text, {})
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["Args:", "  x: y", "x - z", "- `x`", ":param x", "@x", "---", "x", "", "1. x = 2", "\\param x q"]
+        )
+    )
+)
+def test_no_loose_docstring_whatever_raises(lines: list[str]) -> None:
+    assert set(read_docstring("\n".join(lines), ["x"]).parameters) <= {"x", "param", "arg_name"} | {"y", "z"}
+
+
+@given(st.text())
+def test_any_text_is_a_docstring(text: str) -> None:
+    read_docstring(text, ["x", "y"])

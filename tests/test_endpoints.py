@@ -15,7 +15,9 @@ def test_a_name_means_an_endpoint_and_a_model() -> None:
     ("name", "said"),
     [
         ("nowhere:gpt", "there is no endpoint 'nowhere'.*openai"),
-        ("gpt-5", "there is no endpoint 'gpt-5'"),
+        ("gpt-5", "there is no endpoint 'gpt-5'; did you mean 'openai:gpt-5'"),
+        ("opnai:x", "did you mean 'openai:x'"),
+        ("http://127.0.0.1:8000/v1", r"is an address: use ChatClient\('http://127.0.0.1:8000/v1', model=...\)"),
         ("", "there is no endpoint"),
         ("openai", "names no model; write for example openai:gpt-5-mini"),
         ("openai:", "names no model"),
@@ -44,7 +46,9 @@ def test_no_endpoint_reads_the_key_of_another(endpoint: object) -> None:
     assert getattr(endpoint, "key_variable") not in others - {""}  # noqa: B009
 
 
-@pytest.mark.parametrize("address", ["", "127.0.0.1:8000", "ftp://x/v1", "http:///v1"])
+@pytest.mark.parametrize(
+    "address", ["", "127.0.0.1:8000", "ftp://x/v1", "http:///v1", "http://[::1", "http://h:99999/v1", "http://h/v1?a=1"]
+)
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="not the address of a server"):
         ChatClient(address, model="m")

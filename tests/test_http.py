@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from agentkit.chat.http import Deadlines, Http
-from agentkit.errors import InvalidReply
-from tests.replay import answer, replay
+from agentkit.errors import ConfigError, ConnectionFailed, InvalidReply
+from tests.replay import HANG, answer, replay
 
 pytestmark = pytest.mark.anyio
 
@@ -18,9 +18,18 @@ SLOTS = 20
 
 
 class Counting:
-    def __init__(self) -> None:
+    def __init__(self, *, whole: bytes = b"") -> None:
         self.status = 0
         self.body = b""
+        self.whole = whole
+
+    @property
+    def done(self) -> bool:
+        return bool(self.whole) and self.body == self.whole
+
+    @property
+    def complete(self) -> bool:
+        return self.done
 
     def start(self, status: int, headers: object) -> None:
         self.status = status
@@ -49,7 +58,7 @@ async def serve(stream: anyio.abc.SocketStream) -> None:
 
 async def ask(http: Http, url: str) -> bytes:
     sink = Counting()
-    await http.send(url, headers={}, body=b"", sink=sink, deadlines=Deadlines(), stream=False)
+    await http.send(url, headers={}, body=b"{}", sink=sink, deadlines=Deadlines(), stream=False)
     return sink.body
 
 
@@ -103,3 +112,56 @@ async def test_a_compression_nobody_asked_for_is_refused_or_unpacked() -> None:
         with pytest.raises(InvalidReply, match="br"):
             await http.send(server.url, headers={}, body=b"{}", sink=Counting(), deadlines=Deadlines(), stream=False)
         await http.aclose()
+
+
+async def test_a_body_that_is_complete_does_not_wait_for_its_connection_to_end() -> None:
+    with replay([b"HTTP/1.1 200 OK\r\n\r\nall of it", HANG]) as server:
+        http, sink = Http(), Counting(whole=b"all of it")
+        with anyio.fail_after(10):
+            await http.send(server.url, headers={}, body=b"{}", sink=sink, deadlines=Deadlines(), stream=True)
+        await http.aclose()
+    assert sink.body == b"all of it"
+
+
+async def test_what_a_sink_raises_comes_out_as_it_is_and_closes_the_connection() -> None:
+    class Broken(Counting):
+        def feed(self, chunk: bytes) -> bool:
+            raise KeyError("sink")
+
+    with replay([b"HTTP/1.1 200 OK\r\n\r\nx", HANG]) as server:
+        http = Http()
+        with pytest.raises(KeyError):
+            await http.send(server.url, headers={}, body=b"{}", sink=Broken(), deadlines=Deadlines(), stream=True)
+        await http.aclose()
+
+
+async def test_a_server_on_this_machine_is_not_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with replay(answer(b"ok")) as server:
+        http = Http()
+        assert await ask(http, server.url) == b"ok"
+        await http.aclose()
+
+
+async def test_clients_share_the_connections_of_their_event_loop_and_the_last_one_closes_them() -> None:
+    with replay(answer(b"1"), answer(b"2"), answer(b"3")) as server:
+        first, second = Http(), Http()
+        assert [await ask(first, server.url), await ask(second, server.url)] == [b"1", b"2"]
+        await first.aclose()
+        assert await ask(second, server.url) == b"3"
+        await second.aclose()
+
+
+async def test_a_password_and_a_header_are_in_no_error() -> None:
+    with pytest.raises(ConnectionFailed) as caught:
+        await ask(Http(), "http://user:hunter2@127.0.0.1:9/v1?key=hunter2")
+    assert "hunter2" not in str(caught.value)
+    with replay(answer(b"")) as server:
+        http = Http()
+        with pytest.raises(ConfigError) as refused:
+            headers = {"authorization": "Bearer sk-secret\n"}
+            await http.send(server.url, headers=headers, body=b"", sink=Counting(), deadlines=Deadlines(), stream=False)
+        await http.aclose()
+    assert "secret" not in f"{refused.value} {refused.value.__cause__}"

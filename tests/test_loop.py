@@ -5,7 +5,7 @@ import pytest
 
 from agentkit import Agent, ChatSettings, Limits, NamedTool, ToolContext, tool
 from agentkit.chat.events import Event, Mended, TextDelta
-from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
+from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.reply import Choice, Reply, Usage
 from agentkit.errors import (
     AgentKitError,
@@ -42,7 +42,7 @@ def refuse() -> str:
 
 
 def results(messages: Any) -> list[str]:
-    return [each.content for each in messages if isinstance(each, ToolMessage)]
+    return [each.text for each in messages if isinstance(each, ToolMessage)]
 
 
 async def test_a_question_without_tools_is_answered() -> None:
@@ -124,11 +124,16 @@ async def test_an_empty_question_is_refused(prompt: Any) -> None:
         await Agent(ScriptedModel([])).run(prompt)
 
 
-async def test_a_history_that_servers_would_refuse_is_refused() -> None:
-    with pytest.raises(ConfigError, match="ends in calls without results"):
-        await Agent(ScriptedModel([])).run("x", history=[AssistantMessage(None, (call("add", id="a"),))])
-    with pytest.raises(ConfigError, match="message 1 answers 'a'"):
-        await Agent(ScriptedModel([])).run("x", history=[ToolMessage("3", "a")])
+async def test_a_history_that_servers_would_refuse_is_put_right_and_told() -> None:
+    open_call = AssistantMessage(None, (call("add", id="a"), call("bad name", id="a")))
+    history: list[Message] = [ToolMessage("3", "x"), open_call, ToolMessage("4", "a"), AssistantMessage()]
+    seen: list[Event] = []
+    result = await Agent(ScriptedModel(["ok"])).run("x", history=history, emit=seen.append)
+    assert complaints(result.transcript) == []
+    assert [each.role for each in result.transcript] == ["assistant", "tool", "tool", "user", "assistant"]
+    assert result.transcript[1].text == "4"
+    assert "interrupted" in result.transcript[2].text
+    assert len([event for event in seen if isinstance(event, Mended)]) == 4
 
 
 async def test_one_failing_call_leaves_its_siblings_alone_and_is_told_to_the_model() -> None:
@@ -329,7 +334,7 @@ async def test_a_huge_result_is_cut_and_says_so() -> None:
     result = await Agent(ScriptedModel([call("flood"), "ok"]), tools=[flood]).run("go")
     told = results(result.transcript)[0]
     assert len(told) < 70_000
-    assert told.endswith("[cut: the first 65,536 of 1,000,000 characters]")
+    assert "[cut: the first 65,536 of 1,000,000 characters" in told
 
 
 async def test_what_raises_out_of_a_run_is_never_wrapped_into_a_group() -> None:
@@ -370,6 +375,15 @@ async def test_an_empty_answer_is_told_and_can_be_gone_on_from() -> None:
 async def test_a_run_can_be_given_its_name() -> None:
     assert (await Agent(ScriptedModel(["x"])).run("go", run_id="mine")).state.run_id == "mine"
     assert (await Agent(ScriptedModel(["x"])).run("go")).state.run_id
+
+
+async def test_an_observer_that_fails_at_the_end_does_not_hide_why_the_run_failed() -> None:
+    def broken(event: Event) -> None:
+        if isinstance(event, RunEnded):
+            raise ValueError("observer")
+
+    with pytest.raises(Overloaded):
+        await Agent(ScriptedModel([Overloaded("busy", status=503)])).run("go", emit=broken)
 
 
 def test_errors_of_runs_are_errors_of_agentkit() -> None:

@@ -1,12 +1,17 @@
 import json
+import random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from agentkit.chat.events import CallDelta, Event, ReasoningDelta, TextDelta
+from agentkit.chat.content import AudioOutput, OtherPart, UrlCitation
+from agentkit.chat.events import AudioDelta, CallDelta, Event, ReasoningDelta, RefusalDelta, TextDelta
 from agentkit.chat.merge import Merger
 from agentkit.chat.messages import ToolCall
-from agentkit.chat.reply import Reply
+from agentkit.chat.reply import Logprobs, Reply, TokenLogprob
+from tests.replies import chunks_of, replies
 
 
 def chunk(delta: dict[str, Any] | None = None, finish_reason: str | None = None, **members: Any) -> dict[str, Any]:
@@ -195,7 +200,8 @@ def test_usage_is_replaced_not_added_and_counts_the_request_even_when_it_is_miss
 def test_logprobs_are_joined() -> None:
     first, second = {"token": "a", "logprob": -1.0}, {"token": "b", "logprob": -2.0}
     chunks = [{"choices": [{"delta": {}, "logprobs": {"content": [each]}}]} for each in (first, second)]
-    assert merged(*chunks)[0].choices[0].logprobs == {"content": [first, second]}
+    tokens = (TokenLogprob(token="a", logprob=-1.0), TokenLogprob(token="b", logprob=-2.0))
+    assert merged(*chunks)[0].choices[0].logprobs == Logprobs(content=tokens)
 
 
 def test_several_answers_are_kept_apart() -> None:
@@ -217,3 +223,180 @@ def test_call_pieces_say_which_call_they_belong_to() -> None:
         )
     )
     assert events == [CallDelta(0, "f", "{}"), CallDelta(1, "g", "{}")]
+
+
+@given(replies(), st.randoms(use_true_random=False))
+def test_a_streamed_reply_is_the_whole_one_to_the_last_member(reply: dict[str, Any], dice: random.Random) -> None:
+    whole, streamed = Merger(choices=len(reply["choices"])), Merger(choices=len(reply["choices"]))
+    whole.add(reply)
+    for each in chunks_of(reply, dice):
+        streamed.add(each)
+    assert streamed.finish() == whole.finish()
+    assert streamed.finished
+
+
+@given(replies(), st.randoms(use_true_random=False))
+def test_what_an_observer_is_told_adds_up_to_the_first_answer(reply: dict[str, Any], dice: random.Random) -> None:
+    merger = Merger(choices=len(reply["choices"]))
+    told = [event for each in chunks_of(reply, dice) for event in merger.add(each)] + merger.close()
+    message = merger.finish().message
+    assert "".join(each.text for each in told if isinstance(each, TextDelta)) == (message.content or "")
+    assert "".join(each.text for each in told if isinstance(each, RefusalDelta)) == (message.refusal or "")
+    assert b"".join(each.data for each in told if isinstance(each, AudioDelta)) == (
+        message.audio.data if message.audio else b""
+    )
+    for index, call in enumerate(message.tool_calls):
+        pieces = [each.arguments for each in told if isinstance(each, CallDelta) and each.index == index]
+        assert "".join(pieces) == call.written
+
+
+JUNK = st.recursive(
+    st.sampled_from([float("nan"), float("inf"), "\ud800"])
+    | st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, value: Any) -> Any:
+    """The value with some of its members replaced by anything."""
+    if draw(st.integers(0, 5)) == 0:
+        return draw(JUNK)
+    if isinstance(value, dict):
+        return {name: draw(spoilt(each)) for name, each in value.items()}
+    if isinstance(value, list):
+        return [draw(spoilt(each)) for each in value]
+    return value
+
+
+@given(st.data(), replies(), st.randoms(use_true_random=False))
+def test_nothing_a_server_sends_makes_merging_fail(
+    data: st.DataObject, reply: dict[str, Any], dice: random.Random
+) -> None:
+    merger = Merger(choices=2)
+    for each in chunks_of(reply, dice)[:8]:
+        chunk = data.draw(spoilt(each))
+        merger.add(chunk if isinstance(chunk, dict) else {})
+    made = merger.finish()
+    assert made.choices
+    assert all(isinstance(json.loads(call.arguments), dict) for call in made.message.tool_calls)
+    assert json.loads(made.message.wire)
+
+
+@pytest.mark.parametrize("member", ["reasoning_content", "reasoning", "reasoning_text"])
+def test_reasoning_remembers_the_member_it_came_in(member: str) -> None:
+    reply, _ = merged(chunk({member: "h"}), chunk({member: "m"}, "stop"))
+    assert reply.message.reasoning_members == {member: "hm"}
+    assert member not in reply.message.to_wire()
+
+
+def test_reasoning_given_under_two_names_is_taken_once() -> None:
+    reply, _ = merged(chunk({"reasoning": "hm", "reasoning_content": "hm"}, "stop"))
+    assert reply.message.reasoning == "hm"
+
+
+def test_pieces_of_reasoning_details_are_joined_by_their_index() -> None:
+    head = {"type": "reasoning.text", "index": 0, "format": "f"}
+    sealed = {"type": "reasoning.encrypted", "index": 1, "data": "x"}
+    pieces = [{**head, "text": "a"}, {**head, "text": "b"}, sealed, {**head, "text": None, "signature": "s"}]
+    reply, _ = merged(*(chunk({"reasoning_details": [each]}) for each in pieces), chunk({}, "stop"))
+    assert reply.message.reasoning_details == ({**head, "text": "ab", "signature": "s"}, sealed)
+    assert reply.message.reasoning == "ab"
+    assert reply.message.reasoning_members == {"reasoning_details": list(reply.message.reasoning_details)}
+
+
+def test_thinking_inside_the_content_is_reasoning_and_other_parts_are_kept() -> None:
+    image = {"type": "image", "url": "u"}
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    parts = [thinking, {"type": "text", "text": "yes"}, {"type": "refusal", "refusal": "no"}, image]
+    reply, events = merged(chunk({"content": parts}, "stop"))
+    assert (reply.message.content, reply.message.reasoning, reply.message.refusal) == ("yes", "hm", "no")
+    assert reply.choices[0].extra == {"content": [image]}
+    assert set(events) == {ReasoningDelta("hm"), TextDelta("yes"), RefusalDelta("no")}
+
+
+@pytest.mark.parametrize("cuts", [["AAECAw=="], ["AAE", "CAw", "=="], ["AAE=", "AgM="], ["A", "A", "ECAw"]])
+def test_sound_is_joined_wherever_it_was_cut(cuts: list[str]) -> None:
+    deltas: list[dict[str, Any]] = [
+        {"audio": {"id": "a", "transcript": "Hel"}},
+        *({"audio": {"data": each}} for each in cuts),
+    ]
+    last: dict[str, Any] = {"audio": {"transcript": "lo", "expires_at": 9}}
+    reply, events = merged(*(chunk(each) for each in [*deltas, last]), chunk({}, "stop"))
+    assert reply.audio == AudioOutput(id="a", data=b"\x00\x01\x02\x03", transcript="Hello", expires_at=9)
+    assert (reply.message.content, reply.text) == (None, "Hello")
+    assert events[0] == AudioDelta(b"", "Hel")
+
+
+def test_citations_are_values_and_other_annotations_stay_as_they_came() -> None:
+    citation = {"type": "url_citation", "url_citation": {"url": "u", "title": "t", "start_index": 1, "end_index": 2}}
+    other = {"type": "file_citation"}
+    reply, _ = merged(chunk({"annotations": [citation]}), chunk({"annotations": [citation, other]}, "stop"))
+    cited = UrlCitation(url="u", title="t", start_index=1, end_index=2)
+    assert reply.message.annotations == (cited, OtherPart(other))
+    assert reply.message.citations == (cited,)
+
+
+def test_a_custom_call_has_an_input_whole_and_in_pieces() -> None:
+    whole = {"id": "a", "type": "custom", "custom": {"name": "sql", "input": "{not json"}}
+    pieces = [
+        {"index": 0, "id": "a", "type": "custom", "custom": {"name": "sql", "input": ""}},
+        {"index": 0, "custom": {"input": "{not"}},
+        {"index": 0, "id": "a", "custom": {"name": "sql", "input": " json"}},
+    ]
+    (one,), (other,) = (
+        reply.message.tool_calls
+        for reply in (
+            merged(chunk({"tool_calls": [whole]}, "tool_calls"))[0],
+            merged(*(chunk({"tool_calls": [each]}) for each in pieces), chunk({}, "tool_calls"))[0],
+        )
+    )
+    assert one == other == ToolCall.custom("a", "sql", "{not json")
+    assert one.written == "{not json"
+    assert one.to_wire() == whole
+
+
+def test_custom_and_other_calls_stay_apart() -> None:
+    pieces = [
+        {"index": 0, "id": "a", "custom": {"name": "sql", "input": "x"}},
+        {"index": 0, "id": "b", "custom": {"name": "sql", "input": "y"}},
+        {"index": 1, "id": "c", "function": {"name": "f", "arguments": "{}"}},
+    ]
+    reply, _ = merged(chunk({"tool_calls": pieces}, "tool_calls"))
+    assert [call.written for call in reply.message.tool_calls] == ["x", "y", "{}"]
+
+
+def test_what_a_reply_says_of_itself_is_read() -> None:
+    about = {"id": "r", "created": 1.0, "service_tier": "flex", "system_fingerprint": "fp", "moderation": {"x": 1}}
+    reply, _ = merged(chunk({"content": "a"}, "stop", **about, metadata={"k": "v"}, provider="P", obfuscation="zz"))
+    assert (reply.id, reply.created, reply.service_tier, reply.system_fingerprint) == ("r", 1, "flex", "fp")
+    assert (reply.metadata, reply.moderation, reply.extra) == ({"k": "v"}, {"x": 1}, {"provider": "P"})
+
+
+def test_fewer_answers_than_asked_for_are_told() -> None:
+    merger = Merger(choices=3)
+    merger.add(chunk({"content": "a"}, "stop"))
+    reply = merger.finish()
+    assert len(reply.choices) == 1
+    assert reply.mended == ("3 answers were asked for, but 1 came",)
+
+
+def test_numbers_that_json_does_not_know_are_not_sent_back() -> None:
+    odd = {"score": float("nan"), "list": [float("inf"), 1]}
+    call = piece(index=0, id="x", name="f", arguments="{}", extra_content=odd)
+    reply, _ = merged(chunk({"tool_calls": [call], "extra_content": odd, "reasoning_details": [odd]}, "tool_calls"))
+    clean = {"score": None, "list": [None, 1]}
+    sent = json.loads(reply.message.wire)
+    assert (sent["tool_calls"][0]["extra_content"], sent["extra_content"]) == (clean, clean)
+    assert reply.message.reasoning_details == (clean,)
+
+
+def test_signatures_of_thoughts_in_the_message_are_sent_back() -> None:
+    signature = {"google": {"thought_signature": "s"}}
+    reply, _ = merged(chunk({"content": "a"}), chunk({"extra_content": signature}, "stop"))
+    assert reply.message.to_wire()["extra_content"] == signature

@@ -78,4 +78,14 @@ async def test_a_middleware_may_answer_a_call_itself() -> None:
             return ToolResult("denied", is_error=True)
 
     result = await Agent(ScriptedModel([call("add", a=1, b=2), "ok"]), tools=[add], middleware=[Deny()]).run("go")
-    assert [each.content for each in result.transcript if isinstance(each, ToolMessage)] == ["denied"]
+    assert [each.content for each in result.transcript if isinstance(each, ToolMessage)] == ["Error: denied"]
+
+
+async def test_a_middleware_that_forgets_to_return_is_named() -> None:
+    class Forgetful(Middleware):
+        async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:
+            await inner(request, emit)
+            return None  # type: ignore[return-value]  # wrong on purpose
+
+    with pytest.raises(TypeError, match=r"Forgetful\.around_model returned NoneType and not a Reply; did you forget"):
+        await Agent(ScriptedModel(["x"]), middleware=[Forgetful()]).run("go")

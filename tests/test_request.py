@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from agentkit.chat.messages import UserMessage
-from agentkit.chat.request import ChatRequest, FunctionTool
-from agentkit.chat.settings import ChatSettings, NamedTool
+from agentkit.chat.request import ChatRequest, CustomTool, FunctionTool, Grammar, read_tool
+from agentkit.chat.settings import AllowedTools, ChatSettings, NamedTool
 from agentkit.errors import ConfigError
 
 QUESTION = [UserMessage("hi")]
@@ -47,7 +47,7 @@ def test_a_streamed_request_asks_for_its_usage() -> None:
         {"frequency_penalty": -2, "presence_penalty": 2.0, "logit_bias": {"50256": -100}},
         {"logprobs": True, "top_logprobs": 20},
         {"reasoning_effort": "some newer word", "verbosity": "low", "service_tier": "flex"},
-        {"response_format": {"type": "json_object"}, "prediction": {"type": "content", "content": "x"}},
+        {"response_format": {"type": "text"}, "prediction": {"type": "content", "content": "x"}},
         {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}},
         {"web_search_options": {"user_location": {"type": "approximate", "approximate": {"country": "FR"}}}},
         {"store": False, "metadata": {"a": "b"}, "user": "u", "safety_identifier": "s", "moderation": {"model": "m"}},
@@ -64,29 +64,60 @@ def test_members_without_a_name_here_pass_through() -> None:
     assert sent["top_k"] == 5
 
 
+def test_null_is_sent_when_it_is_asked_for() -> None:
+    sent = body(ChatRequest(messages=QUESTION, settings=ChatSettings(extra_body={"stop": None})))
+    assert sent["stop"] is None
+
+
+def test_a_custom_tool_is_sent_with_its_grammar() -> None:
+    plain, sql = CustomTool("note", "Take a note."), CustomTool("sql", grammar=Grammar("lark", "start: /.+/"))
+    sent = body(ChatRequest(messages=QUESTION, tools=[plain, sql]))["tools"]
+    assert sent[0] == {"type": "custom", "custom": {"name": "note", "description": "Take a note."}}
+    grammar = {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: /.+/"}}
+    assert sent[1] == {"type": "custom", "custom": {"name": "sql", "format": grammar}}
+    assert [read_tool(each) for each in sent] == [plain, sql]
+
+
+def test_a_function_is_read_from_its_wire_form() -> None:
+    assert read_tool(ADD.to_wire()) == ADD
+    assert read_tool({"type": "function", "function": {"name": "f"}}) == FunctionTool("f")
+
+
+@pytest.mark.parametrize("raw", [{}, {"type": "function"}, {"type": "web_search"}, {"custom": {"name": 3}}])
+def test_what_is_no_tool_is_refused(raw: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="a tool is"):
+        read_tool(raw)
+
+
+ALLOWED = ChatSettings(tool_choice=AllowedTools(["add", "subtract"]))
+
+
 @pytest.mark.parametrize(
-    ("settings", "complaint"),
+    ("request_", "complaint"),
     [
-        ({"temperature": 3}, "temperature is 3, but must be from 0 to 2"),
-        ({"temperature": "hot"}, "temperature must be a number, not 'hot'"),
-        ({"temperature": True}, "temperature must be a number"),
-        ({"n": 0}, "n is 0"),
-        ({"top_logprobs": 2}, "top_logprobs needs logprobs"),
-        ({"stop": ["a", "b", "c", "d", "e"]}, "stop takes one to four"),
-        ({"stop": []}, "stop takes one to four"),
-        ({"metadata": {str(each): "" for each in range(17)}}, "17 pairs"),
-        ({"metadata": {"k" * 65: "v"}}, "64 characters"),
-        ({"modalities": ["audio"]}, "audio="),
-        ({"max_tokens": 1, "max_completion_tokens": 1}, "only one"),
-        ({"max_tokens": 0}, "at least 1"),
-        ({"logit_bias": {"1": 101}}, "logit_bias"),
+        (ChatRequest(messages=[]), "at least one message"),
+        (ChatRequest(messages=QUESTION, tools=[ADD, ADD]), "two tools are named 'add'"),
+        (
+            ChatRequest(messages=QUESTION, tools=[FunctionTool(f"f{n}") for n in range(129)]),
+            "at most 128 tools, not 129",
+        ),
+        (ChatRequest(messages=QUESTION, tools=[FunctionTool("two words")]), "'two words'"),
+        (ChatRequest(messages=QUESTION, tools=[ADD], settings=ChatSettings(tool_choice=NamedTool("x"))), "names 'x'"),
+        (ChatRequest(messages=QUESTION, tools=[FunctionTool("f", "", {"type": "array"})]), "type 'array'"),
+        (ChatRequest(messages=QUESTION, tools=[ADD], settings=ALLOWED), "'subtract'"),
+        (
+            ChatRequest(messages=QUESTION, tools=[ADD], settings=ChatSettings(extra_body={"tools": []})),
+            "only one of them",
+        ),
+        (ChatRequest(messages=QUESTION, settings=ChatSettings(response_format={"type": "json_object"})), '"json"'),
     ],
 )
-def test_a_wrong_value_is_refused_before_anything_is_sent(settings: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(ConfigError, match=complaint.replace("(", r"\(")):
-        ChatSettings(**settings)
+def test_a_request_that_no_server_takes_is_refused_before_it_is_sent(request_: ChatRequest, complaint: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        request_.encode("m")
+    assert complaint in str(raised.value)
 
 
-def test_settings_go_over_others_where_they_say_something() -> None:
-    agents = ChatSettings(temperature=0, seed=1)
-    assert ChatSettings(temperature=1).over(agents) == ChatSettings(temperature=1, seed=1)
+def test_json_mode_is_fine_when_the_messages_ask_for_json() -> None:
+    settings = ChatSettings(response_format={"type": "json_object"})
+    assert body(ChatRequest(messages=[UserMessage("Answer in JSON.")], settings=settings))["response_format"]

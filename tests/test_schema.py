@@ -255,7 +255,7 @@ def test_the_function_receives_the_annotated_types() -> None:
             "e": "1.10",
             "f": [1, 1],
             "g": {"day": "2026-01-02", "color": "blue", "pair": [1, 2]},
-            "h": "x",
+            "h": "eA==",
         },
     ) == (
         Point(1),

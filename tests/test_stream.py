@@ -107,3 +107,21 @@ async def test_a_run_that_was_left_early_still_tells_how_far_it_came() -> None:
     assert complaints(events.state.messages) == []
     with pytest.raises(ConfigError, match="inside the `async with`"):
         await events.result()
+
+
+async def test_a_stream_that_was_not_started_says_how_to() -> None:
+    with pytest.raises(ConfigError, match="async with"):
+        await Agent(ScriptedModel(["a"])).stream("hi").result()
+    events = Agent(ScriptedModel(["a"])).stream("hi")
+    async with events:
+        await events.result()
+    with pytest.raises(ConfigError, match="started before"):
+        await events.__aenter__()
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), SystemExit(3), KeyboardInterrupt()])
+async def test_whatever_is_raised_inside_comes_out_as_it_is(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught:
+        async with Agent(ScriptedModel([call("hang")]), tools=[hang]).stream("go"):
+            raise error
+    assert caught.value is error

@@ -1,28 +1,23 @@
 from __future__ import annotations
 
 import contextvars
-import datetime as dt
-import enum
 import functools
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Generator
-from dataclasses import dataclass
 from typing import Any, assert_type
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import BaseModel, Field, computed_field
 
 from agentkit.chat.events import Event
 from agentkit.chat.request import FunctionTool
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.tools.context import Progress, ToolContext
-from agentkit.tools.tool import Tool, ToolResult, as_tool, to_result, tool
+from agentkit.tools.results import ToolResult
+from agentkit.tools.tool import Tool, as_tool, tool
 
 VARIABLE = contextvars.ContextVar("VARIABLE", default="unset")
 
@@ -53,10 +48,11 @@ async def double(n: float) -> float:
 def test_a_decorated_function_has_a_name_a_description_and_a_schema() -> None:
     assert (add.name, add.description, add.sequential) == ("add", "Add two numbers.", False)
     assert (double.name, double.description, double.sequential) == ("double-it", "Twice.", True)
-    assert add.definition == FunctionTool("add", "Add two numbers.", add.parameters)
+    plain = tool(add, strict=False)
+    assert plain.definition == FunctionTool("add", "Add two numbers.", add.parameters)
     assert add.definition is add.definition
     assert add.parameters["properties"]["a"] == {"type": "integer", "description": "The first."}
-    assert repr(add) == "ToolFunction(name='add', description='Add two numbers.', sequential=False)"
+    assert repr(add) == "ToolFunction(name='add', description='Add two numbers.')"
 
 
 @pytest.mark.anyio
@@ -95,17 +91,8 @@ def test_a_name_that_servers_refuse_is_refused_where_it_is_written(name: str) ->
 
 
 def test_what_cannot_become_a_tool_says_so() -> None:
-    def generate(n: int) -> Any:
-        yield n
-
-    async def stream(n: int) -> Any:
-        yield n
-
     with pytest.raises(DefinitionError, match=r"a name has 1 to 64 letters.*tool\(name=\.\.\.\)"):
         as_tool(lambda: 1)
-    for function in (generate, stream):
-        with pytest.raises(DefinitionError, match="is a generator; return a list"):
-            as_tool(function)
     with pytest.raises(DefinitionError, match="5 is not a function"):
         as_tool(5)  # type: ignore[arg-type]
 
@@ -199,7 +186,7 @@ def test_a_call_that_is_closed_from_outside_just_ends() -> None:
         await Never()
 
     async def start() -> Coroutine[Any, Any, ToolResult]:
-        calling = as_tool(wait).call(context(), "")
+        calling = tool(wait, timeout=None).call(context(), "")
         calling.send(None)
         return calling
 
@@ -354,104 +341,6 @@ async def test_a_tool_from_a_schema_gets_the_context_and_the_arguments() -> None
         Tool.from_schema("remote", "", {"default": object()}, plain)
 
 
-# What the model reads.
-
-
-class Mood(enum.Enum):
-    GOOD = "good"
-
-
-class Word(enum.StrEnum):
-    YES = "yes"
-
-
-class Weather(BaseModel):
-    celsius: float = Field(alias="temperature")
-
-
-class Faulty(BaseModel):
-    n: int = 1
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def broken(self) -> int:
-        raise ValueError("no")
-
-
-@dataclass
-class Spot:
-    name: str
-    when: dt.date
-
-
-class Mute:
-    def __repr__(self) -> str:
-        raise RuntimeError("no")
-
-
-class Plain:
-    pass
-
-
-def cycle() -> list[Any]:
-    made: list[Any] = [1]
-    made.append(made)
-    return made
-
-
-def deep() -> list[Any]:
-    made: list[Any] = []
-    for _ in range(100_000):
-        made = [made]
-    return made
-
-
-NOTE = "\n[Part of this result is not JSON and is shown as text.]"
-
-
-@pytest.mark.parametrize(
-    ("value", "content"),
-    [
-        ("text", "text"),
-        ('"quoted"', '"quoted"'),
-        ("", ""),
-        (None, "null"),
-        (True, "true"),
-        (1.5, "1.5"),
-        ({"a": [1, None], "ü": "ü"}, '{"a":[1,null],"ü":"ü"}'),
-        ((1, 2), "[1,2]"),
-        (Mood.GOOD, "good"),
-        (Word.YES, "yes"),
-        (dt.datetime(2026, 1, 2, tzinfo=dt.UTC), "2026-01-02T00:00:00Z"),
-        (Weather(temperature=3), '{"temperature":3.0}'),
-        ([Spot("a", dt.date(2026, 1, 2))], '[{"name":"a","when":"2026-01-02"}]'),
-        (b"bytes", "bytes"),
-        ({1: 2}.values(), "[2]"),
-        (range(3), "[0,1,2]"),
-        (float("nan"), "NaN"),
-        ([float("inf")], '["Infinity"]'),
-        (10**400, str(10**400)),
-        ("a\ud800", "a�"),
-        ("\ud83d\ude00", "😀"),
-        (["a\ud800"], '["a�"]' + NOTE),
-        ([b"\xff"], '["_w=="]' + NOTE),
-        (b"\xff", "_w==" + NOTE),
-        ([Plain()], '["<' + __name__ + '.Plain object>"]' + NOTE),
-        (Plain(), "<" + __name__ + ".Plain object>" + NOTE),
-        ({"a": Mute()}, '{"a":"<Mute>"}' + NOTE),
-        (cycle(), "[1, [...]]" + NOTE),
-        (deep(), "<list>" + NOTE),
-        (Faulty.model_construct(), "<Faulty>" + NOTE),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_a_value_becomes_text_for_the_model(value: object, content: str) -> None:
-    result = to_result(value)
-    assert result.content == content
-    assert result.data is value
-    assert not result.is_error
-
-
 @pytest.mark.anyio
 async def test_a_tool_may_say_itself_what_the_model_reads() -> None:
     said = ToolResult("for the model", data=[1], is_error=True)
@@ -463,8 +352,3 @@ def lambda_returning(value: object) -> Callable[[], object]:
         return value
 
     return function
-
-
-@given(st.recursive(st.text(st.characters()) | st.binary() | st.floats() | st.builds(object), st.lists))
-def test_no_value_whatever_fails_after_the_tool_has_run(value: object) -> None:
-    to_result(value).content.encode()

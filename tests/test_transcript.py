@@ -1,7 +1,9 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
-from agentkit.run.transcript import complaints, open_calls
+from agentkit.run.transcript import complaints, open_calls, repaired
 
 Q = UserMessage("hi")
 A, B = ToolCall("a", "f", "{}"), ToolCall("b", "g", "{}")
@@ -39,3 +41,31 @@ def test_which_calls_are_open_is_seen_from_the_messages(messages: list[Message],
 def test_what_a_strict_server_would_refuse_is_found(messages: list[Message], complaint: str) -> None:
     found = complaints(messages)
     assert (complaint in found[0]) if complaint else found == []
+
+
+CALLS = st.lists(
+    st.builds(
+        ToolCall,
+        st.sampled_from(["a", "b", "", "!"]),
+        st.sampled_from(["f", "", "no name"]),
+        st.sampled_from(["{}", "oops", "[]"]),
+    ),
+    max_size=3,
+)
+MESSAGES = st.lists(
+    st.one_of(
+        st.just(Q),
+        st.builds(AssistantMessage, st.sampled_from([None, "text"]), CALLS.map(tuple)),
+        st.builds(ToolMessage, st.just("result"), st.sampled_from(["a", "b", "c"])),
+    ),
+    max_size=8,
+)
+
+
+@given(MESSAGES)
+def test_any_transcript_can_be_made_valid_and_a_valid_one_stays_as_it_is(messages: list[Message]) -> None:
+    made, notes = repaired(messages)
+    assert complaints(made) == []
+    assert repaired(made) == (made, [])
+    if not complaints(messages):
+        assert (made, notes) == (messages, [])

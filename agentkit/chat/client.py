@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import entry_points
-from typing import Any
+from pathlib import Path
+from typing import Any, Unpack
 from urllib.parse import urlsplit
 
 import anyio
+import anyio.to_thread
+from pydantic_core import from_json
 
+from agentkit.chat.adapt import Lesson, learn
 from agentkit.chat.constrained import ConstrainedTools
+from agentkit.chat.doors import Prompt, ReplyStream, ToolLike, request_of
 from agentkit.chat.endpoints import ENDPOINTS, Endpoint, find_endpoint
-from agentkit.chat.events import Emit, Retrying, TextDelta, nobody
-from agentkit.chat.http import Deadlines, Http
+from agentkit.chat.events import Adapted, AudioDelta, Emit, Event, RefusalDelta, Retrying, TextDelta, nobody
+from agentkit.chat.fit import Fitted, fit
+from agentkit.chat.http import Deadlines, Http, shown
+from agentkit.chat.parameters import Parameters
+from agentkit.chat.profile import Profile, ProfileFile
 from agentkit.chat.reader import ReplyReader
 from agentkit.chat.reply import Model, Reply
-from agentkit.chat.request import ChatRequest
+from agentkit.chat.request import ChatRequest, FunctionTool
 from agentkit.chat.retry import RetryPolicy, wait_before_retry
-from agentkit.errors import ConfigError, ModelError
+from agentkit.chat.settings import ChatSettings
+from agentkit.errors import ConfigError, ModelError, StatusError
 
 __all__ = ["ChatClient", "open_model"]
+
+log = logging.getLogger("agentkit")
+
+_MOST_LESSONS = 8  # refusals that one request may learn from
 
 
 class ChatClient:
@@ -31,79 +48,151 @@ class ChatClient:
         base_url: The server's address, to which ``/chat/completions`` is appended, for example
             ``"https://api.openai.com/v1"``.
         model: The model's name there.
-        api_key: Sent as a bearer token; empty for servers without keys. A function is asked before each request and
-            may raise `ConfigError`.
+        api_key: Sent as a bearer token; None or empty for servers without keys. A function is asked before each
+            request and may raise `ConfigError`.
         name: What errors call the server; by default its host.
         headers: Sent with each request; they go before our own.
         http: An ``httpx2.AsyncClient`` or ``httpx.AsyncClient`` to send through (proxies, certificates); the caller
             closes it.
         deadlines: How long a try may take.
         retry: How often a failed request is sent again.
+        profile: What is known of the model already; see `Profile`.
+        learn: Whether a refusal that names what it does not like changes the request, which is then sent again; what
+            was learned so is remembered in the client. Each reply says in ``adaptations`` what was changed.
+        never_drop: Members of a request that are sent as they are whatever the server says, for example ``{"seed"}``.
+        profile_file: Where what is learned is also kept between processes; nowhere unless given.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the front door of the protocol: as with Agent, each is one setting of the whole
         self,
         base_url: str,
         *,
         model: str,
-        api_key: str | Callable[[], str] = "",
+        api_key: str | Callable[[], str] | None = None,
         name: str = "",
         headers: Mapping[str, str] | None = None,
         http: Any = None,
         deadlines: Deadlines | None = None,
         retry: RetryPolicy | None = None,
+        profile: Profile | None = None,
+        learn: bool = True,
+        never_drop: Collection[str] = (),
+        profile_file: str | Path | None = None,
     ) -> None:
-        address = urlsplit(base_url)
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise ConfigError(
-                f"{base_url!r} is not the address of a server; write for example http://127.0.0.1:8000/v1"
-            )
-        self.base_url = base_url.rstrip("/")
+        self.base_url = _address(base_url)
         self.model = model
-        self.name = name or address.netloc.rpartition("@")[2]
+        self.name = name or urlsplit(self.base_url).netloc.rpartition("@")[2]
         self._api_key = api_key
         self._headers = dict(headers or {})
         self._http = Http(http)
         self._deadlines = deadlines or Deadlines()
         self._retry = retry or RetryPolicy()
+        self._learn = learn
+        self._never_drop = frozenset(never_drop)
+        self._file = ProfileFile(profile_file) if profile_file is not None else None
+        stored = self._file.load(self.base_url, self.model) if self._file else Profile()
+        self._profile = (profile or Profile()) | stored
 
     def __repr__(self) -> str:
-        return f"ChatClient({self.base_url!r}, model={self.model!r})"
+        return f"ChatClient({shown(self.base_url)!r}, model={self.model!r})"
+
+    @property
+    def profile(self) -> Profile:
+        """What is known of the model: what was given, what the file knew, and what was learned since."""
+        return self._profile
+
+    async def create(
+        self,
+        prompt: Prompt,
+        *,
+        tools: Sequence[ToolLike] = (),
+        settings: ChatSettings | None = None,
+        emit: Emit = nobody,
+        **parameters: Unpack[Parameters],
+    ) -> Reply:
+        """Ask and wait for the whole reply.
+
+        Args:
+            prompt: A question, a message, or a whole transcript.
+            tools: What the model may call; the calls are in ``reply.message.tool_calls``, nothing is run.
+            settings: Parameters that go with the request.
+            emit: Told of retries and adaptations.
+            **parameters: The same by name: ``temperature=0.2``; they go before those of ``settings``.
+
+        Raises:
+            ModelError: There is no usable reply.
+            ConfigError: A parameter is out of its limits, or the key is missing.
+        """
+        return await self.reply(request_of(prompt, tools, settings, parameters), emit)
+
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        tools: Sequence[ToolLike] = (),
+        settings: ChatSettings | None = None,
+        **parameters: Unpack[Parameters],
+    ) -> ReplyStream:
+        """The same as `create`, to be watched: ``async with client.stream(...) as deltas``; see `ReplyStream`."""
+        request = request_of(prompt, tools, settings, parameters, stream=True)
+        return ReplyStream(lambda emit: self.reply(request, emit))
 
     async def reply(self, request: ChatRequest, emit: Emit = nobody) -> Reply:
-        """Answer a request; failed tries are repeated as long as no text was shown.
+        """Answer a request: adapted to the server, and repeated where that helps, as long as no text was shown.
 
         Raises:
             ModelError: There is no usable reply.
             ConfigError: The key is missing.
         """
-        body = request.encode(self.model)
-        shown = False
+        return await self._reply_adapting(request, _Watch(emit, streamed=request.stream))
 
-        def watch(event: object) -> None:
-            nonlocal shown
-            shown = shown or isinstance(event, TextDelta)
+    async def _reply_adapting(self, request: ChatRequest, watch: _Watch) -> Reply:
+        """Send what the server is known to take; what a refusal teaches is kept if the request then worked."""
+        known, lasting = self._profile, Profile()
+        fitted = fit(request, self.model, known)
+        steps = 0
+        while True:
+            try:
+                reply = await self._reply_retrying(request, fitted.body, watch)
+            except StatusError as error:
+                lesson = self._lesson(fitted.body, error, watch) if steps < _MOST_LESSONS else None
+                known = known | lesson.facts if lesson else known
+                again = fit(request, self.model, known)
+                if lesson is None or again.body == fitted.body:
+                    _tell_what_was_tried(error, fitted)
+                    raise
+                lasting = lasting | lesson.facts if lesson.lasting else lasting
+                watch(Adapted("; ".join(each for each in again.changes if each not in fitted.changes)))
+                fitted, steps = again, steps + 1
+            else:
+                await self._remember(lasting)
+                return replace(reply, adaptations=fitted.changes) if fitted.changes else reply
 
+    async def _reply_retrying(self, request: ChatRequest, body: bytes, watch: _Watch) -> Reply:
+        """Send a body until there is a reply; all tries have one idempotency key."""
+        idempotency_key = uuid.uuid4().hex
         attempt = 1
         while True:
             try:
-                return await self._exchange(request, body, _both(watch, emit))
+                return await self._exchange(request, body, watch, idempotency_key)
             except ModelError as error:
                 now = time.time()
                 wait = wait_before_retry(self._retry, error, attempt=attempt, now=now, dice=random.random)
-                if wait is None or (shown and request.stream):
+                if wait is None or watch.shown or self._lesson(body, error, watch):
                     raise
-                emit(Retrying(attempt, wait, str(error)))
+                watch(Retrying(attempt, wait, str(error)))
             await anyio.sleep(wait)
             attempt += 1
 
-    async def _exchange(self, request: ChatRequest, body: bytes, emit: Emit) -> Reply:
-        key = self._api_key() if callable(self._api_key) else self._api_key
+    async def _exchange(self, request: ChatRequest, body: bytes, watch: _Watch, idempotency_key: str) -> Reply:
+        key = _checked_key(self._api_key() if callable(self._api_key) else self._api_key or "")
         server = f"{self.name} (model {self.model})"
-        reader = ReplyReader(emit, server=server, choices=request.settings.n or 1, secret=key)
+        offered = {tool.name: tool.parameters if isinstance(tool, FunctionTool) else None for tool in request.tools}
+        choices = request.settings.n or 1
+        reader = ReplyReader(watch, server=server, choices=choices, offered=offered, secret=key)
         await self._http.send(
             f"{self.base_url}/chat/completions",
-            headers=self._header_lines(key, request),
+            headers=self._header_lines(key, request, idempotency_key),
             body=body,
             sink=reader,
             deadlines=self._deadlines,
@@ -111,11 +200,12 @@ class ChatClient:
         )
         return reader.finish()
 
-    def _header_lines(self, key: str, request: ChatRequest) -> dict[str, str]:
+    def _header_lines(self, key: str, request: ChatRequest, idempotency_key: str) -> dict[str, str]:
         headers = {
             "content-type": "application/json",
             "accept": "text/event-stream" if request.stream else "application/json",
             "accept-encoding": "identity",
+            "idempotency-key": idempotency_key,
         }
         if key:
             headers["authorization"] = f"Bearer {key}"
@@ -123,16 +213,57 @@ class ChatClient:
             headers |= {name.lower(): value for name, value in given.items()}
         return headers
 
+    def _lesson(self, body: bytes, error: ModelError, watch: _Watch) -> Lesson | None:
+        if not self._learn or watch.shown or not isinstance(error, StatusError):
+            return None
+        return learn(from_json(body), error, never_drop=self._never_drop)
+
+    async def _remember(self, facts: Profile) -> None:
+        known = self._profile | facts
+        if known == self._profile:
+            return
+        self._profile = known
+        if self._file is not None:
+            try:
+                await anyio.to_thread.run_sync(self._file.save, self.base_url, self.model, known)
+            except ConfigError as error:
+                log.warning("%s", error)  # the reply is worth more than the file
+
     async def aclose(self) -> None:
         """Close the connections that this client opened in the running event loop; it can still be used."""
         await self._http.aclose()
 
 
-def open_model(name: str) -> Model:
+def _address(base_url: str) -> str:
+    try:
+        address = urlsplit(base_url)
+        usable = address.scheme in ("http", "https") and bool(address.hostname) and (address.port or 1) > 0
+    except ValueError:  # a port or an address in brackets that is none
+        usable, address = False, urlsplit("")
+    if not usable or address.query or address.fragment:
+        raise ConfigError(
+            f"{base_url!r} is not the address of a server; write for example http://127.0.0.1:8000/v1, with nothing "
+            "behind it: what each request is to carry besides goes into headers="
+        )
+    return base_url.rstrip("/").removesuffix("/chat/completions")
+
+
+def _checked_key(key: str) -> str:
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError("the API key holds a line break or a character that no key has; copy it again")
+    return key
+
+
+def open_model(name: str, *, profile_file: str | Path | None = None) -> Model:
     """The model that ``endpoint:model`` means.
 
     ``endpoint`` is a row of `ENDPOINTS`, or a name that an installed package registers under the entry point group
     ``agentkit.models`` (``local`` is one): a function that takes what stands behind the colon, or an empty string.
+
+    Args:
+        name: For example ``"openai:gpt-5-mini"``.
+        profile_file: For models of the table; see `ChatClient`.
 
     Raises:
         ConfigError: There is no such endpoint, or the model's name is missing.
@@ -142,25 +273,52 @@ def open_model(name: str) -> Model:
     if endpoint is not None:
         if not model:
             raise ConfigError(f"{name!r} names no model; write for example {prefix}:{_EXAMPLES.get(prefix, 'MODEL')}")
-        return _client(endpoint, model)
+        return _client(endpoint, model, profile_file)
     for entry in entry_points(group="agentkit.models", name=prefix):
         opened: Model = entry.load()(model)
         return opened
-    known = ", ".join(sorted({*ENDPOINTS, *(entry.name for entry in entry_points(group="agentkit.models"))}))
-    raise ConfigError(f"there is no endpoint {prefix!r}; write endpoint:model with one of {known}")
+    raise ConfigError(_unknown_endpoint(name, prefix))
+
+
+def _unknown_endpoint(name: str, prefix: str) -> str:
+    known = sorted({*ENDPOINTS, *(entry.name for entry in entry_points(group="agentkit.models"))})
+    if prefix in ("http", "https"):
+        return f"{name!r} is an address: use ChatClient({name!r}, model=...), or openai:MODEL with OPENAI_BASE_URL"
+    near = difflib.get_close_matches(prefix, known, n=1)
+    hint = f"; did you mean {name.replace(prefix, near[0], 1)!r}?" if near else ""
+    if not hint and name and ":" not in name:
+        hint = f"; did you mean 'openai:{name}'?"
+    return f"there is no endpoint {prefix!r}{hint or ''}; write endpoint:model with one of {', '.join(known)}"
+
+
+class _Watch:
+    """Passes events on and knows whether text was shown of a stream, after which nothing may be sent again."""
+
+    def __init__(self, emit: Emit, *, streamed: bool) -> None:
+        self._emit = emit
+        self._streamed = streamed
+        self.shown = False
+
+    def __call__(self, event: Event) -> None:
+        self.shown = self.shown or (self._streamed and isinstance(event, TextDelta | RefusalDelta | AudioDelta))
+        self._emit(event)
+
+
+def _tell_what_was_tried(error: StatusError, fitted: Fitted) -> None:
+    if fitted.changes:
+        error.add_note(f"tried with these changes: {'; '.join(fitted.changes)}")
 
 
 _EXAMPLES = {"openai": "gpt-5-mini", "ollama": "qwen3"}
 
 
-def _client(endpoint: Endpoint, model: str) -> Model:
-    client = ChatClient(endpoint.base_url, model=model, api_key=endpoint.key, name=endpoint.name)
+def _client(endpoint: Endpoint, model: str, profile_file: str | Path | None) -> Model:
+    client = ChatClient(
+        endpoint.base_url,
+        model=model,
+        api_key=endpoint.key,
+        name=endpoint.name,
+        profile=endpoint.profile,
+        profile_file=profile_file,
+    )
     return client if endpoint.native_tools else ConstrainedTools(client)
-
-
-def _both(first: Emit, second: Emit) -> Emit:
-    def emit(event: Any) -> None:
-        first(event)
-        second(event)
-
-    return emit

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
+from agentkit.chat.profile import NO_FACTS, Profile
 from agentkit.errors import ConfigError
 
 __all__ = ["ENDPOINTS", "Endpoint", "find_endpoint"]
@@ -24,6 +26,7 @@ class Endpoint:
         base_url_variable: The environment variable that replaces ``base_url``.
         key_variable: The environment variable with the key; it is sent to this endpoint only.
         key_required: Whether requests without a key are refused before they are sent.
+        profile: What is certain of all its models; see `agentkit.chat.profile`.
         native_tools: False when its models cannot call tools by themselves; see `agentkit.chat.constrained`.
     """
 
@@ -32,15 +35,20 @@ class Endpoint:
     base_url_variable: str = ""
     key_variable: str = ""
     key_required: bool = True
+    profile: Profile = NO_FACTS
     native_tools: bool = True
 
     def from_environment(self, environment: Mapping[str, str] = os.environ) -> Endpoint:
         """The endpoint with the base URL that the environment gives.
 
-        A server of the user's own need not want a key, so a replaced base URL makes the key optional.
+        A server of the user's own need not want a key, so a base URL on another host makes the key optional.
         """
-        base_url = environment.get(self.base_url_variable, "") if self.base_url_variable else ""
-        return replace(self, base_url=base_url, key_required=False) if base_url else self
+        base_url = environment.get(self.base_url_variable, "").strip() if self.base_url_variable else ""
+        if not base_url:
+            return self
+        if urlsplit(base_url).hostname == urlsplit(self.base_url).hostname:
+            return replace(self, base_url=base_url)
+        return replace(self, base_url=base_url, key_required=False)
 
     def key(self, environment: Mapping[str, str] = os.environ) -> str:
         """The key, from the endpoint's own variable.
@@ -54,8 +62,18 @@ class Endpoint:
         return key
 
 
-def _local(name: str, port: int, variable: str) -> Endpoint:
-    return Endpoint(name=name, base_url=f"http://127.0.0.1:{port}/v1", base_url_variable=variable, key_required=False)
+# Known from their references: the newer name of the limit is refused (Mistral) or ignored without a word (the others).
+_OLD_LIMIT = Profile(token_limit="max_tokens")  # noqa: S106 - no password
+
+
+def _local(name: str, port: int, variable: str, profile: Profile = NO_FACTS) -> Endpoint:
+    return Endpoint(
+        name=name,
+        base_url=f"http://127.0.0.1:{port}/v1",
+        base_url_variable=variable,
+        key_required=False,
+        profile=profile,
+    )
 
 
 ENDPOINTS: Mapping[str, Endpoint] = {
@@ -73,10 +91,25 @@ ENDPOINTS: Mapping[str, Endpoint] = {
             base_url_variable="ACEDATA_BASE_URL",
             key_variable="ACEDATA_API_KEY",
         ),
-        Endpoint(name="openrouter", base_url="https://openrouter.ai/api/v1", key_variable="OPENROUTER_API_KEY"),
+        Endpoint(
+            name="openrouter",
+            base_url="https://openrouter.ai/api/v1",
+            key_variable="OPENROUTER_API_KEY",
+            profile=Profile(reasoning="kept"),  # its page on reasoning asks for it: some models go on better
+        ),
         Endpoint(name="groq", base_url="https://api.groq.com/openai/v1", key_variable="GROQ_API_KEY"),
-        Endpoint(name="mistral", base_url="https://api.mistral.ai/v1", key_variable="MISTRAL_API_KEY"),
-        Endpoint(name="deepseek", base_url="https://api.deepseek.com/v1", key_variable="DEEPSEEK_API_KEY"),
+        Endpoint(
+            name="mistral",
+            base_url="https://api.mistral.ai/v1",
+            key_variable="MISTRAL_API_KEY",
+            profile=_OLD_LIMIT,
+        ),
+        Endpoint(
+            name="deepseek",
+            base_url="https://api.deepseek.com/v1",
+            key_variable="DEEPSEEK_API_KEY",
+            profile=_OLD_LIMIT,
+        ),
         Endpoint(name="together", base_url="https://api.together.xyz/v1", key_variable="TOGETHER_API_KEY"),
         Endpoint(name="fireworks", base_url="https://api.fireworks.ai/inference/v1", key_variable="FIREWORKS_API_KEY"),
         Endpoint(name="moonshot", base_url="https://api.moonshot.ai/v1", key_variable="MOONSHOT_API_KEY"),
@@ -85,7 +118,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {
             base_url="https://generativelanguage.googleapis.com/v1beta/openai",
             key_variable="GEMINI_API_KEY",
         ),
-        _local("ollama", 11434, "OLLAMA_BASE_URL"),
+        _local("ollama", 11434, "OLLAMA_BASE_URL", _OLD_LIMIT),
         _local("vllm", 8000, "VLLM_BASE_URL"),
         _local("llama.cpp", 8080, "LLAMA_CPP_BASE_URL"),
         _local("lmstudio", 1234, "LMSTUDIO_BASE_URL"),

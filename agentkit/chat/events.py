@@ -9,7 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-__all__ = ["CallDelta", "Emit", "Event", "Mended", "ReasoningDelta", "Retrying", "TextDelta", "nobody"]
+__all__ = [
+    "Adapted",
+    "AudioDelta",
+    "CallDelta",
+    "Emit",
+    "Event",
+    "Mended",
+    "ReasoningDelta",
+    "RefusalDelta",
+    "Retrying",
+    "TextDelta",
+    "nobody",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +41,21 @@ class ReasoningDelta(Event):
     """The next piece of what the model thinks before it answers, from servers that show it."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalDelta(Event):
+    """The next piece of why the model declines to answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AudioDelta(Event):
+    """The next piece of a spoken answer: sound in the format that was asked for, what is said, or both."""
+
+    data: bytes
+    transcript: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +82,16 @@ class Retrying(Event):
 @dataclass(frozen=True, slots=True)
 class Mended(Event):
     """The reply bent the protocol; ``what`` says how, and the reply's value is already put right."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted(Event):
+    """The server refused the request as it was; ``what`` says how it is sent now, and the client remembers it.
+
+    Pieces emitted before are void.
+    """
 
     what: str
 

@@ -7,22 +7,26 @@ another host. Works on asyncio and trio; a client of our own belongs to the even
 from __future__ import annotations
 
 import functools
+import ipaddress
 import ssl
 import sys
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import anyio
 import httpx2
 from anyio.lowlevel import RunVar
 
 from agentkit.chat.decode import BodyDecoder
-from agentkit.errors import ConfigError, ConnectionFailed, DeadlineExceeded, ModelError
+from agentkit.errors import ConfigError, ConnectionFailed, DeadlineExceeded
 
-__all__ = ["Deadlines", "Http", "Sink"]
+__all__ = ["Deadlines", "Http", "Sink", "shown"]
 
+_GRACE = 1.0  # seconds for a server to end a body that is complete, so that the connection can be used again
 _CONNECTIONS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
 
 
@@ -47,6 +51,16 @@ class Deadlines:
 class Sink(Protocol):
     """What an answer is fed to."""
 
+    @property
+    def done(self) -> bool:
+        """Whether the answer is complete, whatever may still follow."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer can be used as it is, if nothing more should come."""
+        ...
+
     def start(self, status: int, headers: Mapping[str, str]) -> None:
         """Take status and headers (names in lower case)."""
         ...
@@ -59,6 +73,8 @@ class Sink(Protocol):
 class Http:
     """Sends requests through one connection pool for each event loop, or through the caller's client.
 
+    Proxies come from the environment, but never for a server on this machine.
+
     Args:
         client: An ``httpx2.AsyncClient`` or ``httpx.AsyncClient`` to use instead; it is never closed here.
     """
@@ -66,7 +82,6 @@ class Http:
     def __init__(self, client: Any = None) -> None:
         self._library: Any = httpx2 if client is None else _library_of(client)
         self._client = client
-        self._own: RunVar[httpx2.AsyncClient | None] = RunVar("agentkit_http_client", None)
 
     async def send(
         self, url: str, *, headers: Mapping[str, str], body: bytes, sink: Sink, deadlines: Deadlines, stream: bool
@@ -76,16 +91,12 @@ class Http:
         Raises:
             ConnectionFailed: No connection, or it broke.
             DeadlineExceeded: Too slow.
+            Exception: What the sink raised.
         """
-        now = anyio.current_time()
-        first = deadlines.first_byte if stream else deadlines.total
-        total = anyio.CancelScope(deadline=now + deadlines.total)
-        quiet = anyio.CancelScope(deadline=now + first)
-        which = "first_byte"
-        refused: ModelError | None = None
+        exchange = _Exchange(sink, deadlines, stream=stream)
         try:
-            with total, quiet:
-                request = self._open().stream(
+            with exchange.total, exchange.quiet:
+                request = self._open(url).stream(
                     "POST",
                     url,
                     content=body,
@@ -94,49 +105,124 @@ class Http:
                     follow_redirects=False,
                 )
                 async with request as answer, aclosing(answer.aiter_raw()) as chunks:
-                    sink.start(answer.status_code, {name.lower(): value for name, value in answer.headers.items()})
-                    decoder = BodyDecoder(answer.headers.get("content-encoding", ""))
+                    exchange.start(answer.status_code, answer.headers)
                     async for chunk in chunks:
-                        progress = False
-                        try:
-                            for piece in decoder.feed(chunk):
-                                progress = sink.feed(piece) or progress
-                        except ModelError as error:
-                            refused = error
-                            quiet.cancel()  # unwinds the library's generators in order, which an exception does not
-                            continue
-                        if progress and stream:
-                            which = "idle"
-                            quiet.deadline = anyio.current_time() + deadlines.idle
+                        exchange.take(chunk)
         except self._library.ConnectTimeout:
             raise _late(url, "connect", deadlines) from None
+        except self._library.LocalProtocolError:
+            raise ConfigError(f"a header for {shown(url)} holds a character that no header may hold") from None
         except (self._library.HTTPError, self._library.InvalidURL, OSError) as problem:
-            what = str(problem) or type(problem).__name__
-            raise ConnectionFailed(
-                f"no reply from {url}: {what}; is the server running, and is the URL right?"
-            ) from problem
-        if refused is not None:
-            raise refused
-        if total.cancelled_caught:
-            raise _late(url, "total", deadlines)
-        if quiet.cancelled_caught:
-            raise _late(url, which if stream else "total", deadlines)
+            if not exchange.over:
+                what = str(problem) or type(problem).__name__
+                raise ConnectionFailed(
+                    f"no reply from {shown(url)}: {what}; is the server running, and is the URL right?"
+                ) from problem
+        exchange.check(url)
 
     async def aclose(self) -> None:
-        """Close the pool of this event loop, if it is ours."""
-        own = self._own.get()
-        if own is not None:
-            self._own.set(None)
-            await own.aclose()
+        """Leave the pool of this event loop; the last one closes it."""
+        pool = _pool.get()
+        if pool is not None:
+            pool.users.discard(self)
+            if not pool.users:
+                _pool.set(None)
+                for client in pool.clients.values():
+                    await client.aclose()
 
-    def _open(self) -> Any:
+    def _open(self, url: str) -> Any:
         if self._client is not None:
             return self._client
-        own = self._own.get()
-        if own is None:
-            own = httpx2.AsyncClient(verify=_tls(), limits=_CONNECTIONS)
-            self._own.set(own)
-        return own
+        pool = _pool.get()
+        if pool is None:
+            pool = _Pool()
+            _pool.set(pool)
+        pool.users.add(self)
+        return pool.client(url)
+
+
+class _Exchange:
+    """One request on its way: what came of it, and how long it may still take."""
+
+    def __init__(self, sink: Sink, deadlines: Deadlines, *, stream: bool) -> None:
+        now = anyio.current_time()
+        self.total = anyio.CancelScope(deadline=now + deadlines.total)
+        self.quiet = anyio.CancelScope(deadline=now + (deadlines.first_byte if stream else deadlines.total))
+        self._sink = sink
+        self._deadlines = deadlines
+        self._stream = stream
+        self._which = "first_byte" if stream else "total"
+        self._decoder = BodyDecoder("")
+        self._error: Exception | None = None
+        self._over = False
+
+    def start(self, status: int, headers: Mapping[str, str]) -> None:
+        self._sink.start(status, {name.lower(): value for name, value in headers.items()})
+        self._decoder = BodyDecoder(headers.get("content-encoding", ""))
+
+    def take(self, chunk: bytes) -> None:
+        if self._over:
+            return
+        progress = False
+        try:
+            for piece in self._decoder.feed(chunk):
+                progress = self._sink.feed(piece) or progress
+        except Exception as error:  # noqa: BLE001 - raised by `check`
+            self._error, self._over = error, True
+            self.quiet.cancel()  # unwinds the library's generators in order, which an exception does not
+            return
+        if self._sink.done:
+            self._over = True
+            self.quiet.deadline = anyio.current_time() + _GRACE
+        elif progress and self._stream:
+            self._which = "idle"
+            self.quiet.deadline = anyio.current_time() + self._deadlines.idle
+
+    @property
+    def over(self) -> bool:
+        """Whether what came of it is known, so that a connection that breaks after it does not matter."""
+        return self._error is not None or self._sink.complete
+
+    def check(self, url: str) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._sink.complete:
+            return
+        if self.total.cancelled_caught:
+            raise _late(url, "total", self._deadlines)
+        if self.quiet.cancelled_caught:
+            raise _late(url, self._which, self._deadlines)
+
+
+class _Pool:
+    """The connections of one event loop, shared by all clients in it."""
+
+    def __init__(self) -> None:
+        self.users: WeakSet[Http] = WeakSet()
+        self.clients: dict[bool, httpx2.AsyncClient] = {}
+
+    def client(self, url: str) -> httpx2.AsyncClient:
+        here = _is_here(url)
+        if here not in self.clients:
+            self.clients[here] = httpx2.AsyncClient(verify=_tls(), limits=_CONNECTIONS, trust_env=not here)
+        return self.clients[here]
+
+
+_pool: RunVar[_Pool | None] = RunVar("agentkit_http_pool", None)
+
+
+def shown(url: str) -> str:
+    """The URL as errors may show it: without a password, and without what follows a question mark."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _is_here(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _library_of(client: object) -> Any:
@@ -159,4 +245,4 @@ def _late(url: str, which: str, deadlines: Deadlines) -> DeadlineExceeded:
         "idle": "the stream stalled",
         "total": "the reply was not complete",
     }[which]
-    return DeadlineExceeded(f"{url}: {what} after {seconds:g} s (deadline {which!r})", which=which)
+    return DeadlineExceeded(f"{shown(url)}: {what} after {seconds:g} s (deadline {which!r})", which=which)

@@ -1,31 +1,40 @@
 """Chunks of a streamed reply -> one finished `Reply`. Pure.
 
-A reply that is not streamed goes the same way, as one chunk, so that both forms of an answer are the same value.
-
-Servers disagree on how the pieces of a call belong together, so pieces are matched by a non-empty id; else by index;
-else a name starts a new call; else a piece continues the latest one. A new id or a new name after complete arguments
-starts a new call whatever the index says, and a name that is repeated is not joined to itself.
+A reply that is not streamed goes the same way, as one chunk, so that both forms of an answer are the same value. How
+the pieces of text, sound, reasoning and so on are joined stands in `agentkit.chat.pieces`, how those of calls find
+together in `agentkit.chat.assemble`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic_core import from_json
-
-from agentkit.chat.events import CallDelta, Event, ReasoningDelta, TextDelta
+from agentkit.chat.assemble import CallAssembler
+from agentkit.chat.embedded import MARKS, Offered, read_calls
+from agentkit.chat.events import Event
 from agentkit.chat.mend import mend_calls
-from agentkit.chat.messages import AssistantMessage, ToolCall
-from agentkit.chat.reply import Choice, Reply, Usage, read_usage
-from agentkit.chat.tolerant import as_mapping, as_mappings, as_text, without
+from agentkit.chat.messages import REASONING_FIELDS
+from agentkit.chat.pieces import AnswerParts
+from agentkit.chat.reply import Choice, Reply, Usage, read_logprobs, read_usage
+from agentkit.chat.text import TextReader
+from agentkit.chat.tolerant import as_count, as_index, as_mapping, as_mappings, as_text, as_words, without
 
 __all__ = ["Merger"]
 
-_REASONING = ("reasoning_content", "reasoning", "reasoning_text")
-_CHUNK_MEMBERS = ("id", "object", "created", "model", "choices", "usage")
+_CHUNK_MEMBERS = ("id", "object", "created", "model", "choices", "usage", "obfuscation")
+_TOLD = ("service_tier", "system_fingerprint", "metadata", "moderation")
+_CHOICE_MEMBERS = ("index", "delta", "message", "finish_reason", "logprobs", "usage")
+
+
+_SAME_WORDS = {
+    **dict.fromkeys(("max_tokens", "max_output_tokens", "model_length", "token_limit"), "length"),
+    **dict.fromkeys(
+        ("safety", "guardrail_intervened", "content-filter", "recitation", "blocklist", "prohibited_content", "spii"),
+        "content_filter",
+    ),
+}
 
 
 class Merger:
@@ -33,198 +42,191 @@ class Merger:
 
     Args:
         choices: How many answers were asked for (``n``); chunks of others are ignored.
+        offered: The tools of the request, whose calls may also stand in the text of an answer.
     """
 
-    def __init__(self, *, choices: int = 1) -> None:
-        self._choices = [_ChoiceParts() for _ in range(choices)]
+    def __init__(self, *, choices: int = 1, offered: Offered | None = None) -> None:
+        self._offered = offered or {}
+        marks = MARKS if offered else ()
+        first, *others = (_ChoiceParts(AnswerParts(words=TextReader(marks))) for _ in range(choices + 1))
+        self._choices = [first, *others[:-1]]
+        self._other = others[-1]
+        self._other_index: int | None = None
+        self._ignored: dict[str, None] = {}
+        self._other_told: list[Event] = []
+        self._closed = False
         self._usage = Usage(requests=1)
         self._id = ""
         self._model = ""
+        self._created = 0
+        self._told: dict[str, Any] = {}
         self._extra: dict[str, Any] = {}
         self._notes: list[str] = []
 
     @property
+    def _main(self) -> _ChoiceParts:
+        return self._choices[0] if self._choices[0].seen or not self._other.seen else self._other
+
+    @property
     def finished(self) -> bool:
         """Whether every answer has said why it ended."""
-        return all(choice.finish_reason for choice in self._choices)
+        return all(choice.finish_reason for choice in (self._main, *self._choices[1:]))
+
+    @property
+    def seen(self) -> bool:
+        """Whether any answer has begun."""
+        return any(choice.seen for choice in (self._main, *self._choices))
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether any answer holds a call so far."""
+        return any(choice.calls or choice.answer.words.held for choice in (self._main, *self._choices))
 
     @property
     def text(self) -> str:
         """The first answer's text so far."""
-        return "".join(self._choices[0].text)
+        return self._main.answer.text
 
     def add(self, chunk: Mapping[str, Any]) -> list[Event]:
         """Take the next chunk and give what an observer is told of it (of the first answer only)."""
         self._id = self._id or as_text(chunk.get("id"))
         self._model = as_text(chunk.get("model")) or self._model
+        self._created = self._created or as_count(chunk.get("created"))
         if chunk.get("usage"):
             self._usage = read_usage(chunk["usage"])
-        self._extra.update(without(chunk, *_CHUNK_MEMBERS))
+        self._told.update({name: chunk[name] for name in _TOLD if chunk.get(name) is not None})
+        self._extra.update(without(chunk, *_CHUNK_MEMBERS, *_TOLD))
         events: list[Event] = []
+        taken: set[int] = set()
         for raw in as_mappings(chunk.get("choices")):
-            index = raw.get("index") or 0
-            if not isinstance(index, int) or not 0 <= index < len(self._choices):
-                self._note(f"an answer with the index {index!r} was ignored")
+            given = as_index(raw.get("index"))
+            index = len(taken) if given is None else given
+            if index in taken or not 0 <= index < len(self._choices):
+                self._add_other(index, raw, twice=index in taken)
                 continue
+            taken.add(index)
             if raw.get("usage"):
                 self._usage = read_usage(raw["usage"])
             told = self._choices[index].add(raw)
             events += told if index == 0 else ()
         return events
 
+    def _add_other(self, index: int, raw: Mapping[str, Any], *, twice: bool) -> None:
+        """Take a choice that nobody asked for: it is the answer only if no other comes."""
+        self._ignored[f"an answer with the index {raw.get('index')!r} was ignored"] = None
+        if len(self._choices) == 1 and not twice and self._other_index in (None, index):
+            self._other_index = index
+            self._other_told += self._other.add(raw)
+
+    def add_calls(self, calls: Iterable[tuple[str, Mapping[str, Any]]], note: str) -> None:
+        """Take calls of the first answer that were found elsewhere; the note says where."""
+        choice = self._main
+        choice.seen, choice.finish_reason = True, "tool_calls"
+        for name, arguments in calls:
+            choice.calls.add_whole(name, arguments)
+        self._note(note)
+
+    def close(self) -> list[Event]:
+        """All chunks have come: what an observer is still to be told. Nothing, the second time."""
+        if self._closed:
+            return []
+        self._closed = True
+        before: list[Event] = []
+        if self._main is self._other:
+            self._choices[0], before = self._other, self._other_told
+        else:
+            self._notes += self._ignored
+        events = [list(parts.close(self._offered)) for parts in self._choices]
+        return [*before, *events[0]]
+
     def finish(self) -> Reply:
-        """The reply, put together and mended."""
-        choices = tuple(self._finish(parts, index) for index, parts in enumerate(self._choices))
+        """The reply, put together and mended. Answers that never came are left out."""
+        self.close()
+        given = [parts for parts in self._choices if parts.seen] or self._choices[:1]
+        if len(given) < len(self._choices):
+            self._note(f"{len(self._choices)} answers were asked for, but {len(given)} came")
         return Reply(
-            choices=choices,
+            choices=tuple(self._finish(parts) for parts in given),
             usage=self._usage,
             id=self._id,
             model=self._model,
+            created=self._created,
+            service_tier=as_text(self._told.get("service_tier")),
+            system_fingerprint=as_text(self._told.get("system_fingerprint")),
+            metadata=as_mapping(self._told.get("metadata")),
+            moderation=as_mapping(self._told.get("moderation")),
             mended=tuple(self._notes),
             extra=self._extra,
         )
 
-    def _finish(self, parts: _ChoiceParts, index: int) -> Choice:
-        calls, notes = mend_calls([call.finish() for call in parts.calls], salt=f"{self._id}{index or ''}")
-        for note in notes:
+    def _finish(self, parts: _ChoiceParts) -> Choice:
+        salt = f"{self._id}{self._choices.index(parts) or ''}"
+        calls, notes = mend_calls(parts.calls.finish(), salt=salt)
+        for note in (*parts.calls.notes, *notes):
             self._note(note)
-        text = "".join(parts.text)
-        message = AssistantMessage(
-            text if text or not calls else None,
-            calls,
-            refusal="".join(parts.refusal) or None,
-            reasoning="".join(parts.reasoning) or None,
+        return Choice(
+            message=parts.answer.message(calls),
+            finish_reason=parts.finish_reason,
+            logprobs=read_logprobs(parts.logprobs),
+            extra={**parts.extra, **parts.answer.extra},
         )
-        return Choice(message=message, finish_reason=parts.finish_reason, logprobs=parts.logprobs)
 
     def _note(self, note: str) -> None:
         if note not in self._notes:
             self._notes.append(note)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _ChoiceParts:
-    text: list[str] = field(default_factory=list[str])
-    reasoning: list[str] = field(default_factory=list[str])
-    refusal: list[str] = field(default_factory=list[str])
-    calls: list[_CallParts] = field(default_factory=list["_CallParts"])
+    answer: AnswerParts = field(default_factory=AnswerParts)
+    calls: CallAssembler = field(default_factory=CallAssembler)
     finish_reason: str | None = None
-    logprobs: dict[str, Any] | None = None
+    logprobs: dict[str, list[Mapping[str, Any]]] | None = None
+    extra: dict[str, Any] = field(default_factory=dict[str, Any])
+    seen: bool = False
+    by_delta: bool = False
 
     def add(self, raw: Mapping[str, Any]) -> list[Event]:
-        events = self._add_delta(as_mapping(raw.get("delta") or raw.get("message")))
-        self.finish_reason = as_text(raw.get("finish_reason")) or self.finish_reason
+        self.seen = True
+        delta = self._delta(raw)
+        events = [*self.answer.add(delta), *self.calls.add(delta)]
+        self.finish_reason = _finish_reason(raw.get("finish_reason")) or self.finish_reason
         self._add_logprobs(raw.get("logprobs"))
+        self.extra.update(without(raw, *_CHOICE_MEMBERS))
         return events
 
-    def _add_delta(self, delta: Mapping[str, Any]) -> list[Event]:
-        events: list[Event] = []
-        if text := _content(delta.get("content")):
-            self.text.append(text)
-            events.append(TextDelta(text))
-        if thought := next((found for name in _REASONING if (found := as_text(delta.get(name)))), ""):
-            self.reasoning.append(thought)
-            events.append(ReasoningDelta(thought))
-        if refusal := as_text(delta.get("refusal")):
-            self.refusal.append(refusal)
-        events.extend(self._add_piece(piece) for piece in _pieces(delta))
-        return events
+    def close(self, offered: Offered) -> Iterator[Event]:
+        """All has come: give what was held back, as text or as the calls that it is."""
+        words = self.answer.words
+        yield from words.finish()
+        found = [] if self.calls else read_calls(words.held, offered)
+        yield from words.release(as_text=not found)
+        yield from (self.calls.add_whole(name, arguments) for name, arguments in found)
+        if found:
+            self.calls.notes.append(f"{len(found)} calls stood in the text of the answer; they are calls now")
+        if words.thoughts:
+            self.calls.notes.append("thoughts stood in the text of the answer, in <think>; they are its reasoning now")
 
-    def _add_piece(self, piece: _Piece) -> CallDelta:
-        call = self._find(piece)
-        if call is None or call.ends_before(piece):
-            call = _CallParts(index=piece.index)
-            self.calls.append(call)
-        call.add(piece)
-        return CallDelta(self.calls.index(call), call.name, piece.arguments)
-
-    def _find(self, piece: _Piece) -> _CallParts | None:
-        latest_first = self.calls[::-1]
-        if piece.id:
-            for call in latest_first:
-                if call.id == piece.id:
-                    return call
-        if piece.index is not None:
-            return next((call for call in latest_first if call.index == piece.index), None)
-        return None if piece.id else next(iter(latest_first), None)
+    def _delta(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The delta; or a whole message, without what deltas have brought already."""
+        if delta := as_mapping(raw.get("delta")):
+            self.by_delta = True
+            return delta
+        message = as_mapping(raw.get("message"))
+        if not self.by_delta:
+            return message
+        known = [name for name in REASONING_FIELDS if name in message]
+        known += ["tool_calls", "function_call"] if self.calls else []
+        known += ["content"] if as_words(message.get("content")) == self.answer.text else []
+        return without(message, *known)
 
     def _add_logprobs(self, raw: object) -> None:
         for name, items in as_mapping(raw).items():
             self.logprobs = self.logprobs or {}
-            self.logprobs[name] = [*(self.logprobs.get(name) or ()), *as_mappings(items)]
+            self.logprobs.setdefault(name, []).extend(as_mappings(items))
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    id: str
-    index: int | None
-    name: str
-    arguments: str
-    extra: Mapping[str, Any]
-
-
-@dataclass(slots=True, eq=False)
-class _CallParts:
-    index: int | None
-    id: str = ""
-    name: str = ""
-    arguments: str = ""
-    extra: dict[str, Any] = field(default_factory=dict[str, Any])
-
-    def add(self, piece: _Piece) -> None:
-        self.id = self.id or piece.id
-        self.extra.update(piece.extra)
-        if piece.name != self.name:
-            self.name += piece.name
-        if not (piece.arguments and piece.arguments == self.arguments and self._complete):  # sent whole once more
-            self.arguments += piece.arguments
-
-    def ends_before(self, piece: _Piece) -> bool:
-        """Whether a piece that was matched to this call is the first of another one all the same."""
-        other_id = bool(piece.id and self.id and piece.id != self.id)
-        other_index = piece.index is not None and self.index is not None and piece.index != self.index
-        if not piece.name:
-            return other_id and self._complete
-        if other_index or not self.name:
-            return other_index
-        if piece.name != self.name:
-            return other_id or piece.index is None or self._complete
-        if self._complete:
-            return other_id or bool(piece.arguments and piece.arguments != self.arguments)
-        return other_id and not self.arguments
-
-    @property
-    def _complete(self) -> bool:
-        try:
-            return isinstance(from_json(self.arguments or "?"), dict)
-        except ValueError:
-            return False
-
-    def finish(self) -> ToolCall:
-        return ToolCall(self.id, self.name, self.arguments, self.extra)
-
-
-def _pieces(delta: Mapping[str, Any]) -> Iterator[_Piece]:
-    for raw in as_mappings(delta.get("tool_calls")):
-        yield _piece(raw)
-    if delta.get("function_call"):  # the deprecated form of a single call
-        yield _piece({"index": 0, "function": delta["function_call"]})
-
-
-def _piece(raw: Mapping[str, Any]) -> _Piece:
-    function = as_mapping(raw.get("function"))
-    index = raw.get("index")
-    arguments = function.get("arguments")
-    return _Piece(
-        id="" if raw.get("id") is None else str(raw["id"]),
-        index=index if isinstance(index, int) else None,
-        name=as_text(function.get("name")),
-        arguments=arguments if isinstance(arguments, str) else "" if arguments is None else json.dumps(arguments),
-        extra=without(raw, "id", "index", "type", "function"),
-    )
-
-
-def _content(raw: object) -> str:
-    if isinstance(raw, str):
-        return raw
-    return "".join(as_text(part.get("text")) for part in as_mappings(raw) if part.get("type", "text") == "text")
+def _finish_reason(raw: object) -> str:
+    """The server's word; where it says in words of its own that an answer was cut or withheld, the API's word."""
+    word = as_text(raw)
+    return _SAME_WORDS.get(word.lower(), word)

@@ -4,144 +4,88 @@ Shapes and order rules come from the `Chat Completions reference
 <https://platform.openai.com/docs/api-reference/chat/create>`_. Every message is immutable and encodes itself to JSON
 once (`wire`), so that a long transcript is not encoded again for every request. Members that this module does not
 know are kept in ``extra`` and sent back as they came.
+
+A message has two forms. ``to_wire`` is what a request holds; servers refuse members they do not know, so what only
+replies have (reasoning, citations, the bytes of a spoken answer) is left out. ``to_record`` has all of it, for storing.
+`read_message` reads both.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, TypeAlias, cast
+from typing import Any, ClassVar, TypeAlias
 
+from agentkit.chat.calls import ToolCall, read_call
+from agentkit.chat.content import (
+    Annotation,
+    AudioOutput,
+    AudioPart,
+    Content,
+    ContentPart,
+    FilePart,
+    ImagePart,
+    OtherPart,
+    RefusalPart,
+    TextPart,
+    UrlCitation,
+    content_to_wire,
+    read_annotation,
+    read_audio,
+    read_content,
+    text_of,
+)
 from agentkit.chat.tolerant import as_mapping, as_mappings, as_text, without
+from agentkit.errors import ConfigError
 
 __all__ = [
+    "REASONING_FIELDS",
     "AssistantMessage",
     "AudioPart",
     "ContentPart",
     "DeveloperMessage",
     "FilePart",
+    "FunctionMessage",
     "ImagePart",
     "Message",
     "OtherPart",
+    "RefusalPart",
     "SystemMessage",
     "TextPart",
     "ToolCall",
     "ToolMessage",
     "UserMessage",
     "encode_json",
+    "messages_from",
     "read_message",
 ]
 
+REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
+"""The members in which servers give reasoning as text."""
+
+_THOUGHTS = "thoughts"  # reasoning without a member of its own, in records only
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_NULL = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")  # as JSON writes it: behind an even number of backslashes
+_GOOD_NAME = re.compile(r"[^\s<|\\/>]+")
 
 
 def encode_json(value: object) -> bytes:
-    """Encode to compact UTF-8 JSON; lone surrogates, which no server accepts, become U+FFFD.
+    """Encode to compact UTF-8 JSON; lone surrogates and NUL, which servers refuse, become U+FFFD.
 
     Raises:
         TypeError: The value holds something that JSON cannot express.
         ValueError: It holds NaN, an infinity or itself.
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    if "\\u0000" in text:
+        text = _NULL.sub("\\1\ufffd", text)
     try:
         return text.encode()
     except UnicodeEncodeError:
         return _SURROGATES.sub("\ufffd", text).encode()
-
-
-@dataclass(frozen=True, slots=True)
-class TextPart:
-    """A piece of text."""
-
-    text: str
-
-    def to_wire(self) -> dict[str, Any]:
-        """The part as the API writes it."""
-        return {"type": "text", "text": self.text}
-
-
-@dataclass(frozen=True, slots=True)
-class ImagePart:
-    """An image by URL (``https:`` or ``data:``); ``detail`` is ``"auto"``, ``"low"`` or ``"high"``."""
-
-    url: str
-    detail: str | None = None
-
-    def to_wire(self) -> dict[str, Any]:
-        """The part as the API writes it."""
-        image = {"url": self.url} if self.detail is None else {"url": self.url, "detail": self.detail}
-        return {"type": "image_url", "image_url": image}
-
-
-@dataclass(frozen=True, slots=True)
-class AudioPart:
-    """Sound as bytes; ``format`` is ``"wav"`` or ``"mp3"``."""
-
-    data: bytes
-    format: str
-
-    def to_wire(self) -> dict[str, Any]:
-        """The part as the API writes it."""
-        audio = {"data": base64.b64encode(self.data).decode("ascii"), "format": self.format}
-        return {"type": "input_audio", "input_audio": audio}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FilePart:
-    """A file: ``file_data`` (base64 or a data URL) with its ``filename``, or the ``file_id`` of an uploaded one."""
-
-    filename: str | None = None
-    file_data: str | None = None
-    file_id: str | None = None
-
-    def to_wire(self) -> dict[str, Any]:
-        """The part as the API writes it."""
-        members = {"filename": self.filename, "file_data": self.file_data, "file_id": self.file_id}
-        return {"type": "file", "file": {name: value for name, value in members.items() if value is not None}}
-
-
-@dataclass(frozen=True, slots=True)
-class OtherPart:
-    """A part of a type this version does not know, kept as it came."""
-
-    raw: Mapping[str, Any]
-
-    def to_wire(self) -> dict[str, Any]:
-        """The part as it came."""
-        return dict(self.raw)
-
-
-ContentPart: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | OtherPart
-Content: TypeAlias = str | tuple[ContentPart, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A call that the model wants.
-
-    ``arguments`` is a JSON object as text. When the model wrote anything else, what it wrote is in ``malformed`` and
-    ``arguments`` is ``"{}"``, as servers refuse a transcript whose arguments are not JSON.
-    """
-
-    id: str
-    name: str
-    arguments: str
-    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    malformed: str = ""
-
-    @property
-    def written(self) -> str:
-        """The arguments as the model wrote them."""
-        return self.malformed or self.arguments
-
-    def to_wire(self) -> dict[str, Any]:
-        """The call as the API writes it."""
-        function = {"name": self.name, "arguments": self.arguments}
-        return {**self.extra, "id": self.id, "type": "function", "function": function}
 
 
 # Messages keep a __dict__ (no slots) for one reason: `cached_property` stores the encoded bytes in it.
@@ -150,13 +94,29 @@ class _Message:
     role: ClassVar[str]
 
     def to_wire(self) -> dict[str, Any]:
-        """The message as the API writes it."""
+        """The message as a request holds it."""
         raise NotImplementedError
+
+    def to_record(self) -> dict[str, Any]:
+        """The message with all that is known of it, fit for JSON; `read_message` gives the same message again."""
+        return self.to_wire()
 
     @cached_property
     def wire(self) -> bytes:
-        """The message as JSON, encoded once."""
-        return encode_json(self.to_wire())
+        """The message as JSON, encoded once.
+
+        Raises:
+            ConfigError: No server would take it (a bad name, an empty list of parts).
+        """
+        self._check()
+        wire = self.to_wire()
+        if isinstance(wire.get("content"), list):  # servers refuse an empty text beside other parts
+            said = [part for part in wire["content"] if part != {"type": "text", "text": ""}]
+            wire["content"] = said or wire["content"]
+        return encode_json(wire)
+
+    def _check(self) -> None:
+        """Refuse what cannot be sent."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +126,7 @@ class _ContentMessage(_Message):
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any], kw_only=True)
 
     def to_wire(self) -> dict[str, Any]:
-        wire = {**self.extra, "role": self.role, "content": _content_to_wire(self.content)}
+        wire = {**self.extra, "role": self.role, "content": content_to_wire(self.content)}
         if self.name is not None:
             wire["name"] = self.name
         return wire
@@ -174,7 +134,11 @@ class _ContentMessage(_Message):
     @property
     def text(self) -> str:
         """The text of the message, its other parts left out."""
-        return _text_of(self.content)
+        return text_of(self.content)
+
+    def _check(self) -> None:
+        _check_name(self.name)
+        _check_content(self)
 
 
 @dataclass(frozen=True)
@@ -200,53 +164,145 @@ class UserMessage(_ContentMessage):
 
 @dataclass(frozen=True)
 class ToolMessage(_Message):
-    """The result of the call ``tool_call_id``."""
+    """The result of the call ``tool_call_id``: text, or text parts."""
 
     role: ClassVar[str] = "tool"
-    content: str
+    content: Content
     tool_call_id: str
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any], kw_only=True)
 
     def to_wire(self) -> dict[str, Any]:
-        """The message as the API writes it."""
-        return {**self.extra, "role": "tool", "tool_call_id": self.tool_call_id, "content": self.content}
+        """The message as a request holds it."""
+        content = content_to_wire(self.content)
+        return {**self.extra, "role": "tool", "tool_call_id": self.tool_call_id, "content": content}
 
     @property
     def text(self) -> str:
         """The result."""
-        return self.content
+        return text_of(self.content)
+
+    def _check(self) -> None:
+        _check_content(self)
+        if not self.tool_call_id:
+            raise ConfigError("a tool message names no call; give it the tool_call_id of the call it answers")
+
+
+@dataclass(frozen=True)
+class FunctionMessage(_Message):
+    """The result of a call in the deprecated form ``function_call``; `ToolMessage` has taken its place."""
+
+    role: ClassVar[str] = "function"
+    content: str | None
+    name: str
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any], kw_only=True)
+
+    def to_wire(self) -> dict[str, Any]:
+        """The message as a request holds it."""
+        return {**self.extra, "role": "function", "name": self.name, "content": self.content}
+
+    @property
+    def text(self) -> str:
+        """The result."""
+        return self.content or ""
 
 
 @dataclass(frozen=True)
 class AssistantMessage(_Message):
-    """What the model said: text, calls, or both; ``refusal`` says why it declined, ``reasoning`` how it thought.
+    """What the model said: text, calls, or both.
 
-    ``reasoning`` is not sent back: most servers refuse members they do not know.
+    Attributes:
+        content: Text, or text and refusal parts; replies always have text.
+        tool_calls: What it wants to call.
+        refusal: Why it declined.
+        name: Tells participants of the same role apart.
+        audio: What it spoke. Later requests hold its id, which expires; without an id, its transcript.
+        reasoning: How it thought. It is not part of `to_wire`, as most servers refuse members they do not know; to a
+            server that does not go on without it, it is sent back as `reasoning_members`.
+        reasoning_field: The member that the text came in; empty if it came in ``reasoning_details`` or in the content.
+        reasoning_details: Reasoning as objects, some of them signed or encrypted.
+        annotations: What it is based on, as the server says; never sent back. See ``citations``.
+        extra: Members that have no name here, sent back as they came.
     """
 
     role: ClassVar[str] = "assistant"
-    content: str | None = None
+    content: Content | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     refusal: str | None = field(default=None, kw_only=True)
+    name: str | None = field(default=None, kw_only=True)
+    audio: AudioOutput | None = field(default=None, kw_only=True)
     reasoning: str | None = field(default=None, kw_only=True)
+    reasoning_field: str = field(default=REASONING_FIELDS[0], kw_only=True)
+    reasoning_details: tuple[Mapping[str, Any], ...] = field(default=(), kw_only=True)
+    annotations: tuple[Annotation, ...] = field(default=(), kw_only=True)
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any], kw_only=True)
 
+    @property
+    def text(self) -> str:
+        """The text of the message, what it spoke if it wrote nothing, empty when there is none."""
+        return text_of(self.content or "") or (self.audio.transcript if self.audio else "")
+
+    @property
+    def citations(self) -> tuple[UrlCitation, ...]:
+        """The pages that it cites."""
+        return tuple(each for each in self.annotations if isinstance(each, UrlCitation))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing at all, so that no server would take it."""
+        said = self.content is not None or self.refusal is not None or self.audio is not None
+        return not said and not self.tool_calls and not self.extra.get("function_call")
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether it is empty or has an empty text only; it stays in the transcript, but is not sent."""
+        return self.is_empty or (self.content in ("", ()) and replace(self, content=None).is_empty)
+
     def to_wire(self) -> dict[str, Any]:
-        """The message as the API writes it."""
-        wire: dict[str, Any] = {**self.extra, "role": "assistant", "content": self.content}
-        if self.refusal is not None:
-            wire["refusal"] = self.refusal
+        """The message as a request holds it."""
+        content = None if self.content is None else content_to_wire(self.content)
+        wire: dict[str, Any] = {**self.extra, "role": "assistant", "content": content}
+        wire |= {name: value for name in ("refusal", "name") if (value := getattr(self, name)) is not None}
+        if self.audio is not None and self.audio.id:
+            wire["audio"] = {"id": self.audio.id}
+        elif content is None and self.audio is not None:
+            wire["content"] = self.audio.transcript
         if self.tool_calls:
             wire["tool_calls"] = [call.to_wire() for call in self.tool_calls]
         return wire
 
+    def to_record(self) -> dict[str, Any]:
+        """The message with all that is known of it, fit for JSON; `read_message` gives the same message again."""
+        record = self.to_wire() | {"content": None if self.content is None else content_to_wire(self.content)}
+        record |= self.reasoning_members
+        if self.reasoning is not None and not self.reasoning_field:
+            record[_THOUGHTS] = self.reasoning
+        if self.audio is not None:
+            record["audio"] = self.audio.to_record()
+        if self.annotations:
+            record["annotations"] = [each.to_wire() for each in self.annotations]
+        if self.tool_calls:
+            record["tool_calls"] = [call.to_record() for call in self.tool_calls]
+        return record
+
     @property
-    def text(self) -> str:
-        """The text of the message, empty when there is none."""
-        return self.content or ""
+    def reasoning_members(self) -> dict[str, Any]:
+        """The reasoning in the members that it came in: what a server that wants it back is sent besides `to_wire`."""
+        members: dict[str, Any] = {}
+        if self.reasoning is not None and self.reasoning_field:
+            members[self.reasoning_field] = self.reasoning
+        if self.reasoning_details:
+            members["reasoning_details"] = [dict(each) for each in self.reasoning_details]
+        return members
+
+    def _check(self) -> None:
+        _check_name(self.name)
+        _check_content(self)
+        ids = [call.id for call in self.tool_calls]
+        if len(set(ids)) < len(ids):
+            raise ConfigError(f"two calls of one assistant message have the same id ({', '.join(ids)})")
 
 
-Message: TypeAlias = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
+Message: TypeAlias = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
 
 _CONTENT_MESSAGES: Mapping[str, type[SystemMessage | DeveloperMessage | UserMessage]] = {
     "system": SystemMessage,
@@ -256,74 +312,57 @@ _CONTENT_MESSAGES: Mapping[str, type[SystemMessage | DeveloperMessage | UserMess
 
 
 def read_message(raw: Mapping[str, Any]) -> Message:
-    """Read a message from its wire form, keeping members this version does not know.
+    """Read a message from its wire form or its record, keeping members this version does not know.
 
     Raises:
-        ValueError: The role is none of system, developer, user, assistant and tool.
+        ValueError: The role is none of system, developer, user, assistant, tool and function.
     """
-    role = raw.get("role")
+    role, content = raw.get("role"), raw.get("content")
+    name = as_text(raw.get("name")) or None
     if role == "assistant":
-        return _read_assistant(raw)
+        return _read_assistant(raw, name)
     if role == "tool":
         extra = without(raw, "role", "content", "tool_call_id")
-        return ToolMessage(_text_of(_read_content(raw.get("content"))), str(raw.get("tool_call_id") or ""), extra=extra)
+        return ToolMessage(read_content(content), str(raw.get("tool_call_id") or ""), extra=extra)
+    extra = without(raw, "role", "content", "name")
+    if role == "function":
+        return FunctionMessage(content if isinstance(content, str) else None, name or "", extra=extra)
     kind = _CONTENT_MESSAGES.get(str(role))
     if kind is None:
         raise ValueError(f"a message has the role {role!r}; known are system, developer, user, assistant and tool")
-    extra = without(raw, "role", "content", "name")
-    return kind(_read_content(raw.get("content")), name=raw.get("name"), extra=extra)
+    return kind(read_content(content), name=name, extra=extra)
 
 
-def _read_assistant(raw: Mapping[str, Any]) -> AssistantMessage:
-    content = raw.get("content")
+_ASSISTANT_MEMBERS = ("role", "content", "name", "tool_calls", "reasoning_details")
+
+
+def _read_assistant(raw: Mapping[str, Any], name: str | None) -> AssistantMessage:
+    content, refusal, audio = raw.get("content"), raw.get("refusal"), as_mapping(raw.get("audio"))
+    spelled = next((each for each in (*REASONING_FIELDS, _THOUGHTS) if isinstance(raw.get(each), str)), "")
     return AssistantMessage(
-        None if content is None else _text_of(_read_content(content)),
-        tuple(_read_call(call) for call in as_mappings(raw.get("tool_calls"))),
-        refusal=raw.get("refusal"),
-        extra=without(raw, "role", "content", "tool_calls", "refusal"),
+        None if content is None else read_content(content),
+        tuple(read_call(call) for call in as_mappings(raw.get("tool_calls"))),
+        refusal=refusal if isinstance(refusal, str) else None,
+        name=name,
+        audio=read_audio(audio) if audio else None,
+        reasoning=raw[spelled] if spelled else None,
+        reasoning_field="" if spelled == _THOUGHTS else spelled or REASONING_FIELDS[0],
+        reasoning_details=tuple(as_mappings(raw.get("reasoning_details"))),
+        annotations=tuple(read_annotation(each) for each in as_mappings(raw.get("annotations"))),
+        extra=without(raw, *_ASSISTANT_MEMBERS, "refusal", "audio", "annotations", spelled),
     )
-
-
-def _read_call(raw: Mapping[str, Any]) -> ToolCall:
-    function = as_mapping(raw.get("function"))
-    extra = without(raw, "id", "type", "function")
-    arguments = function.get("arguments") or ""
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    return ToolCall(str(raw.get("id") or ""), as_text(function.get("name")), text, extra)
-
-
-def _read_content(raw: object) -> Content:
-    if isinstance(raw, str):
-        return raw
-    return tuple(_read_part(part) for part in as_mappings(raw)) or ""
-
-
-def _read_part(raw: Mapping[str, Any]) -> ContentPart:
-    match raw:
-        case {"type": "text", "text": str(text), **rest} if not rest:
-            return TextPart(text)
-        case {"type": "image_url", "image_url": {"url": str(url), **image}, **rest} if not rest:
-            return ImagePart(url, cast("str | None", image.get("detail")))
-        case {"type": "file", "file": {**file}, **rest} if not rest and file.keys() <= {
-            "filename",
-            "file_data",
-            "file_id",
-        }:
-            return FilePart(**cast("dict[str, str]", file))
-        case _:
-            return OtherPart(raw)
-
-
-def _content_to_wire(content: Content) -> str | list[dict[str, Any]]:
-    return content if isinstance(content, str) else [part.to_wire() for part in content]
-
-
-def _text_of(content: Content) -> str:
-    if isinstance(content, str):
-        return content
-    return "".join(part.text for part in content if isinstance(part, TextPart))
 
 
 def messages_from(raw: Sequence[Mapping[str, Any] | Message]) -> list[Message]:
     """Read several messages, each a value of this module or its wire form."""
     return [read_message(each) if isinstance(each, Mapping) else each for each in raw]
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and not _GOOD_NAME.fullmatch(name):
+        raise ConfigError(f"a message has the name {name!r}; a name has no spaces and none of < | \\ / >")
+
+
+def _check_content(message: _ContentMessage | AssistantMessage | ToolMessage) -> None:
+    if message.content == ():
+        raise ConfigError(f"a message of the {message.role} has an empty list of parts; give it text, or one part")

@@ -6,18 +6,20 @@ send either in place of the other.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import from_json
 
+from agentkit.chat.embedded import read_failed_generation
 from agentkit.chat.events import Emit, Mended
 from agentkit.chat.faults import error_of_status, error_of_value, excerpt
 from agentkit.chat.merge import Merger
 from agentkit.chat.reply import Reply
 from agentkit.chat.sse import ServerSentEvent, SseDecoder
-from agentkit.chat.tolerant import as_mapping
-from agentkit.errors import ContentFiltered, IncompleteReply, InvalidReply
+from agentkit.chat.tolerant import as_mapping, as_mappings, as_text
+from agentkit.errors import BadRequest, ContentFiltered, IncompleteReply, InvalidReply, ModelError
 
 __all__ = ["ReplyReader"]
 
@@ -31,17 +33,27 @@ class ReplyReader:
         emit: Told of each delta.
         server: Names the endpoint in errors.
         choices: How many answers were asked for.
-        secret: A text (the key) that must not appear in any error.
+        offered: The tools of the request: name -> JSON Schema of its arguments, None for a custom tool.
+        secret: The key, which must not appear in any error. What the model says is never changed for it.
         max_reply: Most bytes of an answer.
     """
 
     def __init__(
-        self, emit: Emit, *, server: str, choices: int = 1, secret: str = "", max_reply: int = MAX_REPLY
+        self,
+        emit: Emit,
+        *,
+        server: str,
+        choices: int = 1,
+        offered: Mapping[str, Mapping[str, Any] | None] | None = None,
+        secret: str = "",
+        max_reply: int = MAX_REPLY,
     ) -> None:
         self._emit = emit
         self._server = server
-        self._merger = Merger(choices=choices)
-        self._secret = secret.encode()
+        functions = {name: schema for name, schema in (offered or {}).items() if schema is not None}
+        self._takes_custom = len(functions) < len(offered or {})
+        self._merger = Merger(choices=choices, offered=functions)
+        self._secret = secret
         self._max_reply = max_reply
         self._status = 200
         self._headers: dict[str, str] = {}
@@ -51,6 +63,16 @@ class ReplyReader:
         self._done = False
         self._broken = ""  # an event that is not JSON: an error only if it was the last
 
+    @property
+    def done(self) -> bool:
+        """Whether the stream has said that nothing more comes."""
+        return self._done
+
+    @property
+    def complete(self) -> bool:
+        """Whether the reply is whole, though its usage may still come."""
+        return self._done or (self._sse is not None and self._merger.finished)
+
     def start(self, status: int, headers: Mapping[str, str]) -> None:
         """Take the answer's status and headers (names in lower case)."""
         self._status = status
@@ -58,6 +80,23 @@ class ReplyReader:
 
     def feed(self, chunk: bytes) -> bool:
         """Take the next bytes; True if they brought the answer further (a keep-alive comment does not)."""
+        try:
+            return self._feed(chunk)
+        except ModelError as error:
+            raise _without(error, self._secret) from None
+
+    def finish(self) -> Reply:
+        """The reply, when all bytes are there.
+
+        Raises:
+            ModelError: The answer is an error, is no reply, or ended before it was complete.
+        """
+        try:
+            return self._finish()
+        except ModelError as error:
+            raise _without(error, self._secret) from None
+
+    def _feed(self, chunk: bytes) -> bool:
         self._size += len(chunk)
         if self._size > self._max_reply:
             raise InvalidReply(f"{self._server} sent more than {self._max_reply:,} bytes in one reply")
@@ -66,94 +105,161 @@ class ReplyReader:
         if self._sse is None:
             self._sse = SseDecoder()
             chunk = bytes(self._whole)
-        events = [event for event in self._sse.feed(chunk) if event.data]
-        for event in events:
-            self._take(event)
-        return bool(events)
+        return any([self._take(event) for event in self._sse.feed(chunk)])  # noqa: C419 - each one is to be taken
 
-    def finish(self) -> Reply:
-        """The reply, when all bytes are there.
-
-        Raises:
-            ModelError: The answer is an error, is no reply, or ended before it was complete.
-        """
-        if self._status >= 400:
-            raise error_of_status(
-                self._status, self._headers, self._without_secret(bytes(self._whole)), server=self._server
+    def _finish(self) -> Reply:
+        if 300 <= self._status < 400:
+            raise BadRequest(
+                f"{self._server} answered {self._status}: it has moved to {self._headers.get('location', '')!r}; "
+                "if you trust that place, make it the base URL",
+                status=self._status,
+                headers=self._headers,
             )
-        if self._sse is None:
+        if self._status >= 400:
+            error = error_of_status(self._status, self._headers, bytes(self._whole), server=self._server)
+            self._recover(error, _decoded(bytes(self._whole)))
+        elif self._sse is None:
             self._take_whole()
         else:
             for event in self._sse.finish():
                 self._take(event)
             self._check_end()
+        for told in self._merger.close():
+            self._emit(told)
         reply = self._merger.finish()
         for what in reply.mended:
             self._emit(Mended(what))
-        return _checked(reply, self._server)
+        return self._checked(reply)
 
     def _is_stream(self, chunk: bytes) -> bool:
         self._whole += chunk
         if self._status >= 400:
             return False
         start = bytes(self._whole[:64]).lstrip(b"\xef\xbb\xbf \t\r\n")
-        return bool(start) and start.startswith((b"data:", b"event:", b"id:", b"retry:", b":"))
+        if start.startswith((b"data:", b"event:", b"id:", b"retry:", b":")):
+            return True
+        called_so = self._headers.get("content-type", "").startswith("text/event-stream")
+        return called_so and start[:1] not in (b"", b"{", b"[", b"<")
 
-    def _take(self, event: ServerSentEvent) -> None:
-        data = self._without_secret(event.data.strip())
+    def _take(self, event: ServerSentEvent) -> bool:
+        """Take an event; True if it brought the reply further."""
+        data = event.data.strip()
         if self._done or not data:
-            return
+            return False
         if data == b"[DONE]":
             self._done = True
-            return
-        try:
-            chunk: object = from_json(data)
-        except ValueError as problem:
-            self._broken = f"{problem}: {excerpt(data.decode('utf-8', 'replace'))}"
-            return
-        self._broken = ""
-        self._add(
-            {"error": chunk} if event.event == "error" and "error" not in as_mapping(chunk) else as_mapping(chunk)
-        )
+            return True
+        chunk = _decoded(data)
+        if event.event == "error":
+            said = data.decode("utf-8", "replace") if chunk is None else chunk
+            chunk = chunk if "error" in as_mapping(chunk) else {"error": said}
+        if chunk is None:
+            self._broken = excerpt(data.decode("utf-8", "replace"))
+            return True
+        members = as_mapping(chunk)
+        self._add(members)
+        return bool(members.get("choices") or members.get("usage"))
 
     def _take_whole(self) -> None:
-        body = self._without_secret(bytes(self._whole))
+        body = bytes(self._whole)
         what = excerpt(body.decode("utf-8", "replace")) or "an empty body"
-        try:
-            value = as_mapping(from_json(body))
-        except ValueError:
+        decoded = _decoded(body.removeprefix(b"\xef\xbb\xbf"))
+        if decoded is None:
             raise InvalidReply(
                 f"{self._server} answered {self._status} with something that is not JSON: {what}", body=what
-            ) from None
-        if not {"choices", "error"} & value.keys():
+            )
+        value = as_mapping(decoded)
+        if "choices" not in value and _error_in(value) is None:
             raise InvalidReply(f"{self._server} answered with something that is not a completion: {what}", body=what)
         self._add(value)
-        if not value.get("choices"):
-            raise InvalidReply(f"{self._server} answered without any choice: {what}", body=what)
+        if not any(_says_something(each) for each in as_mappings(value.get("choices"))) and not self._merger.has_calls:
+            raise InvalidReply(f"{self._server} answered without any message in a choice: {what}", body=what)
 
     def _add(self, chunk: Mapping[str, Any]) -> None:
-        if chunk.get("error"):
-            raise error_of_value(chunk, server=self._server, headers=self._headers)
         for event in self._merger.add(chunk):
             self._emit(event)
+        failed = _error_in(chunk)
+        if failed is not None:
+            error = error_of_value(failed, server=self._server, headers=self._headers)
+            error.partial = self._merger.text
+            self._recover(error, failed)
+
+    def _recover(self, error: ModelError, said: object) -> None:
+        """Raise the error, unless it holds what the model wrote: Groq's report of a call that it could not read."""
+        report = as_mapping(as_mapping(said).get("error"))
+        if report.get("code") != "tool_use_failed" or self._merger.has_calls:
+            raise error
+        calls = read_failed_generation(as_text(report.get("failed_generation")))
+        if not calls:
+            raise InvalidReply(str(error), code=error.code, request_id=error.request_id, body=error.body)
+        self._merger.add_calls(calls, "the server could not read a call; it was read from its failed_generation")
+        self._done = True
 
     def _check_end(self) -> None:
-        if self._done or self._merger.finished:
-            return
-        why = f", and its last event was broken ({self._broken})" if self._broken else ""
-        partial = self._merger.text
-        raise IncompleteReply(
-            f"{self._server} ended the stream without finishing the reply{why}; nothing of it was executed",
-            partial=partial,
-        )
+        complete, readable = self._done or self._merger.finished, self._merger.text and not self._merger.has_calls
+        if complete and self._broken and readable:
+            self._emit(Mended(f"an event of the stream was not JSON and left out ({self._broken})"))
+        elif self._broken or not complete:
+            why = f": an event of the stream was broken ({self._broken})" if self._broken else ""
+            raise IncompleteReply(
+                f"{self._server} ended the stream without finishing the reply{why}; nothing of it was executed",
+                partial=self._merger.text,
+            )
+        if not self._merger.seen:
+            raise InvalidReply(f"{self._server} sent a stream without any choice")
 
-    def _without_secret(self, data: bytes) -> bytes:
-        return data.replace(self._secret, b"***") if self._secret else data
+    def _checked(self, reply: Reply) -> Reply:
+        calls = reply.message.tool_calls
+        if reply.finish_reason == "content_filter" and not reply.text and not calls:
+            raise ContentFiltered(
+                f"{self._server} withheld the reply (finish_reason content_filter); change the request"
+            )
+        if reply.finish_reason == "error":
+            raise InvalidReply(f"{self._server} says that making the reply failed (finish_reason error)")
+        if (reply.finish_reason or "").lower() in ("tool_calls", "function_call") and not calls and not reply.text:
+            raise InvalidReply(f"{self._server} says that the model called a tool, but sent no call")
+        custom = next((call.name for call in calls if call.input is not None), None)
+        if custom is not None and not self._takes_custom:
+            raise InvalidReply(f"{self._server} called {custom!r} as a custom tool, but none was offered")
+        return reply
 
 
-def _checked(reply: Reply, server: str) -> Reply:
-    if reply.finish_reason == "content_filter" and not reply.text and not reply.message.tool_calls:
-        raise ContentFiltered(f"{server} withheld the reply (finish_reason content_filter); change the request")
-    if reply.finish_reason == "error":
-        raise InvalidReply(f"{server} says that making the reply failed (finish_reason error)")
-    return reply
+def _decoded(data: bytes) -> object:
+    """The JSON value, or None if it is none; half a character in a text is no reason to lose the rest."""
+    try:
+        return from_json(data)
+    except ValueError:
+        pass
+    try:
+        return json.loads(data.decode("utf-8-sig", "replace"), strict=False)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _error_in(chunk: Mapping[str, Any]) -> object:
+    """The error that an answer of status 200 holds, in any of its forms; None if there is none."""
+    if chunk.get("error") or chunk.get("object") == "error":
+        return chunk
+    if "choices" not in chunk and chunk.get("detail"):
+        return chunk
+    failed = (each for each in as_mappings(chunk.get("choices")) if each.get("error"))
+    return next(({"error": each["error"]} for each in failed), None)
+
+
+def _says_something(choice: Mapping[str, Any]) -> bool:
+    return bool(choice.get("message") or choice.get("delta"))
+
+
+def _without(error: ModelError, secret: str) -> ModelError:
+    """The error without the key. Short keys are placeholders, and words of the message rather than secrets."""
+    if len(secret) >= 8:
+        error.args = tuple(_masked(each, secret) for each in error.args)
+        for name, value in vars(error).items():
+            setattr(error, name, _masked(value, secret))
+    return error
+
+
+def _masked(value: Any, secret: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _masked(each, secret) for name, each in cast("dict[str, Any]", value).items()}
+    return value.replace(secret, "***") if isinstance(value, str) else value

@@ -2,39 +2,134 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
-from agentkit.chat.messages import Message, encode_json
-from agentkit.chat.settings import ChatSettings, NamedTool
+from agentkit.chat.checks import is_tool_name
+from agentkit.chat.choice import choice_to_wire, chosen
+from agentkit.chat.messages import AssistantMessage, Message, encode_json
+from agentkit.chat.settings import ChatSettings
+from agentkit.chat.tolerant import as_mapping, as_text
+from agentkit.errors import ConfigError
 
-__all__ = ["ChatRequest", "FunctionTool"]
+__all__ = ["ChatRequest", "CustomTool", "FunctionTool", "Grammar", "ToolDefinition", "read_tool"]
+
+MAX_TOOLS = 128
 
 
 @dataclass(frozen=True)  # no slots: `cached_property` keeps the encoded bytes in __dict__
-class FunctionTool:
-    """A function the model may call: ``parameters`` is the JSON Schema of its arguments."""
-
+class _Definition:
     name: str
     description: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
-    strict: bool | None = None
 
     def to_wire(self) -> dict[str, Any]:
         """The tool as the API writes it."""
-        function: dict[str, Any] = {"name": self.name, "parameters": dict(self.parameters)}
+        raise NotImplementedError
+
+    @cached_property
+    def wire(self) -> bytes:
+        """The tool as JSON, encoded once.
+
+        Raises:
+            ConfigError: No server would take it.
+        """
+        for complaint in self._complaints():
+            raise ConfigError(complaint)
+        return encode_json(self.to_wire())
+
+    def _complaints(self) -> Iterator[str]:
+        if not is_tool_name(self.name):
+            yield f"a tool is named {self.name!r}, but a name is 1 to 64 letters, digits, _ and -"
+
+
+@dataclass(frozen=True)
+class FunctionTool(_Definition):
+    """A function the model may call.
+
+    Attributes:
+        name: 1 to 64 letters, digits, underscores and dashes.
+        description: What it does; the model reads it.
+        parameters: The JSON Schema of its arguments, an object.
+        strict: Whether the server has to keep to the schema, which then may use only part of JSON Schema (default
+            false).
+        strict_parameters: The same schema in that part of JSON Schema, sent instead of ``parameters`` if ``strict``.
+    """
+
+    parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+    strict: bool | None = None
+    strict_parameters: Mapping[str, Any] | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """The tool as the API writes it."""
+        parameters = self.strict_parameters if self.strict and self.strict_parameters is not None else self.parameters
+        function: dict[str, Any] = {"name": self.name, "parameters": dict(parameters)}
         if self.description:
             function["description"] = self.description
         if self.strict is not None:
             function["strict"] = self.strict
         return {"type": "function", "function": function}
 
-    @cached_property
-    def wire(self) -> bytes:
-        """The tool as JSON, encoded once."""
-        return encode_json(self.to_wire())
+    def _complaints(self) -> Iterator[str]:
+        yield from super()._complaints()
+        kind = self.parameters.get("type", "object")
+        if kind != "object":
+            yield f"the parameters of the tool {self.name} are a schema of the type {kind!r}, but must be an object"
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """What the input of a custom tool looks like: ``syntax`` is ``"lark"`` or ``"regex"``."""
+
+    syntax: str
+    definition: str
+
+
+@dataclass(frozen=True)
+class CustomTool(_Definition):
+    """A tool whose input is text of any form, or of a grammar: a query, a program, a patch.
+
+    Its calls are `ToolCall` values with an ``input``. Few servers know custom tools.
+
+    Attributes:
+        name: 1 to 64 letters, digits, underscores and dashes.
+        description: What it does; the model reads it.
+        grammar: What its input looks like; None allows any text.
+    """
+
+    grammar: Grammar | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """The tool as the API writes it."""
+        custom: dict[str, Any] = {"name": self.name}
+        if self.description:
+            custom["description"] = self.description
+        if self.grammar is not None:
+            grammar = {"syntax": self.grammar.syntax, "definition": self.grammar.definition}
+            custom["format"] = {"type": "grammar", "grammar": grammar}
+        return {"type": "custom", "custom": custom}
+
+
+ToolDefinition: TypeAlias = FunctionTool | CustomTool
+
+
+def read_tool(raw: Mapping[str, Any]) -> ToolDefinition:
+    """Read a tool from its wire form.
+
+    Raises:
+        ConfigError: It is neither a function nor a custom tool, or has no name.
+    """
+    function, custom = as_mapping(raw.get("function")), as_mapping(raw.get("custom"))
+    name, description = as_text((function or custom).get("name")), as_text((function or custom).get("description"))
+    if not name:
+        raise ConfigError(f"a tool is {{'type': 'function', 'function': {{'name': ...}}}}, not {dict(raw)!r}")
+    if custom:
+        grammar = as_mapping(as_mapping(custom.get("format")).get("grammar"))
+        form = Grammar(as_text(grammar.get("syntax")), as_text(grammar.get("definition"))) if grammar else None
+        return CustomTool(name, description, form)
+    parameters = as_mapping(function.get("parameters")) or {"type": "object", "properties": {}}
+    return FunctionTool(name, description, parameters, function.get("strict"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +137,33 @@ class ChatRequest:
     """One request to a model. `Model.reply` takes it; ``stream`` asks for the reply in pieces as it is made."""
 
     messages: Sequence[Message]
-    tools: Sequence[FunctionTool] = ()
+    tools: Sequence[ToolDefinition] = ()
     settings: ChatSettings = ChatSettings()
     stream: bool = False
 
-    def encode(self, model: str) -> bytes:
+    def encode(self, model: str, *, members: Mapping[str, Any] | None = None) -> bytes:
         """The body of the HTTP request, for the model of this name.
 
         ``tools``, ``tool_choice`` and ``parallel_tool_calls`` are left out without tools, as servers refuse them then.
+
+        Args:
+            model: The model's name.
+            members: What is sent besides messages and tools, if not `members`.
+
+        Raises:
+            ConfigError: No server would take it; said before anything is sent.
         """
+        messages = b",".join(message.wire for message in self.messages if not _says_nothing(message))
+        for complaint in self._complaints(messages):
+            raise ConfigError(complaint)
+        body = self.members(model) if members is None else members
+        pieces = [encode_json(body)[:-1], b',"messages":[', messages, b"]"]
+        if self.tools:
+            pieces += [b',"tools":[', b",".join(tool.wire for tool in self.tools), b"]"]
+        return b"".join([*pieces, b"}"])
+
+    def members(self, model: str) -> dict[str, Any]:
+        """What the body holds besides messages and tools."""
         body: dict[str, Any] = {"model": model, **self.settings.to_wire()}
         if self.stream:
             options = self.settings.stream_options
@@ -58,16 +171,33 @@ class ChatRequest:
         if self.tools:
             body |= self._tool_members()
         body |= self.settings.extra_body or {}
-        pieces = [encode_json(body)[:-1], b',"messages":[', b",".join(message.wire for message in self.messages), b"]"]
-        if self.tools:
-            pieces += [b',"tools":[', b",".join(tool.wire for tool in self.tools), b"]"]
-        return b"".join([*pieces, b"}"])
+        return body
+
+    def _complaints(self, messages: bytes) -> Iterator[str]:
+        names = [tool.name for tool in self.tools]
+        if not messages:
+            yield "a request needs at least one message"
+        if len(names) > MAX_TOOLS:
+            yield f"a request takes at most {MAX_TOOLS} tools, not {len(names)}"
+        if len(set(names)) < len(names):
+            yield f"two tools are named {next(name for name in names if names.count(name) > 1)!r}"
+        for name in chosen(self.settings.tool_choice) if names else ():
+            if name not in names:
+                yield f"tool_choice names {name!r}, which is none of the tools ({', '.join(names)})"
+        if names and "tools" in (self.settings.extra_body or ()):
+            yield "tools are given and extra_body has tools too: give only one of them"
+        form = (self.settings.response_format or {}).get("type")
+        if form == "json_object" and b"json" not in messages.lower():
+            yield 'with response_format json_object the messages must ask for JSON: the word "json" is not in them'
 
     def _tool_members(self) -> dict[str, Any]:
         members: dict[str, Any] = {}
-        choice = self.settings.tool_choice
-        if choice is not None:
-            members["tool_choice"] = choice.to_wire() if isinstance(choice, NamedTool) else choice
+        if self.settings.tool_choice is not None:
+            members["tool_choice"] = choice_to_wire(self.settings.tool_choice)
         if self.settings.parallel_tool_calls is not None:
             members["parallel_tool_calls"] = self.settings.parallel_tool_calls
         return members
+
+
+def _says_nothing(message: Message) -> bool:
+    return isinstance(message, AssistantMessage) and message.says_nothing

@@ -19,6 +19,7 @@ import agentkit
 from agentkit import local
 from agentkit.agent import Agent
 from agentkit.cli.ask import ask, converse
+from agentkit.cli.doctor import examine, find_patient
 from agentkit.cli.load import load_tools
 from agentkit.cli.models import list_models
 from agentkit.cli.show import NotesConsole, open_show
@@ -161,6 +162,28 @@ def tools(
         typer.echo(printable(json.dumps(schemas, indent=2, ensure_ascii=not sys.stdout.isatty())))
 
 
+@app.command()
+def doctor(
+    where: Annotated[str, typer.Argument(metavar="MODEL|URL", help="ENDPOINT:MODEL, local, or a URL.")] = "local",
+    name: Annotated[str, typer.Option("--name", metavar="MODEL", help="The model's name at the URL.")] = "",
+    key_variable: Annotated[
+        str, typer.Option("--key-variable", metavar="NAME", help="The variable that holds the key for the URL.")
+    ] = "",
+    save: Annotated[str, typer.Option("--save", metavar="FILE", help="Keep what was learned for profile_file=.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    debug: _DebugOption = False,
+) -> None:
+    """Try what a model and its server can do, with sixteen small requests.
+
+    \b
+    agentkit doctor ollama:qwen3
+    agentkit doctor http://127.0.0.1:8000/v1 --name qwen3 --save profiles.json
+    """  # noqa: D301
+    with _reported(debug):
+        patient = find_patient(where, name, key_variable)
+        examine(patient, name=where, as_json=as_json, save=save, write=lambda text: typer.echo(printable(text)))
+
+
 @models_app.callback(invoke_without_command=True)
 def models(
     context: typer.Context,
@@ -279,8 +302,9 @@ def _drop_output() -> None:
 def _leave_hanging_tools(code: int) -> None:
     """End the process at once if a tool that was given up still blocks its thread: Python would wait for it."""
     workers = [each for each in threading.enumerate() if each.name.startswith("AnyIO worker thread")]
-    for worker in workers:
-        worker.join(0.2)
+    with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C
+        for worker in workers:
+            worker.join(0.2)
     if any(worker.is_alive() for worker in workers):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -13,6 +13,7 @@ import anyio
 from agentkit.agent import Agent
 from agentkit.chat.messages import AssistantMessage, Message
 from agentkit.cli.show import Show, ToolOutput
+from agentkit.cli.text import one_line
 from agentkit.run.state import RunResult, RunState
 
 __all__ = ["ask", "converse"]
@@ -69,6 +70,9 @@ def converse(agent: Agent, show: Show, complain: Callable[[Exception], int]) -> 
     code = 0
     while (line := _next_line(at_terminal=at_terminal)) is not None:
         if not line.strip():
+            continue
+        if line.startswith("/"):
+            sys.stderr.write(f"there is no command {one_line(line)}; there is {_BYE}\n")
             continue
         try:
             history = ask(agent, line, show, history=history).transcript

@@ -10,13 +10,14 @@ shapes::
     call_delta     index, name, arguments
     retrying       attempt, wait, reason                 pieces of the failed attempt are void
     mended         what
+    adapted        what                                  how the request is sent now, as the server refused it
     turn_finished  turn, message, finish_reason, usage   message: as on the wire
     call_started   call                                  {id, name, arguments}; arguments: text, as the model wrote it
     progress       call_id, tool, fraction, message
     call_finished  call, result, seconds, [error]        result: {content, is_error}
     run_ended      status, output, turns, calls, usage, [limit], [error]
 
-``usage`` is ``{requests, prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens}`` and an
+``usage`` is ``{requests, prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens, ...}`` and an
 ``error`` is ``{type, message}``. The members of any other event are written as pydantic writes them. New members may
 be added; none is taken away.
 """

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from agentkit.chat.events import Event, Mended, ReasoningDelta, Retrying, TextDelta
+from agentkit.chat.events import Adapted, Event, Mended, ReasoningDelta, Retrying, TextDelta
 from agentkit.cli.records import json_line
 from agentkit.cli.text import call_line, one_line, printable, shortened
 from agentkit.run.events import CallFinished, CallStarted, RunEnded, RunStarted, TurnFinished
@@ -144,6 +144,8 @@ class PlainShow(Show):
                 self.retrying(event)
             case Mended(what):
                 self.say((f"mended: {one_line(what)}", "dim"))
+            case Adapted(what):
+                self.say((f"adapted: {one_line(what)}", "dim"))
             case RunEnded(state):
                 self.answer(state)
                 self._closing(state)

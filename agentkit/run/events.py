@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agentkit.chat.events import Event
+from agentkit.chat.events import Event, Mended
 from agentkit.chat.messages import ToolCall
 from agentkit.chat.reply import Reply
 from agentkit.run.state import RunState
-from agentkit.tools.tool import ToolResult
+from agentkit.tools.results import ToolResult
 
-__all__ = ["CallFinished", "CallStarted", "RunEnded", "RunStarted", "TurnFinished", "TurnStarted"]
+__all__ = ["CallFinished", "CallStarted", "Repaired", "RunEnded", "RunStarted", "TurnFinished", "TurnStarted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,14 @@ class TurnFinished(Event):
 
     turn: int
     reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired(Mended):
+    """The model wrote a call of ``tool`` not quite as it must be; ``what`` says how, and what was meant is done."""
+
+    call_id: str
+    tool: str
 
 
 @dataclass(frozen=True, slots=True)

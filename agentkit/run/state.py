@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from agentkit.chat.messages import AssistantMessage, Message
@@ -27,6 +27,8 @@ class RunState:
         usage: Tokens so far.
         limit: The limit that was reached, in words; empty while there is none.
         closing: Whether that limit was reached and the last answer has been asked for.
+        mistakes: In how many turns in a row each tool was called wrongly; tools without mistakes are left out.
+        artifacts: The results that were too long for the model, whole, by the id of their call.
     """
 
     messages: list[Message]
@@ -37,6 +39,8 @@ class RunState:
     usage: Usage = Usage()
     limit: str = ""
     closing: bool = False
+    mistakes: dict[str, int] = field(default_factory=dict[str, int])
+    artifacts: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def output(self) -> str:

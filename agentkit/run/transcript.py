@@ -6,11 +6,19 @@ message. Which calls are still open is always derived from the messages and stor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import cast
 
+from pydantic_core import from_json
+
+from agentkit.chat.checks import is_tool_name
+from agentkit.chat.mend import mend_calls
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage
 
-__all__ = ["complaints", "interrupted", "open_calls"]
+__all__ = ["complaints", "interrupted", "open_calls", "repaired"]
 
 
 def open_calls(messages: Sequence[Message]) -> tuple[ToolCall, ...]:
@@ -49,10 +57,77 @@ def complaints(messages: Sequence[Message]) -> list[str]:
             if id_ in seen:
                 found.append(f"message {place} uses the call id {id_!r} again")
             seen.add(id_)
-        if isinstance(message, AssistantMessage) and _is_empty(message):
+        calls = message.tool_calls if isinstance(message, AssistantMessage) else ()
+        found += [f"message {place}: {complaint}" for call in calls for complaint in _call_complaints(call)]
+        if isinstance(message, AssistantMessage) and message.is_empty:
             found.append(f"message {place} is an assistant message with neither content nor calls")
     return found + [f"call {id_!r} has no result" for id_ in waiting]
 
 
-def _is_empty(message: AssistantMessage) -> bool:
-    return message.content is None and message.refusal is None and not message.tool_calls
+def repaired(messages: Sequence[Message]) -> tuple[list[Message], list[str]]:
+    """The transcript made valid, and what had to be done for it, each in a sentence."""
+    made: list[Message] = []
+    notes: list[str] = []
+    taken: set[str] = set()
+    waiting = deque(messages)
+    while waiting:
+        message = waiting.popleft()
+        if isinstance(message, ToolMessage):
+            notes.append(f"a result of the call {message.tool_call_id!r}, which is not there, was left out")
+        elif isinstance(message, AssistantMessage) and message.tool_calls:
+            results: list[ToolMessage] = []
+            while waiting and isinstance(waiting[0], ToolMessage):
+                results.append(cast("ToolMessage", waiting.popleft()))
+            made += _repaired_turn(message, results, taken, notes)
+        elif isinstance(message, AssistantMessage) and message.is_empty:
+            notes.append("an assistant message with neither content nor calls was left out")
+        else:
+            made.append(message)
+    return made, notes
+
+
+def _repaired_turn(
+    message: AssistantMessage, results: list[ToolMessage], taken: set[str], notes: list[str]
+) -> list[Message]:
+    """An assistant message with calls, and one result for each of them, in order."""
+    calls, mended = mend_calls(message.tool_calls, salt=str(len(taken)), taken=taken)
+    calls = tuple(call if is_tool_name(call.name) else _named(call) for call in calls)
+    notes += mended
+    taken.update(call.id for call in calls)
+    places: list[int] = []
+    answers: list[Message] = []
+    for asked, call in zip([each for each in message.tool_calls if each.name], calls, strict=True):
+        free = (place for place in range(len(results)) if place not in places)
+        place = next((each for each in free if results[each].tool_call_id == asked.id), None)
+        if place is None:
+            notes.append(f"the call {asked.id!r} of {call.name} had no result and got one that says so")
+            answers.append(interrupted(call))
+            continue
+        places.append(place)
+        answers.append(replace(results[place], tool_call_id=call.id))
+    if len(places) < len(results):
+        notes.append(f"{len(results) - len(places)} result(s) that answer no call were left out")
+    if places != sorted(places):
+        notes.append("results were put into the order of their calls")
+    said = message if calls == message.tool_calls else replace(message, tool_calls=calls)
+    return [] if said.is_empty else [said, *answers]
+
+
+def _named(call: ToolCall) -> ToolCall:
+    return replace(call, name=re.sub(r"[^A-Za-z0-9_-]", "_", call.name)[:64])
+
+
+def _call_complaints(call: ToolCall) -> Iterator[str]:
+    if not call.id.strip():
+        yield f"a call of {call.name!r} has no id"
+    if not is_tool_name(call.name):
+        yield f"the name {call.name[:80]!r} is not one of 1 to 64 letters, digits, '_' and '-'"
+    if call.input is None and not _is_object(call.arguments):
+        yield f"the arguments of {call.name!r} are not a JSON object: {call.arguments[:80]!r}"
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(from_json(text, allow_inf_nan=False), dict)
+    except ValueError:
+        return False

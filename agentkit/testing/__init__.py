@@ -1,6 +1,19 @@
-"""What tests of agents stand on: models that play a script or call a function, with no network."""
+"""What tests of agents stand on: models that play a script or call a function, and a server that plays faults."""
 
 from agentkit.testing.context import context
 from agentkit.testing.models import Answer, FunctionModel, Pieces, ScriptedModel, call
+from agentkit.testing.server import FAULTS, Fault, Server, fault, raw
 
-__all__ = ["Answer", "FunctionModel", "Pieces", "ScriptedModel", "call", "context"]
+__all__ = [
+    "FAULTS",
+    "Answer",
+    "Fault",
+    "FunctionModel",
+    "Pieces",
+    "ScriptedModel",
+    "Server",
+    "call",
+    "context",
+    "fault",
+    "raw",
+]

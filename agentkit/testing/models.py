@@ -92,7 +92,7 @@ def _play(answer: Answer, emit: Emit, *, turn: int) -> Reply:
     if isinstance(answer, Exception):
         raise answer
     pieces = answer.pieces if isinstance(answer, Pieces) else ()
-    reply = _as_reply(answer, turn)
+    reply = as_reply(answer, turn)
     for piece in pieces or ([reply.text] if reply.text else []):
         emit(TextDelta(piece))
     for index, each in enumerate(reply.message.tool_calls):
@@ -100,7 +100,7 @@ def _play(answer: Answer, emit: Emit, *, turn: int) -> Reply:
     return reply
 
 
-def _as_reply(answer: Answer, turn: int) -> Reply:
+def as_reply(answer: Answer, turn: int) -> Reply:
     match answer:
         case Reply():
             return answer

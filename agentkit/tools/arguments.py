@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, cast
 
@@ -10,11 +11,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from agentkit.chat.messages import encode_json
-from agentkit.errors import ToolError
+from agentkit.errors import Retry
 from agentkit.tools.schema import Signature
 
 __all__ = ["parse_arguments", "validate_arguments"]
 
+_SHORT = 4000  # a number cannot have more digits than Python reads
+_EXPONENT = re.compile(r"\d[eE]")  # nor be infinite without one
 _MOST_LINES = 5
 _LONGEST_VALUE = 60
 _TYPES = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
@@ -27,15 +30,22 @@ def parse_arguments(text: str) -> dict[str, Any]:
     comes twice, the last holds. Half a surrogate pair becomes U+FFFD.
 
     Raises:
-        ToolError: It is not a JSON object, holds NaN or an infinity, or is nested more than 200 deep.
+        Retry: It is not a JSON object, holds NaN or an infinity, or is nested more than 200 deep.
     """
+    if len(text) < _SHORT and not _EXPONENT.search(text):
+        try:
+            value = from_json(text, allow_inf_nan=False)  # what is nearly always enough
+        except (TypeError, ValueError):  # a lone surrogate is a TypeError
+            value = None
+        if isinstance(value, dict):
+            return cast("dict[str, Any]", value)
     value = _decode(text)
     if isinstance(value, str):
         value = _decode(value)
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ToolError(f"the arguments must be one JSON object, not {_TYPES[type(value)]}")
+        raise Retry(f"the arguments must be one JSON object, not {_TYPES[type(value)]}")
     return cast("dict[str, Any]", value)
 
 
@@ -43,14 +53,14 @@ def validate_arguments(signature: Signature, arguments: Mapping[str, Any]) -> di
     """The arguments as the types of the signature.
 
     Raises:
-        ToolError: They do not fit it; a line for each of the first faults says where, what came and what is expected.
+        Retry: They do not fit it; a line for each of the first faults says where, what came and what is expected.
     """
     try:
         return signature.validate(arguments)
     except ValidationError as error:
-        raise ToolError(_explain(signature, arguments, error)) from error
+        raise Retry(_explain(signature, arguments, error)) from error
     except ValueError as error:
-        raise ToolError(f"the arguments cannot be written as JSON: {error}") from error
+        raise Retry(f"the arguments cannot be written as JSON: {error}") from error
 
 
 def _decode(text: str) -> Any:
@@ -62,10 +72,10 @@ def _decode(text: str) -> Any:
         value = json.loads(text, strict=False, parse_constant=_refuse)
         return from_json(encode_json(value))
     except RecursionError:
-        raise ToolError("the arguments are nested too deeply") from None
+        raise Retry("the arguments are nested too deeply") from None
     except ValueError as error:
         fault = str(error).partition(";")[0]
-        raise ToolError(f"the arguments are not valid JSON: {fault}; send one complete JSON object") from error
+        raise Retry(f"the arguments are not valid JSON: {fault}; send one complete JSON object") from error
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -1,25 +1,104 @@
-"""What a tool may know about the run that calls it."""
+"""What a tool may know about the run that calls it, and what it can tell those who watch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Generic, Protocol, TypeVar
+
+import anyio.from_thread
+import anyio.lowlevel
 
 from agentkit.chat.events import Emit, Event
+from agentkit.chat.messages import Message
 
-__all__ = ["Progress", "ToolContext"]
+__all__ = [
+    "CallRepeated",
+    "LeftRunning",
+    "LoopEmit",
+    "Progress",
+    "Remaining",
+    "RunView",
+    "ToolContext",
+    "reachable",
+]
 
 Deps = TypeVar("Deps")
 
 
 @dataclass(frozen=True, slots=True)
 class Progress(Event):
-    """A running call reports how far it is: ``fraction`` from 0 to 1, or None when it cannot know."""
+    """A running call reports how far it is: ``fraction`` from 0 to 1, or None when it cannot know.
+
+    ``data`` is what a generator yielded, if it was neither a fraction nor a text.
+    """
 
     call_id: str
     tool: str
     fraction: float | None
     message: str
+    data: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallRepeated(Event):
+    """An idempotent tool raised ``error`` and is run again after ``wait`` seconds; ``attempt`` counts from 1."""
+
+    call_id: str
+    tool: str
+    attempt: int
+    wait: float
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class LeftRunning(Event):
+    """A call was given up, but its thread goes on, since nothing can stop a thread; nobody waits for it any more."""
+
+    call_id: str
+    tool: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remaining:
+    """What is left of a run's limits; None where there is no limit."""
+
+    turns: int | None = None
+    calls: int | None = None
+
+
+class RunView(Protocol):
+    """What of a run its tools may look at."""
+
+    @property
+    def transcript(self) -> tuple[Message, ...]:
+        """The messages so far."""
+        ...
+
+    @property
+    def remaining(self) -> Remaining:
+        """What is left of the run's limits."""
+        ...
+
+    @property
+    def artifacts(self) -> Mapping[str, str]:
+        """The results that were too long for the model, whole, by the id of their call."""
+        ...
+
+
+class _NoRun:
+    """The view of a tool that is called without a run."""
+
+    transcript: tuple[Message, ...] = ()
+    remaining = Remaining()
+    artifacts: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(slots=True)
+class _Ending:
+    given_up: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +122,57 @@ class ToolContext(Generic[Deps]):
     tool: str
     idempotency_key: str
     emit: Emit
+    view: RunView = field(default=_NoRun(), repr=False)
+    _ending: _Ending = field(default_factory=_Ending, repr=False, compare=False)
+
+    @property
+    def transcript(self) -> tuple[Message, ...]:
+        """The messages of the run so far; the last of the assistant's holds this call."""
+        return self.view.transcript
+
+    @property
+    def remaining(self) -> Remaining:
+        """What is left of the run's limits, this call already taken off."""
+        return self.view.remaining
+
+    @property
+    def artifacts(self) -> Mapping[str, str]:
+        """The results of this run that were too long for the model, whole, by the id of their call."""
+        return self.view.artifacts
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for this call any more: it took too long, or the run was cancelled.
+
+        A long loop in a thread should look at it from time to time, as a thread cannot be stopped from outside.
+        """
+        return self._ending.given_up
 
     def progress(self, fraction: float | None = None, message: str = "") -> None:
         """Tell observers how far the call is: ``fraction`` from 0 to 1, or None when it cannot be known."""
         self.emit(Progress(self.call_id, self.tool, fraction, message))
+
+    def give_up(self) -> None:
+        """Let the tool know that nobody waits for it any more; what runs it calls this."""
+        self._ending.given_up = True
+
+
+class LoopEmit:
+    """An ``emit`` that may be called in every thread: observers are told in the event loop where this was made."""
+
+    __slots__ = ("_emit", "_home", "_token")
+
+    def __init__(self, emit: Emit) -> None:
+        self._home, self._token, self._emit = threading.get_ident(), anyio.lowlevel.current_token(), emit
+
+    def __call__(self, event: Event) -> None:
+        """Tell the observers."""
+        if threading.get_ident() == self._home:
+            self._emit(event)
+        else:
+            anyio.from_thread.run_sync(self._emit, event, token=self._token)
+
+
+def reachable(context: ToolContext[Deps]) -> ToolContext[Deps]:
+    """The context with an ``emit`` that reaches the event loop from every thread."""
+    return context if isinstance(context.emit, LoopEmit) else replace(context, emit=LoopEmit(context.emit))

@@ -1,12 +1,19 @@
-"""What a docstring says about a function and its parameters. The only module that imports docstring_parser."""
+"""What a docstring says about a function and its parameters. The only module that imports docstring_parser.
+
+The parser reads what is written by the rules of a style. `loose` reads what a person would still understand; it is
+taken where it finds more of the parameters.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import docstring_parser
+
+from agentkit.tools.loose import read_loosely
 
 __all__ = ["Docstring", "read_docstring"]
 
@@ -16,6 +23,11 @@ _STYLES = (
     docstring_parser.DocstringStyle.NUMPYDOC,
     docstring_parser.DocstringStyle.REST,
     docstring_parser.DocstringStyle.EPYDOC,
+)
+_TYPE = re.compile(
+    r"[(\[](?:optional|required|str|string|text|int|integer|float|number|bool|boolean|list|dict|tuple|set|array|object|any)"
+    r"\b[^()\[\]]*(?:\[[^\]]*\][^()\[\]]*)?[)\]]\s*[:.,\u2013\u2014-]*\s*",
+    re.IGNORECASE,
 )
 
 
@@ -32,17 +44,39 @@ class Docstring:
     parameters: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def read_docstring(text: str | None) -> Docstring:
-    """Read a docstring in Google, NumPy, reST or Epytext style, whichever finds the most parameters.
+def read_docstring(text: str | None, names: Collection[str] = ()) -> Docstring:
+    """Read a docstring in Google, NumPy, reST or Epytext style, whichever finds the most parameters, or loosely.
 
     Never raises: what no style can read is taken as plain text.
+
+    Args:
+        text: The docstring.
+        names: The names of the parameters, if they are known: a loosely written text is understood by them.
     """
     plain = inspect.cleandoc(text or "").strip()
+    by_rules = _by_rules(plain, names)
+    loosely = Docstring(*read_loosely(plain, names))
+    best = loosely if _found(loosely, names) > _found(by_rules, names) else by_rules
+    described = {
+        name: _TYPE.sub("", said, count=1) if _TYPE.match(said) else said for name, said in best.parameters.items()
+    }
+    return Docstring(best.summary, {name: said for name, said in described.items() if said})
+
+
+def _found(docstring: Docstring, names: Collection[str]) -> int:
+    return len(docstring.parameters.keys() & names if names else docstring.parameters)
+
+
+def _by_rules(plain: str, names: Collection[str]) -> Docstring:
     readings = [reading for style in _STYLES if (reading := _read(plain, style)) is not None]
-    best = max(readings, key=lambda reading: (len(reading.params), len(reading.meta)), default=None)
+    best = max(readings, key=lambda each: (_known(each, names), len(each.params), len(each.meta)), default=None)
     if best is None or not best.meta:
         return Docstring(plain)
     return Docstring(_summary(best), _parameters(best))
+
+
+def _known(reading: docstring_parser.Docstring, names: Collection[str]) -> int:
+    return len(_parameters(reading).keys() & names)
 
 
 def _read(text: str, style: docstring_parser.DocstringStyle) -> docstring_parser.Docstring | None:
@@ -59,7 +93,7 @@ def _summary(reading: docstring_parser.Docstring) -> str:
 
 def _parameters(reading: docstring_parser.Docstring) -> dict[str, str]:
     return {
-        name.strip(" *\\"): param.description.strip()
+        name.strip(" *\\`"): param.description.strip()
         for param in reading.params
         if param.description
         for name in param.arg_name.split(",")  # NumPy style describes several at once: `x, y : int`

@@ -28,15 +28,13 @@ EXAMPLES = [  # request, results, answer
 async def answer(asking: Asking, request: str, messages: Sequence[Message]) -> str:
     """A sentence from the results of the calls in ``messages``; the bare results if the model's leaves any out."""
     names = {each.id: each.name for said in messages if isinstance(said, AssistantMessage) for each in said.tool_calls}
-    results = [
-        (names.get(each.tool_call_id, "tool"), each.content) for each in messages if isinstance(each, ToolMessage)
-    ]
+    results = [(names.get(each.tool_call_id, "tool"), each.text) for each in messages if isinstance(each, ToolMessage)]
     turns = ((_question(asked, given), reply) for asked, given, reply in EXAMPLES)
     examples = dialogue("Answer the question in one short sentence with the result.", *turns)
     question = UserMessage(_question(request, [f"{name}: {content}" for name, content in results]))
     reply = await asking.ask([*examples, question], max_tokens=120)
     text = reply.text.strip()
-    if all(_is_told(content, text) for _, content in results):
+    if not reply.choices[0].cut and all(_is_told(content, text) for _, content in results):
         return text
     return _bare(results)
 

@@ -10,11 +10,10 @@ from pydantic_core import from_json
 
 from agentkit.chat.events import nobody
 from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, UserMessage, encode_json
-from agentkit.chat.reply import Model, Reply, Usage
+from agentkit.chat.reply import Model, Reply, TokenLogprob, Usage
 from agentkit.chat.request import ChatRequest
 from agentkit.chat.settings import ChatSettings
-from agentkit.chat.tolerant import as_mappings
-from agentkit.errors import InvalidReply
+from agentkit.errors import InvalidReply, ModelError
 
 __all__ = ["Asking", "dialogue"]
 
@@ -66,24 +65,31 @@ class Asking:
         # model first repeats the text, which gives its own tokens, and then these are forced.
         repeated = dialogue("Repeat the text.", *((each, each) for each in REPEATING))
         tokens = await self._forced([*repeated, UserMessage(text)], encode_json(text).decode())
-        grammar = " ".join(f"<[{token['id']}]>" for token in tokens[:SCORED_TOKENS])
+        grammar = " ".join(f"<[{token.extra['id']}]>" for token in tokens[:SCORED_TOKENS])
         scores = [0.0] * len(openings)
+        errors: list[ModelError] = []
 
         async def score(place: int) -> None:
-            forced = await self._forced(openings[place], grammar)
-            scores[place] = sum(float(token["logprob"]) for token in forced)
+            try:
+                scores[place] = sum(token.logprob for token in await self._forced(openings[place], grammar))
+            except ModelError as error:  # kept out of the task group, which would wrap it
+                errors.append(error)
+                tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
             for place in range(len(openings)):
                 tasks.start_soon(score, place)
+        if errors:
+            raise errors[0]
         return scores
 
-    async def _forced(self, messages: Sequence[Message], grammar: str) -> list[Mapping[str, Any]]:
+    async def _forced(self, messages: Sequence[Message], grammar: str) -> Sequence[TokenLogprob]:
         extra = {"grammar": f"root ::= {grammar}"}
         reply = await self.ask(messages, max_tokens=200, logprobs=True, top_logprobs=1, extra_body=extra)
-        tokens = as_mappings((reply.choices[0].logprobs or {}).get("content"))
-        if not tokens or not all("id" in token and "logprob" in token for token in tokens):
+        logprobs = reply.choices[0].logprobs
+        tokens = logprobs.content if logprobs else ()
+        if not tokens or not all("id" in token.extra for token in tokens):
             raise InvalidReply(
                 "the server gives no token ids with its log-probabilities; ConstrainedTools needs llama.cpp"
             )
-        return tokens if tokens[-1].get("token") else tokens[:-1]  # the last one is the end
+        return tokens if tokens[-1].token else tokens[:-1]  # the last one is the end

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from agentkit.chat.constrained.asking import Asking, dialogue
 from agentkit.chat.constrained.tool import WantedTool
@@ -18,6 +19,7 @@ from agentkit.chat.messages import Message, UserMessage
 __all__ = ["best_meaning", "choose", "split"]
 
 MARGIN = 2.5  # nats by which a tool must explain the request better than no tool
+MOST_SPLITS = 3  # places at which a request may be two
 BONUS = 2.0  # nats for each word of the request, two at most, that speaks of one tool only
 NO_TOOL = "Small talk, general knowledge, or anything else."
 EXAMPLES = [  # what a tool does, and a request for it
@@ -81,7 +83,7 @@ def _own_words(request: str, tool: WantedTool, tools: Sequence[WantedTool]) -> i
 
 
 def _halves(request: str) -> Iterator[tuple[str, str]]:
-    for found in _AND.finditer(request):
+    for found in islice(_AND.finditer(request), MOST_SPLITS):
         left, right = request[: found.start()].strip(), request[found.end() :].strip()
         if left.count('"') % 2 == 0:
             yield left, right

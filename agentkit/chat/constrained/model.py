@@ -15,8 +15,8 @@ from agentkit.chat.constrained.tool import WantedTool
 from agentkit.chat.events import CallDelta, Emit, TextDelta
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.reply import Choice, Model, Reply
-from agentkit.chat.request import ChatRequest
-from agentkit.chat.settings import NamedTool, ToolChoice
+from agentkit.chat.request import ChatRequest, FunctionTool
+from agentkit.chat.settings import AllowedTools, NamedTool, ToolChoice
 
 __all__ = ["ConstrainedTools"]
 
@@ -41,6 +41,12 @@ class ConstrainedTools:
 
     def __repr__(self) -> str:
         return f"ConstrainedTools({self._model!r})"
+
+    async def aclose(self) -> None:
+        """Close what the wrapped model holds open."""
+        close = getattr(self._model, "aclose", None)
+        if close is not None:
+            await close()
 
     async def reply(self, request: ChatRequest, emit: Emit) -> Reply:
         """Answer a request.
@@ -73,8 +79,10 @@ class ConstrainedTools:
 
 async def _wanted(asking: Asking, question: str, request: ChatRequest) -> Sequence[tuple[str, WantedTool]]:
     """The calls to make: what each is for, and its tool."""
-    tools = [WantedTool(each) for each in request.tools]
+    tools = [WantedTool(each) for each in request.tools if isinstance(each, FunctionTool)]
     choice: ToolChoice = request.settings.tool_choice or "auto"
+    if isinstance(choice, AllowedTools):
+        tools, choice = [tool for tool in tools if tool.name in choice.names], choice.mode
     if not tools or not question or choice == "none":
         return ()
     if isinstance(choice, NamedTool):

@@ -1,0 +1,185 @@
+"""Pieces of calls -> calls. Pure.
+
+Servers disagree on how the pieces of a call belong together, so pieces are matched by a non-empty id; else by index;
+else a name starts a new call; else a piece continues the latest one. A new id or a new name after complete arguments
+starts a new call whatever the index says, and a name that is repeated is not joined to itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pydantic_core import from_json
+
+from agentkit.chat.calls import ToolCall
+from agentkit.chat.events import CallDelta
+from agentkit.chat.text import joined
+from agentkit.chat.tolerant import as_index, as_mapping, as_mappings, as_text, sendable, without
+
+__all__ = ["CallAssembler"]
+
+
+@dataclass(slots=True, eq=False)
+class CallAssembler:
+    """Collects the pieces of the calls of one answer.
+
+    Attributes:
+        notes: What was odd about them, in words.
+    """
+
+    notes: list[str] = field(default_factory=list[str])
+    _calls: list[_CallParts] = field(default_factory=list["_CallParts"])
+    _by_id: dict[str, _CallParts] = field(default_factory=dict[str, "_CallParts"])
+    _by_index: dict[int, _CallParts] = field(default_factory=dict[int, "_CallParts"])
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def add(self, delta: Mapping[str, Any]) -> Iterator[CallDelta]:
+        """Take the calls of a delta or of a whole message, and give what an observer is told."""
+        for raw in as_mappings(delta.get("tool_calls")):
+            if "name" in raw and not raw.get("function"):
+                self.notes.append("a call was written without its member `function`")
+            yield self._add(_piece(raw))
+        if delta.get("function_call"):  # the deprecated form of a single call
+            yield self._add(_piece({"index": 0, "function": delta["function_call"]}))
+
+    def add_whole(self, name: str, arguments: Mapping[str, Any]) -> CallDelta:
+        """Take a call that was found elsewhere."""
+        return self._add(_Piece("", len(self._calls), name, json.dumps(arguments, ensure_ascii=False), {}))
+
+    def finish(self) -> list[ToolCall]:
+        """The calls, as the server meant them."""
+        return [call.finish(self.notes) for call in self._calls]
+
+    def _add(self, piece: _Piece) -> CallDelta:
+        call = self._find(piece)
+        if call is None or call.ends_before(piece):
+            call = _CallParts(place=len(self._calls), index=piece.index)
+            self._calls.append(call)
+        call.add(piece)
+        if piece.id:
+            self._by_id[piece.id] = call
+        if piece.index is not None:
+            self._by_index[piece.index] = call
+        return CallDelta(call.place, call.name, piece.arguments)
+
+    def _find(self, piece: _Piece) -> _CallParts | None:
+        if piece.id in self._by_id:
+            return self._by_id[piece.id]
+        if piece.index is not None:
+            return self._by_index.get(piece.index)
+        latest = self._calls[-1] if self._calls else None
+        if piece.id and not (latest and latest.goes_on_with(piece)):
+            return None
+        return latest
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    id: str
+    index: int | None
+    name: str
+    arguments: str
+    extra: Mapping[str, Any]
+    custom: bool = False  # a piece of a custom tool's call: `arguments` is any text
+
+
+@dataclass(slots=True, eq=False)
+class _CallParts:
+    place: int
+    index: int | None
+    id: str = ""
+    name: str = ""
+    extra: dict[str, Any] = field(default_factory=dict[str, Any])
+    custom: bool = False
+    _pieces: list[str] = field(default_factory=list[str])
+    _size: int = 0
+
+    @property
+    def arguments(self) -> str:
+        return joined("".join(self._pieces))
+
+    def add(self, piece: _Piece) -> None:
+        self.id = self.id or piece.id
+        self.custom = self.custom or piece.custom
+        self.extra.update(piece.extra)
+        self.name = piece.name if piece.name.startswith(self.name) else self.name + piece.name
+        if not self._is_sent_again(piece.arguments):
+            self._pieces.append(piece.arguments)
+            self._size += len(piece.arguments)
+
+    def ends_before(self, piece: _Piece) -> bool:
+        """Whether a piece that was matched to this call is the first of another one all the same."""
+        other_id = bool(piece.id and self.id and piece.id != self.id)
+        other_index = piece.index is not None and self.index is not None and piece.index != self.index
+        if self.custom:
+            return other_id or other_index or bool(piece.name and self.name and piece.name != self.name)
+        if not piece.name:
+            return other_id and self._complete
+        if other_index or not self.name:
+            return other_index
+        if piece.name != self.name and not self._grows_to(piece):
+            return other_id or piece.index is None or self._complete
+        if self._complete:
+            return other_id or bool(piece.arguments and not self._is_sent_again(piece.arguments))
+        return other_id and not self._size
+
+    def _grows_to(self, piece: _Piece) -> bool:
+        """Whether the piece has more of this call's name, which then has no arguments yet."""
+        known = piece.index is not None or bool(piece.id)
+        return known and not self._size and piece.name.startswith(self.name)
+
+    def goes_on_with(self, piece: _Piece) -> bool:
+        """Whether a piece with an id that was never seen is more of this call: some servers make one for each piece."""
+        return bool(not piece.name and piece.arguments and self._size and not self._complete)
+
+    def finish(self, notes: list[str]) -> ToolCall:
+        if self.custom:
+            return replace(ToolCall.custom(self.id, self.name, self.arguments), extra=self.extra)
+        arguments = self.arguments
+        if self._grew and not _is_object(arguments):
+            notes.append(f"the arguments of {self.name} were sent from their beginning in every piece")
+            arguments = joined(self._pieces[-1])
+        return ToolCall(self.id, self.name, arguments, self.extra)
+
+    def _is_sent_again(self, arguments: str) -> bool:
+        return 0 < self._size == len(arguments) and arguments == self.arguments and self._complete
+
+    @property
+    def _grew(self) -> bool:
+        """Whether each piece begins with the one before it, and the last is all there is."""
+        pieces = [each for each in self._pieces if each]
+        grew = all(after.startswith(before) for before, after in itertools.pairwise(pieces))
+        return len(pieces) > 1 and grew and _is_object(pieces[-1])
+
+    @property
+    def _complete(self) -> bool:
+        last = next((each for each in reversed(self._pieces) if each.strip()), "")
+        return not self.custom and last.rstrip().endswith("}") and _is_object(self.arguments)
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(from_json(text), dict)
+    except ValueError:
+        return False
+
+
+def _piece(raw: Mapping[str, Any]) -> _Piece:
+    custom = "custom" in raw and not raw.get("function")
+    member = "custom" if custom else "function"
+    called = as_mapping(raw.get(member)) or (raw if "name" in raw or "arguments" in raw else {})
+    arguments = called.get("input" if custom else "arguments")
+    return _Piece(
+        id="" if raw.get("id") is None else str(raw["id"]),
+        index=as_index(raw.get("index")),
+        name=as_text(called.get("name")),
+        arguments=arguments if isinstance(arguments, str) else "" if arguments is None else json.dumps(arguments),
+        extra=sendable(without(raw, "id", "index", "type", member, *(("name", "arguments") if called is raw else ()))),
+        custom=custom,
+    )

@@ -1,0 +1,384 @@
+"""What a message holds besides plain text: parts (text, images, sound, files, refusals), and what only models make.
+
+Shapes come from the `Chat Completions reference <https://platform.openai.com/docs/api-reference/chat/create>`_. Parts
+are read without loss: one that has a shape this version does not know is an `OtherPart` and goes back as it came.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import mimetypes
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from agentkit.chat.tolerant import as_count, as_mapping, as_mappings, as_text, without
+from agentkit.errors import ConfigError
+
+__all__ = [
+    "Annotation",
+    "AudioOutput",
+    "AudioPart",
+    "Content",
+    "ContentPart",
+    "FilePart",
+    "ImagePart",
+    "OtherPart",
+    "RefusalPart",
+    "TextPart",
+    "UrlCitation",
+    "content_to_wire",
+    "read_annotation",
+    "read_audio",
+    "read_content",
+    "text_of",
+]
+
+MAX_INLINE = 50 * 1024 * 1024  # bytes of one image, sound or file inside a request; no known server takes more
+
+_SIGNATURES = {  # the first bytes of an image -> its type, for bytes that have no name
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF8": "image/gif",
+    b"BM": "image/bmp",
+}
+_AUDIO_FORMATS = {
+    "wave": "wav",
+    "x-wav": "wav",
+    "vnd.wave": "wav",
+    "mpeg": "mp3",
+}  # suffix or subtype -> the API's word
+_DATA_URL = re.compile(r"data:(?P<type>[^;,]*)(?:;[^;,]+=[^;,]*)*;base64,(?P<data>.*)", re.DOTALL | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """What every part can carry.
+
+    Attributes:
+        prompt_cache_breakpoint: ``{"mode": "explicit"}``: what is before and in this part is cached (see
+            ``prompt_cache_options``).
+        extra: Members of the part that have no name here, sent as they are.
+    """
+
+    prompt_cache_breakpoint: Mapping[str, Any] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
+
+    def _wire(self, kind: str, value: object) -> dict[str, Any]:
+        wire = {"type": kind, kind: value, **self.extra}
+        if self.prompt_cache_breakpoint is not None:
+            wire["prompt_cache_breakpoint"] = dict(self.prompt_cache_breakpoint)
+        return wire
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart(_Part):
+    """A piece of text."""
+
+    text: str
+
+    def to_wire(self) -> dict[str, Any]:
+        """The part as the API writes it."""
+        return self._wire("text", self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalPart(_Part):
+    """Why the model declined; in assistant messages only."""
+
+    refusal: str
+
+    def to_wire(self) -> dict[str, Any]:
+        """The part as the API writes it."""
+        return self._wire("refusal", self.refusal)
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePart(_Part):
+    """An image by URL (``https:`` or ``data:``); ``detail`` is ``"auto"`` (the default), ``"low"`` or ``"high"``.
+
+    Raises:
+        ConfigError: It is no URL.
+    """
+
+    url: str
+    detail: str | None = None
+
+    def __post_init__(self) -> None:
+        if ":" not in self.url:
+            raise ConfigError(f"{self.url[:80]!r} is not a URL; for an image file write ImagePart.from_path(...)")
+
+    @classmethod
+    def from_path(cls, path: str | Path, detail: str | None = None) -> ImagePart:
+        """The image of a file, put into the request.
+
+        Raises:
+            ConfigError: The file is empty, too large or no image.
+        """
+        return cls.from_bytes(_contents(path), mime_type=_type_of_name(path), detail=detail)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, mime_type: str = "", detail: str | None = None) -> ImagePart:
+        """The image that these bytes are; without ``mime_type`` its type is read from them.
+
+        Raises:
+            ConfigError: There are no bytes, too many, or they are no image.
+        """
+        kind = _type_of_image(data) or mime_type
+        if not kind.startswith("image/"):
+            raise ConfigError(f"an image must have a type like 'image/png', not {kind!r}: give it as mime_type=")
+        return cls(_data_url(data, kind), detail)
+
+    def to_wire(self) -> dict[str, Any]:
+        """The part as the API writes it."""
+        image = {"url": self.url} if self.detail is None else {"url": self.url, "detail": self.detail}
+        return self._wire("image_url", image)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPart(_Part):
+    """Sound as bytes; ``format`` is ``"wav"`` or ``"mp3"``."""
+
+    data: bytes = field(repr=False)
+    format: str
+
+    @classmethod
+    def from_path(cls, path: str | Path) -> AudioPart:
+        """The sound of a file; its suffix is the format.
+
+        Raises:
+            ConfigError: The file is empty or too large, or its name has no suffix.
+        """
+        kind = Path(path).suffix[1:].lower()
+        if not kind:
+            raise ConfigError(f"{str(path)!r} has no suffix to tell its format: write AudioPart(data, 'wav')")
+        return cls(_contents(path), _AUDIO_FORMATS.get(kind, kind))
+
+    @classmethod
+    def from_data_url(cls, url: str) -> AudioPart:
+        """The sound in a URL like ``data:audio/wav;base64,...``.
+
+        Raises:
+            ConfigError: It is no such URL.
+        """
+        found = _DATA_URL.fullmatch(url)
+        data = _decoded(found["data"]) if found else None
+        kind = found["type"].lower() if found else ""
+        if data is None or not kind.startswith("audio/"):
+            raise ConfigError(f"{url[:40]!r} is not a URL like 'data:audio/wav;base64,...'")
+        subtype = kind.removeprefix("audio/")
+        return cls(_sane(data), _AUDIO_FORMATS.get(subtype, subtype))
+
+    def to_wire(self) -> dict[str, Any]:
+        """The part as the API writes it."""
+        return self._wire("input_audio", {"data": _base64(self.data), "format": self.format})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePart(_Part):
+    """A file: ``file_data`` (base64 or a data URL) with its ``filename``, or the ``file_id`` of an uploaded one."""
+
+    filename: str | None = None
+    file_data: str | None = field(default=None, repr=False)
+    file_id: str | None = None
+
+    @classmethod
+    def from_path(cls, path: str | Path) -> FilePart:
+        """A file, put into the request under its own name.
+
+        Raises:
+            ConfigError: The file is empty or too large.
+        """
+        return cls.from_bytes(_contents(path), filename=Path(path).name)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, filename: str, mime_type: str = "") -> FilePart:
+        """The file that these bytes are; without ``mime_type`` its type is told by its name.
+
+        Raises:
+            ConfigError: There are no bytes, or too many.
+        """
+        kind = mime_type or _type_of_name(filename) or "application/octet-stream"
+        return cls(filename=filename, file_data=_data_url(data, kind))
+
+    def to_wire(self) -> dict[str, Any]:
+        """The part as the API writes it."""
+        members = {"filename": self.filename, "file_data": self.file_data, "file_id": self.file_id}
+        return self._wire("file", {name: value for name, value in members.items() if value is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class OtherPart:
+    """A part, or an annotation, of a type this version does not know, kept as it came."""
+
+    raw: Mapping[str, Any]
+
+    def to_wire(self) -> dict[str, Any]:
+        """The part as it came."""
+        return dict(self.raw)
+
+
+ContentPart: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | RefusalPart | OtherPart
+Content: TypeAlias = str | tuple[ContentPart, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioOutput:
+    """The spoken answer of a model.
+
+    Attributes:
+        id: The server's id of the sound; later requests name it, until it expires.
+        data: The sound in the format that was asked for, ready for a file: ``path.write_bytes(audio.data)``.
+        transcript: What is said.
+        expires_at: When the server forgets the id, in seconds since 1970; 0 if it did not say.
+    """
+
+    id: str = ""
+    data: bytes = field(default=b"", repr=False)
+    transcript: str = ""
+    expires_at: int = 0
+
+    def to_record(self) -> dict[str, Any]:
+        """The sound as a reply writes it."""
+        members = {"id": self.id, "data": _base64(self.data), "transcript": self.transcript}
+        return {**members, "expires_at": self.expires_at}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlCitation:
+    """A page that a piece of the answer is taken from: ``text[start_index:end_index]`` is that piece."""
+
+    url: str
+    title: str = ""
+    start_index: int = 0
+    end_index: int = 0
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def to_wire(self) -> dict[str, Any]:
+        """The citation as a reply writes it."""
+        members = {"url": self.url, "title": self.title, "start_index": self.start_index, "end_index": self.end_index}
+        return {"type": "url_citation", "url_citation": {**self.extra, **members}}
+
+
+Annotation: TypeAlias = UrlCitation | OtherPart
+
+
+def read_annotation(raw: Mapping[str, Any]) -> Annotation:
+    """Read an annotation; one that does not cite a URL is kept as it came."""
+    citation = as_mapping(raw.get("url_citation"))
+    if not isinstance(citation.get("url"), str):
+        return OtherPart(raw)
+    return UrlCitation(
+        url=citation["url"],
+        title=as_text(citation.get("title")),
+        start_index=as_count(citation.get("start_index")),
+        end_index=as_count(citation.get("end_index")),
+        extra=without(citation, "url", "title", "start_index", "end_index"),
+    )
+
+
+def read_audio(raw: Mapping[str, Any]) -> AudioOutput:
+    """Read a spoken answer; sound that is not base64 counts as none."""
+    return AudioOutput(
+        id=as_text(raw.get("id")),
+        data=_decoded(as_text(raw.get("data"))) or b"",
+        transcript=as_text(raw.get("transcript")),
+        expires_at=as_count(raw.get("expires_at")),
+    )
+
+
+def read_content(raw: object) -> Content:
+    """Read a content: a text, or parts."""
+    if isinstance(raw, str):
+        return raw
+    return tuple(_read_part(part) for part in as_mappings(raw)) or ""
+
+
+def _read_part(raw: Mapping[str, Any]) -> ContentPart:
+    kind = as_text(raw.get("type"))
+    value: object = raw.get(kind)
+    shared: dict[str, Any] = {"extra": without(raw, "type", kind, _MARK)}
+    if isinstance(raw.get(_MARK), Mapping):
+        shared[_MARK] = raw[_MARK]
+    elif _MARK in raw:
+        return OtherPart(raw)
+    if isinstance(value, str) and kind in _TEXTS:
+        return _TEXTS[kind](value, **shared)
+    if isinstance(value, Mapping):
+        return _read_object(kind, as_mapping(raw[kind]), shared) or OtherPart(raw)
+    return OtherPart(raw)
+
+
+_MARK = "prompt_cache_breakpoint"
+_TEXTS: Mapping[str, type[TextPart | RefusalPart]] = {"text": TextPart, "refusal": RefusalPart}
+
+
+def _read_object(kind: str, value: Mapping[str, Any], shared: Mapping[str, Any]) -> ContentPart | None:
+    """The part whose value is an object, None if any of it is not as we know it."""
+    if not all(isinstance(each, str) for each in value.values()):
+        return None
+    match kind, value:
+        case "image_url", {"url": str(url), **rest} if rest.keys() <= {"detail"} and ":" in url:
+            return ImagePart(url, **rest, **shared)
+        case "input_audio", {"data": str(data), "format": str(form), **rest} if not rest:
+            sound = _decoded(data)
+            return None if sound is None or _base64(sound) != data else AudioPart(sound, form, **shared)
+        case "file", {**members} if members.keys() <= {"filename", "file_data", "file_id"}:
+            return FilePart(**members, **shared)
+        case _:
+            return None
+
+
+def content_to_wire(content: Content) -> str | list[dict[str, Any]]:
+    """The content as the API writes it."""
+    return content if isinstance(content, str) else [part.to_wire() for part in content]
+
+
+def text_of(content: Content) -> str:
+    """The text of a content, its other parts left out."""
+    if isinstance(content, str):
+        return content
+    return "".join(part.text for part in content if isinstance(part, TextPart))
+
+
+def _contents(path: str | Path) -> bytes:
+    try:
+        return _sane(Path(path).read_bytes(), str(path))
+    except OSError as error:
+        raise ConfigError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+
+
+def _sane(data: bytes, name: str = "the data") -> bytes:
+    if not data:
+        raise ConfigError(f"{name} is empty")
+    if len(data) > MAX_INLINE:
+        raise ConfigError(f"{name} has {len(data):,} bytes, but a request takes at most {MAX_INLINE:,}")
+    return data
+
+
+def _type_of_name(name: str | Path) -> str:
+    return mimetypes.guess_type(Path(name).name, strict=False)[0] or ""
+
+
+def _type_of_image(data: bytes) -> str:
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for start, kind in _SIGNATURES.items() if data.startswith(start)), "")
+
+
+def _data_url(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{_base64(_sane(data))}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _decoded(text: str) -> bytes | None:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None

@@ -1,0 +1,92 @@
+"""What of a result does not fit into its tool message: the rest of a long text, and files.
+
+A tool message holds text. A text that is too long is cut, kept whole in the run's artifacts, and the model is offered a
+tool to read on. Files follow in a message of the user, after all results of the batch, since that is the only place
+where servers take them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any
+
+from agentkit.chat.messages import AudioPart, ContentPart, FilePart, ImagePart, TextPart, ToolCall, UserMessage
+from agentkit.errors import Retry
+from agentkit.tools.context import ToolContext
+from agentkit.tools.results import ToolResult
+from agentkit.tools.tool import Tool, tool
+
+__all__ = ["MAX_FILE", "MAX_RESULT", "READ_RESULT", "attached", "offered_tools", "shown"]
+
+READ_RESULT = "read_result"
+MAX_RESULT = 64 * 1024  # characters of a tool's result that the model gets to read
+MAX_FILE = 16 * 1024 * 1024  # bytes or characters of one file that goes to the model
+_MOST_READ = 32 * 1024
+
+
+def read_result(
+    context: ToolContext[Any],
+    call_id: Annotated[str, "The id of the call, as the cut result says it."],
+    start: Annotated[int, "The first character to read, counted from 0."],
+    length: Annotated[int, "How many characters to read."] = 20_000,
+) -> str:
+    """Read more of a result that was cut because it is too long."""
+    whole = context.artifacts.get(call_id)
+    if whole is None:
+        raise Retry(f"no result {call_id!r} was cut; there are: {', '.join(context.artifacts)}")
+    if not 0 <= start < len(whole) or length < 1:
+        raise Retry(f"the result has the characters 0 to {len(whole) - 1}")
+    end = min(len(whole), start + min(length, _MOST_READ))
+    left = f"{len(whole) - end:,} more follow, read on with start={end}" if end < len(whole) else "this is the end"
+    return f"{whole[start:end]}\n[{left}]"
+
+
+@functools.cache
+def _reader() -> Tool:
+    """Made when it is needed: its schema takes a while, and most runs never cut a result."""
+    return tool(read_result, name=READ_RESULT, thread=False, timeout=None, read_only=True)
+
+
+def offered_tools(tools: Mapping[str, Tool], artifacts: Mapping[str, str]) -> Mapping[str, Tool]:
+    """The tools of a run, and one to read on when a result was cut."""
+    return {READ_RESULT: _reader(), **tools} if artifacts else tools
+
+
+def shown(call: ToolCall, result: ToolResult, *, readable: bool) -> tuple[str, bool]:
+    """What the model reads of a result, and whether that is not all; ``readable`` offers the tool to read on."""
+    content = result.content
+    if result.is_error and not content.startswith("Error"):
+        content = f"Error: {content}"  # a tool message has no other place to say so
+    if len(content) <= MAX_RESULT:
+        return content or "(empty)", False
+    more = f"; read_result(call_id={call.id!r}, start={MAX_RESULT}) reads on" if readable else ""
+    return f"{content[:MAX_RESULT]}\n[cut: the first {MAX_RESULT:,} of {len(content):,} characters{more}]", True
+
+
+def attached(results: Iterable[tuple[ToolCall, ToolResult | None]]) -> Iterator[UserMessage]:
+    """The message with the files of a batch, if there are any."""
+    parts: list[ContentPart] = []
+    for call, result in results:
+        if result is not None and result.files:
+            parts.append(TextPart(f"Attached to the result of {call.name} ({call.id}):"))
+            parts.extend(_fitting(file) for file in result.files)
+    if parts:
+        yield UserMessage(tuple(parts))
+
+
+def _fitting(file: ContentPart) -> ContentPart:
+    size = _size(file)
+    return file if size <= MAX_FILE else TextPart(f"[a file of {size:,} bytes, too large to be shown]")
+
+
+def _size(file: ContentPart) -> int:
+    match file:
+        case ImagePart():
+            return len(file.url)
+        case AudioPart():
+            return len(file.data)
+        case FilePart():
+            return len(file.file_data or "")
+        case _:
+            return 0

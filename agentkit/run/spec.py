@@ -1,0 +1,37 @@
+"""What a run is made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from agentkit.chat.reply import Model
+from agentkit.chat.settings import ChatSettings
+from agentkit.run.early import EarlyCalls
+from agentkit.run.journal import Journal, PlainJournal
+from agentkit.run.limits import Limits
+from agentkit.run.middleware import Middleware
+from agentkit.tools.tool import Tool
+
+__all__ = ["RunSpec"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """What a run is made with; it never changes while it runs."""
+
+    model: Model
+    tools: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
+    instructions: str = ""
+    settings: ChatSettings = ChatSettings()
+    limits: Limits = Limits()
+    middleware: Sequence[Middleware] = ()
+    journal: Journal = PlainJournal()
+    tool_errors: Literal["tell", "raise"] = "tell"
+    repair: bool = True
+    eager: bool = False
+    early: EarlyCalls | None = None
+    deps: Any = None
+    stream: bool = False
+    mended: Sequence[str] = ()  # what was put right in the history that the run was given

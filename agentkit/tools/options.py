@@ -1,0 +1,86 @@
+"""How the calls of a tool are run: each option has one meaning, and all of them a default."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+from agentkit.errors import DefinitionError
+
+__all__ = ["Execution", "ToolOptions"]
+
+
+class ToolOptions(TypedDict, total=False):
+    """How the calls of a tool are run; `tool` and `Tool.from_schema` take these.
+
+    Attributes:
+        sequential: Whether no other call of the same reply may run beside it.
+        timeout: Seconds that a call may take, 60 by default; None for as long as it likes. Waiting for its turn does
+            not count. A thread cannot be stopped: it is no longer waited for, and reported as `LeftRunning`.
+        max_concurrency: Most calls of it at once in one event loop, over all runs.
+        group: A name: the calls of all tools of a group count together for ``max_concurrency`` (1 for a group, if not
+            said) and ``rate``.
+        rate: Most calls a second that start; they are spaced evenly.
+        retries: In how many turns in a row the model may try again after a mistake (wrong arguments, `Retry`), 3 by
+            default; one more ends the run with `TooManyMistakes`. For an idempotent tool, also how often a call is
+            repeated.
+        idempotent: Whether a call may be run twice: after an unexpected exception it is repeated.
+        thread: False runs a function that is not async in the event loop: for what returns at once.
+        process: Whether to run it in a process of its own, for work that keeps a processor busy. Arguments and result
+            are pickled on their way to and from that process.
+        read_only: Whether a call changes nothing, so that it can start early and its result be thrown away.
+    """
+
+    sequential: bool
+    timeout: float | None
+    max_concurrency: int | None
+    group: str
+    rate: float | None
+    retries: int
+    idempotent: bool
+    thread: bool
+    process: bool
+    read_only: bool
+
+
+class Mark:
+    """Tells a tool, and all that was derived from it, from all others."""
+
+    __slots__ = ("__weakref__",)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Execution:
+    """The options of a tool as they hold; see `ToolOptions` for what they mean."""
+
+    sequential: bool = field(default=False, repr=False)
+    timeout: float | None = field(default=60, repr=False)
+    max_concurrency: int | None = field(default=None, repr=False)
+    group: str = field(default="", repr=False)
+    rate: float | None = field(default=None, repr=False)
+    retries: int = field(default=3, repr=False)
+    idempotent: bool = field(default=False, repr=False)
+    thread: bool = field(default=True, repr=False)
+    process: bool = field(default=False, repr=False)
+    read_only: bool = field(default=False, repr=False)
+    mark: Mark = field(default_factory=Mark, repr=False)
+
+    def check_options(self, name: str) -> None:
+        """Refuse options that mean nothing.
+
+        Raises:
+            DefinitionError: One of them is out of its range.
+        """
+        if self.timeout is not None and not 0 < self.timeout < math.inf:
+            raise DefinitionError(
+                f"tool {name!r}: timeout={self.timeout!r} must be above 0 seconds, or None for no limit"
+            )
+        if self.rate is not None and not 0 < self.rate < math.inf:
+            raise DefinitionError(f"tool {name!r}: rate={self.rate!r} must be above 0 calls a second")
+        if self.max_concurrency is not None and self.max_concurrency < 1:
+            raise DefinitionError(f"tool {name!r}: max_concurrency={self.max_concurrency!r} must be at least 1")
+        if self.retries < 0:
+            raise DefinitionError(f"tool {name!r}: retries={self.retries!r} cannot be negative")
+        if self.process and not self.thread:
+            raise DefinitionError(f"tool {name!r}: process=True and thread=False cannot both be")

@@ -1,0 +1,97 @@
+"""Running a function in a process of its own.
+
+What passes between the two processes is pickled by anyio. Both are this program: nothing that came out of a model is
+unpickled, only the values that validation made of it, on their way to the function that declared their types. The
+function itself is found by its name in its module, and by no name that a model could choose.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import FunctionType
+from typing import Any, cast
+
+import anyio
+
+from agentkit.errors import DefinitionError
+from agentkit.tools.results import ToolResult, to_result
+
+__all__ = ["check_portable", "open_process", "run_in_process"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A function by its place, as ``@tool`` has put a `Tool` where pickle would look for it."""
+
+    module: str
+    path: str
+
+    def find(self) -> Callable[..., Any]:
+        found: Any = importlib.import_module(self.module)
+        for step in self.path.split("."):
+            found = getattr(found, step)
+        return cast("Callable[..., Any]", getattr(found, "function", found))
+
+
+def check_portable(function: Callable[..., Any], name: str) -> None:
+    """Refuse a function that another process could not find.
+
+    Raises:
+        DefinitionError: It was made inside another function.
+    """
+    if isinstance(function, FunctionType) and "<" in function.__qualname__:
+        raise DefinitionError(
+            f"tool {name!r}: process=True needs a function of a module, and {function.__qualname__} is inside another"
+        )
+
+
+async def open_process() -> None:
+    """Have a process ready, so that its start is neither counted as time of a call nor cancelled with one.
+
+    anyio leaves a process behind whose start is cancelled.
+    """
+    from anyio import to_process  # noqa: PLC0415 - it loads what starts processes, and few programs need it
+
+    with anyio.CancelScope(shield=True):
+        await to_process.run_sync(_nothing, limiter=anyio.CapacityLimiter(math.inf))
+
+
+async def run_in_process(call: functools.partial[Any]) -> ToolResult:
+    """Call the function in another process, which is killed if this is cancelled."""
+    function: Callable[..., Any] = call.func
+    portable = _Named(function.__module__, function.__qualname__) if isinstance(function, FunctionType) else function
+    from anyio import to_process  # noqa: PLC0415 - as above
+
+    limiter = anyio.CapacityLimiter(math.inf)  # the gate has already let the call in
+    work = functools.partial(_perform, portable, call.args, call.keywords)
+    return await to_process.run_sync(work, cancellable=True, limiter=limiter)
+
+
+def _nothing() -> None:
+    """What a process does to show that it is there."""
+
+
+def _perform(function: _Named | Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> ToolResult:
+    found = function.find() if isinstance(function, _Named) else function
+    try:
+        result = to_result(found(*args, **keywords))
+    except Exception:
+        raise
+    except BaseException as error:  # it would end the process, and say nothing
+        raise RuntimeError(f"the tool raised {type(error).__name__}") from error
+    return result if _travels(result.data) else replace(result, data=None)
+
+
+def _travels(data: object) -> bool:
+    """Whether the value can be sent back; the function has run, and what the model reads of it must not be lost."""
+    from multiprocessing.reduction import ForkingPickler  # noqa: PLC0415 - only in the other process
+
+    try:
+        ForkingPickler.dumps(data)
+    except Exception:  # noqa: BLE001 - a value brings code of its own
+        return False
+    return True

@@ -1,0 +1,176 @@
+"""What a call gave, and how a Python value becomes what a model reads.
+
+The words are made when the call returns, so that a later change of the value does not change what was said of it. They
+are JSON, never a Python repr, apart from what JSON cannot express.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Collection, ItemsView, KeysView, Mapping, Sequence, ValuesView
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias, cast
+
+from pydantic_core import from_json, to_json, to_jsonable_python
+
+from agentkit.chat.messages import AudioPart, ContentPart, FilePart, ImagePart, TextPart, encode_json
+
+__all__ = ["ToolResult", "to_result"]
+
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
+_PARTLY_TEXT = "\n[Part of this result is not JSON and is shown as text.]"
+_MOST_FILES = 32  # in a list; a longer one is data
+_PARTS = (ImagePart, AudioPart, FilePart)
+_File: TypeAlias = ImagePart | AudioPart | FilePart
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a call gave. A tool may return one itself, to say exactly what the model reads.
+
+    Attributes:
+        content: What the model reads.
+        data: What the program gets: the value that the function returned.
+        is_error: Whether the content says what went wrong.
+        files: What the model is shown beside the content: images, sound, files.
+        metadata: For the program only.
+    """
+
+    content: str
+    data: Any = None
+    is_error: bool = False
+    files: Sequence[ContentPart] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def to_result(value: object) -> ToolResult:
+    """What a function returned, for a model to read. Never fails, since the function has already done its work.
+
+    A text stays as it is. Images, sound and files (parts of a message, bytes that begin like one of them, or what shows
+    itself as a PNG in a notebook) become files of the result. Everything else is compact JSON, as pydantic writes it:
+    None is ``null``, a model goes by its aliases, and what JSON writes as a text (a date, an enum's value, UTF-8 bytes)
+    is that text without quotes. NaN is written as the text NaN. What JSON cannot express is described in words, and a
+    last line says so. A `ToolResult` is returned as it is, apart from content that is no text.
+    """
+    if isinstance(value, str):
+        return ToolResult(_clean(str.__str__(value)), value)
+    if isinstance(value, ToolResult):
+        content = cast("object", value.content)
+        return value if isinstance(content, str) else replace(value, content=_text(content))
+    files, rest = _split(value)
+    return ToolResult(_with_files(files, rest), value, files=files) if files else ToolResult(_text(value), value)
+
+
+# Files.
+
+
+def _split(value: object) -> tuple[tuple[_File, ...], list[object]]:
+    """The files of a value, alone or in a short list, and what else is in that list."""
+    if not isinstance(value, list | tuple):
+        file = _as_file(value)
+        return ((file,), []) if file is not None else ((), [])
+    parts = cast("Sequence[object]", value)
+    found = [_as_file(part) for part in parts] if len(parts) <= _MOST_FILES else []
+    files = tuple(file for file in found if file is not None)
+    return files, [part for part, file in zip(parts, found, strict=True) if file is None] if files else []
+
+
+def _as_file(value: object) -> _File | None:
+    if isinstance(value, _PARTS):
+        return value
+    if isinstance(value, bytes | bytearray):
+        return _sniffed(bytes(value))
+    try:
+        drawn = getattr(type(value), "_repr_png_", None)
+        png = drawn(value) if callable(drawn) else None
+    except Exception:  # noqa: BLE001 - a value brings code of its own; the function has run and must not fail now
+        return None
+    return _sniffed(png) if isinstance(png, bytes) else None
+
+
+def _sniffed(data: bytes) -> _File | None:
+    """Bytes as what their first bytes say they are; `the list <https://en.wikipedia.org/wiki/List_of_file_signatures>`_."""
+    head = data[:16]
+    if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
+        return AudioPart(data, "wav")
+    if head.startswith((b"ID3\x02", b"ID3\x03", b"ID3\x04", b"\xff\xfb", b"\xff\xf3")):
+        return AudioPart(data, "mp3")
+    if head.startswith(b"%PDF-"):
+        return FilePart(filename="result.pdf", file_data=_data_url("application/pdf", data))
+    kind = _image_kind(head)
+    return ImagePart(_data_url(f"image/{kind}", data)) if kind else None
+
+
+def _image_kind(head: bytes) -> str:
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "webp"
+    signatures = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF87a": "gif", b"GIF89a": "gif"}
+    return next((kind for signature, kind in signatures.items() if head.startswith(signature)), "")
+
+
+def _data_url(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _with_files(files: Sequence[_File], rest: Sequence[object]) -> str:
+    told = [part.text if isinstance(part, TextPart) else part for part in rest]
+    words = "\n".join(_clean(each) if isinstance(each, str) else _text(each) for each in told)
+    attached = ", ".join(_named(file) for file in files)
+    return f"{words}\n[attached: {attached}]" if words else f"[attached: {attached}]"
+
+
+def _named(file: _File) -> str:
+    if isinstance(file, FilePart):
+        return f"the file {file.filename or file.file_id}"
+    return "an image" if isinstance(file, ImagePart) else "sound"
+
+
+# Words.
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return _clean(str.__str__(value))
+    described: list[object] = []
+
+    def describe(unknown: object) -> object:
+        if isinstance(unknown, range | KeysView | ValuesView | ItemsView):
+            return list(cast("Collection[object]", unknown))
+        if isinstance(unknown, Mapping):
+            return dict(cast("Mapping[object, object]", unknown))
+        described.append(unknown)
+        return _described(unknown)
+
+    try:
+        text = _unquoted(to_json(value, fallback=describe, inf_nan_mode="strings"))
+    except Exception:  # noqa: BLE001 - a value brings code of its own; the function has run and must not fail now
+        described.append(value)
+        text = _salvaged(value, describe)
+    return text + _PARTLY_TEXT if described else text
+
+
+def _salvaged(value: object, describe: Callable[[object], object]) -> str:
+    """As much JSON as possible: bytes in base64, half surrogate pairs as U+FFFD. Otherwise words."""
+    try:
+        return _unquoted(encode_json(to_jsonable_python(value, fallback=describe, bytes_mode="base64")))
+    except Exception:  # noqa: BLE001 - see above
+        return _described(value)
+
+
+def _unquoted(encoded: bytes) -> str:
+    return str(from_json(encoded)) if encoded.startswith(b'"') else encoded.decode()
+
+
+def _described(value: object) -> str:
+    try:
+        return _clean(_ADDRESS.sub("", repr(value)))
+    except Exception:  # noqa: BLE001 - see above
+        return f"<{type(value).__name__}>"
+
+
+def _clean(text: str) -> str:
+    """The text with surrogates joined to the character they make, or U+FFFD: UTF-8 has no surrogates."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,0 +1,251 @@
+"""`Toolset`: several tools as one value, taken from where they are written, chosen and renamed."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import Any, TypeAlias, cast
+
+from agentkit.errors import DefinitionError
+from agentkit.tools.context import ToolContext
+from agentkit.tools.tool import Tool, ToolFunction, as_tool, tool
+
+__all__ = ["ToolLike", "Toolset", "flat_tools"]
+
+GROUP = "agentkit.tools"  # the entry points under which installed packages offer tools
+_NOT_TOOLS = sys.stdlib_module_names | {"pydantic", "pydantic_core"}  # whose public methods are not the author's
+
+
+class Toolset:
+    """Several tools, their names all different. Immutable: every method gives a new one.
+
+    Give it to ``Agent(tools=[...])`` among other tools, or alone as ``tools=``.
+
+    Args:
+        *tools: Functions, tools and other toolsets.
+
+    Raises:
+        DefinitionError: A function cannot become a tool, or two tools have one name.
+    """
+
+    def __init__(self, *tools: ToolLike) -> None:
+        self._tools = {each.name: each for each in flat_tools(tools)}
+
+    @classmethod
+    def of(cls, owner: object) -> Toolset:
+        """What an object, a class or a module offers.
+
+        Of an object these are its public methods, of a class its static and class methods, of a module the public
+        functions that it defines or names in ``__all__``. If some of them are decorated with ``@tool``, it is only
+        those.
+
+        Raises:
+            DefinitionError: One of them cannot become a tool, or there is none.
+        """
+        found = _of_module(owner) if isinstance(owner, ModuleType) else _of_object(owner)
+        marked = [each for each in found if isinstance(each, Tool)]
+        if not found:
+            raise DefinitionError(f"{_named(owner)} has no public function to make a tool of")
+        return cls(*(marked or found))
+
+    @classmethod
+    def installed(cls, *names: str) -> Toolset:
+        """What installed packages offer under the entry point group ``agentkit.tools``.
+
+        An entry point names a tool, a function, a toolset, a module, or a class or object as for `of`.
+
+        Args:
+            *names: Which entry points; all if none is named. Only these are loaded.
+
+        Raises:
+            DefinitionError: There is no such entry point, it cannot be loaded, or it offers no tool.
+        """
+        entries = {each.name: each for each in entry_points(group=GROUP)}
+        for name in names:
+            if name not in entries:
+                raise DefinitionError(f"no installed package offers tools named {name!r}{_hint(name, entries)}")
+        return cls(*(_loaded(entries[name]) for name in names or entries))
+
+    def __iter__(self) -> Iterator[Tool]:
+        """The tools, in their order."""
+        return iter(self._tools.values())
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._tools)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a tool of this name."""
+        return name in self._tools
+
+    def __getitem__(self, name: str) -> Tool:
+        """The tool of this name."""
+        return self._tools[name]
+
+    def __repr__(self) -> str:
+        return f"Toolset({', '.join(self._tools)})"
+
+    def __add__(self, other: ToolLike) -> Toolset:
+        """Both together; their names must differ."""
+        return Toolset(self, other)
+
+    def __radd__(self, other: ToolLike) -> Toolset:
+        """Both together; their names must differ."""
+        return Toolset(other, self)
+
+    def prefixed(self, prefix: str) -> Toolset:
+        """With this text before each name: ``"calendar_"`` makes ``calendar_book`` of ``book``."""
+        return Toolset(*(replace(each, name=prefix + each.name) for each in self))
+
+    def only(self, *names: str) -> Toolset:
+        """The tools of these names, in the order of the set.
+
+        Raises:
+            DefinitionError: There is no such tool.
+        """
+        self._check(names)
+        return Toolset(*(each for each in self if each.name in names))
+
+    def without(self, *names: str) -> Toolset:
+        """All but the tools of these names.
+
+        Raises:
+            DefinitionError: There is no such tool.
+        """
+        self._check(names)
+        return Toolset(*(each for each in self if each.name not in names))
+
+    def renamed(self, names: Mapping[str, str] | None = None, /, **more: str) -> Toolset:
+        """With other names: ``renamed(book="reserve")``, or ``renamed({"get-user": "get_user"})``.
+
+        Raises:
+            DefinitionError: There is no such tool, or two tools then have one name.
+        """
+        new = {**(names or {}), **more}
+        self._check(new)
+        return Toolset(*(replace(each, name=new.get(each.name, each.name)) for each in self))
+
+    def when(self, condition: Callable[[ToolContext[Any]], bool]) -> Toolset:
+        """Offered to the model only while the condition is true.
+
+        Args:
+            condition: Asked before each turn with what is known then: ``context.deps``, ``context.turn``,
+                ``context.transcript``. It must return at once.
+        """
+        return Toolset(*(replace(each, condition=_both(each.condition, condition)) for each in self))
+
+    def _check(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self._tools:
+                raise DefinitionError(f"there is no tool {name!r} in this toolset{_hint(name, self._tools)}")
+
+
+ToolLike: TypeAlias = Tool | Toolset | Callable[..., Any]
+"""What becomes one tool or several: a tool, a toolset, or a function."""
+
+
+def flat_tools(tools: Iterable[ToolLike]) -> list[Tool]:
+    """The tools one by one.
+
+    Raises:
+        DefinitionError: A function cannot become a tool, or two tools have one name.
+    """
+    by_name: dict[str, Tool] = {}
+    for each in tools:
+        for made in each if isinstance(each, Toolset) else (as_tool(each),):
+            if made.name in by_name:
+                raise DefinitionError(
+                    f"two tools are named {made.name!r}: give one of them another with @tool(name=...), "
+                    "or a toolset a prefix with .prefixed(...)"
+                )
+            by_name[made.name] = made
+    return list(by_name.values())
+
+
+def _both(
+    one: Callable[[ToolContext[Any]], bool] | None, other: Callable[[ToolContext[Any]], bool]
+) -> Callable[[ToolContext[Any]], bool]:
+    return other if one is None else functools.partial(_all_hold, (one, other))
+
+
+def _all_hold(conditions: Iterable[Callable[[ToolContext[Any]], bool]], context: ToolContext[Any]) -> bool:
+    return all(condition(context) for condition in conditions)
+
+
+def _of_module(module: ModuleType) -> list[ToolLike]:
+    named: Iterable[str] | None = getattr(module, "__all__", None)
+    members: dict[str, Any] = vars(module)
+    if named is not None:
+        return [members[each] for each in named if _is_function(members.get(each))]
+    return [
+        each
+        for name, each in members.items()
+        if not name.startswith("_") and _is_function(each) and _home(each) == module.__name__
+    ]
+
+
+def _is_function(value: object) -> bool:
+    return isinstance(value, Tool) or inspect.isfunction(value)
+
+
+def _home(function: Any) -> str:
+    written = cast("Any", function.function) if isinstance(function, Tool) else function
+    while isinstance(written, functools.partial):
+        written = cast("Any", written.func)
+    return str(getattr(written, "__module__", ""))
+
+
+def _of_object(owner: object) -> list[ToolLike]:
+    kind = owner if isinstance(owner, type) else type(owner)
+    found: dict[str, ToolLike] = {}
+    for base in reversed(kind.__mro__):
+        if base.__module__.partition(".")[0] in _NOT_TOOLS:
+            continue
+        for name, written in vars(base).items():
+            found.pop(name, None)
+            if not name.startswith("_") and _is_method(written):
+                found[name] = _taken_from(owner, kind, name, written)
+    return list(found.values())
+
+
+def _is_method(written: object) -> bool:
+    return _is_function(written) or isinstance(written, staticmethod | classmethod)
+
+
+def _taken_from(owner: object, kind: type, name: str, written: object) -> ToolLike:
+    """The method as a tool; what is not a tool by decoration keeps the name it has in the class."""
+    needs_object = inspect.isfunction(written) or (isinstance(written, Tool) and written.is_method)
+    if needs_object and isinstance(owner, type):
+        raise DefinitionError(
+            f"{kind.__name__}.{name} needs an object: write Toolset.of({kind.__name__}(...)), or make it static"
+        )
+    taken: Any = getattr(owner, name)
+    return tool(taken) if isinstance(getattr(taken, "__func__", None), ToolFunction) else taken
+
+
+def _loaded(entry: EntryPoint) -> ToolLike:
+    try:
+        value: Any = entry.load()
+    except Exception as error:  # another package's code, which can raise anything
+        raise DefinitionError(f"the tools {entry.name!r} ({entry.value}) cannot be loaded: {error}") from error
+    if isinstance(value, Tool | Toolset) or inspect.isroutine(value):
+        return cast("ToolLike", value)
+    return Toolset.of(value)
+
+
+def _named(owner: object) -> str:
+    if isinstance(owner, ModuleType | type):
+        return f"{'module' if isinstance(owner, ModuleType) else 'class'} {owner.__name__}"
+    return f"an object of {type(owner).__name__}"
+
+
+def _hint(name: str, names: Iterable[str]) -> str:
+    known = list(names)
+    near = difflib.get_close_matches(name, known, n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(known) or 'none'}"

@@ -1,0 +1,391 @@
+"""The doors of `ChatClient`, and how it learns what a server wants, through a real socket."""
+
+import json
+import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from agentkit import Agent, tool
+from agentkit.chat.client import ChatClient, open_model
+from agentkit.chat.events import Adapted, Event, Retrying, TextDelta
+from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
+from agentkit.chat.parameters import Parameters
+from agentkit.chat.profile import Profile
+from agentkit.chat.request import ChatRequest, FunctionTool
+from agentkit.chat.retry import RetryPolicy
+from agentkit.chat.settings import ChatSettings, NamedTool
+from agentkit.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    ConfigError,
+    ContentFiltered,
+    IncompleteReply,
+    ModelError,
+    Overloaded,
+    QuotaExceeded,
+)
+from tests.replay import HANG, ReplayServer, answer, completion, events, replay
+
+pytestmark = pytest.mark.anyio
+
+GOOD = completion({"content": "good"})
+AT_ONCE = RetryPolicy(first_wait=0.0)
+
+
+def refusal(message: str, status: str = "400 Bad Request", **members: Any) -> bytes:
+    return answer(json.dumps({"error": {"message": message, **members}}).encode(), status=status)
+
+
+NO_SEED = refusal("Unsupported parameter: 'seed' is not supported with this model.", param="seed")
+NO_DEVELOPER = refusal("Unexpected message role.")
+
+
+@contextmanager
+def served(*answers: Any) -> Iterator[ReplayServer]:
+    with replay(*answers) as server:
+        yield server
+
+
+def client_of(server: ReplayServer, **options: Any) -> ChatClient:
+    return ChatClient(server.url, model="m", retry=AT_ONCE, **options)
+
+
+# create and stream
+
+
+async def test_create_gives_the_reply_to_a_question() -> None:
+    with served(GOOD) as server:
+        client = client_of(server)
+        reply = await client.create("hi", temperature=0.5, settings=ChatSettings(temperature=1, seed=3))
+        await client.aclose()
+    assert reply.text == "good"
+    _, body = server.requests[0]
+    assert body["messages"] == [{"role": "user", "content": "hi"}]
+    assert (body["temperature"], body["seed"]) == (0.5, 3)
+
+
+async def test_stream_yields_deltas_and_ends_with_the_reply_that_create_gives() -> None:
+    with served(events({"content": "go"}, {"content": "od"}), GOOD) as server:
+        client = client_of(server)
+        async with client.stream("hi") as deltas:
+            seen = [delta async for delta in deltas]
+            streamed = await deltas.reply()
+        assert await client.create("hi") == streamed
+        await client.aclose()
+    assert seen == [TextDelta("go"), TextDelta("od")]
+    assert server.requests[0][1]["stream"] is True
+
+
+async def test_the_text_of_a_stream_alone() -> None:
+    with served(events({"content": "a"}, {"reasoning": "x"}, {"content": "b"})) as server:
+        client = client_of(server)
+        async with client.stream("hi") as deltas:
+            assert [piece async for piece in deltas.text()] == ["a", "b"]
+        await client.aclose()
+
+
+async def test_an_error_of_a_stream_is_raised_as_it_is() -> None:
+    with served(events({"content": "par"}, finish_reason=None, done=False)) as server:
+        client = client_of(server)
+        with pytest.raises(IncompleteReply):
+            async with client.stream("hi") as deltas:
+                await deltas.reply()
+        await client.aclose()
+
+
+async def test_leaving_a_stream_early_ends_it() -> None:
+    with served([events({"content": "a"}, finish_reason=None, done=False), HANG]) as server:
+        client = client_of(server)
+        with anyio.fail_after(5):
+            async with client.stream("hi") as deltas:
+                assert await anext(deltas) == TextDelta("a")
+        with pytest.raises(ConfigError, match="left before it ended"):
+            await deltas.reply()
+        await client.aclose()
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add."""
+    return a + b
+
+
+async def test_tools_may_be_given_in_any_form() -> None:
+    wire = {"type": "function", "function": {"name": "three", "parameters": {"type": "object"}, "strict": True}}
+    with served(GOOD) as server:
+        client = client_of(server)
+        await client.create("hi", tools=[add, FunctionTool("two"), wire])
+        await client.aclose()
+    sent = [each["function"]["name"] for each in server.requests[0][1]["tools"]]
+    assert sent == ["add", "two", "three"]
+
+
+async def test_a_transcript_may_be_in_the_form_of_the_api() -> None:
+    messages: list[Any] = [SystemMessage("s"), {"role": "user", "content": "hi"}]
+    with served(GOOD, GOOD) as server:
+        client = client_of(server)
+        await client.create(messages)
+        await client.create(UserMessage("hi"))
+        await client.aclose()
+    assert [len(body["messages"]) for _, body in server.requests] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options", "said"),
+    [
+        ([], {}, "there are no messages"),
+        ([{"role": "nobody"}], {}, "nobody"),
+        ("hi", {"tempratur": 1}, "no such parameter.*tempratur.*extra_body"),
+        ("hi", {"temperature": 3}, "temperature is 3"),
+        ("hi", {"tools": [{"type": "function"}]}, "a tool is"),
+    ],
+)
+async def test_what_is_wrong_is_told_before_anything_is_sent(prompt: Any, options: Any, said: str) -> None:
+    client = ChatClient("http://127.0.0.1:1/v1", model="m")
+    with pytest.raises(ConfigError, match=said):
+        await client.create(prompt, **options)
+    with pytest.raises(ConfigError, match=said):
+        client.stream(prompt, **options)
+
+
+def test_every_setting_can_be_given_by_name() -> None:
+    assert Parameters.__annotations__.keys() == {each.name for each in fields(ChatSettings)}
+    settings, named = typing.get_type_hints(ChatSettings), typing.get_type_hints(Parameters)
+    assert settings == named
+
+
+# Retries
+
+
+async def test_all_tries_of_a_request_have_one_idempotency_key_and_other_requests_another() -> None:
+    with served(answer(b"", status="503 Later"), GOOD, GOOD) as server:
+        client = client_of(server)
+        await client.create("hi")
+        await client.create("hi")
+        await client.aclose()
+    keys = [headers["idempotency-key"] for headers, _ in server.requests]
+    assert keys[0] == keys[1] != keys[2]
+
+
+async def test_the_callers_own_idempotency_key_goes_before() -> None:
+    with served(GOOD) as server:
+        client = client_of(server)
+        await client.create("hi", extra_headers={"Idempotency-Key": "mine"})
+        await client.aclose()
+    assert server.requests[0][0]["idempotency-key"] == "mine"
+
+
+# Adaptation
+
+
+async def test_a_refused_parameter_is_left_out_told_and_remembered() -> None:
+    seen: list[Event] = []
+    with served(NO_SEED, GOOD, GOOD) as server:
+        client = client_of(server)
+        first = await client.create("hi", seed=1, emit=seen.append)
+        second = await client.create("hi", seed=2)
+        third_profile = client.profile
+        await client.aclose()
+    assert ["seed" in body for _, body in server.requests] == [True, False, False]
+    assert first.adaptations == second.adaptations == ("seed is not sent",)
+    assert [event for event in seen if isinstance(event, Adapted)] == [Adapted("seed is not sent")]
+    assert third_profile == Profile(drop=frozenset({"seed"}))
+    keys = [headers["idempotency-key"] for headers, _ in server.requests]
+    assert len(set(keys)) == 3  # another body is another request
+
+
+async def test_several_lessons_follow_each_other() -> None:
+    limit = refusal("Unrecognized request argument supplied: max_completion_tokens")
+    with served(NO_SEED, limit, NO_DEVELOPER, GOOD) as server:
+        client = client_of(server)
+        reply = await client.create([{"role": "developer", "content": "x"}], seed=1, max_completion_tokens=9)
+        await client.aclose()
+    assert len(reply.adaptations) == 3
+    _, body = server.requests[-1]
+    assert body == {"model": "m", "messages": [{"role": "system", "content": "x"}], "max_tokens": 9}
+
+
+async def test_a_lesson_that_did_not_help_is_not_kept_and_the_error_says_what_was_tried() -> None:
+    with served(NO_SEED, refusal("You are wrong.")) as server:
+        client = client_of(server)
+        with pytest.raises(BadRequest, match="You are wrong") as caught:
+            await client.create("hi", seed=1)
+        await client.aclose()
+    assert client.profile == Profile()
+    assert "seed is not sent" in caught.value.__notes__[0]
+
+
+async def test_the_same_refusal_twice_is_an_error() -> None:
+    with served(NO_SEED, NO_SEED) as server:
+        client = client_of(server)
+        with pytest.raises(BadRequest):
+            await client.create("hi", seed=1)
+        await client.aclose()
+    assert len(server.requests) == 2
+
+
+async def test_learning_ends() -> None:
+    names = [f"member_{place}" for place in range(20)]
+    answers = [refusal(f"Unknown parameter: '{name}'.", param=name) for name in names]
+    with served(*answers) as server:
+        client = client_of(server)
+        with pytest.raises(BadRequest):
+            await client.create("hi", extra_body=dict.fromkeys(names, 1))
+        await client.aclose()
+    assert len(server.requests) == 9
+
+
+async def test_an_error_of_the_server_that_teaches_is_not_repeated_as_it_is() -> None:
+    seen: list[Event] = []
+    bad = refusal("Conversation roles must alternate user/assistant/user", status="500 Oops")
+    with served(bad, GOOD) as server:
+        client = client_of(server)
+        await client.create([UserMessage("a"), UserMessage("b")], emit=seen.append)
+        await client.aclose()
+    assert server.requests[1][1]["messages"] == [{"role": "user", "content": "a\n\nb"}]
+    assert not [event for event in seen if isinstance(event, Retrying)]
+
+
+async def test_nothing_is_learned_once_text_was_shown() -> None:
+    late = b'data: {"error": {"message": "Unknown parameter: \'seed\'.", "param": "seed", "code": 400}}\n\n'
+    with served([events({"content": "a"}, finish_reason=None, done=False), late], GOOD) as server:
+        client = client_of(server)
+        async with client.stream("hi", seed=1) as deltas:
+            with pytest.raises(BadRequest):
+                await deltas.reply()
+        await client.aclose()
+    assert len(server.requests) == 1
+
+
+async def test_an_agent_tells_what_was_adapted() -> None:
+    with served(NO_SEED, events({"content": "good"})) as server:
+        agent = Agent(client_of(server), settings=ChatSettings(seed=1))
+        async with agent.stream("hi") as seen:
+            kinds = [type(event) async for event in seen]
+        await agent.aclose()
+    assert Adapted in kinds
+
+
+@pytest.mark.parametrize("options", [{"learn": False}, {"never_drop": {"seed"}}])
+async def test_learning_can_be_forbidden(options: dict[str, Any]) -> None:
+    with served(NO_SEED) as server:
+        client = client_of(server, **options)
+        with pytest.raises(BadRequest):
+            await client.create("hi", seed=1)
+        await client.aclose()
+
+
+async def test_a_profile_can_be_pinned() -> None:
+    with served(GOOD) as server:
+        client = client_of(server, profile=Profile(drop=frozenset({"seed"})), learn=False)
+        reply = await client.create("hi", seed=1)
+        await client.aclose()
+    assert "seed" not in server.requests[0][1]
+    assert reply.adaptations == ("seed is not sent",)
+
+
+async def test_what_was_learned_is_kept_in_a_file_where_wanted(tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "profiles.json"
+    with served(NO_SEED, GOOD, GOOD) as server:
+        client = client_of(server, profile_file=file)
+        await client.create("hi", seed=1)
+        await client.aclose()
+        again = client_of(server, profile_file=file)
+        assert again.profile == Profile(drop=frozenset({"seed"}))
+        await again.create("hi", seed=1)
+        await again.aclose()
+    assert list(file.parent.iterdir()) == [file]
+    assert json.loads(file.read_text())["profiles"][server.url]["m"] == {"drop": ["seed"]}
+
+
+async def test_a_file_that_cannot_be_written_costs_no_reply(tmp_path: Path) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_text("not ours")
+    with served(NO_SEED, GOOD) as server:
+        client = client_of(server, profile_file=file)
+        assert (await client.create("hi", seed=1)).text == "good"
+        await client.aclose()
+    assert file.read_text() == "not ours"
+
+
+async def test_a_forced_tool_becomes_an_instruction_step_by_step() -> None:
+    no_choice = refusal("Thinking mode does not support this tool_choice")
+    with served(no_choice, no_choice, GOOD) as server:
+        client = client_of(server)
+        await client.create("hi", tools=[add, FunctionTool("other")], tool_choice=NamedTool("add"))
+        await client.aclose()
+    sent = [(body["tool_choice"], len(body["tools"])) for _, body in server.requests]
+    assert sent[1:] == [("required", 1), ("auto", 1)]
+    assert server.requests[2][1]["messages"][0]["role"] == "system"
+
+
+async def test_reasoning_goes_back_to_a_server_that_wants_it() -> None:
+    history: list[Message] = [
+        UserMessage("hi"),
+        AssistantMessage(None, (ToolCall("c1", "add", "{}"),), reasoning="I must add."),
+        ToolMessage("3", "c1"),
+    ]
+    wants = refusal("The `reasoning_content` in the thinking mode must be passed back to the API.")
+    with served(wants, GOOD) as server:
+        client = client_of(server)
+        await client.create(history, tools=[add])
+        await client.aclose()
+    assert ["reasoning_content" in body["messages"][1] for _, body in server.requests] == [False, True]
+    assert server.requests[1][1]["messages"][1]["reasoning_content"] == "I must add."
+
+
+# Ace Data Cloud
+
+
+@pytest.mark.parametrize("path", ["openai", "v1"])
+async def test_both_addresses_of_ace_data_cloud_work(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(GOOD) as server:
+        monkeypatch.setenv("ACEDATA_BASE_URL", server.url.removesuffix("v1") + path)
+        monkeypatch.setenv("ACEDATA_API_KEY", "k")
+        model = open_model("acedata:gpt-5-mini")
+        assert isinstance(model, ChatClient)
+        await model.create("hi", reasoning_effort="xhigh")
+        await model.aclose()
+    headers, body = server.requests[0]
+    assert (headers["path"], headers["authorization"]) == (f"/{path}/chat/completions", "Bearer k")
+    assert body["reasoning_effort"] == "xhigh"  # its page lists fewer, but words newer than a list are no error
+
+
+@pytest.mark.parametrize("address", ["", "https://api.acedata.cloud/v1"])
+async def test_a_missing_token_is_told_before_sending(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACEDATA_API_KEY", raising=False)
+    monkeypatch.setenv("ACEDATA_BASE_URL", address)
+    model = open_model("acedata:gpt-5-mini")
+    with pytest.raises(ConfigError, match="ACEDATA_API_KEY"):
+        await model.reply(ChatRequest(messages=[UserMessage("hi")]), lambda event: None)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "kind"),
+    [
+        ("400 Bad", "no_token", "No token is given.", AuthenticationFailed),
+        ("400 Bad", "bad_request", "The body is not JSON.", BadRequest),
+        ("401 No", "invalid_token", "The token is invalid.", AuthenticationFailed),
+        ("403 No", "used_up", "Your balance is not enough.", QuotaExceeded),
+        ("403 No", "disabled", "The credential is disabled.", AuthenticationFailed),
+        ("403 No", "forbidden", "The content did not pass content moderation.", ContentFiltered),
+        ("504 Late", "timeout", "The upstream timed out.", Overloaded),
+    ],
+)
+async def test_errors_of_ace_data_cloud_are_understood(
+    status: str, code: str, message: str, kind: type[ModelError]
+) -> None:
+    body = json.dumps({"error": {"code": code, "message": message}, "trace_id": "t-1"}).encode()
+    with served(answer(body, status=status)) as server:
+        client = ChatClient(server.url, model="m", retry=RetryPolicy(retries=0))
+        with pytest.raises(kind, match=message) as caught:
+            await client.create("hi")
+        await client.aclose()
+    assert type(caught.value) is kind
+    assert (caught.value.code, caught.value.request_id) == (code, "t-1")

@@ -1,0 +1,158 @@
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import agentkit.chat.content
+from agentkit.chat.content import (
+    AudioPart,
+    FilePart,
+    ImagePart,
+    OtherPart,
+    RefusalPart,
+    TextPart,
+    read_audio,
+    read_content,
+)
+from agentkit.errors import ConfigError
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 8
+MARK = {"mode": "explicit"}
+
+WIRE: list[tuple[dict[str, Any], type]] = [
+    ({"type": "text", "text": "x"}, TextPart),
+    ({"type": "text", "text": "x", "prompt_cache_breakpoint": MARK}, TextPart),
+    ({"type": "text", "text": "x", "annotations": []}, TextPart),
+    ({"type": "refusal", "refusal": "no"}, RefusalPart),
+    ({"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "original"}}, ImagePart),
+    ({"type": "image_url", "image_url": {"url": "data:,"}, "prompt_cache_breakpoint": MARK}, ImagePart),
+    ({"type": "input_audio", "input_audio": {"data": "AAE=", "format": "flac"}}, AudioPart),
+    ({"type": "file", "file": {"file_id": "f"}}, FilePart),
+    ({"type": "file", "file": {}}, FilePart),
+    ({"type": "text", "text": None}, OtherPart),
+    ({"type": "text", "text": "x", "prompt_cache_breakpoint": None}, OtherPart),
+    ({"type": "image_url", "image_url": {"url": "not a url"}}, OtherPart),
+    ({"type": "image_url", "image_url": {"url": "data:,", "newer": "x"}}, OtherPart),
+    ({"type": "image_url", "image_url": {"url": "data:,", "detail": None}}, OtherPart),
+    ({"type": "input_audio", "input_audio": {"data": "not base64", "format": "wav"}}, OtherPart),
+    ({"type": "file", "file": {"file_data": "x", "newer": "y"}}, OtherPart),
+    ({"type": "file"}, OtherPart),
+    ({"type": "video_url", "video_url": {"url": "https://x"}}, OtherPart),
+    ({}, OtherPart),
+]
+
+
+@pytest.mark.parametrize(("wire", "kind"), WIRE)
+def test_a_part_is_read_without_loss(wire: dict[str, Any], kind: type) -> None:
+    content = read_content([wire])
+    assert isinstance(content, tuple)
+    (part,) = content
+    assert type(part) is kind
+    assert part.to_wire() == wire
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.text(max_size=5),
+    lambda inner: st.dictionaries(
+        st.sampled_from(["url", "detail", "data", "format", "file_id", "x"]), inner, max_size=3
+    ),
+    max_leaves=4,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["text", "refusal", "image_url", "input_audio", "file", "prompt_cache_breakpoint", "x"]), JSON
+    ),
+    st.sampled_from(["text", "refusal", "image_url", "input_audio", "file", "newer", ""]),
+)
+def test_whatever_a_part_holds_it_goes_back_as_it_came(members: dict[str, Any], kind: str) -> None:
+    wire = {**members, "type": kind}
+    content = read_content([wire])
+    assert [part.to_wire() for part in content if not isinstance(part, str)] == [wire]
+
+
+def test_an_image_file_becomes_a_data_url(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(PNG)
+    part = ImagePart.from_path(path, "low")
+    assert part == ImagePart("data:image/png;base64," + base64.b64encode(PNG).decode(), "low")
+
+
+@pytest.mark.parametrize(
+    ("data", "mime_type", "expected"),
+    [
+        (PNG, "", "image/png"),
+        (b"\xff\xd8\xff\xe0", "", "image/jpeg"),
+        (b"GIF89a", "", "image/gif"),
+        (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "", "image/webp"),
+        (b"\xff\xd8\xff\xe0", "image/png", "image/jpeg"),
+        (b"<svg/>", "image/svg+xml", "image/svg+xml"),
+    ],
+)
+def test_the_type_of_an_image_is_what_its_bytes_say(data: bytes, mime_type: str, expected: str) -> None:
+    assert ImagePart.from_bytes(data, mime_type=mime_type).url.startswith(f"data:{expected};base64,")
+
+
+def test_a_file_keeps_its_name_and_gets_its_type_from_it(tmp_path: Path) -> None:
+    path = tmp_path / "report.pdf"
+    path.write_bytes(b"%PDF")
+    expected = FilePart(filename="report.pdf", file_data="data:application/pdf;base64,JVBERg==")
+    assert FilePart.from_path(str(path)) == expected
+    assert FilePart.from_bytes(b"%PDF", filename="report.pdf") == expected
+    strange = FilePart.from_bytes(b"x", filename="x.unheardof").file_data
+    assert strange == "data:application/octet-stream;base64,eA=="
+    assert FilePart.from_bytes(b"x", filename="x", mime_type="text/csv").file_data == "data:text/csv;base64,eA=="
+
+
+def test_sound_comes_from_a_file_or_a_data_url(tmp_path: Path) -> None:
+    path = tmp_path / "hello.MP3"
+    path.write_bytes(b"\x00\x01")
+    assert AudioPart.from_path(path) == AudioPart(b"\x00\x01", "mp3")
+    assert AudioPart.from_data_url("data:audio/mpeg;base64,AAE=") == AudioPart(b"\x00\x01", "mp3")
+    assert AudioPart.from_data_url("data:audio/x-wav;codecs=1;base64,AAE=") == AudioPart(b"\x00\x01", "wav")
+
+
+def refusals(folder: Path) -> list[tuple[Any, str]]:
+    (folder / "empty.png").touch()
+    (folder / "notes.txt").write_text("notes")
+    (folder / "sound").write_bytes(b"x")
+    return [
+        (lambda: ImagePart("cat.png"), "from_path"),
+        (lambda: ImagePart.from_path(folder / "none.png"), "cannot be read: No such file"),
+        (lambda: ImagePart.from_path(folder / "empty.png"), "is empty"),
+        (lambda: ImagePart.from_path(folder / "notes.txt"), "not 'text/plain'"),
+        (lambda: ImagePart.from_bytes(b"?"), "give it as mime_type="),
+        (lambda: FilePart.from_bytes(b"", filename="x"), "is empty"),
+        (lambda: AudioPart.from_path(folder / "sound"), "no suffix"),
+        (lambda: AudioPart.from_data_url("data:image/png;base64,AAE="), "'data:audio/wav;base64,...'"),
+        (lambda: AudioPart.from_data_url("https://x/y.wav"), "is not a URL like"),
+    ]
+
+
+def test_what_is_no_image_sound_or_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    for make, complaint in refusals(tmp_path):
+        with pytest.raises(ConfigError) as raised:
+            make()
+        assert complaint in str(raised.value)
+
+
+def test_a_file_that_no_request_takes_is_refused() -> None:
+    too_much = bytes(agentkit.chat.content.MAX_INLINE + 1)
+    with pytest.raises(ConfigError, match="52,428,801 bytes"):
+        FilePart.from_bytes(too_much, filename="x")
+
+
+def test_bytes_are_not_printed() -> None:
+    parts = (AudioPart(b"secret", "wav"), FilePart.from_bytes(b"secret", filename="x"))
+    assert "secret" not in repr(parts)
+    assert "c2VjcmV0" not in repr(parts)
+
+
+def test_sound_that_is_not_base64_counts_as_none() -> None:
+    assert read_audio({"id": "a", "data": "?", "expires_at": None}).data == b""
+    assert json.loads(json.dumps(read_audio({"data": "AAE="}).to_record()))["data"] == "AAE="

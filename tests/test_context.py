@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import anyio.to_thread
+import pytest
+
+from agentkit.chat.events import Event
+from agentkit.chat.messages import UserMessage
+from agentkit.testing import context
+from agentkit.tools.context import LoopEmit, Progress, Remaining, ToolContext, reachable
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_progress_is_told_with_the_call_it_is_about() -> None:
+    seen: list[Event] = []
+    context(None, emit=seen.append).progress(0.5, "half")
+    assert seen == [Progress("call", "tool", 0.5, "half")]
+
+
+async def test_outside_of_a_run_there_is_nothing_to_see() -> None:
+    given = context("deps")
+    assert (given.transcript, given.remaining, dict(given.artifacts)) == ((), Remaining(), {})
+    assert not given.cancelled
+
+
+async def test_a_view_of_ones_own_can_be_given_in_tests() -> None:
+    class View:
+        transcript = (UserMessage("hi"),)
+        remaining = Remaining(turns=1)
+        artifacts = {"a": "whole"}  # noqa: RUF012 - it is only read
+
+    given: ToolContext[Any] = ToolContext(
+        deps=None, run_id="r", turn=1, call_id="c", tool="t", idempotency_key="k", emit=print, view=View()
+    )
+    assert (given.transcript, given.remaining.turns, given.artifacts["a"]) == ((UserMessage("hi"),), 1, "whole")
+
+
+async def test_a_context_tells_when_it_was_given_up_wherever_it_was_passed_on_to() -> None:
+    given = context(None)
+    other = reachable(given)
+    other.give_up()
+    assert given.cancelled
+
+
+async def test_events_of_any_thread_are_heard_in_the_event_loop() -> None:
+    heard: list[int] = []
+    given = reachable(context(None, emit=lambda _: heard.append(threading.get_ident())))
+    assert isinstance(given.emit, LoopEmit)
+    assert reachable(given) is given
+    await anyio.to_thread.run_sync(given.progress)
+    given.progress()
+    assert heard == [threading.get_ident()] * 2

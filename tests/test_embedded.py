@@ -1,0 +1,64 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentkit.chat.embedded import MARKS, read_calls, read_failed_generation
+
+NUMBER: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}, "t": {"type": "string"}}}
+OFFERED = {"f": NUMBER, "g.h-i": NUMBER}
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ('<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>', [("f", {"a": 1})]),
+        ('<tool_call>{"name": "f"}</tool_call>', [("f", {})]),
+        ('<tool_call>{"name": "f", "arguments": {}}</tool_call></s>', [("f", {})]),
+        ("<function=f></function>", [("f", {})]),
+        ("<function=f><parameter=t>1</parameter>\n<parameter=a>1</parameter></function>", [("f", {"t": "1", "a": 1})]),
+        ("<function=f>\n<parameter=t>\na\n\nb\n</parameter>\n</function>", [("f", {"t": "a\n\nb"})]),
+        ('[TOOL_CALLS]f[ARGS]{"a": 1}[TOOL_CALLS]g.h-i{}', [("f", {"a": 1}), ("g.h-i", {})]),
+        ('<|python_tag|>{"name": "f", "parameters": {"a": 1}}', [("f", {"a": 1})]),
+        ('<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call> Done.', []),
+        ('<tool_call>{"name": "zap", "arguments": {}}</tool_call>', []),
+        ('<tool_call>{"name": "f", "arguments": [1]}</tool_call>', []),
+        ('<tool_call>{"name": "f", "arguments": {"a": 1}', []),
+        ("<tool_call>", []),
+        ("[TOOL_CALLS][]", []),
+        ("[TOOL_CALLS] is a mark", []),
+        ('<|python_tag|>f.call(a="1")', []),
+        ("<function=f>{}</function> <function=zap>{}</function>", []),
+        ("<tool_call>" + "[" * 100_000, []),
+    ],
+)  # fmt: skip
+def test_only_what_is_calls_from_end_to_end_is_read(text: str, calls: list[tuple[str, Any]]) -> None:
+    assert read_calls(text, OFFERED) == calls
+
+
+@given(
+    st.sampled_from(MARKS),
+    st.text() | st.lists(st.sampled_from([*MARKS, '{"name": "f"}', "f", ">", "\n"])).map("".join),
+)
+def test_no_text_breaks_the_reader(mark: str, text: str) -> None:
+    for name, arguments in read_calls(mark + text, OFFERED):
+        assert name in OFFERED
+        assert isinstance(arguments, dict)
+    read_failed_generation(mark + text)
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ('<function=f{"a": 1}</function>', [("f", {"a": 1})]),
+        ('<function=f>{"a": 1}', [("f", {"a": 1})]),
+        ('{"name": "f", "arguments": "{\\"a\\": 1}"}', [("f", {"a": 1})]),
+        ('{"name": "f", "arguments": {"a"', []),
+        ("I will add them", []),
+        ("", []),
+        ("7", []),
+    ],
+)
+def test_what_a_server_could_not_read(text: str, calls: list[tuple[str, Any]]) -> None:
+    assert read_failed_generation(text) == calls

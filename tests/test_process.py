@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pytest
+
+from agentkit.errors import DefinitionError, ToolError
+from agentkit.testing import context
+from agentkit.tools.context import ToolContext
+from agentkit.tools.tool import tool
+
+pytestmark = pytest.mark.anyio
+
+
+@tool(process=True)
+def elsewhere(day: date, home: int) -> dict[str, Any]:
+    """Tell whether this is another process."""
+    return {"other": os.getpid() != home, "year": day.year}
+
+
+@tool(process=True)
+def leave() -> None:
+    """Leave."""
+    sys.exit(3)
+
+
+@tool(process=True)
+def refuse() -> None:
+    """Refuse."""
+    raise ToolError("closed")
+
+
+@tool(process=True)
+def keep() -> Any:
+    """Give what no other process can have."""
+    return [lambda: 1]
+
+
+@tool(process=True, timeout=0.2)
+def spin() -> None:
+    """Never end."""
+    while True:
+        pass
+
+
+@dataclass(frozen=True)
+class Power:
+    exponent: int
+
+    def __call__(self, base: int) -> int:
+        """Raise to a power."""
+        return int(base**self.exponent)
+
+
+def plain(n: int) -> int:
+    """Add one."""
+    return n + 1
+
+
+async def test_a_tool_may_run_in_a_process_of_its_own() -> None:
+    result = await elsewhere.call(context(None), f'{{"day": "2026-05-01", "home": {os.getpid()}}}')
+    assert result.data == {"other": True, "year": 2026}
+    assert result.content == '{"other":true,"year":2026}'
+    for made, content in ((tool(Power(2), name="square", process=True), "9"), (tool(plain, process=True), "4")):
+        arguments = '{"base": 3}' if made.name == "square" else '{"n": 3}'
+        assert (await made.call(context(None), arguments)).content == content
+
+
+async def test_what_goes_wrong_there_is_told_here() -> None:
+    with pytest.raises(RuntimeError, match="SystemExit"):
+        await leave.call(context(None), "")
+    with pytest.raises(ToolError, match="closed"):
+        await refuse.call(context(None), "")
+
+
+async def test_a_value_that_cannot_travel_is_lost_but_not_what_the_model_reads() -> None:
+    result = await keep.call(context(None), "")
+    assert result.data is None
+    assert "function keep.<locals>.<lambda>" in result.content
+
+
+async def test_a_process_that_takes_too_long_is_ended() -> None:
+    with pytest.raises(ToolError, match=r"timed out after 0\.2 seconds"):
+        await spin.call(context(None), "")
+
+
+async def test_what_cannot_run_there_says_so() -> None:
+    def local() -> None: ...
+
+    def knowing(ctx: ToolContext[Any]) -> None: ...
+
+    def steps() -> Any:
+        yield 1
+
+    for function, complaint in ((local, "a function of a module"), (knowing, "ToolContext"), (steps, "a generator")):
+        with pytest.raises(DefinitionError, match=complaint):
+            tool(function, process=True)

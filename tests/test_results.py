@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, computed_field
+
+from agentkit.chat.messages import AudioPart, FilePart, ImagePart, TextPart
+from agentkit.tools.results import ToolResult, to_result
+
+
+class Mood(enum.Enum):
+    GOOD = "good"
+
+
+class Word(enum.StrEnum):
+    YES = "yes"
+
+
+class Weather(BaseModel):
+    celsius: float = Field(alias="temperature")
+
+
+class Faulty(BaseModel):
+    n: int = 1
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def broken(self) -> int:
+        raise ValueError("no")
+
+
+@dataclass
+class Spot:
+    name: str
+    when: dt.date
+
+
+class Mute:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+class Plain:
+    pass
+
+
+def cycle() -> list[Any]:
+    made: list[Any] = [1]
+    made.append(made)
+    return made
+
+
+def deep() -> list[Any]:
+    made: list[Any] = []
+    for _ in range(100_000):
+        made = [made]
+    return made
+
+
+NOTE = "\n[Part of this result is not JSON and is shown as text.]"
+
+
+@pytest.mark.parametrize(
+    ("value", "content"),
+    [
+        ("text", "text"),
+        ('"quoted"', '"quoted"'),
+        ("", ""),
+        (None, "null"),
+        (True, "true"),
+        (1.5, "1.5"),
+        ({"a": [1, None], "ü": "ü"}, '{"a":[1,null],"ü":"ü"}'),
+        ((1, 2), "[1,2]"),
+        (Mood.GOOD, "good"),
+        (Word.YES, "yes"),
+        (dt.datetime(2026, 1, 2, tzinfo=dt.UTC), "2026-01-02T00:00:00Z"),
+        (Weather(temperature=3), '{"temperature":3.0}'),
+        ([Spot("a", dt.date(2026, 1, 2))], '[{"name":"a","when":"2026-01-02"}]'),
+        (b"bytes", "bytes"),
+        ({1: 2}.values(), "[2]"),
+        (range(3), "[0,1,2]"),
+        (float("nan"), "NaN"),
+        ([float("inf")], '["Infinity"]'),
+        (10**400, str(10**400)),
+        ("a\ud800", "a�"),
+        ("\ud83d\ude00", "😀"),
+        (["a\ud800"], '["a�"]' + NOTE),
+        ([b"\xff"], '["_w=="]' + NOTE),
+        (b"\xff", "_w==" + NOTE),
+        ([Plain()], '["<' + __name__ + '.Plain object>"]' + NOTE),
+        (Plain(), "<" + __name__ + ".Plain object>" + NOTE),
+        ({"a": Mute()}, '{"a":"<Mute>"}' + NOTE),
+        (cycle(), "[1, [...]]" + NOTE),
+        (deep(), "<list>" + NOTE),
+        (Faulty.model_construct(), "<Faulty>" + NOTE),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_becomes_text_for_the_model(value: object, content: str) -> None:
+    result = to_result(value)
+    assert result.content == content
+    assert result.data is value
+    assert not result.is_error
+
+
+@given(st.recursive(st.text(st.characters()) | st.binary() | st.floats() | st.builds(object), st.lists))
+def test_no_value_whatever_fails_after_the_tool_has_run(value: object) -> None:
+    to_result(value).content.encode()
+
+
+def test_the_words_are_made_at_once_so_that_later_changes_do_not_rewrite_history() -> None:
+    value = {"a": 1}
+    result = to_result(value)
+    value["a"] = 2
+    assert result.content == '{"a":1}'
+
+
+# Files.
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"rest"
+PNG_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
+
+
+class Plot:
+    def _repr_png_(self) -> bytes:
+        return PNG
+
+
+class BrokenPlot:
+    def _repr_png_(self) -> bytes:
+        raise RuntimeError("no display")
+
+    def __repr__(self) -> str:
+        return "a plot"
+
+
+@pytest.mark.parametrize(
+    ("value", "file", "content"),
+    [
+        (PNG, ImagePart(PNG_URL), "[attached: an image]"),
+        (bytearray(PNG), ImagePart(PNG_URL), "[attached: an image]"),
+        (Plot(), ImagePart(PNG_URL), "[attached: an image]"),
+        (b"RIFF1234WAVEdata", AudioPart(b"RIFF1234WAVEdata", "wav"), "[attached: sound]"),
+        (b"ID3\x04rest", AudioPart(b"ID3\x04rest", "mp3"), "[attached: sound]"),
+        (ImagePart("https://x/a.png"), ImagePart("https://x/a.png"), "[attached: an image]"),
+        (
+            FilePart(filename="a.txt", file_data="QQ=="),
+            FilePart(filename="a.txt", file_data="QQ=="),
+            "[attached: the file a.txt]",
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_images_sound_and_files_are_shown_to_the_model(value: object, file: object, content: str) -> None:
+    result = to_result(value)
+    assert (result.content, list(result.files), result.data) == (content, [file], value)
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [(b"\xff\xd8\xff\xe0", "image/jpeg"), (b"GIF89a..", "image/gif"), (b"RIFF1234WEBPx", "image/webp")],
+)
+def test_the_first_bytes_tell_the_kind_of_an_image(head: bytes, kind: str) -> None:
+    (image,) = to_result(head).files
+    assert isinstance(image, ImagePart)
+    assert image.url.startswith(f"data:{kind};base64,")
+
+
+def test_a_pdf_is_a_file() -> None:
+    (file,) = to_result(b"%PDF-1.7").files
+    assert isinstance(file, FilePart)
+    assert (file.filename, str(file.file_data)[:28]) == ("result.pdf", "data:application/pdf;base64,")
+
+
+def test_a_list_may_mix_files_and_words() -> None:
+    result = to_result(["two plots", Plot(), TextPart("and"), ImagePart("https://x/b.png"), {"n": 2}])
+    assert result.content == 'two plots\nand\n{"n":2}\n[attached: an image, an image]'
+    assert list(result.files) == [ImagePart(PNG_URL), ImagePart("https://x/b.png")]
+
+
+def test_what_cannot_show_itself_is_described() -> None:
+    assert to_result(BrokenPlot()).content.startswith("a plot")
+    assert to_result(b"\x00\x01plain bytes").files == ()
+
+
+def test_a_result_whose_content_is_no_text_is_written_like_a_value() -> None:
+    given_: Any = {"a": 1}
+    result = to_result(ToolResult(given_, data=2, metadata={"k": 1}))
+    assert (result.content, result.data, result.metadata) == ('{"a":1}', 2, {"k": 1})
