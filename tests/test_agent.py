@@ -4,9 +4,10 @@ import anyio
 import pytest
 
 from agentkit import Agent, ChatClient, ChatSettings, Limits, Middleware, tool
-from agentkit.errors import ConfigError, DefinitionError
+from agentkit.chat.retry import RetryPolicy
+from agentkit.errors import ConfigError, DefinitionError, Overloaded
 from agentkit.testing import FunctionModel, ScriptedModel, call
-from tests.replay import completion, replay
+from tests.replay import answer, completion, replay
 
 
 @tool
@@ -86,7 +87,7 @@ async def test_a_thousand_runs_of_one_agent_do_not_meet() -> None:
     assert outputs == {number: str(number) for number in range(1000)}
 
 
-@pytest.mark.parametrize("limits", [{"turns": 0}, {"calls": -1}, {"on_limit": "explode"}])
+@pytest.mark.parametrize("limits", [{"turns": 0}, {"calls": -1}, {"retries": -1}, {"on_limit": "explode"}])
 def test_limits_that_make_no_sense_are_refused(limits: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(limits))):
         Limits(**limits)  # type: ignore[arg-type]  # wrong on purpose
@@ -151,3 +152,16 @@ async def test_a_history_may_be_an_earlier_result_or_nothing() -> None:
 async def test_a_question_that_is_a_list_of_messages_says_where_these_belong() -> None:
     with pytest.raises(ConfigError, match="go into history="):
         await Agent(ScriptedModel([])).run([{"role": "user", "content": "x"}])  # type: ignore[list-item]  # wrong
+
+
+@pytest.mark.anyio
+async def test_the_retries_of_a_run_are_limited_altogether() -> None:
+    bad = answer(b"", status="503 Busy")
+    call_add = {"tool_calls": [{"id": "a", "function": {"name": "add", "arguments": '{"a": 1, "b": 2}'}}]}
+    with replay(bad, completion(call_add), bad, completion({"content": "3"})) as server:
+        client = ChatClient(server.url, model="m", retry=RetryPolicy(first_wait=0.0))
+        agent = Agent(client, tools=[add])
+        with pytest.raises(Overloaded):
+            await agent.run("1+2?", limits=Limits(retries=1))
+        assert len(server.requests) == 3
+        await agent.aclose()

@@ -341,3 +341,11 @@ def test_an_address_is_taken_as_people_write_it(address: str, url: str) -> None:
 
 def test_a_password_in_an_address_is_not_shown() -> None:
     assert "hunter2" not in repr(ChatClient("http://me:hunter2@h/v1", model="m"))
+
+
+async def test_a_stream_that_broke_after_its_text_was_shown_is_asked_again_where_the_caller_allows_it() -> None:
+    retry = RetryPolicy(first_wait=0.0, after_text=True)
+    reply, seen = await ask(CUT, events({"content": "whole"}), stream=True, retry=retry)
+    assert reply.text == "whole"
+    assert [type(event) for event in seen] == [TextDelta, TextDelta, Retrying, TextDelta]
+    assert seen[-1] == TextDelta("whole")

@@ -17,8 +17,8 @@ TURNS, CALLS = "the limit of 1 turn", "the limit of 1 tool call"
     [
         ([Q], {}, Limits(), AskModel()),
         ([Q, AssistantMessage("yes")], {}, Limits(), Finish("done")),
-        ([Q, BOTH], {}, Limits(), RunCalls((A, B), (), "the limit of None tool calls")),
-        ([Q, BOTH, RESULT_A], {}, Limits(), RunCalls((B,), (), "the limit of None tool calls")),
+        ([Q, BOTH], {}, Limits(), RunCalls((A, B), (), "the limit of 500 tool calls")),
+        ([Q, BOTH, RESULT_A], {}, Limits(), RunCalls((B,), (), "the limit of 500 tool calls")),
         ([Q, BOTH, RESULT_A, RESULT_B], {}, Limits(), AskModel()),
         ([Q, BOTH, RESULT_A, RESULT_B, Q], {}, Limits(), AskModel()),
         ([Q, BOTH], {}, Limits(calls=1), RunCalls((A,), (B,), CALLS)),

@@ -19,6 +19,7 @@ import anyio.to_thread
 from pydantic_core import from_json
 
 from agentkit.chat.adapt import Lesson, learn
+from agentkit.chat.budget import spend_retry
 from agentkit.chat.constrained import ConstrainedTools
 from agentkit.chat.doors import Prompt, ReplyStream, ToolLike, request_of
 from agentkit.chat.endpoints import ENDPOINTS, Endpoint, find_endpoint
@@ -178,7 +179,8 @@ class ChatClient:
             except ModelError as error:
                 now = time.time()
                 wait = wait_before_retry(self._retry, error, attempt=attempt, now=now, dice=random.random)
-                if wait is None or watch.shown or self._lesson(body, error, watch):
+                void = watch.shown and not self._retry.after_text
+                if wait is None or void or self._lesson(body, error, watch) or not spend_retry():
                     raise
                 watch(Retrying(attempt, wait, str(error)))
             await anyio.sleep(wait)

@@ -42,12 +42,15 @@ class RetryPolicy:
         first_wait: Seconds before the first retry; each further one waits twice as long.
         most_wait: Most seconds of a wait that we choose ourselves.
         most_asked: Most seconds of a wait that the server asks for; if it wants more, there is no retry.
+        after_text: Whether a stream is also asked for again when some of its text was shown already. Whoever shows it
+            is told by `Retrying` that what was shown is void.
     """
 
     retries: int = 2
     first_wait: float = 0.5
     most_wait: float = 8.0
     most_asked: float = 120.0
+    after_text: bool = False
 
 
 def wait_before_retry(

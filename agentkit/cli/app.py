@@ -19,6 +19,7 @@ import agentkit
 from agentkit import local
 from agentkit.agent import Agent
 from agentkit.cli.ask import ask, converse
+from agentkit.cli.check import report
 from agentkit.cli.doctor import examine, find_patient
 from agentkit.cli.load import load_tools
 from agentkit.cli.models import list_models
@@ -149,16 +150,23 @@ def tools(
     names: Annotated[
         list[str], typer.Argument(metavar="MODULE[:NAME]...", help="A module or file.py, or tools in it.")
     ],
+    check: Annotated[
+        bool, typer.Option("--check", help="Print what could be better, and exit with 1 if there is something.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, also with --check.")] = False,
     debug: _DebugOption = False,
 ) -> None:
-    """Print the JSON schemas of tools, as a model gets them.
+    """Print the JSON schemas of tools, as a model gets them, or what could be better about them.
 
     \b
     agentkit tools tools.py
-    agentkit tools my_package.tools:add
+    agentkit tools --check my_package.tools:add
     """  # noqa: D301
     with _reported(debug):
-        schemas = [tool.definition.to_wire() for tool in _loaded(names)]
+        found = _loaded(names)
+        if check:
+            raise typer.Exit(1 if report(found, as_json=as_json, write=typer.echo) else 0)
+        schemas = [tool.definition.to_wire() for tool in found]
         typer.echo(printable(json.dumps(schemas, indent=2, ensure_ascii=not sys.stdout.isatty())))
 
 

@@ -14,6 +14,7 @@ from typing import cast
 
 from agentkit.errors import ConfigError, DefinitionError
 from agentkit.tools.tool import Tool, as_tool
+from agentkit.tools.toolset import Toolset
 
 __all__ = ["load_tools"]
 
@@ -49,7 +50,7 @@ def _tools_at(where: str) -> list[Tool]:
         value = _member(value, part, where)
     if isinstance(value, ModuleType):
         return _tools_of(value, where)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | Toolset):
         return [_tool(each, where) for each in cast("Iterable[object]", value)]
     return [_tool(value, where)]
 

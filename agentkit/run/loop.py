@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from agentkit.chat.budget import retry_budget
 from agentkit.chat.choice import unforced
 from agentkit.chat.events import Emit, Mended
 from agentkit.chat.mend import mend_calls
@@ -40,7 +41,8 @@ async def run(spec: RunSpec, state: RunState, emit: Emit) -> RunState:
         emit(RunStarted(state))
         for what in spec.mended:
             emit(Mended(what))
-        state = await _opened(spec, state, emit)
+        with retry_budget(spec.limits.retries):
+            state = await _opened(spec, state, emit)
     except BaseException as error:
         state.status = "failed" if isinstance(error, Exception) else "cancelled"
         state.messages.extend(interrupted(call) for call in open_calls(state.messages))

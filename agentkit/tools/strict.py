@@ -17,7 +17,7 @@ from agentkit.chat.messages import encode_json
 from agentkit.errors import DefinitionError
 from agentkit.tools.compact import JsonSchema, as_schema
 
-__all__ = ["strict_form"]
+__all__ = ["strict_form", "why_not_strict"]
 
 _NUMBERS = {"multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems"}
 _KEPT = {"type", "description", "enum", "const", "pattern", *_NUMBERS}
@@ -60,11 +60,27 @@ def strict_form(
         raise DefinitionError(f"tool {name!r} cannot be strict: {reason}") from None
 
 
+def why_not_strict(parameters: Mapping[str, Any], *, of_function: bool) -> tuple[str, str] | None:
+    """The parameter that no strict schema can say, ``""`` if it is not only one, and why; None if there is a schema.
+
+    Args:
+        parameters: The plain schema.
+        of_function: Whether the schema was made of a function, as for `strict_form`.
+    """
+    try:
+        _Form(parameters.get("$defs", {}), of_function).of_root(parameters)
+    except _NotStrict as reason:
+        return reason.place, reason.reason
+    return None
+
+
 class _NotStrict(Exception):
     """Says where the schema cannot be strict, and why."""
 
     def __init__(self, place: str, reason: str) -> None:
         super().__init__(f"parameter {place!r} {reason}" if place else reason)
+        self.place = place
+        self.reason = reason
 
 
 @dataclass(slots=True)

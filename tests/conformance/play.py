@@ -116,14 +116,14 @@ async def second(context: ToolContext[Deps]) -> str:
 TOOLS: dict[str, Tool] = {each.name: each for each in (add, weather, visit, now, broken, silent, odd, first, second)}
 
 
-async def play(case: Case, *, streamed: bool) -> Outcome:
-    """Run the agent of a case against its server."""
+async def play(case: Case, *, streamed: bool, http: object = None) -> Outcome:
+    """Run the agent of a case against its server, through a client of the caller's if there is one."""
     outcome, deps = Outcome(), Deps()
     outcome.ran = deps.ran
     script = case.script(streamed=streamed)
     assert script is not None
     with serve(script, case.refuses, outcome) as url:
-        client = ChatClient(url, **{"model": "m", "retry": RetryPolicy(first_wait=0.0), **case.client})
+        client = ChatClient(url, **{"model": "m", "retry": RetryPolicy(first_wait=0.0), "http": http, **case.client})
         agent = Agent(client, tools=[TOOLS[name] for name in case.tools], settings=case.settings or ChatSettings())
         try:
             if streamed:

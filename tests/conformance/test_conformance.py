@@ -1,5 +1,6 @@
 """Every case of the catalogue, streamed and not, on asyncio and on trio, through a real socket."""
 
+import httpx
 import pytest
 
 from tests.conformance.case import Case
@@ -27,6 +28,13 @@ async def test_case(case: Case, streamed: bool, anyio_backend: str, monkeypatch:
     outcome = await play(case, streamed=streamed)
     check(case, outcome, streamed=streamed)
     assert all("authorization" not in headers for headers, _ in outcome.requests) or "api_key" in case.client
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("case", "streamed", "anyio_backend"), rows())
+async def test_case_over_httpx(case: Case, streamed: bool, anyio_backend: str) -> None:
+    async with httpx.AsyncClient(trust_env=False, verify=False) as http:
+        check(case, await play(case, streamed=streamed, http=http), streamed=streamed)
 
 
 def test_every_number_has_a_case_in_each_mode_in_which_it_exists() -> None:

@@ -1,0 +1,233 @@
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import pytest
+
+from agentkit import DefinitionError, Tool, tool
+from agentkit.testing import Advice, check_tools
+from agentkit.tools.toolset import ToolLike, Toolset
+
+
+class Course(enum.Enum):
+    STARTER = "starter"
+    MAIN = "main"
+
+
+@dataclass
+class Dish:
+    name: str
+    extras: list[Any]
+    instead: "Dish | None"
+
+
+@tool
+def book_table(guests: int, course: Course, wish: Annotated[str, "Anything the guests want."] = "") -> str:
+    """Book a table.
+
+    Args:
+        guests: How many people come.
+        course: Where the meal begins.
+    """
+    return "booked"
+
+
+def made(hint: Any = str, description: str = "What the guests asked for.", name: str = "wish", **options: Any) -> Tool:
+    """A tool in order, with one parameter that may not be."""
+
+    def note(given: Any) -> str:
+        return "noted"
+
+    note.__annotations__["given"] = Annotated[hint, description] if description else hint
+    return tool(_renamed(note, name), name="note_wish", description="Note down a wish.", **options)
+
+
+def _renamed(function: Callable[..., str], name: str) -> Callable[..., str]:
+    namespace: dict[str, Any] = {"hint": function.__annotations__["given"]}
+    exec(f"def note({name}: hint) -> str: return 'noted'", namespace)
+    renamed: Callable[..., str] = namespace["note"]
+    return renamed
+
+
+def named(name: str, description: str = "") -> Tool:
+    return tool(lambda: "done", name=name, description=description or f"Do what {name} does, and nothing else.")
+
+
+def test_there_is_nothing_to_say_of_a_tool_in_order() -> None:
+    assert check_tools([book_table]) == []
+    assert check_tools([made()]) == []
+    assert check_tools([]) == []
+
+
+@pytest.mark.parametrize(
+    ("hint", "place", "begins"),
+    [
+        (Any, "wish", "may be anything; "),
+        (object, "wish", "may be anything; "),
+        (Any | None, "wish", "may be anything; "),
+        (list, "wish", "is a list of anything; "),
+        (tuple, "wish", "is a list of anything; "),
+        (list[Any], "wish", "is a list of anything; "),
+        (dict, "wish", "is an object with any members; "),
+        (dict[str, Any], "wish", "is an object with any members; "),
+        (list[dict], "wish", "is an object with any members; "),  # type: ignore[type-arg]
+        (list[Any] | None, "wish", "is a list of anything; "),
+        (Dish, "wish.extras", "is a list of anything; "),
+        (list[Dish], "wish.extras", "is a list of anything; "),
+        (dict[str, int], "wish", "cannot be strict: it takes members of any name, "),
+        (tuple[int, str], "wish", "cannot be strict: it is a tuple of several types; "),
+    ],
+    ids=str,
+)
+def test_a_type_that_leaves_open_what_to_write_is_named_once(hint: Any, place: str, begins: str) -> None:
+    (advice,) = check_tools([made(hint)])
+    assert (advice.tool, advice.parameter) == ("note_wish", place)
+    assert advice.what.startswith(begins)
+
+
+@pytest.mark.parametrize("hint", [str, int, bool | None, list[str], Literal["a"], Course, tuple[int, ...]], ids=str)
+def test_a_type_that_says_what_to_write_is_left_alone(hint: Any) -> None:
+    assert check_tools([made(hint)]) == []
+
+
+@pytest.mark.parametrize(
+    ("description", "listed"),
+    [
+        ("asc, desc or none", "asc, desc or none"),
+        ("The order: asc or desc.", "asc or desc"),
+        ("The order (asc, desc, or none).", "asc, desc, or none"),
+        ("How to sort, one of asc, desc.", "asc, desc"),
+        ("Either Celsius or Fahrenheit.", "Celsius or Fahrenheit"),
+        ("Sort by 'price' or 'name', please.", "'price' or 'name'"),
+        ("Must be `a`, `b`, or `c`.", "`a`, `b`, or `c`"),
+        ("The order: asc|desc", "asc|desc"),
+    ],
+)
+def test_a_text_whose_description_lists_its_values_should_be_a_literal(description: str, listed: str) -> None:
+    for hint in (str, str | None, list[str]):
+        (advice,) = check_tools([made(hint, description)])
+        assert advice.what == (
+            f"is any text, but its description lists {listed!r}; if these are all, make it a Literal or an Enum"
+        )
+    assert check_tools([made(Literal["asc", "desc"], description)]) == []
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "A name, an address or a number.",
+        "The guest's name or table.",
+        "A city, such as Paris, London or Rome.",
+        "For example: soup or salad.",
+        "Leave it out, or say why.",
+        "Can be empty or null.",
+        "What to search for, in title and/or text.",
+    ],
+)
+def test_a_description_that_lists_no_values_is_left_alone(description: str) -> None:
+    assert check_tools([made(str, description)]) == []
+
+
+@pytest.mark.parametrize(
+    ("advised", "begins"),
+    [
+        (made(description=""), "has no description; describe it below Args:"),
+        (made(description="The wish."), "has a description, 'The wish.', that only repeats its name; "),
+        (made(name="arg1"), "has a name that says nothing; name it for what it holds"),
+    ],
+    ids=lambda value: "",
+)
+def test_a_parameter_is_to_be_named_and_described(advised: Tool, begins: str) -> None:
+    (advice,) = check_tools([advised])
+    assert advice.parameter
+    assert advice.what.startswith(begins)
+
+
+@pytest.mark.parametrize(
+    ("advised", "begins"),
+    [
+        (tool(lambda: "", name="list_days"), "has no description; say in its docstring what it does"),
+        (named("list_days", "Days."), "has the short description 'Days.'; "),
+        (named("run"), "has a name that says nothing; "),
+        (named("tool_2"), "has a name that says nothing; "),
+        (named("x"), "has a name that says nothing; "),
+        (named("list_days", "Say it. " * 600), "takes 4,972 bytes of each request, more than 4,096; "),
+    ],
+    ids=lambda value: "",
+)
+def test_a_tool_is_to_be_named_and_described_and_small(advised: Tool, begins: str) -> None:
+    (advice,) = check_tools([advised])
+    assert advice.parameter == ""
+    assert advice.what.startswith(begins)
+
+
+def test_a_description_without_spaces_between_its_words_is_not_too_short() -> None:
+    assert check_tools([named("list_days", "列出所有预订的日子")]) == []
+
+
+@pytest.mark.parametrize(("count", "advised"), [(8, 0), (9, 1)])
+def test_more_than_eight_parameters_are_too_many(count: int, advised: int) -> None:
+    properties = {f"day{number}": {"type": "integer", "description": "Guests expected."} for number in range(count)}
+    many = Tool.from_schema("note_days", "Note down many days.", {"properties": properties}, lambda *_: "")
+    assert len(check_tools([many])) == advised
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("get_user", "getUser"), ("get_user", "get_users"), ("search", "search2"), ("forecast", "forcast")],
+)
+def test_names_that_differ_only_little_are_told_of_the_later_tool(one: str, other: str) -> None:
+    (advice,) = check_tools([named(one), named(other)])
+    assert advice == Advice(other, "", f"has nearly the name of {one!r}; give one of them a name of other words")
+
+
+@pytest.mark.parametrize(("one", "other"), [("get_user", "set_user"), ("add", "and_then"), ("book", "cancel")])
+def test_names_that_differ_are_left_alone(one: str, other: str) -> None:
+    assert check_tools([named(one), named(other)]) == []
+
+
+def test_two_tools_with_the_same_description_are_named() -> None:
+    (advice,) = check_tools([named("book", "Book a table."), named("reserve", "book a  table")])
+    assert (advice.tool, advice.what.partition(";")[0]) == ("reserve", "has the same description as 'book'")
+
+
+def test_a_tool_that_is_meant_not_to_be_strict_is_not_advised_to_be() -> None:
+    assert check_tools([made(dict[str, int], strict=False)]) == []
+
+
+def test_the_schema_of_somebody_else_is_read_however_odd_it_is() -> None:
+    properties = {
+        "node": {"$ref": "#/$defs/Node", "description": "Where to begin."},
+        "free": True,
+        "many": {"type": ["string", "null"], "description": "How many."},
+        "gone": {"$ref": "#/$defs/Gone", "description": "Points nowhere."},
+    }
+    node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}, "data": {}}}
+    odd = Tool.from_schema(
+        "walk_tree", "Walk along a tree.", {"properties": properties, "$defs": {"Node": node}}, lambda *_: ""
+    )
+    assert [(each.parameter, each.what.partition(";")[0]) for each in check_tools([odd])] == [
+        ("node.data", "may be anything"),
+        ("free", "has no description"),
+        ("free", "may be anything"),
+    ]
+
+
+def test_what_agents_take_is_taken() -> None:
+    def fetch() -> None: ...
+
+    tools: list[ToolLike] = [fetch, Toolset(book_table).prefixed("shop_"), book_table]
+    assert [str(each).partition(";")[0] for each in check_tools(tools)] == [
+        "tool 'fetch': has no description",
+        "tool 'book_table': has the same description as 'shop_book_table'",
+    ]
+    assert check_tools(Toolset(book_table)) == []
+    with pytest.raises(DefinitionError, match="two tools are named"):
+        check_tools([book_table, book_table])
+
+
+def test_advice_is_a_sentence() -> None:
+    whole, part = Advice("order", "", "has no description"), Advice("order", "dish.name", "may be anything")
+    assert str(whole) == "tool 'order': has no description"
+    assert str(part) == "tool 'order': parameter 'dish.name' may be anything"

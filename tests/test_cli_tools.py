@@ -1,0 +1,105 @@
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agentkit.cli import main
+
+TOOLS = """
+from typing import Any, Literal
+from agentkit import Tool, tool
+
+@tool
+def book(day: Literal["today", "tomorrow"], guests: int = 2) -> str:
+    '''Book a table.
+
+    Args:
+        day: When they come.
+        guests: How many people come.
+    '''
+
+@tool
+def rate(stars: dict[str, int], note: Any = None) -> None:
+    "Rate the dishes."
+
+odd = Tool.from_schema(
+    "odd", "Show odd\\x1b[2J things.",
+    {
+        "properties": {
+            "a\\u202eb\\n": {"type": "array", "items": {"$ref": "#/$defs/X"}},
+            "c": {"type": ["string", "null"]},
+        },
+        "$defs": {"X": {"type": "string"}},
+    },
+    lambda context, arguments: "",
+)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    Path("checked_tools.py").write_text(TOOLS, encoding="utf-8")
+    yield
+    sys.modules.pop("checked_tools", None)
+
+
+def test_a_tool_in_order_is_shown_and_ends_with_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tools", "--check", "checked_tools:book"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        'book(day: "today" | "tomorrow", guests: integer = 2)',
+        "  strict",
+        "",
+        "1 tool, nothing to improve",
+    ]
+
+
+def test_advice_is_printed_below_its_tool_and_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tools", "--check", "checked_tools:book", "checked_tools:rate"]) == 1
+    _, _, _, signature, strictness, *advice, _, total = capsys.readouterr().out.splitlines()
+    assert signature == "rate(stars: object, note: any = null)"
+    assert strictness == "  not strict: stars takes members of any name, which strict schemas do not allow"
+    assert [each.partition(";")[0] for each in advice] == [
+        "  - stars: has no description",
+        "  - note: has no description",
+        "  - note: may be anything",
+        "  - stars: cannot be strict: it takes members of any name, which strict schemas do not allow",
+    ]
+    assert total == "2 tools, 4 things to improve"
+
+
+def test_advice_for_programs_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tools", "--check", "--json", "checked_tools:book", "checked_tools:rate"]) == 1
+    good, bad = json.loads(capsys.readouterr().out)
+    assert good == {
+        "name": "book",
+        "signature": 'book(day: "today" | "tomorrow", guests: integer = 2)',
+        "strict": True,
+        "why_not_strict": None,
+        "advice": [],
+    }
+    assert bad["strict"] is False
+    assert bad["why_not_strict"].startswith("stars takes members")
+    assert [each["parameter"] for each in bad["advice"]] == ["stars", "note", "note", "stars"]
+    assert bad["advice"][2]["what"] == "may be anything; give it a type"
+
+
+def test_without_check_the_schemas_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tools", "--json", "checked_tools:rate"]) == 0
+    (schema,) = json.loads(capsys.readouterr().out)
+    assert schema["function"]["name"] == "rate"
+
+
+@pytest.mark.parametrize("option", [[], ["--json"]], ids=["text", "json"])
+def test_what_a_schema_holds_is_shown_and_never_interpreted(
+    option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tools", "--check", *option, "checked_tools:odd"]) == 1
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    assert "u202eb" in out
+    assert "strict=False" in out
