@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 
 from agentkit.chat.adapt import learn
 from agentkit.chat.faults import error_of_status
+from agentkit.chat.fit import Fitted, fit
+from agentkit.chat.messages import UserMessage
 from agentkit.chat.profile import Profile
+from agentkit.chat.request import ChatRequest, FunctionTool
+from agentkit.chat.settings import ChatSettings
 from agentkit.errors import StatusError
 
 USER = {"role": "user", "content": "hi"}
@@ -40,6 +44,9 @@ def pydantic(*loc: str | int, kind: str = "extra_forbidden", msg: str = "Extra i
     return {"detail": [{"type": kind, "loc": list(loc), "msg": msg, "input": "x"}]}
 
 
+SYSTEM = {"role": "system", "content": "x"}
+STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
+AS_USER = Profile(system_role="user", alternate=True)
 OLD, NEW = Profile(token_limit="max_tokens"), Profile(token_limit="max_completion_tokens")
 
 # server, what was sent beside model and a message, status, body of the error, what is learned
@@ -56,9 +63,9 @@ WORDINGS: list[tuple[str, dict[str, Any], int, Any, Profile | None]] = [
     ("openai", {"messages": [USER, CALLS | {"refusal": None}]}, 400, openai("Additional properties are not allowed ('refusal' was unexpected) - 'messages.1'"), drop("messages.refusal")),
     ("mistral", {"stream_options": {"include_usage": True}}, 422, pydantic("body", "stream_options"), drop("stream_options")),
     ("mistral", {"seed": 1}, 422, {"object": "error", "message": pydantic("body", "seed"), "type": "invalid_request_error", "code": None}, drop("seed")),
-    ("vllm", {"store": True}, 400, {"object": "error", "message": "[{'type': 'extra_forbidden', 'loc': ('body', 'store'), 'msg': 'Extra inputs are not permitted', 'input': True}]", "type": "BadRequestError", "code": 400}, drop("store")),
+    ("vllm", {"store": True}, 400, {"object": "error", "message": "[{'type': 'extra_forbidden', 'loc': ('body', 'store'), 'msg': 'Extra inputs are not permitted', 'input': True}]", "type": "BadRequestError", "code": 400}, drop("store=true")),
     ("fireworks", {"service_tier": "flex"}, 400, openai("Extra inputs are not permitted, field: 'service_tier', value: 'flex'"), drop("service_tier")),
-    ("anthropic", {"store": True}, 400, openai("store: Extra inputs are not permitted"), drop("store")),
+    ("anthropic", {"store": True}, 400, openai("store: Extra inputs are not permitted"), drop("store=true")),
     ("anthropic", {"tools": [ADD]}, 400, openai("tools.0.function.strict: Extra inputs are not permitted"), drop("tools.function.strict")),
     ("cerebras", {"tools": [ADD]}, 422, pydantic("body", "tools", 0, "function", "strict"), drop("tools.function.strict")),
     ("groq", {"messages": [USER, CALLS | {"reasoning": "r"}]}, 400, openai("'messages.1' : for 'role:assistant' the following must be satisfied[('messages.1' : property 'reasoning' is unsupported, did you mean 'role'?)]"), drop("messages.reasoning")),
@@ -74,7 +81,7 @@ WORDINGS: list[tuple[str, dict[str, Any], int, Any, Profile | None]] = [
     ("llama.cpp", {"logit_bias": {}}, 501, {"error": {"code": 501, "message": "Unsupported param: logit_bias", "type": "not_supported_error"}}, drop("logit_bias")),
     ("openrouter", {"seed": 1}, 400, {"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": '{"error":{"message":"Unsupported parameter: \'seed\'"}}', "provider_name": "X"}}}, drop("seed")),
     ("azure", {"metadata": {"a": "b"}}, 400, openai("The 'metadata' parameter is only allowed when 'store' is enabled."), drop("metadata")),
-    ("acedata", {"store": True}, 400, {"error": {"code": "bad_request", "message": "store is not supported"}, "trace_id": "t"}, drop("store")),
+    ("acedata", {"store": True}, 400, {"error": {"code": "bad_request", "message": "store is not supported"}, "trace_id": "t"}, drop("store=true")),
     ("moonshot", {"messages": [USER, CALLS | {"tool_calls": [CALL | {"extra_content": {}}]}]}, 400, openai("unknown field: messages[1].tool_calls[0].extra_content"), drop("messages.tool_calls.extra_content")),
     # The limit of tokens.
     ("openai", {"max_tokens": 9}, 400, openai("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.", "max_tokens", "unsupported_parameter"), NEW),
@@ -130,6 +137,47 @@ WORDINGS: list[tuple[str, dict[str, Any], int, Any, Profile | None]] = [
     ("openai", {"seed": 1}, 400, openai("An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'."), None),
     ("openai", {"tools": [ADD]}, 400, openai("Invalid image: not supported image type"), None),
     ("html", {"seed": 1}, 502, "<html>Bad gateway</html>", None),
+    # Words that only look like a complaint about the system prompt.
+    ("proxy", {"messages": [SYSTEM, USER]}, 500, openai("The server is overloaded. Please retry or use an alternative model."), None),
+    ("proxy", {"messages": [SYSTEM, USER]}, 400, openai("Use an alternative model."), None),
+    ("proxy", {"messages": [SYSTEM, USER, USER, SYSTEM]}, 400, openai("This user may pick an alternative, or alternate models for the assistant API are listed in the system status, which is not up; start there first."), None),
+    ("proxy", {"messages": [SYSTEM, USER]}, 400, openai("Your system prompt cannot be longer than 8000 characters"), None),
+    ("proxy", {"messages": [SYSTEM, USER]}, 400, openai("Your system prompt cannot be this long"), None),
+    ("proxy", {"messages": [SYSTEM, USER]}, 500, openai("system message broker is not reachable"), None),
+    ("gemma", {"messages": [SYSTEM, USER]}, 400, openai("System messages are not supported by this model"), AS_USER),
+    ("mistral", {"messages": [SYSTEM, CALLS]}, 400, openai("After the optional system message, conversation roles must alternate user/assistant"), AS_USER),
+    ("jinja", {"messages": [USER, SYSTEM]}, 400, openai("alternating user and assistant messages are wanted"), Profile(one_system=True)),
+    # A server with trouble of its own repeats what it was asked.
+    ("proxy", {"seed": 7, "temperature": 0}, 500, openai("Service unavailable. Debug: temperature: 0, seed: 7"), None),
+    ("proxy", {"response_format": FORM}, 500, openai("Unexpected error while compiling json_schema grammar, please try again"), None),
+    ("proxy", {"tools": [ADD], "tool_choice": "required"}, 500, openai("unexpected internal error (tool_choice=required)"), None),
+    # A wrong value is no lesson.
+    ("proxy", {"temperature": 2}, 400, openai("Invalid argument: temperature must be between 0 and 1"), None),
+    ("proxy", {"temperature": 2}, 400, openai("Invalid parameter: 'temperature' should be in [0.0, 1.0]"), None),
+    ("proxy", {"temperature": 2}, 400, openai("Invalid parameter: 'temperature'"), None),
+    ("proxy", {"temperature": 1.5}, 400, openai("'temperature' of 1.5 is not allowed: at most 1"), None),
+    ("proxy", {"temperature": 1.5}, 400, openai("Unsupported value: 'temperature' is out of range", "temperature"), None),
+    ("proxy", {"stop": ["a", "b", "c"]}, 400, openai("'stop' with more than 2 sequences is not supported"), None),
+    ("openai", {"response_format": FORM}, 400, openai("Invalid 'response_format.json_schema.name': string does not match pattern. Expected a string that matches the pattern '^[a-z]+$'."), None),
+    ("openai", {"response_format": FORM}, 400, openai("Invalid 'response_format.json_schema.name': empty string."), None),
+    ("proxy", {"max_tokens": 100000}, 400, openai("max_tokens 100000 is not allowed: at most 4096"), None),
+    ("openai", {"tools": [ADD], "tool_choice": NAMED}, 400, openai("Invalid value for 'tool_choice': no function named x"), None),
+    ("openai", {"tools": [ADD], "tool_choice": NAMED}, 400, openai("Tool choice 'x' not found in 'tools' parameter: invalid", "tool_choice"), None),
+    ("proxy", {"user": "u"}, 400, openai("Unknown tool 'user' in transcript"), None),
+    ("proxy", {"user": "u"}, 400, openai("Unsupported image: 'user' content must be a string"), None),
+    ("proxy", {"user": "u"}, 400, openai("Unsupported image in 'user' content"), None),
+    ("mistral", {"user": "u"}, 400, openai("Unexpected role 'user' after role 'assistant'"), None),
+    ("proxy", {"user": "u"}, 400, openai("Unsupported parameter: 'user'"), drop("user")),
+    ("gemini", {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "string", "pattern": "a", "maximum": 1}}}]}, 400, openai('Unknown name "pattern" at \'tools[0].function_declarations[0].parameters\': Cannot find field.'), Profile(schema_drop=frozenset({"pattern"}))),
+    # The options of a stream are not the stream.
+    ("proxy", STREAMED, 400, openai("stream_options is not supported"), drop("stream_options")),
+    ("proxy", STREAMED, 400, openai("stream_options are not supported when streaming, which is not supported"), drop("stream_options")),
+    ("proxy", {"stream": True}, 400, openai("stream options are not supported"), None),
+    ("proxy", STREAMED, 400, openai("streaming is not supported"), drop("stream", "stream_options")),
+    # What keeps a request private is not left out.
+    ("groq", {"store": False}, 400, openai("store is not supported"), None),
+    ("mistral", {"store": False}, 422, pydantic("body", "store"), None),
+    ("proxy", {"store": False, "seed": 1}, 400, openai("Unrecognized request arguments supplied: store, seed"), None),
 ]  # fmt: skip  # a table
 
 
@@ -162,3 +210,38 @@ def test_what_a_server_says_teaches_what_to_send(
 ) -> None:
     lesson = learn({"model": "m", "messages": [USER], **sent}, refused(status, said))
     assert (lesson.facts if lesson else None) == learned
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ("stream_options", "stream_options is not supported"),
+        ("stream_options", "streaming is not supported"),
+        ("stream", "streaming is not supported"),
+    ],
+)
+def test_what_is_never_to_be_dropped_is_not_dropped_with_something_else(kept: str, said: str) -> None:
+    error = refused(400, openai(said))
+    assert learn({"model": "m", "messages": [USER], **STREAMED}, error, never_drop=frozenset({kept})) is None
+
+
+def test_what_was_learned_of_store_leaves_a_refusal_to_store_in_the_request() -> None:
+    lesson = learn({"model": "m", "messages": [USER], "store": True}, refused(400, openai("store is not supported")))
+    assert lesson is not None
+    sent = {store: request_with(store=store, profile=lesson.facts) for store in (True, False)}
+    assert (sent[True].changes, sent[False].changes) == (("store=true is not sent",), ())
+    assert json.loads(sent[False].body)["store"] is False
+
+
+def test_that_calls_may_come_together_after_all_is_told() -> None:
+    facts = drop("parallel_tool_calls")
+    request = ChatRequest(
+        messages=[UserMessage("hi")],
+        tools=[FunctionTool("f")],
+        settings=ChatSettings(parallel_tool_calls=False),
+    )
+    assert fit(request, "m", facts).changes == ("parallel_tool_calls is not sent",)
+
+
+def request_with(*, store: bool, profile: Profile) -> Fitted:
+    return fit(ChatRequest(messages=[UserMessage("hi")], settings=ChatSettings(store=store)), "m", profile)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -269,7 +270,7 @@ async def test_a_tool_knows_the_transcript_and_what_is_left_of_the_limits() -> N
     ]
     known.clear()
     await Agent(ScriptedModel([call("look"), "ok"]), tools=[look]).run("go")
-    assert known == [(2, Remaining(turns=49, calls=None))]
+    assert known == [(2, Remaining(turns=49, calls=499))]
 
 
 async def test_a_call_that_times_out_leaves_its_siblings_alone() -> None:
@@ -291,3 +292,26 @@ async def test_a_call_of_a_custom_tool_is_kept_and_answered_with_an_error(tools:
     assert result.transcript[1] == AssistantMessage(None, (custom,))
     assert results(result.transcript)[0].startswith("Error: ")
     assert complaints(result.transcript) == []
+
+
+@pytest.mark.parametrize("beside", [0, 1])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_tool_that_lets_the_cancellation_of_another_task_out_has_failed_and_nothing_else(
+    beside: int, anyio_backend: str
+) -> None:
+    @tool
+    async def leak() -> None:
+        loop = sys.modules["asyncio"].get_running_loop()
+        other = loop.create_task(anyio.sleep_forever())
+        other.cancel()
+        await other
+
+    @tool
+    async def fine() -> str:
+        return "fine"
+
+    calls = [call("leak"), *[call("fine")] * beside]
+    result = await Agent(ScriptedModel([calls, "ok"]), tools=[leak, fine]).run("go")
+    assert result.status == "done"
+    told = [each.text for each in result.transcript if isinstance(each, ToolMessage)]
+    assert told == ["Error: leak failed with RuntimeError: the tool raised CancelledError", *["fine"] * beside]

@@ -349,3 +349,16 @@ async def test_a_stream_that_broke_after_its_text_was_shown_is_asked_again_where
     assert reply.text == "whole"
     assert [type(event) for event in seen] == [TextDelta, TextDelta, Retrying, TextDelta]
     assert seen[-1] == TextDelta("whole")
+
+
+@pytest.mark.parametrize("before", [0, 150, 170, 185, 1970, 1990])
+async def test_no_part_of_a_key_is_in_any_member_of_an_error(before: int) -> None:
+    said = {"message": f"{'x ' * (before // 2)}{KEY}", "code": KEY, "param": KEY, "type": [KEY]}
+    for bad in (answer(json.dumps({"error": said}).encode(), status="400 No"), answer(KEY.encode() * 20)):
+        for options in ({"api_key": KEY}, {"headers": {"API-Key": KEY}}):
+            with replay(bad) as server:
+                client = ChatClient(server.url, model="m", retry=RetryPolicy(retries=0), learn=False, **options)
+                with pytest.raises(ModelError) as caught:
+                    await client.reply(ChatRequest(messages=[UserMessage("hi")]))
+                assert KEY[:6] not in f"{caught.value} {vars(caught.value)}"
+                await client.aclose()

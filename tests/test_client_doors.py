@@ -241,15 +241,36 @@ async def test_learning_ends() -> None:
     assert len(server.requests) == 9
 
 
-async def test_an_error_of_the_server_that_teaches_is_not_repeated_as_it_is() -> None:
+ALTERNATE = refusal("Conversation roles must alternate user/assistant/user", status="500 Oops")
+NO_SEED_500 = refusal("Unsupported param: seed", status="501 Not Implemented")
+
+
+async def test_an_error_of_the_server_teaches_only_after_the_retries() -> None:
     seen: list[Event] = []
-    bad = refusal("Conversation roles must alternate user/assistant/user", status="500 Oops")
-    with served(bad, GOOD) as server:
+    with served(ALTERNATE, ALTERNATE, ALTERNATE, GOOD) as server:
         client = client_of(server)
         await client.create([UserMessage("a"), UserMessage("b")], emit=seen.append)
         await client.aclose()
-    assert server.requests[1][1]["messages"] == [{"role": "user", "content": "a\n\nb"}]
-    assert not [event for event in seen if isinstance(event, Retrying)]
+    assert [len(body["messages"]) for _, body in server.requests] == [2, 2, 2, 1]
+    assert [type(event) for event in seen if isinstance(event, Retrying | Adapted)] == [Retrying, Retrying, Adapted]
+
+
+async def test_an_error_of_the_server_that_passes_teaches_nothing() -> None:
+    with served(NO_SEED_500, GOOD) as server:
+        client = client_of(server)
+        reply = await client.create("hi", seed=1)
+        await client.aclose()
+    assert (reply.adaptations, client.profile) == ((), Profile())
+    assert [body["seed"] for _, body in server.requests] == [1, 1]
+
+
+async def test_an_error_of_the_server_that_came_once_in_its_words_teaches_nothing() -> None:
+    with served(*[refusal("Oops", status="500 Oops")] * 2, NO_SEED_500) as server:
+        client = client_of(server)
+        with pytest.raises(Overloaded):
+            await client.create("hi", seed=1)
+        await client.aclose()
+    assert len(server.requests) == 3
 
 
 async def test_nothing_is_learned_once_text_was_shown() -> None:

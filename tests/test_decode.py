@@ -47,3 +47,7 @@ def test_damage_is_told() -> None:
     packed[20] ^= 0xFF
     with pytest.raises(InvalidReply, match="damaged"):
         b"".join(BodyDecoder("gzip").feed(bytes(packed)))
+
+
+def test_a_body_of_several_members_is_read_to_its_end() -> None:
+    assert b"".join(BodyDecoder("gzip").feed(gzip.compress(b"one ") + gzip.compress(b"two"))) == b"one two"

@@ -179,3 +179,36 @@ async def test_a_cancelled_run_ends_its_early_calls() -> None:
         await looking.started.wait()
         group.cancel_scope.cancel()
     assert looking.cancelled == ["sky"]
+
+
+class Twice:
+    """Asks for a call that must run alone and one that only reads, in one reply; then once more to read; then ends."""
+
+    def __init__(self) -> None:
+        self.replies = [[("write", "{}"), ("read", "{}")], [("read", '{"again": true}')], []]
+
+    async def reply(self, request: ChatRequest, emit: Emit) -> Reply:
+        calls = self.replies.pop(0)
+        for index, (name, arguments) in enumerate(calls):
+            emit(CallDelta(index, name, arguments))
+        await anyio.lowlevel.checkpoint()
+        made = tuple(ToolCall(f"c{len(self.replies)}{index}", *each) for index, each in enumerate(calls))
+        return Reply(choices=(Choice(message=AssistantMessage(None if made else "ok", made), finish_reason="stop"),))
+
+
+async def test_nothing_starts_early_behind_a_call_that_must_run_alone_and_ids_are_never_used_twice() -> None:
+    order: list[str] = []
+    keys: list[str] = []
+
+    @tool(sequential=True)
+    async def write() -> None:
+        order.append("write")
+
+    @tool(read_only=True)
+    async def read(context: ToolContext[Any], again: bool = False) -> None:
+        order.append("read")
+        keys.append(context.idempotency_key)
+
+    await Agent(Twice(), tools=[write, read], eager=True).run("go")
+    assert order == ["write", "read", "read"]
+    assert len(set(keys)) == 2

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.chat.embedded import MARKS, read_calls, read_failed_generation
+from agentkit.chat.embedded import CONTROL_MARKS, MARKS, read_calls, read_failed_generation
 
 NUMBER: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}, "t": {"type": "string"}}}
 OFFERED = {"f": NUMBER, "g.h-i": NUMBER}
@@ -62,3 +62,7 @@ def test_no_text_breaks_the_reader(mark: str, text: str) -> None:
 )
 def test_what_a_server_could_not_read(text: str, calls: list[tuple[str, Any]]) -> None:
     assert read_failed_generation(text) == calls
+
+
+def test_marks_that_look_like_xml_may_not_follow_other_text() -> None:
+    assert set(MARKS) - CONTROL_MARKS == {"<tool_call>", "<function="}

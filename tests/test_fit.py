@@ -1,11 +1,12 @@
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentkit.chat.content import AudioOutput
 from agentkit.chat.fit import fit
 from agentkit.chat.messages import (
     AssistantMessage,
@@ -120,6 +121,23 @@ def test_nothing_is_sent_empty() -> None:
     parts = UserMessage((TextPart(""), TextPart("a")))
     body, _ = sent(Profile(no_empty=True), parts, empty, ToolMessage("", "c1"), AssistantMessage(""), USER)
     assert [each["content"] for each in body["messages"]] == [[{"type": "text", "text": "a"}], None, "(empty)", "hi"]
+
+
+@pytest.mark.parametrize("content", ["", None])
+@pytest.mark.parametrize(
+    ("said", "member"),
+    [
+        (AssistantMessage(None, refusal="No."), {"refusal": "No."}),
+        (AssistantMessage(None, audio=AudioOutput(id="a1")), {"audio": {"id": "a1"}}),
+        (AssistantMessage(None, extra={"function_call": {"name": "f"}}), {"function_call": {"name": "f"}}),
+    ],
+    ids=["refusal", "audio", "function_call"],
+)
+def test_what_says_something_without_a_text_is_not_left_out(
+    said: AssistantMessage, member: dict[str, Any], content: str | None
+) -> None:
+    body, _ = sent(Profile(no_empty=True), USER, replace(said, content=content), USER)
+    assert body["messages"][1:-1] == [{**member, "role": "assistant", "content": None}]
 
 
 def test_texts_are_sent_as_one_where_lists_are_not_known() -> None:

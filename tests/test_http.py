@@ -1,6 +1,9 @@
 """The HTTP seam under contention and cancellation, against a server in the same event loop."""
 
+import gc
 import random
+import warnings
+from pathlib import Path
 
 import anyio
 import anyio.abc
@@ -165,3 +168,23 @@ async def test_a_password_and_a_header_are_in_no_error() -> None:
             await http.send(server.url, headers=headers, body=b"", sink=Counting(), deadlines=Deadlines(), stream=False)
         await http.aclose()
     assert "secret" not in f"{refused.value} {refused.value.__cause__}"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files as Linux lists them")
+def test_event_loops_that_come_and_go_leave_no_connections_behind() -> None:
+    with replay(*[answer(b"ok").replace(b"connection: close\r\n", b"")] * 30) as server:
+        http = Http()
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # nobody closes these on purpose
+            for _ in range(30):
+                anyio.run(ask, http, server.url)
+            gc.collect()
+        assert len(list(Path("/proc/self/fd").iterdir())) < before + 15
+
+
+async def test_a_client_that_cannot_send_is_a_setting_that_cannot_work() -> None:
+    client = httpx2.AsyncClient()
+    await client.aclose()
+    with pytest.raises(ConfigError, match="cannot send"):
+        await ask(Http(client), "http://127.0.0.1:9/v1")

@@ -20,7 +20,9 @@ from agentkit.chat.messages import AssistantMessage, ToolCall
 from agentkit.chat.reply import Choice
 from agentkit.run.mending import repair_calls
 from agentkit.testing import ScriptedModel
+from agentkit.testing import call as scripted_call
 from agentkit.tools.tool import Tool, tool
+from agentkit.tools.toolset import Toolset
 
 
 @tool
@@ -78,6 +80,35 @@ def test_whatever_comes_the_transcript_can_be_sent(forgive: bool, name: str, arg
     for call in repair_calls(calls, TOOLS, forgive=forgive)[0]:
         assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", call.name)
         assert isinstance(json.loads(call.arguments), dict)
+
+
+@pytest.mark.parametrize("written", ["get_user", "Get-User", "functions.get_user"])
+def test_a_tool_that_is_switched_off_is_never_taken_for_another(written: str) -> None:
+    ran: list[str] = []
+
+    @tool
+    def get_user() -> None:
+        ran.append("get_user")
+
+    @tool
+    def get_user_v() -> None:
+        ran.append("get_user_v")
+
+    model = ScriptedModel([scripted_call(written), "done"])
+    tools: list[Any] = [Toolset(get_user).when(lambda context: False), get_user_v]
+    result = Agent(model, tools=tools).run_sync("go")
+    assert ran == []
+    assert result.transcript[2].text == "Error: the tool 'get_user' is switched off in this turn"
+
+
+def test_a_number_that_is_too_large_is_told_to_the_model() -> None:
+    text = '{"query": "x", "tags": "[]", "most": ' + "9" * 310 + ".5}"
+    call, notes = repaired("search", text)
+    assert (call.arguments, notes) == (text, [])
+    message = AssistantMessage(None, (ToolCall("c1", "search", text),))
+    model = ScriptedModel([Reply(choices=(Choice(message=message),)), "done"])
+    result = Agent(model, tools=[search]).run_sync("go")
+    assert result.transcript[2].text.startswith("Error: the arguments are not valid JSON: ")
 
 
 class Stop(BaseModel):

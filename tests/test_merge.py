@@ -1,5 +1,7 @@
 import json
 import random
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -400,3 +402,69 @@ def test_signatures_of_thoughts_in_the_message_are_sent_back() -> None:
     signature = {"google": {"thought_signature": "s"}}
     reply, _ = merged(chunk({"content": "a"}), chunk({"extra_content": signature}, "stop"))
     assert reply.message.to_wire()["extra_content"] == signature
+
+
+def test_an_annotation_that_comes_twice_is_one_and_has_no_nan() -> None:
+    odd = {"type": "file_path", "score": float("nan"), "scores": [float("inf")]}
+    cited = {"type": "url_citation", "url_citation": {"url": "https://a.example", "score": float("nan")}}
+    message = merged(*[chunk({"annotations": [odd, cited]})] * 2, chunk({}, "stop"))[0].message
+    written = message.to_record()["annotations"]
+    assert len(written) == 2
+    assert written[0] == {"type": "file_path", "score": None, "scores": [None]}
+    json.dumps(message.to_record(), allow_nan=False)
+
+
+def test_objects_of_reasoning_are_joined_by_index_and_type() -> None:
+    pieces: list[dict[str, Any]] = [
+        {"index": 0, "type": "reasoning.text", "text": None, "id": None},
+        {"index": 1, "type": "reasoning.text", "text": "b"},
+        {"index": 0, "type": "reasoning.text", "text": "a"},
+        {"type": "reasoning.text", "text": "c"},
+        {"type": "reasoning.text", "text": "d"},
+        {"index": 0, "type": "reasoning.text", "text": "a", "id": "r", "format": None},
+        {"index": [0], "type": {"a": 1}, "data": "e"},
+        {"index": [0], "type": {"a": 1}, "data": "e"},
+    ]
+    message = merged(*(chunk({"reasoning_details": [each]}) for each in pieces), chunk({}, "stop"))[0].message
+    assert message.reasoning_details == (
+        {"index": 0, "type": "reasoning.text", "text": "aa", "id": "r"},
+        {"index": 1, "type": "reasoning.text", "text": "b"},
+        {"type": "reasoning.text", "text": "c"},
+        {"type": "reasoning.text", "text": "d"},
+        {"index": [0], "type": {"a": 1}, "data": "ee"},
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ['{"a": "}"}', '{"a": "\\"}"}', '{"a": {"b": "{"}}', ' {"a": "\\\\"}', '{"a": 1}', '{"a": "\\u007d"}'],
+)
+def test_the_end_of_arguments_is_found_wherever_they_are_cut(arguments: str) -> None:
+    pieces = [piece(index=0, name="f", arguments=each) for each in arguments]
+    assert calls(*pieces, piece(index=0, name="f", arguments='{"z": 1}')) == [("f", arguments), ("f", '{"z": 1}')]
+
+
+LONG: dict[str, Callable[[int], dict[str, Any]]] = {
+    "annotations": lambda at: {"annotations": [{"type": "file_path", "at": at}]},
+    "details": lambda at: {"reasoning_details": [{"index": at, "type": "reasoning.text", "text": "a"}]},
+    "one-detail": lambda at: {"reasoning_details": [{"index": 0, "type": "reasoning.text", "text": "a" * 100}]},
+    "parts": lambda at: {"content": [{"type": "odd", "at": at}]},
+    "quoted-ends": lambda at: {"tool_calls": [piece(index=0, name="f", arguments='{"a": "}' if not at else "}")]},
+    "ends": lambda at: {"tool_calls": [piece(index=0, name="f", arguments="x{}")]},
+    "space": lambda at: {"tool_calls": [piece(index=0, name="f", arguments=" ")]},
+    "ids": lambda at: {
+        "tool_calls": [piece(id=f"{at}", name="" if at else "f", arguments='{"a": "{"}' if at else "[")]
+    },
+}
+
+
+@pytest.mark.parametrize("delta", LONG.values(), ids=LONG)
+def test_the_time_to_read_a_reply_grows_with_its_length_only(delta: Callable[[int], dict[str, Any]]) -> None:
+    def took(pieces: int) -> float:
+        chunks = [chunk(delta(at)) for at in range(pieces)]
+        start = time.process_time()
+        merged(*chunks)
+        return time.process_time() - start
+
+    few, many = min(took(2_000) for _ in range(3)), took(16_000)  # as many again eight times: 64 if it were quadratic
+    assert many < 24 * few or min(took(16_000) for _ in range(2)) < 24 * few

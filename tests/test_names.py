@@ -18,6 +18,9 @@ TOOLS = ["add", "get_weather", "set_user", "cancel_table", "getTime", "search_v1
         ("default_api:add", "add"),
         ("tools/add", "add"),
         ("add<|channel|>commentary", "add"),
+        ("add<｜tool▁sep｜>x", "add"),  # noqa: RUF001
+        ("a.add", "add"),
+        ("set.user", "set_user"),
         (" Add ", "add"),
         ("ADD()", "add"),
         ("get-weather", "get_weather"),
@@ -34,8 +37,10 @@ def test_a_name_that_can_mean_one_tool_only_means_it(written: str, meant: str) -
 
 
 @pytest.mark.parametrize(
-    "written", ["", "...", "ad", "dad", "get_user", "cancel_tables", "search_v2", "search_v11", "weather", "cancel"]
-)
+    "written",
+    ["add.undo", "add/delete", "add:delete", "add:0", "set_user.delete", "a.add.b", "add delete", "get_wéather",
+     "", "...", "ad", "dad", "get_user", "cancel_tables", "search_v2", "search_v11", "weather", "cancel"],
+)  # fmt: skip
 def test_what_may_mean_something_else_is_left_to_the_model(written: str) -> None:
     assert meant_name(written, TOOLS) is None
 
@@ -43,6 +48,10 @@ def test_what_may_mean_something_else_is_left_to_the_model(written: str) -> None
 def test_two_tools_that_fit_are_one_too_many() -> None:
     assert meant_name("GET_X", ["get_x", "getX"]) is None
     assert meant_name("a.add.remove", ["add", "remove"]) is None
+
+
+def test_a_tool_that_is_switched_off_is_not_said_to_be_missing() -> None:
+    assert unknown_name("get_user", ["get_user_v"], ["get_user"]) == "the tool 'get_user' is switched off in this turn"
 
 
 def test_the_model_is_told_the_nearest_names_or_all_of_them() -> None:

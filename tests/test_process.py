@@ -11,6 +11,7 @@ import pytest
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.testing import context
 from agentkit.tools.context import ToolContext
+from agentkit.tools.results import ToolResult
 from agentkit.tools.tool import tool
 
 pytestmark = pytest.mark.anyio
@@ -99,3 +100,46 @@ async def test_what_cannot_run_there_says_so() -> None:
     for function, complaint in ((local, "a function of a module"), (knowing, "ToolContext"), (steps, "a generator")):
         with pytest.raises(DefinitionError, match=complaint):
             tool(function, process=True)
+
+
+class Fragile:
+    """Can be sent, but does not arrive."""
+
+    def __reduce__(self) -> Any:
+        return int, ("no number",)
+
+
+class Lost(Exception):
+    def __init__(self, *, why: str) -> None:
+        super().__init__(f"lost: {why}")
+
+
+class Told(ToolError):
+    def __init__(self, *, why: str) -> None:
+        super().__init__(f"told: {why}")
+
+
+@tool(process=True)
+def fragile(where: str) -> Any:
+    """Give or raise what does not arrive."""
+    if where == "error":
+        raise Lost(why="fog")
+    if where == "told":
+        raise Told(why="fog")
+    if where == "metadata":
+        return ToolResult("done", {"kept": 1}, metadata={"x": Fragile()})
+    return ToolResult("done", Fragile(), metadata={"kept": 1})
+
+
+async def test_what_would_not_arrive_is_not_sent() -> None:
+    result = await fragile.call(context(None), '{"where": "data"}')
+    assert (result.content, result.data, result.metadata) == ("done", None, {"kept": 1})
+    result = await fragile.call(context(None), '{"where": "metadata"}')
+    assert (result.content, result.data, result.metadata) == ("done", {"kept": 1}, {})
+
+
+async def test_an_error_that_would_not_arrive_is_told_in_words() -> None:
+    with pytest.raises(RuntimeError, match=r"^Lost: lost: fog$"):
+        await fragile.call(context(None), '{"where": "error"}')
+    with pytest.raises(ToolError, match=r"^told: fog$"):
+        await fragile.call(context(None), '{"where": "told"}')

@@ -22,9 +22,10 @@ from agentkit.tools.repair import Unreadable, fit_arguments, repair_text
         ("{a: 1, b_2: {c-d: 3}}", {"a": 1, "b_2": {"c-d": 3}}, ["with keys without quotes"]),
         ('{"a": True, "b": False, "c": None}', {"a": True, "b": False, "c": None}, ["with Python's literals"]),
         ('```json\n{"a": 1}\n```', {"a": 1}, ["in a code fence"]),
-        ('```\n{"a": 1}```\nThat is all.', {"a": 1}, ["in a code fence", "followed by something else"]),
+        ('```\n{"a": 1}```\n```', {"a": 1}, ["in a code fence"]),
         ('{"a": 1}}', {"a": 1}, ["followed by something else"]),
-        ('{"a": 1}</tool_call>', {"a": 1}, ["followed by something else"]),
+        ('{"a": 1}])  ;\n```', {"a": 1}, ["followed by something else"]),
+        ('{"a": 1}<｜tool▁call▁end｜>', {"a": 1}, ["followed by something else"]),  # noqa: RUF001
         ('{"a": 1}<|im_end|>', {"a": 1}, ["followed by something else"]),
         ('{"a": 1}{"a": 1}', {"a": 1}, ["written more than once"]),
         ('{}{"a": 1}', {"a": 1}, ["written more than once"]),
@@ -33,6 +34,7 @@ from agentkit.tools.repair import Unreadable, fit_arguments, repair_text
         (r'"{\"a\": 1,}"', {"a": 1}, ["encoded twice", "with a trailing comma"]),
         ('{"a": "one\ntwo\t"}', {"a": "one\ntwo\t"}, ["with line ends in a text"]),
         (r'{"a": "\d+\.txt"}', {"a": r"\d+\.txt"}, ["with a lone backslash"]),
+        (r'{"a": "\d+\\n", "b": "x\ny"}', {"a": r"\d+\n", "b": "x\ny"}, ["with a lone backslash"]),
         (r'{"a": "\ud83d\ude00 \ud800"}', {"a": "😀 �"}, []),
         (r'{"a": "\u0041\n\/"}', {"a": "A\n/"}, []),
         ('{"a": -1.5e3, "b": 123456789012345678901234567890}', {"a": -1500.0, "b": 123456789012345678901234567890}, []),
@@ -52,6 +54,8 @@ def test_what_has_one_meaning_only_is_forgiven_and_told(
         '{"a": 1', '{"a": "x', '{"a": ', '{"a"', '{"a": [1', '{"a": "x\\', '{"a": "\\u12"}', '```json\n{"a": 1',
         '{"a": 1}{"b": 2}', '{"a": 1}{"a": true}', '{"a": 1}, "b": 2}', '{"a": 1} {"b"', '{"a": 1}[2]',
         "{'a': 'it's'}", '{"a": 1 "b": 2}', '{"a": x}', '{"a": undefined}', '{"a": NaN}', '{"a": -Infinity}',
+        '{"a": 1}0', '{"a": 1} is wrong, do not send', '{"a": 1}</tool_call>', '{"a": 1}<|no', '{"a": 1}, then 2',
+        '```\n{"a": 1}```\nThat is all.', r'{"a": "C:\temp\new\data"}', r'{"a": "\d+\n"}',
         '{"a": 1e999}', '{"a": ' + "9" * 100_000 + "}", '{"a": 01}', '{"a": 1_000}', '{"a": .5}', '{"a": +1}',
         "{,}", '{"a":,}', "{1: 2}", '{"a": (1, 2)}', "__import__('os')", '{"a": 1 + 1}', '{"a": "b" "c"}',
         "[" * 100_000, '{"a":' * 100_000, '{"a":' * 300 + "1" + "}" * 300, '"' + '{"a":' * 1000,
@@ -90,7 +94,7 @@ def test_a_cut_object_is_never_completed(arguments: dict[str, Any], part: float)
 
 def test_reading_takes_time_in_proportion() -> None:
     assert repair_text("{}" * 200_000) == ({}, ["written more than once"])
-    assert repair_text('{"a": 1}' + " " * 500_000 + "." * 500_000)[0] == {"a": 1}
+    assert repair_text('{"a": 1}' + " " * 500_000 + "}" * 500_000 + "<|x|>" * 9999)[0] == {"a": 1}
 
 
 @given(st.dictionaries(st.text("abc"), st.text("ab'\"\\\n") | st.booleans() | st.none() | st.integers()))
@@ -111,6 +115,7 @@ def test_any_text_is_an_object_that_can_be_sent_or_unreadable(text: str) -> None
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
+    "additionalProperties": False,
     "properties": {
         "city": {"type": "string"},
         "days": {"type": "array", "items": {"type": "integer"}},
@@ -159,9 +164,20 @@ def test_arguments_are_put_into_the_form_of_the_schema(
 
 
 def test_a_tool_that_has_such_a_parameter_or_takes_anything_is_left_alone() -> None:
-    schemas: list[dict[str, Any]] = [{"properties": {"input": {"type": "object"}, "a": {}}}, {"properties": {}}, {}]
+    known: dict[str, Any] = {"properties": {"a": {}}}
+    schemas: list[dict[str, Any]] = [
+        {"properties": {"input": {"type": "object"}, "a": {}}, "additionalProperties": False},
+        {"properties": {}},
+        {},
+        known,
+        {**known, "required": ["a"], "additionalProperties": True},
+        {**known, "additionalProperties": {"type": "object"}},
+        {**known, "additionalProperties": False, "patternProperties": {"^in": {}}},
+    ]
     for schema in schemas:
         assert fit_arguments({"input": {"a": 1}}, schema) == ({"input": {"a": 1}}, [])
+    unsaid = {**known, "required": ["a"]}  # as it stands it cannot fit
+    assert fit_arguments({"input": {"a": 1}}, unsaid) == ({"a": 1}, ["wrapped in 'input'"])
 
 
 @FEW

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import enum
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, computed_field
 
+from agentkit import Agent, tool
 from agentkit.chat.messages import AudioPart, FilePart, ImagePart, TextPart
+from agentkit.testing import ScriptedModel, call
 from agentkit.tools.results import ToolResult, to_result
 
 
@@ -194,3 +197,57 @@ def test_a_result_whose_content_is_no_text_is_written_like_a_value() -> None:
     given_: Any = {"a": 1}
     result = to_result(ToolResult(given_, data=2, metadata={"k": 1}))
     assert (result.content, result.data, result.metadata) == ('{"a":1}', 2, {"k": 1})
+
+
+def test_only_the_run_sets_the_keys_of_the_run() -> None:
+    result = ToolResult("x", metadata={"agentkit:raised": "x", "mistake": 1, "raised": 2})
+    assert to_result(result).metadata == {"mistake": 1, "raised": 2}
+    assert to_result(result, own=True) is result
+
+
+def test_metadata_of_a_tool_neither_ends_a_run_nor_counts_as_a_mistake() -> None:
+    @tool(thread=False)
+    def note(key: str) -> ToolResult:
+        return ToolResult("noted", metadata={key: "x"})
+
+    keys = ["mistake", "raised", "agentkit:mistake", "agentkit:raised"]
+    model = ScriptedModel([*(call("note", key=key) for key in keys), "done"])
+    assert Agent(model, tools=[note], tool_errors="raise").run_sync("go").transcript[-1].text == "done"
+
+
+def test_a_result_that_is_right_is_kept() -> None:
+    result = ToolResult("x", files=[TextPart("a"), ImagePart("https://x/a.png")], metadata={"k": 1})
+    assert to_result(result) is result
+
+
+class BrokenMapping(Mapping[str, int]):
+    def __getitem__(self, key: str) -> int:
+        raise RuntimeError("no")
+
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError("no")
+
+    def __len__(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("metadata", [None, "text", 5, BrokenMapping()])
+def test_metadata_that_is_none_is_empty(metadata: Any) -> None:
+    assert to_result(ToolResult("x", metadata=metadata)) == ToolResult("x")
+
+
+@pytest.mark.parametrize(
+    ("files", "kept", "content"),
+    [
+        (None, [], "x"),
+        (PNG, [ImagePart(PNG_URL)], "x"),
+        (ImagePart(PNG_URL), [ImagePart(PNG_URL)], "x"),
+        ([bytearray(PNG), Plot(), TextPart("t")], [ImagePart(PNG_URL), ImagePart(PNG_URL), TextPart("t")], "x"),
+        ([PNG, b"odd", 5], [ImagePart(PNG_URL)], "x\n[Left out: 2 that cannot be shown as a file.]"),
+        (5, [], "x\n[Left out: 1 that cannot be shown as a file.]"),
+    ],
+    ids=repr,
+)
+def test_files_of_a_result_become_parts_of_a_message(files: Any, kept: list[Any], content: str) -> None:
+    result = to_result(ToolResult("x", files=files))
+    assert (result.content, list(result.files)) == (content, kept)

@@ -315,6 +315,28 @@ async def test_what_a_generator_yields_is_progress_and_what_it_returns_the_resul
         ]
 
 
+async def test_a_generator_in_a_thread_ends_at_its_next_yield_when_it_is_given_up() -> None:
+    release, closed, steps = threading.Event(), threading.Event(), list[int]()
+
+    @tool(timeout=0.05)
+    def endless() -> Iterator[int]:
+        try:
+            while True:
+                steps.append(1)
+                release.wait(10)
+                yield 2
+        finally:
+            closed.set()
+
+    seen: list[Event] = []
+    with pytest.raises(ToolError, match="timed out"):
+        await call(endless, seen=seen)
+    release.set()
+    assert await anyio.to_thread.run_sync(closed.wait, 10)
+    assert steps == [1]
+    assert seen == [LeftRunning("call", "tool")]
+
+
 async def test_the_last_that_an_async_generator_yields_is_its_result() -> None:
     closed: list[bool] = []
 

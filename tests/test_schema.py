@@ -298,6 +298,37 @@ def test_x_with_the_default_none_may_be_null() -> None:
     assert call(function, {"x": None}) is None
 
 
+class Shelf(BaseModel):
+    label: str = "none"
+    sizes: dict[str, int] = {}
+
+
+def test_null_leaves_out_a_property_but_never_a_key_of_a_free_dict() -> None:
+    def function(
+        scores: dict[str, int] = {},  # noqa: B006
+        shelves: dict[str, Shelf] = {},  # noqa: B006
+        numbered: dict[int, int] = {},  # noqa: B006
+        pair: tuple[Shelf, int] | None = None,
+        n: int = 3,
+        **more: int,
+    ) -> Any:
+        return scores, shelves, numbered, pair, n, more
+
+    declared = {"shelves": {"a": {"label": None}}, "pair": [{"sizes": None}, 1], "n": None}
+    assert call(function, declared) == ({}, {"a": Shelf()}, {}, (Shelf(), 1), 3, {})
+    free: list[dict[str, Any]] = [
+        {"scores": {"a": None, "b": 1}},
+        {"scores": {"n": None}},
+        {"numbered": {"1": None}},
+        {"shelves": {"a": None}},
+        {"shelves": {"a": {"sizes": {"label": None}}}},
+        {"extra": None},
+    ]
+    for arguments in free:
+        with pytest.raises(ValidationError):
+            call(function, arguments)
+
+
 def test_a_field_as_default_gives_constraints_and_the_default() -> None:
     def function(x: int = Field(ge=1, description="One or more."), y: int = Field(default=7)) -> Any:
         return x, y

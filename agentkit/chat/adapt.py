@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from agentkit.chat.fit import schemas_of
 from agentkit.chat.profile import Profile
-from agentkit.chat.refusals import RULES, Body
+from agentkit.chat.refusals import RULES, WRONG_VALUE, Body
 from agentkit.chat.schemas import KEYWORDS, keywords_in
 from agentkit.chat.tolerant import as_mapping, as_mappings
 from agentkit.errors import BadRequest, NotFound, Overloaded, StatusError
@@ -37,10 +37,19 @@ _KEPT_IN_TOOLS = frozenset({"type", "function", "custom", "id", "name", "paramet
 _COMPLAINT = re.compile(
     r"unsupported|not.{0,20}support|unrecognized|unknown|unexpected|extra[_ ](?:inputs?|fields?|forbidden)"
     r"|not (?:permitted|allowed|available|enabled|implemented)|additional propert|cannot find field"
-    r"|only (?:allowed|supported|available)|no endpoints found|unavailable|invalid (?:parameter|argument)",
+    r"|only (?:allowed|supported|available)|no endpoints found|unavailable",
     re.I,
 )
-_HOPELESS = re.compile(r"--enable-auto-tool-choice|--jinja|invalid value|api[_ ]key", re.I)
+_HOPELESS = re.compile(
+    r"--enable-auto-tool-choice|--jinja|invalid value|api[_ ]key|\bat least\b|\btoo[_ ]short\b"
+    r"|\bmust be an? (?:valid )?(?:string|number|integer|float|bool|list|array|object|dict)",
+    re.I,
+)
+_PASSING = re.compile(  # what a server says that has trouble of its own, whatever it repeats of the request
+    r"try(?:ing)? again|\bretry|overload|temporar|service (?:is )?(?:\w+ )?unavailable|internal (?:server )?error"
+    r"|timed? ?out",
+    re.I,
+)
 _OTHERS = re.compile(  # what follows names what the server would take, not what it refuses
     r"expected (?:one of|a|an)\b|\bsupported (?:values|param\w*|fields|types|roles) (?:are|is|include)|must be one of"
     r"|allowed values|available options|\binstead\b|\bdid you mean",
@@ -67,8 +76,11 @@ def learn(body: Body, error: StatusError, *, never_drop: frozenset[str] = frozen
     if error.status not in _STATUSES or not isinstance(error, BadRequest | NotFound | Overloaded):
         return None
     said = error.said or str(error)
+    if WRONG_VALUE.search(said) or (error.status >= 500 and _PASSING.search(said)):
+        return None
     for rule in RULES:
-        if rule.member not in never_drop and rule.said.search(said) and rule.fits(body):
+        kept = rule.member in never_drop or any(_is_kept(path, never_drop) for path in rule.facts.drop)
+        if not kept and rule.said.search(said) and rule.fits(body):
             return Lesson(rule.facts, rule.lasting)
     facts = _keywords(body, said) or _members(body, error, said, never_drop)
     return Lesson(facts) if facts else None
@@ -88,7 +100,7 @@ def _members(body: Body, error: StatusError, said: str, never_drop: frozenset[st
     if _HOPELESS.search(said) or not _COMPLAINT.search(said):
         return None
     blamed = _blamed(said)
-    paths = [path for path in _paths(body) if not {path, *path.split(".")} & never_drop]
+    paths = [path for path in _paths(body) if not _is_kept(path, never_drop)]
     by_word = [path for each in error.params for path in paths if _same(path, each)]
     by_name = sorted((place, path) for path in paths if (place := _place(path.split(".")[-1], blamed)) >= 0)
     found = by_word or [path for place, path in by_name if place == by_name[0][0]]
@@ -96,6 +108,10 @@ def _members(body: Body, error: StatusError, said: str, never_drop: frozenset[st
         return None
     named = {path for path in paths if path in by_word or f", {path}" in blamed} | set(found)
     return Profile(drop=frozenset(_with_value(path, body, said) for path in named))
+
+
+def _is_kept(path: str, never_drop: frozenset[str]) -> bool:
+    return bool({path, *path.split(".")} & never_drop)
 
 
 def _blamed(said: str) -> str:
@@ -109,7 +125,7 @@ def _place(name: str, text: str) -> int:
     first, *rest = name.split("_")
     word = f"(?:{re.escape(name)}|{first}{''.join(each.capitalize() for each in rest)})"
     forms = [
-        rf"[\"'`.\[]{word}[\"'`\]:]",
+        rf"(?<!role )[\"'`.\[]{word}[\"'`\]:](?! (?:content|message|role|turn))",
         rf": {word}(?=$|[\s.,\"'}}])",
         rf"\w\.{word}(?=$|[\s,;])",
         rf"(?:^|[\s\"]){word}: ",
@@ -128,19 +144,20 @@ def _same(path: str, said: str) -> bool:
 
 
 def _with_value(path: str, body: Body, said: str) -> str:
-    """The member, or only its value when it is this value that is not supported."""
-    if (
+    """The member, or only its value when it is this value that is not supported, or that may be left out."""
+    if path == "store" or (
         re.search(r"unsupported[ _]value|does not support \S+ with this model", said, re.I)
         and "only the default" not in said.lower()
     ):
         value = body.get(path)
-        return f"{path}={json.dumps(value, sort_keys=True)}" if isinstance(value, str | int | float) else path
+        return f"{path}={json.dumps(value, sort_keys=True)}" if isinstance(value, str | int | float | None) else path
     return path
 
 
 def _paths(body: Body) -> Iterator[str]:
     """The members of the body that can be left out; those of messages and tools as ``messages.name``."""
-    yield from sorted(body.keys() - KEPT)
+    private = {"store"} if body.get("store") is False else set[str]()  # without it, some servers keep the request
+    yield from sorted(body.keys() - KEPT - private)
     yield from sorted(
         {f"messages.{name}" for each in as_mappings(body.get("messages")) for name in each.keys() - _KEPT_IN_MESSAGES}
     )

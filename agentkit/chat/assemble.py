@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +22,9 @@ from agentkit.chat.text import joined
 from agentkit.chat.tolerant import as_index, as_mapping, as_mappings, as_text, sendable, without
 
 __all__ = ["CallAssembler"]
+
+_STRUCTURE = re.compile(r'\\(?:.|$)|["{}]', re.DOTALL)  # what tells where an object ends
+_JSON_SPACE = " \t\r\n"
 
 
 @dataclass(slots=True, eq=False)
@@ -90,6 +94,40 @@ class _Piece:
 
 
 @dataclass(slots=True, eq=False)
+class _End:
+    """The end of the first object in a JSON text that comes in pieces, and whether more than space follows it."""
+
+    found: bool = False
+    more: bool = False
+    depth: int = 0
+    quoted: bool = False
+    escaped: bool = False
+
+    def search(self, piece: str) -> None:
+        at = 1 if self.escaped and piece else 0
+        self.escaped = self.escaped and not piece
+        if not self.found:
+            at = self._search(piece, at)
+        self.more = self.more or (self.found and bool(piece[at:].strip(_JSON_SPACE)))
+
+    def _search(self, piece: str, at: int) -> int:
+        for each in _STRUCTURE.finditer(piece, at):
+            match each[0]:
+                case '"':
+                    self.quoted = not self.quoted
+                case "{" | "}" if not self.quoted:
+                    self.depth += 1 if each[0] == "{" else -1
+                case "\\":
+                    self.escaped = True
+                case _:
+                    continue
+            if self.depth <= 0 and each[0] == "}" and not self.quoted:
+                self.found = True
+                return each.end()
+        return len(piece)
+
+
+@dataclass(slots=True, eq=False)
 class _CallParts:
     place: int
     index: int | None
@@ -99,6 +137,9 @@ class _CallParts:
     custom: bool = False
     _pieces: list[str] = field(default_factory=list[str])
     _size: int = 0
+    _end: _End = field(default_factory=_End)
+    _searched: int = 0  # the pieces in which the end was looked for
+    _object: bool | None = None
 
     @property
     def arguments(self) -> str:
@@ -109,7 +150,7 @@ class _CallParts:
         self.custom = self.custom or piece.custom
         self.extra.update(piece.extra)
         self.name = piece.name if piece.name.startswith(self.name) else self.name + piece.name
-        if not self._is_sent_again(piece.arguments):
+        if piece.arguments and not self._is_sent_again(piece.arguments):
             self._pieces.append(piece.arguments)
             self._size += len(piece.arguments)
 
@@ -153,14 +194,22 @@ class _CallParts:
     @property
     def _grew(self) -> bool:
         """Whether each piece begins with the one before it, and the last is all there is."""
-        pieces = [each for each in self._pieces if each]
-        grew = all(after.startswith(before) for before, after in itertools.pairwise(pieces))
-        return len(pieces) > 1 and grew and _is_object(pieces[-1])
+        grew = all(after.startswith(before) for before, after in itertools.pairwise(self._pieces))
+        return len(self._pieces) > 1 and grew and _is_object(self._pieces[-1])
 
     @property
     def _complete(self) -> bool:
-        last = next((each for each in reversed(self._pieces) if each.strip()), "")
-        return not self.custom and last.rstrip().endswith("}") and _is_object(self.arguments)
+        """Whether the arguments are one whole object; each piece is read once, however often this is asked."""
+        if self.custom:
+            return False
+        while self._searched < len(self._pieces):
+            self._end.search(self._pieces[self._searched])
+            self._searched += 1
+        if not self._end.found or self._end.more:
+            return False
+        if self._object is None:
+            self._object = _is_object(self.arguments)
+        return self._object
 
 
 def _is_object(text: str) -> bool:

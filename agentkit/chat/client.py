@@ -39,6 +39,7 @@ __all__ = ["ChatClient", "open_model"]
 
 log = logging.getLogger("agentkit")
 
+_SECRET_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key", "proxy-authorization", "cookie")
 _MOST_LESSONS = 8  # refusals that one request may learn from
 
 
@@ -91,7 +92,7 @@ class ChatClient:
         self._learn = learn
         self._never_drop = frozenset(never_drop)
         self._file = ProfileFile(profile_file) if profile_file is not None else None
-        stored = self._file.load(self.base_url, self.model) if self._file else Profile()
+        stored = self._file.load(shown(self.base_url), self.model) if self._file else Profile()
         self._profile = (profile or Profile()) | stored
 
     def __repr__(self) -> str:
@@ -153,10 +154,11 @@ class ChatClient:
         fitted = fit(request, self.model, known)
         steps = 0
         while True:
+            taught: list[Lesson | None] = []
             try:
-                reply = await self._reply_retrying(request, fitted.body, watch)
+                reply = await self._reply_retrying(request, fitted.body, watch, taught)
             except StatusError as error:
-                lesson = self._lesson(fitted.body, error, watch) if steps < _MOST_LESSONS else None
+                lesson = _what_is_certain(error, taught) if steps < _MOST_LESSONS else None
                 known = known | lesson.facts if lesson else known
                 again = fit(request, self.model, known)
                 if lesson is None or again.body == fitted.body:
@@ -169,18 +171,22 @@ class ChatClient:
                 await self._remember(lasting)
                 return replace(reply, adaptations=fitted.changes) if fitted.changes else reply
 
-    async def _reply_retrying(self, request: ChatRequest, body: bytes, watch: _Watch) -> Reply:
-        """Send a body until there is a reply; all tries have one idempotency key."""
+    async def _reply_retrying(
+        self, request: ChatRequest, body: bytes, watch: _Watch, taught: list[Lesson | None]
+    ) -> Reply:
+        """Send a body until there is a reply, with one idempotency key; ``taught`` gets what each failure teaches."""
         idempotency_key = uuid.uuid4().hex
         attempt = 1
         while True:
             try:
                 return await self._exchange(request, body, watch, idempotency_key)
             except ModelError as error:
+                taught.append(self._lesson(body, error, watch))
                 now = time.time()
                 wait = wait_before_retry(self._retry, error, attempt=attempt, now=now, dice=random.random)
                 void = watch.shown and not self._retry.after_text
-                if wait is None or void or self._lesson(body, error, watch) or not spend_retry():
+                learned = taught[-1] is not None and not _may_pass(error)
+                if wait is None or void or learned or not spend_retry():
                     raise
                 watch(Retrying(attempt, wait, str(error)))
             await anyio.sleep(wait)
@@ -191,10 +197,12 @@ class ChatClient:
         server = f"{self.name} (model {self.model})"
         offered = {tool.name: tool.parameters if isinstance(tool, FunctionTool) else None for tool in request.tools}
         choices = request.settings.n or 1
-        reader = ReplyReader(watch, server=server, choices=choices, offered=offered, secret=key)
+        headers = self._header_lines(key, request, idempotency_key)
+        secrets = [key, *(headers[name].rpartition(" ")[2] for name in _SECRET_HEADERS if name in headers)]
+        reader = ReplyReader(watch, server=server, choices=choices, offered=offered, secrets=secrets)
         await self._http.send(
             f"{self.base_url}/chat/completions",
-            headers=self._header_lines(key, request, idempotency_key),
+            headers=headers,
             body=body,
             sink=reader,
             deadlines=self._deadlines,
@@ -227,7 +235,7 @@ class ChatClient:
         self._profile = known
         if self._file is not None:
             try:
-                await anyio.to_thread.run_sync(self._file.save, self.base_url, self.model, known)
+                await anyio.to_thread.run_sync(self._file.save, shown(self.base_url), self.model, known)
             except ConfigError as error:
                 log.warning("%s", error)  # the reply is worth more than the file
 
@@ -304,6 +312,16 @@ class _Watch:
     def __call__(self, event: Event) -> None:
         self.shown = self.shown or (self._streamed and isinstance(event, TextDelta | RefusalDelta | AudioDelta))
         self._emit(event)
+
+
+def _may_pass(error: ModelError) -> bool:
+    return isinstance(error, StatusError) and error.status >= 500
+
+
+def _what_is_certain(error: StatusError, taught: list[Lesson | None]) -> Lesson | None:
+    """What the last failure of a body taught: an error of the server only if the one before taught the same."""
+    lesson = taught[-1]
+    return None if _may_pass(error) and taught[-2:-1] != [lesson] else lesson
 
 
 def _tell_what_was_tried(error: StatusError, fitted: Fitted) -> None:

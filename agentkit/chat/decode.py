@@ -55,3 +55,5 @@ class BodyDecoder:
             if piece:
                 yield piece
             chunk = self._zlib.unconsumed_tail
+            if self._zlib.eof and self._zlib.unused_data:  # another member follows
+                chunk, self._zlib = self._zlib.unused_data, zlib.decompressobj(_GZIP_OR_ZLIB)

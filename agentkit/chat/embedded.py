@@ -1,7 +1,8 @@
 """Calls that a model wrote into its text, because the server has no parser for it. Pure.
 
 Each format is known by its exact marks. Nothing is guessed: the whole text from the first mark on must be calls of
-tools that were offered, with arguments that are complete, or it stays text.
+tools that were offered, with arguments that are complete, or it stays text. And nothing that is only quoted is read:
+where marks count says `agentkit.chat.text`.
 """
 
 # ruff: noqa: RUF001, RUF002 - the marks of DeepSeek are made of these characters
@@ -17,7 +18,7 @@ from pydantic_core import from_json
 
 from agentkit.chat.tolerant import as_mapping, as_mappings, as_text
 
-__all__ = ["MARKS", "Offered", "read_calls", "read_failed_generation"]
+__all__ = ["CONTROL_MARKS", "MARKS", "Offered", "read_calls", "read_failed_generation"]
 
 Offered: TypeAlias = Mapping[str, Mapping[str, Any]]
 """The tools of a request: name -> JSON Schema of the arguments."""
@@ -255,3 +256,6 @@ _FORMATS: tuple[tuple[str, _Format], ...] = (
 
 MARKS = tuple(dict.fromkeys(mark for mark, _ in _FORMATS))
 """What calls in a text begin with."""
+
+CONTROL_MARKS = frozenset(mark for mark in MARKS if mark not in ("<tool_call>", "<function="))
+"""Those of them that are control tokens of a model: no prose contains them, so that text may stand before them."""

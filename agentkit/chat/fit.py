@@ -23,6 +23,7 @@ __all__ = ["Fitted", "fit", "schemas_of", "tool_name"]
 
 _INSTRUCTIONS = ("system", "developer")
 _EMPTY_RESULT = "(empty)"
+_SAYING = ("tool_calls", "function_call", "refusal", "audio")  # what an assistant message says besides its content
 _STUB: Mapping[str, Any] = {
     "type": "function",
     "function": {
@@ -257,10 +258,11 @@ class _Fitting:
         if message["role"] == "tool":
             message["content"] = _EMPTY_RESULT
             self.note(f"an empty result is sent as {_EMPTY_RESULT}")
-        elif message["role"] == "assistant" and message.get("tool_calls"):
-            if content == "":
+        elif message["role"] == "assistant" and any(message.get(name) for name in _SAYING):
+            if content is not None:
                 message["content"] = None
-                self.note("an assistant message with calls has no content instead of an empty one")
+                kind = "calls" if message.get("tool_calls") else "no text"
+                self.note(f"an assistant message with {kind} has no content instead of an empty one")
         else:
             self.messages[:] = [each for each in self.messages if each is not message]
             self.note("an empty message is not sent")

@@ -10,6 +10,7 @@ import functools
 import ipaddress
 import ssl
 import sys
+import weakref
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from weakref import WeakSet
 
 import anyio
 import httpx2
-from anyio.lowlevel import RunVar
+from anyio.lowlevel import RunVar, current_token
 
 from agentkit.chat.decode import BodyDecoder
 from agentkit.errors import ConfigError, ConnectionFailed, DeadlineExceeded
@@ -110,6 +111,8 @@ class Http:
                         exchange.take(chunk)
         except self._library.ConnectTimeout:
             raise _late(url, "connect", deadlines) from None
+        except (ImportError, ValueError, RuntimeError) as problem:  # a proxy that cannot be, a client that is closed
+            raise ConfigError(f"cannot send to {shown(url)}: {problem}") from problem
         except self._library.LocalProtocolError:
             raise ConfigError(f"a header for {shown(url)} holds a character that no header may hold") from None
         except (self._library.HTTPError, self._library.InvalidURL, OSError) as problem:
@@ -122,21 +125,18 @@ class Http:
 
     async def aclose(self) -> None:
         """Leave the pool of this event loop; the last one closes it."""
-        pool = _pool.get()
-        if pool is not None:
-            pool.users.discard(self)
-            if not pool.users:
-                _pool.set(None)
-                for client in pool.clients.values():
-                    await client.aclose()
+        pool = _pool_here()
+        pool.users.discard(self)
+        if not pool.users:
+            clients = list(pool.clients.values())
+            pool.clients.clear()
+            for client in clients:
+                await client.aclose()
 
     def _open(self, url: str) -> Any:
         if self._client is not None:
             return self._client
-        pool = _pool.get()
-        if pool is None:
-            pool = _Pool()
-            _pool.set(pool)
+        pool = _pool_here()
         pool.users.add(self)
         return pool.client(url)
 
@@ -208,7 +208,29 @@ class _Pool:
         return self.clients[here]
 
 
-_pool: RunVar[_Pool | None] = RunVar("agentkit_http_pool", None)
+_pool: RunVar[_Pool] = RunVar("agentkit_http_pool")
+_pools: list[tuple[weakref.ref[Any], _Pool]] = []  # those of asyncio's loops
+
+
+def _pool_here() -> _Pool:
+    """The pool of the running event loop.
+
+    A connection keeps its loop alive, and with it the pool; so the pools of loops that were closed without closing
+    their connections are emptied when another loop begins.
+    """
+    try:
+        return _pool.get()
+    except LookupError:
+        pool = _Pool()
+        _pool.set(pool)
+    for loop, other in list(_pools):
+        if (gone := loop()) is None or gone.is_closed():
+            _pools.remove((loop, other))
+            other.clients.clear()
+    running: Any = current_token().native_token
+    if hasattr(running, "is_closed"):
+        _pools.append((weakref.ref(running), pool))
+    return pool
 
 
 def shown(url: str) -> str:
@@ -227,8 +249,9 @@ def _is_here(url: str) -> bool:
 
 def _library_of(client: object) -> Any:
     for kind in type(client).__mro__:
-        if kind.__name__ == "AsyncClient":
-            return sys.modules[kind.__module__.partition(".")[0]]
+        library = kind.__module__.partition(".")[0]
+        if kind.__name__ == "AsyncClient" and library in ("httpx", "httpx2"):
+            return sys.modules[library]
     raise ConfigError(f"http= takes an httpx2.AsyncClient or an httpx.AsyncClient, not {type(client).__name__}")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ _READ = (  # members that are read here or as calls
     *REASONING_FIELDS,
 )
 _PLAIN = frozenset(("role", "content", "tool_calls", "function_call"))  # all that most deltas have
+_JOINED = ("text", "summary", "data")  # members of reasoning's objects that come in pieces
 _SENT_BACK = "extra_content"  # Gemini's signatures of thoughts, which it wants to see again
 
 
@@ -44,8 +46,9 @@ class AnswerParts:
     _refusal: list[str] = field(default_factory=list[str])
     _reasoning: list[str] = field(default_factory=list[str])
     _reasoning_field: str = ""
-    _details: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    _annotations: list[Annotation] = field(default_factory=list[Annotation])
+    _details: list[_Detail] = field(default_factory=list["_Detail"])
+    _details_by_key: dict[str, _Detail] = field(default_factory=dict[str, "_Detail"])
+    _annotations: dict[str, Annotation] = field(default_factory=dict[str, Annotation])
     _audio: _AudioParts | None = None
     _sent_back: dict[str, Any] = field(default_factory=dict[str, Any])
 
@@ -73,19 +76,20 @@ class AnswerParts:
         for raw in as_mappings(delta.get("reasoning_details")):
             self._add_detail(sendable(raw))
         for raw in as_mappings(delta.get("annotations")):
-            if (found := read_annotation(raw)) not in self._annotations:
-                self._annotations.append(found)
+            found = read_annotation(raw)
+            self._annotations.setdefault(json.dumps(found.to_wire(), sort_keys=True), found)
         self._sent_back |= sendable(as_mapping(delta.get(_SENT_BACK)))
         self.extra |= without(delta, *_READ, _SENT_BACK)
 
     def message(self, calls: tuple[ToolCall, ...]) -> AssistantMessage:
         """The message that these pieces and these calls are."""
         text, refusal = self.text, "".join(self._refusal) or None
+        details = tuple(each.finish() for each in self._details)
         nothing_else = not calls and refusal is None and self._audio is None
         reasoning = (
             joined("".join(self._reasoning))
             or self.words.thoughts
-            or "".join(as_text(each.get("text")) for each in self._details)
+            or "".join(as_text(each.get("text")) for each in details)
         )
         return AssistantMessage(
             text if text or nothing_else else None,
@@ -94,8 +98,8 @@ class AnswerParts:
             audio=self._audio.finish() if self._audio else None,
             reasoning=reasoning or None,
             reasoning_field=self._reasoning_field if reasoning else REASONING_FIELDS[0],
-            reasoning_details=tuple(self._details),
-            annotations=tuple(self._annotations),
+            reasoning_details=details,
+            annotations=tuple(self._annotations.values()),
             extra={_SENT_BACK: self._sent_back} if self._sent_back else {},
         )
 
@@ -111,7 +115,7 @@ class AnswerParts:
                 case "thinking":
                     yield from self._think(as_words(part.get("thinking")))
                 case _:
-                    self.extra["content"] = [*self.extra.get("content", ()), part]
+                    self.extra.setdefault("content", []).append(part)
 
     def _think(self, thought: str) -> Iterator[Event]:
         if thought:
@@ -125,16 +129,34 @@ class AnswerParts:
 
     def _add_detail(self, raw: Mapping[str, Any]) -> None:
         """Pieces of one index and type are one object: its texts are joined, of the rest the last value holds."""
-        key = (raw.get("index"), raw.get("type"))
-        whole = next((each for each in self._details if (each.get("index"), each.get("type")) == key), None)
-        if whole is None or key[0] is None:
-            self._details.append(dict(raw))
-            return
+        key = json.dumps([raw.get("index"), raw.get("type")], sort_keys=True)
+        whole = self._details_by_key.get(key)
+        if whole is None or raw.get("index") is None:
+            whole = _Detail()
+            self._details.append(whole)
+            self._details_by_key.setdefault(key, whole)
+        whole.add(raw)
+
+
+@dataclass(slots=True, eq=False)
+class _Detail:
+    """An object of reasoning, whose texts come in pieces."""
+
+    members: dict[str, Any] = field(default_factory=dict[str, Any])
+    texts: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+
+    def add(self, raw: Mapping[str, Any]) -> None:
+        first = not self.members
         for name, value in raw.items():
-            if name in ("text", "summary", "data") and isinstance(value, str):
-                whole[name] = as_text(whole.get(name)) + value
-            elif value is not None:
-                whole[name] = value
+            if name in _JOINED and isinstance(value, str):
+                self.members.setdefault(name, "")
+                self.texts.setdefault(name, []).append(value)
+            elif value is not None or first:
+                self.members[name] = value
+                self.texts.pop(name, None)
+
+    def finish(self) -> dict[str, Any]:
+        return self.members | {name: "".join(pieces) for name, pieces in self.texts.items()}
 
 
 @dataclass(slots=True, eq=False)

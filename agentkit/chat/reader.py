@@ -7,7 +7,7 @@ send either in place of the other.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from pydantic_core import from_json
@@ -23,6 +23,7 @@ from agentkit.errors import BadRequest, ContentFiltered, IncompleteReply, Invali
 
 __all__ = ["ReplyReader"]
 
+_SHORTEST_SECRET = 8  # characters
 MAX_REPLY = 16 * 1024 * 1024  # bytes
 
 
@@ -34,7 +35,8 @@ class ReplyReader:
         server: Names the endpoint in errors.
         choices: How many answers were asked for.
         offered: The tools of the request: name -> JSON Schema of its arguments, None for a custom tool.
-        secret: The key, which must not appear in any error. What the model says is never changed for it.
+        secrets: Keys, which must not appear in any error. What the model says is never changed for them. Short ones
+            are placeholders, and words of the message rather than secrets.
         max_reply: Most bytes of an answer.
     """
 
@@ -45,7 +47,7 @@ class ReplyReader:
         server: str,
         choices: int = 1,
         offered: Mapping[str, Mapping[str, Any] | None] | None = None,
-        secret: str = "",
+        secrets: Iterable[str] = (),
         max_reply: int = MAX_REPLY,
     ) -> None:
         self._emit = emit
@@ -53,7 +55,7 @@ class ReplyReader:
         functions = {name: schema for name, schema in (offered or {}).items() if schema is not None}
         self._takes_custom = len(functions) < len(offered or {})
         self._merger = Merger(choices=choices, offered=functions)
-        self._secret = secret
+        self._secrets = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
         self._max_reply = max_reply
         self._status = 200
         self._headers: dict[str, str] = {}
@@ -83,7 +85,7 @@ class ReplyReader:
         try:
             return self._feed(chunk)
         except ModelError as error:
-            raise _without(error, self._secret) from None
+            raise _without(error, self._secrets) from None
 
     def finish(self) -> Reply:
         """The reply, when all bytes are there.
@@ -94,7 +96,7 @@ class ReplyReader:
         try:
             return self._finish()
         except ModelError as error:
-            raise _without(error, self._secret) from None
+            raise _without(error, self._secrets) from None
 
     def _feed(self, chunk: bytes) -> bool:
         self._size += len(chunk)
@@ -107,6 +109,10 @@ class ReplyReader:
             chunk = bytes(self._whole)
         return any([self._take(event) for event in self._sse.feed(chunk)])  # noqa: C419 - each one is to be taken
 
+    def _hidden(self, value: Any) -> Any:
+        """What a server said, as an error may show it: masked before it is cut, as half a key is one too."""
+        return _masked(value, self._secrets) if self._secrets else value
+
     def _finish(self) -> Reply:
         if 300 <= self._status < 400:
             raise BadRequest(
@@ -116,7 +122,7 @@ class ReplyReader:
                 headers=self._headers,
             )
         if self._status >= 400:
-            error = error_of_status(self._status, self._headers, bytes(self._whole), server=self._server)
+            error = error_of_status(self._status, self._headers, self._hidden(bytes(self._whole)), server=self._server)
             self._recover(error, _decoded(bytes(self._whole)))
         elif self._sse is None:
             self._take_whole()
@@ -154,7 +160,7 @@ class ReplyReader:
             said = data.decode("utf-8", "replace") if chunk is None else chunk
             chunk = chunk if "error" in as_mapping(chunk) else {"error": said}
         if chunk is None:
-            self._broken = excerpt(data.decode("utf-8", "replace"))
+            self._broken = excerpt(self._hidden(data.decode("utf-8", "replace")))
             return True
         members = as_mapping(chunk)
         self._add(members)
@@ -162,7 +168,7 @@ class ReplyReader:
 
     def _take_whole(self) -> None:
         body = bytes(self._whole)
-        what = excerpt(body.decode("utf-8", "replace")) or "an empty body"
+        what = excerpt(self._hidden(body.decode("utf-8", "replace"))) or "an empty body"
         decoded = _decoded(body.removeprefix(b"\xef\xbb\xbf"))
         if decoded is None:
             raise InvalidReply(
@@ -180,7 +186,7 @@ class ReplyReader:
             self._emit(event)
         failed = _error_in(chunk)
         if failed is not None:
-            error = error_of_value(failed, server=self._server, headers=self._headers)
+            error = error_of_value(self._hidden(failed), server=self._server, headers=self._headers)
             error.partial = self._merger.text
             self._recover(error, failed)
 
@@ -250,16 +256,27 @@ def _says_something(choice: Mapping[str, Any]) -> bool:
     return bool(choice.get("message") or choice.get("delta"))
 
 
-def _without(error: ModelError, secret: str) -> ModelError:
-    """The error without the key. Short keys are placeholders, and words of the message rather than secrets."""
-    if len(secret) >= 8:
-        error.args = tuple(_masked(each, secret) for each in error.args)
+def _without(error: ModelError, secrets: Sequence[str]) -> ModelError:
+    """The error without the keys."""
+    if secrets:
+        error.args = tuple(_masked(each, secrets) for each in error.args)
         for name, value in vars(error).items():
-            setattr(error, name, _masked(value, secret))
+            setattr(error, name, _masked(value, secrets))
     return error
 
 
-def _masked(value: Any, secret: str) -> Any:
-    if isinstance(value, dict):
-        return {name: _masked(each, secret) for name, each in cast("dict[str, Any]", value).items()}
-    return value.replace(secret, "***") if isinstance(value, str) else value
+def _masked(value: Any, secrets: Sequence[str]) -> Any:
+    """The value, whatever it is made of, without the secrets."""
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, "***")
+    elif isinstance(value, bytes):
+        for secret in secrets:
+            value = value.replace(secret.encode(), b"***")
+    elif isinstance(value, dict):
+        members = cast("Mapping[Any, Any]", value).items()
+        return {_masked(name, secrets): _masked(each, secrets) for name, each in members}
+    elif isinstance(value, list | tuple):
+        items = [_masked(each, secrets) for each in cast("Sequence[Any]", value)]
+        return tuple(items) if isinstance(value, tuple) else items
+    return value

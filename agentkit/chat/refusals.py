@@ -17,10 +17,21 @@ from agentkit.chat.profile import Profile
 from agentkit.chat.schemas import keywords_in
 from agentkit.chat.tolerant import as_mapping, as_mappings
 
-__all__ = ["RULES", "Body", "Rule"]
+__all__ = ["RULES", "WRONG_VALUE", "Body", "Rule"]
 
 Body: TypeAlias = Mapping[str, Any]
 Test: TypeAlias = Callable[[Body], bool]
+
+
+WRONG_VALUE = re.compile(  # the member is known and what was given for it is wrong: whoever wrote it must know
+    r"\b(?:must|should|can|needs? to) be (?:in\b|within|less|lower|greater|>|<|positive|non-?negative|a multiple)"
+    r"|\bbetween \S+ and\b|\brange\b|\bat most\b|\bat least (?!(?:1|one)\b)|\bmore than (?!one\b)|\bexceed"
+    r"|\b(?:less|fewer|lower|greater|larger|higher|longer|shorter|smaller) than\b"
+    r"|\btoo[_ ](?:large|big|high|low|small|many|few|long)\b|\b(?:minimum|maximum) length\b"
+    r"|\bmatch\w* (?:the )?(?:\S+ )?pattern|\bno (?:function|tool)s? (?:is )?(?:named|called|with)\b"
+    r"|\bnot (?:found|present|specified|defined) in\b|\bunknown (?:tool|function|model):? [\"'`]",
+    re.I,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +129,22 @@ def _refused(topic: str, no: str = _WRONG) -> str:
 
 
 _CHOICE = rf"^(?!.*--enable-auto-tool-choice).*(?:{_refused('tool[_ ]?choice')})"
-_SCHEMA = rf"^(?!.*invalid schema).*(?:{_refused(r'response[_ ]?format|json_schema|structured output')})"
+_NOT_SCHEMA = r"invalid schema|json_schema\.name"
+_SCHEMA = rf"^(?!.*(?:{_NOT_SCHEMA})).*(?:{_refused(r'response[_ ]?format|json_schema|structured output')})"
 _JSON = _refused(r"response[_ ]?format|json_object|json mode")
 _DEVELOPER = rf"{_refused(r'developer')}|(?:unexpected|unknown|invalid|unsupported)[^.]{{0,30}}\brole"
+_IN_TURN = r"\balternat(?:e|es|ing|ion)\b(?! (?:model|provider|endpoint|region))"
+_ALTERNATE = rf"\b(?:role|user|assistant)s?\b.{{0,60}}{_IN_TURN}|{_IN_TURN}.{{0,60}}\b(?:role|user|assistant)s?\b"
 _SYSTEM = (
-    r"'system' with this model|system (?:role|message|prompt|instruction)s?.{0,40}(?:not|unsupported)|alternat"
+    r"'system' with this model"
+    r"|\bsystem (?:role|message|prompt|instruction)s?.{0,40}"
+    r"(?:(?:\bnot|n't) (?:be |yet |currently )?(?:support|allow|permit|accept|enabled|available)|unsupported)"
+    rf"|{_ALTERNATE}"
     r"|developer instruction is not enabled|(?:unexpected|unknown|unsupported)[^.]{0,20}\brole:? \W?system"
 )
 _PLACE = (
-    r"system.{0,60}(?:beginning|first|only one|multiple|start)"
+    r"(?:\bsystem\W{1,2}(?:role|message|prompt|instruction)s?|\brole:? \W?system\b)"
+    r".{0,60}(?:beginning|first|only one|multiple|start)"
     r"|(?:multiple|more than one|only one|several).{0,20}system"
 )
 _STRING = (
@@ -140,6 +158,9 @@ _BLANK = (
 _REASONING = r"reasoning_content.{0,80}(?:passed back|missing|required|must)|missing.{0,20}reasoning_content"
 _STRICT = r"invalid schema for .{0,400}(?:'(?:required|additionalProperties)' is required|strict)"
 _NAME = r"\bname\b.{0,60}(?:required|missing|empty|must)|(?:required|missing).{0,30}\bname\b"
+_STREAM = (  # not of stream_options, which can be left out alone
+    r"^(?!.*stream[_ ]?options).*(?:cannot use tools with stream|\bstream(?:ing|ed)?\b(?!_).{0,20}not support)"
+)
 _TOOLS = (
     r"expects the .?tools=|toolconfig field must be defined|requires .?tools"
     r"|tools.{0,30}(?:must be|required).{0,60}tool.?(?:use|call)"
@@ -163,8 +184,8 @@ RULES: tuple[Rule, ...] = (
     _rule("max_tokens", _refused("max_tokens", _UNKNOWN), _has("max_tokens"), _NEW_LIMIT),
     # Roles, and where instructions may stand.
     _rule("messages", _DEVELOPER, _role("developer"), Profile(system_role="system")),
-    _rule("messages", rf"{_PLACE}|alternat", _scattered_instructions, Profile(one_system=True)),
-    _rule("messages", r"alternat", _in_turn("user", "user"), Profile(alternate=True)),
+    _rule("messages", rf"{_PLACE}|{_ALTERNATE}", _scattered_instructions, Profile(one_system=True)),
+    _rule("messages", _ALTERNATE, _in_turn("user", "user"), Profile(alternate=True)),
     _rule("messages", _SYSTEM, _role("system"), Profile(system_role="user", alternate=True)),
     _rule("messages", r"role \W?user\W? after role \W?tool", _in_turn("tool", "user"), Profile(bridge=True)),
     # What forces a call: a name, then any tool, then words, then nothing at all.
@@ -185,5 +206,5 @@ RULES: tuple[Rule, ...] = (
     _rule("messages", _NAME, _role("tool"), Profile(tool_names=True)),
     _rule("tools", _TOOLS, _calls_without_tools, Profile(tools_stub=True)),
     # A stream is only the way a reply comes.
-    _rule("stream", r"cannot use tools with stream|\bstream\w*.{0,20}not support", _has("stream"), _NOT_STREAMED),
+    _rule("stream", _STREAM, _has("stream"), _NOT_STREAMED),
 )

@@ -1,9 +1,10 @@
 """The text of an answer, as it comes: what of it is thought, what is said, and what may be calls. Pure.
 
 Servers without a parser for their model leave its marks in the text: ``<think>`` around its thoughts, and marks of
-calls (see `agentkit.chat.embedded`). A mark counts only where a model puts it: ``<think>`` at the very beginning, that
-of a call at the beginning of a line and outside of a code fence. From there on the text is held back until the answer
-is whole, as only then it is known whether it is a call.
+calls (see `agentkit.chat.embedded`). A mark counts only where a model puts it and a quotation does not: ``<think>`` at
+the very beginning, that of a call at the beginning of what is said. Only marks that no prose contains may follow other
+text, at the beginning of a line and outside of code fences. From there on the text is held back until the answer is
+whole, as only then it is known whether it is a call.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from agentkit.chat.embedded import CONTROL_MARKS
 from agentkit.chat.events import Event, ReasoningDelta, TextDelta
 
 __all__ = ["TextReader", "joined"]
@@ -19,6 +21,7 @@ __all__ = ["TextReader", "joined"]
 _OPEN, _CLOSE = "<think>", "</think>"
 _LONGEST_MARK = 64
 _MOST_SPACE = 1000  # before <think>
+_FENCE = re.compile(r"(?P<before>(?:[\s>*+-]|\d+[.)])*)(?P<fence>`{3,}|~{3,})(?P<info>.*)", re.DOTALL)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -44,9 +47,11 @@ class TextReader:
     _rest: str = ""
     _half: str = ""
     _place: str = "start"  # start, thoughts, after (the thoughts), text, held
+    _beginning: bool = True  # nothing but white space was said
     _new_line: bool = True
-    _fences: int = 0
-    _ticks: int = 0  # how many backticks the text so far ends with, of a fence that may be coming
+    _line: list[str] = field(default_factory=list[str])  # the pieces of the last line, which has no end yet
+    _fence: str = ""  # what opened the code fence that is open
+    _fence_at: int = 0  # and how far into its line
 
     @property
     def text(self) -> str:
@@ -126,18 +131,22 @@ class TextReader:
         """Say everything up to a mark, or up to what may become one."""
         said = 0
         at = 0 if self._new_line else self._next_line(0)
+        if self._beginning:
+            at = len(self._rest) - len(self._rest.lstrip())
         while self.marks and at >= 0:
-            self._count_fences(self._rest[said:at])
+            self._watch_fences(self._rest[said:at])
             said = at
-            if self._rest.startswith(self.marks, at) and self._fences % 2 == 0:
+            marks = self.marks if self._beginning else tuple(each for each in self.marks if each in CONTROL_MARKS)
+            if self._rest.startswith(marks, at) and not self._fence:
                 self._place = "held"
                 break
             if len(self._rest) - at < _LONGEST_MARK and any(mark.startswith(self._rest[at:]) for mark in self.marks):
                 break
+            self._beginning = False
             at = self._next_line(at)
         else:
             at = len(self._rest)
-            self._count_fences(self._rest[said:])
+            self._watch_fences(self._rest[said:])
         self._new_line = at < len(self._rest) or self._rest.endswith("\n") or (self._new_line and not self._rest)
         text, self._rest = self._rest[:at], self._rest[at:]
         yield from self._say(text)
@@ -146,10 +155,26 @@ class TextReader:
         end = self._rest.find("\n", start)
         return end + 1 if end >= 0 else -1
 
-    def _count_fences(self, text: str) -> None:
-        ticks = "`" * self._ticks + text
-        self._fences += ticks.count("```")
-        self._ticks = (len(ticks) - len(ticks.rstrip("`"))) % 3
+    def _watch_fences(self, text: str) -> None:
+        """Keep track of code fences, a whole line at a time."""
+        *ended, rest = text.split("\n") if self.marks else [""]
+        for line in ended:
+            self._end_line("".join([*self._line, line]))
+            self._line.clear()
+        if rest:
+            self._line.append(rest)
+
+    def _end_line(self, line: str) -> None:
+        """A fence ends with as many of its characters as it began with, or more; in doubt it goes on."""
+        found = _FENCE.match(line)
+        if not found:
+            return
+        before, fence, info = found.groups()
+        if not self._fence:
+            if fence[0] == "~" or "`" not in info:
+                self._fence, self._fence_at = fence, len(before)
+        elif fence.startswith(self._fence) and not info.strip() and not before.strip(" \t>"):
+            self._fence = "" if len(before) <= self._fence_at + 3 else self._fence
 
     def _say(self, text: str) -> Iterator[Event]:
         if text:

@@ -27,7 +27,7 @@ from agentkit.run.transcript import interrupted
 from agentkit.tools.context import LoopEmit, Remaining, ToolContext
 from agentkit.tools.execute import Work, execute
 from agentkit.tools.names import unknown_name
-from agentkit.tools.results import ToolResult, to_result
+from agentkit.tools.results import OWN_KEYS, ToolResult, to_result
 from agentkit.tools.tool import Tool
 
 __all__ = ["run_calls", "starter"]
@@ -35,8 +35,8 @@ __all__ = ["run_calls", "starter"]
 log = logging.getLogger("agentkit")
 
 # Members of a result's metadata. They are in what a journal keeps, so that a replay comes to the same end.
-_MISTAKE = "mistake"  # counts against the tool's `retries`
-_RAISED = "raised"  # what unexpected thing the tool raised, in words
+_MISTAKE = f"{OWN_KEYS}mistake"  # counts against the tool's `retries`
+_RAISED = f"{OWN_KEYS}raised"  # what unexpected thing the tool raised, in words
 
 
 async def run_calls(spec: RunSpec, state: RunState, step: RunCalls, emit: Emit) -> None:
@@ -65,10 +65,13 @@ def starter(spec: RunSpec, state: RunState, emit: Emit) -> Start:
     """Lets calls of read-only tools start before the reply is finished, as far as the limit of calls allows."""
     batch = _Batch.of(spec, state, emit)
     started: list[ToolCall] = []
+    waiting: list[ToolCall] = []  # a call that must wait: what comes after it may need what it does
 
     def start(call: ToolCall) -> Callable[[], Awaitable[Outcome]] | None:
         tool, left = batch.tools.get(call.name), batch.view.remaining.calls
-        if tool is None or not tool.read_only or tool.sequential or len(started) == left:
+        if tool is not None and tool.sequential:
+            waiting.append(call)
+        if tool is None or not tool.read_only or waiting or len(started) == left or state.closing:
             return None
         started.append(call)
         return lambda: batch.early(call, tool)
@@ -142,7 +145,7 @@ class _Batch:
             self.emit(CallStarted(call))
             started = anyio.current_time()
             errors: list[Exception] = []
-            result = to_result(await slot.run(lambda: self.outcome(call, tool, context, errors)))
+            result = to_result(await slot.run(lambda: self.outcome(call, tool, context, errors)), own=True)
             self.results[call.id] = result
             if _RAISED in result.metadata and self.spec.tool_errors == "raise":
                 self.failures.append(_failure(self.state, call, result, errors))
@@ -166,7 +169,7 @@ class _Batch:
         """Run a call; what it raises becomes a result for the model to read, the unexpected goes to ``errors`` too."""
         try:
             if tool is None:
-                raise ToolError(unknown_name(call.name, self.tools))
+                raise ToolError(unknown_name(call.name, self.tools, self.spec.tools))
             return await around_tool(self.spec.middleware, _call)(ToolRequest(tool, call, context))
         except ToolError as error:
             return ToolResult(f"Error: {error}", is_error=True, metadata={_MISTAKE: isinstance(error, Retry)})

@@ -51,6 +51,8 @@ class EarlyCalls:
     def __init__(self) -> None:
         self._begun: dict[int, _Early] = {}
         self._written: dict[int, str] = {}
+        self._complete: set[int] = set()
+        self._started = 0  # in the whole run, so that no two early calls share an id
 
     async def around(self, body: Callable[[], Awaitable[T]]) -> T:
         """Run a run; what still runs at its end is cancelled."""
@@ -94,8 +96,14 @@ class EarlyCalls:
         if piece.index in self._begun or not piece.arguments.rstrip().endswith("}") or len(text) > _LONGEST:
             return
         arguments = _complete(text)
-        work = None if arguments is None else start(ToolCall(f"early_{piece.index}", piece.name, text))
+        if arguments is None:
+            return
+        self._complete.add(piece.index)
+        if not self._complete.issuperset(range(piece.index)):
+            return  # an earlier call is not known yet, and may have to run alone and first
+        work = start(ToolCall(f"early_{self._started}", piece.name, text))
         if work is not None:
+            self._started += 1
             early = self._begun[piece.index] = _Early(piece.name, arguments)
             self._tasks.start_soon(early.run, work)
 
@@ -104,6 +112,7 @@ class EarlyCalls:
             early.scope.cancel()
         self._begun.clear()
         self._written.clear()
+        self._complete.clear()
 
 
 def _complete(text: str) -> Any:

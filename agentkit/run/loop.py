@@ -128,7 +128,7 @@ def _record(spec: RunSpec, state: RunState, reply: Reply, emit: Emit) -> None:
     calls, notes = mend_calls(reply.message.tool_calls, salt=f"{state.run_id}:{state.turns}", taken=taken)
     for note in notes:
         emit(Mended(note))
-    calls, repaired = repair_calls(calls, offer(spec, state), forgive=spec.repair)
+    calls, repaired = repair_calls(calls, offer(spec, state), switched_off=spec.tools, forgive=spec.repair)
     for event in repaired:
         emit(event)
     content = reply.message.content or (None if calls or reply.message.refusal or reply.message.audio else "")

@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from agentkit.chat.messages import ToolCall, encode_json
 from agentkit.run.events import Repaired
 from agentkit.tools.names import meant_name
-from agentkit.tools.repair import Unreadable, fit_arguments, repair_text
+from agentkit.tools.repair import fit_arguments, repair_text
 from agentkit.tools.tool import Tool
 
 __all__ = ["repair_calls"]
@@ -22,7 +22,11 @@ _LONGEST_NAME = 64
 
 
 def repair_calls(
-    calls: Collection[ToolCall], tools: Mapping[str, Tool], *, forgive: bool = True
+    calls: Collection[ToolCall],
+    tools: Mapping[str, Tool],
+    *,
+    switched_off: Collection[str] = (),
+    forgive: bool = True,
 ) -> tuple[tuple[ToolCall, ...], list[Repaired]]:
     """Put right what the model got wrong, as far as that cannot change what it meant.
 
@@ -30,24 +34,26 @@ def repair_calls(
 
     Args:
         calls: The calls, their ids and JSON already mended by `mend_calls`.
-        tools: The tools of the run.
+        tools: The tools that the model was offered.
+        switched_off: The names of the run's other tools. One of them is never taken for a tool that was offered.
         forgive: False leaves everything as it is, apart from names that servers would refuse to take back.
 
     Returns:
         The calls, and for each step what was put right.
     """
     notes: list[Repaired] = []
+    names = dict.fromkeys([*tools, *switched_off])
     made: list[ToolCall] = []
     for call in calls:
-        mended = _named(call, tools, notes, forgive=forgive)
+        mended = _named(call, names, notes, forgive=forgive)
         made.append(_with_arguments(mended, tools, notes) if forgive else mended)
     return tuple(made), notes
 
 
-def _named(call: ToolCall, tools: Mapping[str, Tool], notes: list[Repaired], *, forgive: bool) -> ToolCall:
-    if call.name in tools:
+def _named(call: ToolCall, names: Collection[str], notes: list[Repaired], *, forgive: bool) -> ToolCall:
+    if call.name in names:
         return call
-    name = (meant_name(call.name, tools) if forgive else None) or _WRONG_IN_NAMES.sub("_", call.name)[:_LONGEST_NAME]
+    name = (meant_name(call.name, names) if forgive else None) or _WRONG_IN_NAMES.sub("_", call.name)[:_LONGEST_NAME]
     if name == call.name:
         return call
     notes.append(Repaired(f"the name {call.name[:_LONGEST_NAME]!r} became {name}", call.id, name))
@@ -59,14 +65,15 @@ def _with_arguments(call: ToolCall, tools: Mapping[str, Tool], notes: list[Repai
         return call
     try:
         written, forgiven = _read(call)
-    except Unreadable:
+        fitted, changed = fit_arguments(written, tools[call.name].parameters)
+        if not call.malformed and not changed:
+            return call
+        arguments = encode_json(fitted).decode()
+    except ValueError:  # unreadable, or a number is too large
         return call  # the model is told what is wrong with its text
-    fitted, changed = fit_arguments(written, tools[call.name].parameters)
-    if not call.malformed and not changed:
-        return call
     told = [*forgiven, *changed] or ["with characters that are not Unicode"]
     notes.extend(Repaired(f"the arguments of {call.name} were {each}", call.id, call.name) for each in told)
-    return replace(call, arguments=encode_json(fitted).decode(), malformed="")
+    return replace(call, arguments=arguments, malformed="")
 
 
 def _read(call: ToolCall) -> tuple[dict[str, Any], list[str]]:

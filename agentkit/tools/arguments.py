@@ -17,7 +17,7 @@ from agentkit.tools.schema import Signature
 __all__ = ["parse_arguments", "validate_arguments"]
 
 _SHORT = 4000  # a number cannot have more digits than Python reads
-_EXPONENT = re.compile(r"\d[eE]")  # nor be infinite without one
+_MAY_BE_TOO_LARGE = re.compile(r"\d(?:[eE]|\d{307})")  # a number is infinite with an exponent or 309 digits only
 _MOST_LINES = 5
 _LONGEST_VALUE = 60
 _TYPES = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
@@ -32,7 +32,7 @@ def parse_arguments(text: str) -> dict[str, Any]:
     Raises:
         Retry: It is not a JSON object, holds NaN or an infinity, or is nested more than 200 deep.
     """
-    if len(text) < _SHORT and not _EXPONENT.search(text):
+    if len(text) < _SHORT and not _MAY_BE_TOO_LARGE.search(text):
         try:
             value = from_json(text, allow_inf_nan=False)  # what is nearly always enough
         except (TypeError, ValueError):  # a lone surrogate is a TypeError

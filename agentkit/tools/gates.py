@@ -4,52 +4,111 @@ from __future__ import annotations
 
 import math
 import os
+from collections import deque
 from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 import anyio
 from anyio.lowlevel import RunVar
 
-from agentkit.tools.options import Execution, Mark
+from agentkit.tools.options import Execution, Mark, group_limits
 
-__all__ = ["PROCESSES", "THREADS", "Gate", "gates_of", "loop_gate"]
+__all__ = ["PROCESSES", "THREADS", "Gate", "Place", "enter_loop_gate", "enter_own_gate"]
 
 THREADS, PROCESSES = "threads", "processes"
 _ROOM: Mapping[str, int] = {THREADS: 64, PROCESSES: os.cpu_count() or 1}
 
 
+@dataclass(slots=True, eq=False)
+class Place:
+    """What a call holds while it is inside a gate."""
+
+    gate: Gate
+    held: bool = True
+
+    def leave(self) -> None:
+        """Give it to the next."""
+        if self.held:
+            self.held = False
+            self.gate.make_room()
+
+
+_CHAIN: ContextVar[tuple[Place, ...]] = ContextVar("agentkit_places", default=())
+"""The places of the calls that the running code is part of: a call that is made in a call holds what that one holds."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    most: float
+    admitted: anyio.Event = field(default_factory=anyio.Event)
+
+
 class Gate:
-    """Lets a call in when there is room; entering gives way to no other task when there is nothing to wait for."""
+    """Lets calls in, in the order in which they came; one that need not wait gives way to no other task."""
 
     def __init__(self) -> None:
         self._inside = 0
+        self._waiting: deque[_Waiter] = deque()
         self._next_start = -math.inf
-        self._waiting: list[anyio.Event] = []
+        self._starting = anyio.Lock(fast_acquire=True)
 
-    async def enter(self, most: float, rate: float | None = None) -> None:
-        """Wait until fewer than ``most`` are inside, then until ``rate`` a second allows another one to start."""
-        while self._inside >= most:
-            event = anyio.Event()
-            self._waiting.append(event)
-            await event.wait()
-        self._inside += 1
-        if rate is None:
+    async def enter(self, most: float, rate: float | None = None) -> Place:
+        """Wait until fewer than ``most`` are inside, then until ``rate`` a second allows another one to start.
+
+        A call that is made inside a call which holds a place here takes none: it would wait for the one that waits
+        for it. It keeps to the rate.
+        """
+        chain = tuple(place for place in _CHAIN.get() if place.held)
+        if any(place.gate is self for place in chain):
+            place = Place(self, held=False)
+        else:
+            await self._find_room(most)
+            place = Place(self)
+            _CHAIN.set((*chain, place))
+        if rate is not None:
+            try:
+                await self._start(rate)
+            except BaseException:
+                place.leave()
+                raise
+        return place
+
+    def make_room(self) -> None:
+        """One is no longer inside: the first in the queue gets the place."""
+        self._inside -= 1
+        self._admit()
+
+    async def _find_room(self, most: float) -> None:
+        if not self._waiting and self._inside < most:
+            self._inside += 1
             return
-        start = max(anyio.current_time(), self._next_start)
-        self._next_start = start + 1 / rate
+        waiter = _Waiter(most)
+        self._waiting.append(waiter)
         try:
-            await anyio.sleep_until(start)
+            await waiter.admitted.wait()
         except BaseException:
-            self.leave()
+            if waiter.admitted.is_set():  # too late: it has a place, and must give it on
+                self.make_room()
+            else:
+                self._waiting.remove(waiter)
+                self._admit()  # those behind it may fit where it did not
             raise
 
-    def leave(self) -> None:
-        """Make room again. All who wait look for themselves, in their order, as each has a number of its own."""
-        self._inside -= 1
-        waiting, self._waiting = self._waiting, []
-        for event in waiting:
-            event.set()
+    def _admit(self) -> None:
+        """Nobody passes the first of the queue, also where it needs more room than the second: it would never go in."""
+        while self._waiting and self._inside < self._waiting[0].most:
+            self._inside += 1
+            self._waiting.popleft().admitted.set()
+
+    async def _start(self, rate: float) -> None:
+        """One at a time waits for the next start, and takes it only when it starts: who is cancelled has taken none."""
+        async with self._starting:
+            start, now = self._next_start, anyio.current_time()
+            if start > now:
+                await anyio.sleep_until(start)
+            self._next_start = max(start, now) + 1 / rate
 
 
 @dataclass(slots=True)
@@ -63,23 +122,26 @@ class _Gates:
 _GATES: RunVar[_Gates] = RunVar("agentkit_gates")
 
 
-def gates_of(how: Execution) -> Gate | None:
-    """The gate of a tool or of its group; None when it has no limit."""
+async def enter_own_gate(how: Execution) -> Place | None:
+    """Enter the gate of a tool or of its group; None when it has no limit."""
     if how.group:
-        return _gates().named.setdefault(f"group {how.group}", Gate())
+        most, rate = group_limits(how.group)
+        return await _named(f"group {how.group}").enter(most, rate)
     if how.max_concurrency is None and how.rate is None:
         return None
-    return _gates().marked.setdefault(how.mark, Gate())
+    marked = _gates().marked
+    gate = marked.get(how.mark) or marked.setdefault(how.mark, Gate())
+    return await gate.enter(how.max_concurrency or math.inf, how.rate)
 
 
-def most_inside(how: Execution) -> float:
-    """How many calls may be inside the gate of a tool."""
-    return how.max_concurrency or (1 if how.group and how.rate is None else math.inf)
+async def enter_loop_gate(name: str) -> Place:
+    """Enter the gate to this loop's threads or processes for tools."""
+    return await _named(name).enter(_ROOM[name])
 
 
-def loop_gate(name: str) -> tuple[Gate, int]:
-    """The gate to this loop's threads or processes for tools, and how many may be inside."""
-    return _gates().named.setdefault(name, Gate()), _ROOM[name]
+def _named(name: str) -> Gate:
+    named = _gates().named
+    return named.get(name) or named.setdefault(name, Gate())
 
 
 def _gates() -> _Gates:

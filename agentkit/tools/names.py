@@ -10,6 +10,8 @@ __all__ = ["meant_name", "unknown_name"]
 
 _SHORTEST = 5  # letters of a name that may be misspelt: shorter ones are too close to each other
 _MOST_NAMES = 20
+_MARK = re.compile(r"<[|｜]")  # noqa: RUF001 - some templates write it wide
+_INDEX = re.compile(r"\A(functions\.[^.:]+):\d+\Z")  # how Kimi numbers its calls
 
 
 def meant_name(name: str, tools: Collection[str]) -> str | None:
@@ -17,21 +19,27 @@ def meant_name(name: str, tools: Collection[str]) -> str | None:
 
     Forgiven are what servers put before and after a name (``functions.add``, ``add<|channel|>``), case, dashes and
     underscores, and one letter too many, too few or two that changed places. Another letter is never forgiven: that
-    would make ``set_user`` of ``get_user``.
+    would make ``set_user`` of ``get_user``. Nor is a name that goes on: ``user.delete`` is not ``user``.
     """
     if name in tools:
         return name
-    pieces = [piece for piece in re.split(r"[^A-Za-z0-9_-]+", name) if piece]
-    folded = {_folded(piece) for piece in [*pieces, "".join(pieces)]}
-    same = [tool for tool in tools if _folded(tool) in folded]
+    bare = _INDEX.sub(r"\1", _MARK.split(name, maxsplit=1)[0].strip())
+    if not bare.isascii():
+        return None
+    pieces = [_folded(piece) for piece in re.split(r"[./:]+", bare)]
+    last, whole = pieces[-1], "".join(pieces)
+    same = [tool for tool in tools if _folded(tool) in {*pieces, whole} - {""}]
     if not same:
-        last = _folded(pieces[-1]) if pieces else ""
         same = [tool for tool in tools if _is_slip(last, _folded(tool))]
+    elif not {_folded(tool) for tool in same} <= {last, whole}:
+        return None
     return same[0] if len(same) == 1 else None
 
 
-def unknown_name(name: str, tools: Collection[str]) -> str:
-    """What to tell a model that called a tool which does not exist."""
+def unknown_name(name: str, tools: Collection[str], switched_off: Collection[str] = ()) -> str:
+    """What to tell a model that called a tool which does not exist, or is switched off in this turn."""
+    if name in switched_off:
+        return f"the tool {name!r} is switched off in this turn"
     if not tools:
         return f"there is no tool {name!r}; there are no tools at all, so answer without one"
     near = difflib.get_close_matches(name, tools, n=3)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import TypedDict
+from weakref import WeakKeyDictionary
 
 from agentkit.errors import DefinitionError
 
-__all__ = ["Execution", "ToolOptions"]
+__all__ = ["Execution", "Mark", "ToolOptions", "group_limits"]
 
 
 class ToolOptions(TypedDict, total=False):
@@ -18,9 +21,10 @@ class ToolOptions(TypedDict, total=False):
         sequential: Whether no other call of the same reply may run beside it.
         timeout: Seconds that a call may take, 60 by default; None for as long as it likes. Waiting for its turn does
             not count. A thread cannot be stopped: it is no longer waited for, and reported as `LeftRunning`.
-        max_concurrency: Most calls of it at once in one event loop, over all runs.
-        group: A name: the calls of all tools of a group count together for ``max_concurrency`` (1 for a group, if not
-            said) and ``rate``.
+        max_concurrency: Most calls of it at once in one event loop, over all runs. Calls that such a call makes itself,
+            as when its agent has the same tool, do not count.
+        group: A name: the calls of all tools of a group count together. The smallest ``max_concurrency`` and ``rate``
+            that one of them names hold for all; where none names either, one call runs at a time.
         rate: Most calls a second that start; they are spaced evenly.
         retries: In how many turns in a row the model may try again after a mistake (wrong arguments, `Retry`), 3 by
             default; one more ends the run with `TooManyMistakes`. For an idempotent tool, also how often a call is
@@ -67,7 +71,7 @@ class Execution:
     mark: Mark = field(default_factory=Mark, repr=False)
 
     def check_options(self, name: str) -> None:
-        """Refuse options that mean nothing.
+        """Refuse options that mean nothing, and tell the group of the others.
 
         Raises:
             DefinitionError: One of them is out of its range.
@@ -84,3 +88,23 @@ class Execution:
             raise DefinitionError(f"tool {name!r}: retries={self.retries!r} cannot be negative")
         if self.process and not self.thread:
             raise DefinitionError(f"tool {name!r}: process=True and thread=False cannot both be")
+        if self.group:
+            with _NAMING:
+                named = _NAMED.setdefault(self.group, WeakKeyDictionary())
+                most, rate = named.get(self.mark, (math.inf, math.inf))
+                named[self.mark] = (min(most, self.max_concurrency or math.inf), min(rate, self.rate or math.inf))
+
+
+_NAMING = threading.Lock()
+_NAMED: dict[str, MutableMapping[Mark, tuple[float, float]]] = {}  # what the tools of each group name, while they live
+
+
+def group_limits(group: str) -> tuple[float, float | None]:
+    """Most calls of a group at once, and the most that start in a second: the smallest that one of its tools names."""
+    with _NAMING:
+        named = list(_NAMED.get(group, {}).values())
+    most = min((each for each, _ in named), default=math.inf)
+    rate = min((each for _, each in named), default=math.inf)
+    if rate == math.inf:
+        return (1 if most == math.inf else most), None
+    return most, rate

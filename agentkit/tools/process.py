@@ -1,8 +1,9 @@
 """Running a function in a process of its own.
 
 What passes between the two processes is pickled by anyio. Both are this program: nothing that came out of a model is
-unpickled, only the values that validation made of it, on their way to the function that declared their types. The
-function itself is found by its name in its module, and by no name that a model could choose.
+unpickled, only the values that validation made of it, on their way to the function that declared their types, and what
+that function gave, which is tried out before it is sent, as it may not survive the way back. This program reads no
+other pickle (I8). The function itself is found by its name in its module, and by no name that a model could choose.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, cast
 
 import anyio
 
-from agentkit.errors import DefinitionError
+from agentkit.errors import DefinitionError, Retry, ToolError
 from agentkit.tools.results import ToolResult, to_result
 
 __all__ = ["check_portable", "open_process", "run_in_process"]
@@ -79,19 +80,32 @@ def _perform(function: _Named | Callable[..., Any], args: tuple[Any, ...], keywo
     found = function.find() if isinstance(function, _Named) else function
     try:
         result = to_result(found(*args, **keywords))
-    except Exception:
-        raise
+    except Exception as error:
+        if _travels(error):
+            raise
+        raise _in_words(error) from None
     except BaseException as error:  # it would end the process, and say nothing
         raise RuntimeError(f"the tool raised {type(error).__name__}") from error
+    if not _travels(result.metadata):
+        result = replace(result, metadata={})
     return result if _travels(result.data) else replace(result, data=None)
 
 
-def _travels(data: object) -> bool:
-    """Whether the value can be sent back; the function has run, and what the model reads of it must not be lost."""
+def _in_words(error: Exception) -> Exception:
+    """What is said of an error that cannot be sent back; what is meant for the model stays so."""
+    for kind in (Retry, ToolError):
+        if isinstance(error, kind):
+            return kind(str(error))
+    return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _travels(value: object) -> bool:
+    """Whether it arrives when it is sent; the function has run, and what the model reads of it must not be lost."""
     from multiprocessing.reduction import ForkingPickler  # noqa: PLC0415 - only in the other process
 
+    pickler: Any = ForkingPickler  # its stub takes `loads` for a method
     try:
-        ForkingPickler.dumps(data)
+        pickler.loads(pickler.dumps(value))
     except Exception:  # noqa: BLE001 - a value brings code of its own
         return False
     return True

@@ -1,9 +1,10 @@
 """What models get wrong when they write a call, put right as far as that cannot change what they meant. Pure.
 
-The steps, each told in words: an object that was encoded twice, a code fence, text after the object, the same object
-twice, Python's literals, single quotes, keys without quotes, trailing commas, line ends and lone backslashes in texts;
-then arguments wrapped into one member, a list or an object written as text, and null for what may be left out. What
-is incomplete is never completed, and NaN is no number.
+The steps, each told in words: an object that was encoded twice, a code fence, brackets and marks of a chat template
+after the object, the same object twice, Python's literals, single quotes, keys without quotes, trailing commas, line
+ends and lone backslashes in texts; then arguments wrapped into one member, a list or an object written as text, and
+null for what may be left out. What is incomplete is never completed, words after the object are never dropped, and NaN
+is no number.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ _SPACE = re.compile(r"\s*")
 _FENCE = re.compile(r"\ufeff?\s*```[A-Za-z]*[ \t]*\n?")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])")
 _WORD = re.compile(r"[A-Za-z_$][\w$-]*")
-_MEANS_SOMETHING = re.compile(r"[{\[\":]")
+_MEANS_NOTHING = re.compile(r"[}\]);]+|```|<[|｜][^<>|｜\n]{1,60}[|｜]>")  # noqa: RUF001 - some templates write it wide
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _LITERALS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
+_CONTROLS = frozenset("bfnrt")
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "'": "'"}
 _PLAIN = {quote: re.compile(rf"[^{quote}\\]+") for quote in "\"'"}
 
@@ -77,15 +79,15 @@ class _Reader:
         return value
 
     def rest(self, value: object) -> None:
-        """What follows the object: the same once more, or words without a bracket, which mean nothing."""
+        """What follows the object: the same once more, or what means nothing. Words may take back what was said."""
         while char := self.peek():
             if char == "`" and "in a code fence" in self.forgiven and self.text.startswith("```", self.at):
                 self.at += 3
             elif char == "{" and isinstance(value, dict):
                 self.again(cast("dict[str, Any]", value))
-            elif isinstance(value, dict) and not _MEANS_SOMETHING.search(self.text, self.at):
+            elif isinstance(value, dict) and (nothing := _MEANS_NOTHING.match(self.text, self.at)):
+                self.at = nothing.end()
                 self.forgive("followed by something else")
-                return
             else:
                 raise Unreadable("something follows the object")
 
@@ -156,6 +158,7 @@ class _Reader:
         if quote == "'":
             self.forgive("with single quotes")
         pieces: list[str] = []
+        escaped: set[str] = set()
         self.at += 1
         while (char := self.text[self.at : self.at + 1]) != quote:
             if plain := _PLAIN[quote].match(self.text, self.at):
@@ -164,9 +167,12 @@ class _Reader:
                 if not plain[0].isprintable() and _CONTROL.search(plain[0]):
                     self.forgive("with line ends in a text")
             elif char == "\\":
+                escaped.add(self.text[self.at + 1 : self.at + 2])
                 pieces.append(self.escape())
             else:
                 raise Unreadable("a text has no end")
+        if escaped & _CONTROLS and not escaped <= {*_ESCAPES, "u"}:  # C:\temp\data: perhaps none is an escape
+            raise Unreadable("a text with lone backslashes")
         self.at += 1
         return "".join(pieces).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
@@ -227,11 +233,18 @@ def fit_arguments(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> tu
     """The arguments as the schema of the tool wants them; the second value says what was changed."""
     notes: list[str] = []
     known: Mapping[str, Any] = schema.get("properties", {})
-    fitted = _unwrapped(arguments, known, notes)
+    fitted = _unwrapped(arguments, known, notes) if _is_closed(schema) else dict(arguments)
     for name, value in list(fitted.items()):
         if name in known and (value is None or isinstance(value, str)):
             _fit_member(fitted, name, schema, notes)
     return fitted, notes
+
+
+def _is_closed(schema: Mapping[str, Any]) -> bool:
+    """Whether an object with one member that has no property cannot fit."""
+    if "patternProperties" in schema:
+        return False
+    return schema.get("additionalProperties", not schema.get("required")) is False
 
 
 def _unwrapped(arguments: Mapping[str, Any], known: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:

@@ -10,19 +10,23 @@ import base64
 import re
 from collections.abc import Callable, Collection, ItemsView, KeysView, Mapping, Sequence, ValuesView
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast, get_args
 
 from pydantic_core import from_json, to_json, to_jsonable_python
 
 from agentkit.chat.messages import AudioPart, ContentPart, FilePart, ImagePart, TextPart, encode_json
 
-__all__ = ["ToolResult", "to_result"]
+__all__ = ["OWN_KEYS", "ToolResult", "to_result"]
+
+OWN_KEYS = "agentkit:"
+"""How the keys of a result's metadata begin that the run itself sets; a tool cannot set them."""
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 _PARTLY_TEXT = "\n[Part of this result is not JSON and is shown as text.]"
 _MOST_FILES = 32  # in a list; a longer one is data
 _PARTS = (ImagePart, AudioPart, FilePart)
 _File: TypeAlias = ImagePart | AudioPart | FilePart
+_ANY_PART = get_args(ContentPart)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class ToolResult:
         data: What the program gets: the value that the function returned.
         is_error: Whether the content says what went wrong.
         files: What the model is shown beside the content: images, sound, files.
-        metadata: For the program only.
+        metadata: For the program only. Keys that begin with ``agentkit:`` are the run's own.
     """
 
     content: str
@@ -44,22 +48,65 @@ class ToolResult:
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def to_result(value: object) -> ToolResult:
+def to_result(value: object, *, own: bool = False) -> ToolResult:
     """What a function returned, for a model to read. Never fails, since the function has already done its work.
 
     A text stays as it is. Images, sound and files (parts of a message, bytes that begin like one of them, or what shows
     itself as a PNG in a notebook) become files of the result. Everything else is compact JSON, as pydantic writes it:
     None is ``null``, a model goes by its aliases, and what JSON writes as a text (a date, an enum's value, UTF-8 bytes)
     is that text without quotes. NaN is written as the text NaN. What JSON cannot express is described in words, and a
-    last line says so. A `ToolResult` is returned as it is, apart from content that is no text.
+    last line says so. A `ToolResult` is returned as it is, apart from members of another type than theirs and from what
+    only the run may say of a result; ``own`` keeps that.
     """
     if isinstance(value, str):
         return ToolResult(_clean(str.__str__(value)), value)
     if isinstance(value, ToolResult):
-        content = cast("object", value.content)
-        return value if isinstance(content, str) else replace(value, content=_text(content))
+        return _as_typed(value, own=own)
     files, rest = _split(value)
     return ToolResult(_with_files(files, rest), value, files=files) if files else ToolResult(_text(value), value)
+
+
+def _as_typed(result: ToolResult, *, own: bool) -> ToolResult:
+    """The result with members of the types that they should have, as the function's author may not check types."""
+    content = _as_words(result.content)
+    files, left_out = _as_files(result.files)
+    if left_out:
+        content += f"\n[Left out: {left_out} that cannot be shown as a file.]"
+    metadata = _as_metadata(result.metadata, own=own)
+    if content is result.content and files is result.files and metadata is result.metadata:
+        return result
+    return replace(result, content=content, files=files, metadata=metadata)
+
+
+def _as_words(content: object) -> str:
+    return content if isinstance(content, str) else _text(content)
+
+
+def _as_metadata(metadata: object, *, own: bool) -> Mapping[str, Any]:
+    try:
+        known = cast("Mapping[str, Any]", metadata if isinstance(metadata, Mapping) else {})
+        if own or not any(_is_own(key) for key in known):
+            return known
+        return {key: value for key, value in known.items() if not _is_own(key)}
+    except Exception:  # noqa: BLE001 - a mapping brings code of its own; the function has run and must not fail now
+        return {}
+
+
+def _is_own(key: object) -> bool:
+    return isinstance(key, str) and key.startswith(OWN_KEYS)
+
+
+def _as_files(files: object) -> tuple[Sequence[ContentPart], int]:
+    """The files as parts of a message, and how many are none."""
+    if files is None:
+        return (), 0
+    several = isinstance(files, list | tuple)
+    given = list(cast("Sequence[object]", files)) if several else [files]
+    if several and all(isinstance(each, _ANY_PART) for each in given):
+        return cast("Sequence[ContentPart]", files), 0
+    parts = [cast("ContentPart", each) if isinstance(each, _ANY_PART) else _as_file(each) for each in given]
+    kept = tuple(part for part in parts if part is not None)
+    return kept, len(parts) - len(kept)
 
 
 # Files.

@@ -11,6 +11,7 @@ import functools
 import inspect
 import logging
 import math
+import sys
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from contextlib import aclosing, closing
@@ -24,7 +25,7 @@ from anyio.lowlevel import RunVar
 from agentkit.chat.events import Event
 from agentkit.errors import ToolError
 from agentkit.tools.context import CallRepeated, LeftRunning, Progress, ToolContext
-from agentkit.tools.gates import PROCESSES, THREADS, gates_of, loop_gate, most_inside
+from agentkit.tools.gates import PROCESSES, THREADS, enter_loop_gate, enter_own_gate
 from agentkit.tools.options import Execution
 from agentkit.tools.process import open_process, run_in_process
 from agentkit.tools.results import ToolResult, to_result
@@ -66,14 +67,12 @@ async def run_function(
         ToolError: The function raised it, or took too long.
         Exception: Whatever else the function raised.
     """
-    gate = gates_of(how)
-    if gate is None:
-        return await _at_its_place(how, kind, context, call)
-    await gate.enter(most_inside(how), how.rate)
+    place = await enter_own_gate(how)
     try:
         return await _at_its_place(how, kind, context, call)
     finally:
-        gate.leave()
+        if place is not None:
+            place.leave()
 
 
 async def _at_its_place(
@@ -82,15 +81,14 @@ async def _at_its_place(
     """Wait for room where it will run: a call that waits for a thread has not started, so its time does not run."""
     if kind in ("async", "async generator") or not how.thread:
         return await _with_tries(how, context, lambda: _in_loop(kind, context, call))
-    gate, room = loop_gate(PROCESSES if how.process else THREADS)
-    await gate.enter(room)
+    place = await enter_loop_gate(PROCESSES if how.process else THREADS)
     try:
         if how.process:
             await open_process()
             return await _with_tries(how, context, lambda: run_in_process(call))
         return await _with_tries(how, context, lambda: _in_thread(kind, context, call))
     finally:
-        gate.leave()
+        place.leave()
 
 
 async def _with_tries(how: Execution, context: ToolContext[Any], run: _Run) -> ToolResult:
@@ -162,13 +160,16 @@ async def _drained(values: AsyncGenerator[Any, None], context: ToolContext[Any])
 
 
 def _driven(values: Generator[Any, None, Any], context: ToolContext[Any]) -> Any:
-    """What a generator yields is progress, what it returns is the result."""
+    """What a generator yields is progress, what it returns is the result. In a thread, it ends when it is given up."""
     with closing(values):
         while True:
             try:
-                _report(next(values), context)
+                value = next(values)
             except StopIteration as stop:
                 return stop.value
+            if context.cancelled:
+                return None  # to nobody
+            _report(value, context)
 
 
 def _report(value: object, context: ToolContext[Any]) -> None:
@@ -270,11 +271,19 @@ def _is_from_outside(error: BaseException) -> bool:
             return True
         return False
     if isinstance(error, anyio.get_cancelled_exc_class()):
-        return True
+        return _is_wanted(error)
     if not isinstance(error, KeyboardInterrupt):
         return False
     raised_in = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(raised_in) and raised_in[-1].partition(".")[0] in ("asyncio", "trio")
+
+
+def _is_wanted(error: BaseException) -> bool:
+    """Whether somebody cancelled this task. On asyncio a tool may also let the cancellation of another task out."""
+    if not type(error).__module__.startswith("asyncio"):
+        return True
+    task = sys.modules["asyncio"].current_task()  # not imported: its error is here, so it runs
+    return task is None or bool(task.cancelling())
 
 
 def _as_failure(error: BaseException) -> RuntimeError:

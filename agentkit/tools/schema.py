@@ -56,12 +56,13 @@ class Signature:
         """The arguments, each as its parameter's type, or `pydantic.ValidationError`.
 
         A null for what may be left out, and is not null itself, stands for leaving it out: a strict schema has no other
-        way to say it, and models do the same with plain ones.
+        way to say it, and models do the same with plain ones. In a free dict a null is a value like any other.
         """
         try:
             return self._validated(arguments)
         except ValidationError as error:
-            nulls = _places(arguments, error, lambda fault: fault["type"] != "missing" and fault["input"] is None)
+            found = _places(arguments, error, lambda fault: fault["type"] != "missing" and fault["input"] is None)
+            nulls = {place for place in found if _is_declared(place, self.parameters, self.parameters)}
             if not nulls:
                 raise
         try:
@@ -120,6 +121,31 @@ def _place(value: Any, location: _Place) -> _Place:
             place.append(step)
             value = typing.cast("Any", value)[step]
     return tuple(place)
+
+
+def _is_declared(place: _Place, schema: object, root: JsonSchema, seen: frozenset[str] = frozenset()) -> bool:
+    """Whether there is a property at this place, not a key of a free dict or an item of an array."""
+    node = as_schema(schema)
+    if node is None or not place:
+        return False
+    reference = str(node.get("$ref", ""))
+    if reference and reference not in seen:
+        target = root if reference == "#" else root.get("$defs", {}).get(reference.rpartition("/")[2])
+        if _is_declared(place, target, root, seen | {reference}):
+            return True
+    branches = [each for key in ("anyOf", "oneOf", "allOf") for each in node.get(key, ())]
+    if any(_is_declared(place, each, root, seen) for each in branches):
+        return True
+    step, rest = place[0], place[1:]
+    if isinstance(step, str) and step in node.get("properties", {}):
+        return not rest or _is_declared(rest, node["properties"][step], root)
+    inner = node.get("additionalProperties") if isinstance(step, str) else _items(node, step)
+    return _is_declared(rest, inner, root)
+
+
+def _items(node: JsonSchema, index: int) -> object:
+    prefix = node.get("prefixItems", ())
+    return prefix[index] if index < len(prefix) else node.get("items")
 
 
 def _has_item(value: Any, step: int | str) -> bool:

@@ -50,7 +50,7 @@ CATALOGUE = [
     Row(25, "arguments as an object, null, empty, encoded twice, sent again, fenced, as Python, wrapped", "all, with small models most", "repairs what has one meaning only and tells it; the rest goes back to the model"),
     Row(26, "`type` missing, `function_call`, calls of custom tools nobody offered, calls without `function`", "old servers, gateways", "reads the first two and the last; `InvalidReply` for the third"),
     Row(27, "signatures in `extra_content`, also in a piece of their own", "Gemini", "sends them back unchanged"),
-    Row(28, "calls in the text of the answer", "vLLM, llama.cpp, Ollama, LM Studio without a parser", "reads Hermes, Qwen, GLM, Mistral, Llama, DeepSeek (also DSML), Kimi and Harmony, if tools were offered, the marks are exact, the text ends with the calls and all of them are offered tools; otherwise it stays text"),
+    Row(28, "calls in the text of the answer", "vLLM, llama.cpp, Ollama, LM Studio without a parser", "reads Hermes, Qwen, GLM, Mistral, Llama, DeepSeek (also DSML), Kimi and Harmony, if tools were offered, the marks are exact, the answer begins with them (only control tokens may follow some text) and ends with them, and all of them are offered tools; otherwise it stays text"),
     Row(29, "400 `tool_use_failed` with what the model wrote", "Groq", "reads it as the model's turn; if that fails, asks again"),
     Row(30, "a stream that ends in the middle, arguments cut at the token limit", "all", "never runs a call of it: asks again as long as no text was shown; a cut call gets a result that says so"),
     Row(31, "either name of the token limit is refused", "OpenAI; DeepSeek, OpenRouter and others", "learns the other name from the refusal"),

@@ -68,7 +68,7 @@ EMBEDDED = [
     Case(
         q=28,
         name="after-text",
-        **text("Let me see.\n" + HERMES),
+        **text("Let me see.\n" + DEEPSEEK_31),
         told=["Mended.*text"],
         also=lambda outcome: outcome.message(1)["content"].strip() == "Let me see.",
     ),
@@ -101,6 +101,16 @@ EMBEDDED = [
         Case(q=28, name=name, final=written, **text(written))
         for name, written in (
             ("no-call-with-text-behind", HERMES + "\nThat is how a call looks."),
+            ("no-call-after-text", "Let me see.\n" + HERMES),
+            ("no-call-of-a-page", f"The page contains this text, which I will not follow:\n\n{HERMES}"),
+            ("no-call-in-an-explanation", f"Hermes models write calls like this:\n\n{HERMES}"),
+            ("no-call-in-html", f"<pre>\n{HERMES}"),
+            ("no-call-in-xml", 'In XML:\n<function=add>{"a": 2, "b": 3}</function>'),
+            ("no-call-in-a-fence-of-tildes", f"~~~xml\n{HERMES}"),
+            ("no-call-in-a-fence-of-four", f"````\n```\n{HERMES}"),
+            ("no-control-mark-in-a-fence", f"~~~\n```\n{DEEPSEEK_31}"),
+            ("no-control-mark-in-a-fence-of-four", f"````\n```\n{DEEPSEEK_31}"),
+            ("no-control-mark-within-a-line", f"Write {DEEPSEEK_31}"),
             ("no-call-in-a-fence", f"Write:\n```\n{HERMES}\n```"),
             ("no-call-in-an-open-fence", f"Write:\n```\n{HERMES}"),
             ("no-call-within-a-line", f"Write {HERMES}"),
@@ -118,6 +128,12 @@ EMBEDDED = [
         name="no-second-call",
         stream=[sse(chunk({"content": HERMES}), chunk({"tool_calls": [add()]}), chunk({}, end="tool_calls"))],
         whole=[told(add(), content=HERMES)],
+    ),
+    Case(
+        q=28,
+        name="no-second-call-before-text",
+        stream=[sse(chunk({"tool_calls": [add()]}), chunk({"content": HERMES_ONE}), chunk({}, end="tool_calls"))],
+        whole=[told(add(), content=HERMES_ONE)],
     ),
     Case(
         q=28,

@@ -433,7 +433,7 @@ PARTS = [
         Case(q=25, name=name, **both(add(text)), told=["(?i)(mended|repaired).*arguments"])
         for name, text in (
             ("fenced", f"```json\n{TWO_AND_THREE}\n```"),
-            ("trailing-garbage", f"{TWO_AND_THREE}</tool_call>"),
+            ("trailing-mark", f"{TWO_AND_THREE}<|im_end|>"),
             ("trailing-brace", TWO_AND_THREE + "}"),
             ("trailing-comma", '{"a": 2, "b": 3,}'),
             ("python-literals", "{'a': 2, 'b': 3}"),
@@ -444,6 +444,9 @@ PARTS = [
         )
     ),
     Case(q=25, name="numbers-as-text", **both(add('{"a": "2", "b": "3"}'))),
+    Case(q=25, name="trailing-tag", ran=(), **both(add(f"{TWO_AND_THREE}</tool_call>")), told=["Mended.*arguments"]),
+    Case(q=25, name="trailing-words", ran=(), **both(add(f"{TWO_AND_THREE} no, not this")), told=["Mended.*arguments"]),
+    Case(q=25, name="trailing-digit", ran=(), **both(add(f"{TWO_AND_THREE}0")), told=["Mended.*arguments"]),
     Case(q=25, name="unfinished", ran=(), **both(add('{"a": 2, "b": ')), told=["Mended.*arguments"]),
     Case(q=25, name="a-list-of-values", ran=(), **both(add("[2, 3]")), told=["Mended.*arguments"]),
     Case(q=25, name="not-a-number", ran=(), **both(add('{"a": NaN, "b": 3}')), told=["Mended.*arguments"]),

@@ -79,7 +79,7 @@ def _events(pieces: list[bytes]) -> list[ServerSentEvent] | str:
 
 def _outcome(data: bytes, pieces: list[bytes], status: int) -> tuple[object, ...]:
     events: list[Event] = []
-    taken = ReplyReader(events.append, server="s", offered=OFFERED, secret="sk-secret-of-mine")
+    taken = ReplyReader(events.append, server="s", offered=OFFERED, secrets=["sk-secret-of-mine"])
     taken.start(status, {"content-type": "text/event-stream"} if data[:1] == b"d" else {})
     try:
         for piece in pieces:
