@@ -32,7 +32,7 @@ bench: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	@$(PIP) install --editable ".[fuzz]"
-	@$(BIN)/python -m tests.fuzz -max_len=600 -max_total_time=$(or $(SECONDS),60)
+	@$(BIN)/python -m tests.fuzz $(TARGET) -max_len=1500 -max_total_time=$(or $(SECONDS),60)
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypedDict, Unpack, cast
 
@@ -13,15 +13,20 @@ from agentkit.chat.client import open_model
 from agentkit.chat.events import Emit, nobody
 from agentkit.chat.reply import Model
 from agentkit.chat.settings import ChatSettings
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, Interrupted
 from agentkit.run.journal import Journal, PlainJournal
+from agentkit.run.kept import begin_in, continue_in
 from agentkit.run.limits import Limits
 from agentkit.run.loop import run
 from agentkit.run.middleware import Middleware
-from agentkit.run.opening import History, Prompt, read_history, read_question
+from agentkit.run.opening import History, read_history, reopened
+from agentkit.run.prompt import Prompt, read_question
+from agentkit.run.session import Session
 from agentkit.run.spec import RunSpec
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.stream import RunStream
+from agentkit.tools.options import Approve
+from agentkit.tools.process import check_not_importing
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolset import ToolLike, flat_tools
 
@@ -37,6 +42,7 @@ class RunOptions(TypedDict, total=False):
         limits: Instead of the agent's.
         settings: Request parameters that go before the agent's.
         run_id: Names the run; a journal finds its effects by it. Made up if not given.
+        session: Where the conversation is kept: the run knows what is in it, and each step is stored in it.
     """
 
     history: History
@@ -44,6 +50,7 @@ class RunOptions(TypedDict, total=False):
     limits: Limits
     settings: ChatSettings
     run_id: str
+    session: Session
 
 
 class Agent:
@@ -55,7 +62,10 @@ class Agent:
         tools: Functions, with or without ``@tool``, `Tool` objects and toolsets. Their names must differ.
         instructions: What the model is to do; sent as the system message of every request.
         settings: Parameters of the requests.
+        name: Tells agents apart, in records and where a saved run is gone on with.
         limits: How far a run may go.
+        approve: Which calls wait until somebody outside has allowed them, beside those of tools that ask for it
+            themselves: all, or those for which a function says so; see ``approve`` of `tool`.
         middleware: What wraps runs, model turns and tool calls; the first is the outermost.
         tool_errors: ``"tell"`` gives the model a short result when a tool raises something unexpected; ``"raise"`` ends
             the run with `ToolFailed`.
@@ -76,22 +86,27 @@ class Agent:
         *,
         tools: Iterable[ToolLike] = (),
         instructions: str = "",
+        name: str = "",
         settings: ChatSettings | None = None,
         limits: Limits | None = None,
+        approve: Approve = False,
         middleware: Sequence[Middleware] = (),
         tool_errors: Literal["tell", "raise"] = "tell",
         repair: bool = True,
         eager: bool = False,
         journal: Journal | None = None,
     ) -> None:
-        for complaint in _wrong(instructions, settings, limits, middleware, tool_errors):
+        words = {"instructions": instructions, "name": name}
+        for complaint in _wrong(words, settings, limits, approve, middleware, tool_errors):
             raise ConfigError(complaint)
         self._spec = RunSpec(
             model=_model(model),
             tools={each.name: each for each in flat_tools(tools)},
+            name=name,
             instructions=instructions,
             settings=settings or ChatSettings(),
             limits=limits or Limits(),
+            approve=approve,
             middleware=tuple(middleware),
             tool_errors=tool_errors,
             repair=repair,
@@ -112,11 +127,14 @@ class Agent:
         """The tools by name."""
         return self._spec.tools
 
-    async def run(self, prompt: Prompt, *, emit: Emit = nobody, **options: Unpack[RunOptions]) -> RunResult:
+    async def run(
+        self, prompt: Prompt | RunState | None = None, *, emit: Emit = nobody, **options: Unpack[RunOptions]
+    ) -> RunResult:
         """Run until there is an answer.
 
         Args:
-            prompt: The question: text, content parts, or a whole message.
+            prompt: The question: text, content parts, or a whole message. A `RunState` is gone on with, however it
+                ended; None goes on with the last run of the session.
             emit: Told what happens; must return at once. `stream` is the more comfortable way to watch.
             **options: See `RunOptions`.
 
@@ -126,48 +144,90 @@ class Agent:
         Raises:
             AgentKitError: The run failed; ``error.state`` holds all that was done.
         """
-        return RunResult(await run(*self._open(prompt, options), emit))
+        _, start = self._open(prompt, options, stream=False)
+        return RunResult(await start(emit))
 
-    def stream(self, prompt: Prompt, **options: Unpack[RunOptions]) -> RunStream:
+    def stream(self, prompt: Prompt | RunState | None = None, **options: Unpack[RunOptions]) -> RunStream:
         """The same as `run`, to be watched: ``async with agent.stream(...) as events``; see `RunStream`."""
-        spec, state = self._open(prompt, options)
-        watched = replace(spec, stream=True)
-        return RunStream(state, lambda emit: run(watched, state, emit))
+        return RunStream(*self._open(prompt, options, stream=True))
 
-    def run_sync(self, prompt: Prompt, *, emit: Emit = nobody, **options: Unpack[RunOptions]) -> RunResult:
-        """The same as `run`, for code that is not async."""
+    def run_sync(
+        self, prompt: Prompt | RunState | None = None, *, emit: Emit = nobody, **options: Unpack[RunOptions]
+    ) -> RunResult:
+        """The same as `run`, for code that is not async.
+
+        Raises:
+            Interrupted: Ctrl-C; a `KeyboardInterrupt` whose ``state`` can be gone on with.
+        """
+        state, start = self._open(prompt, options, stream=False)
 
         async def main() -> RunResult:
             try:
-                return await self.run(prompt, emit=emit, **options)
+                return RunResult(await start(emit))
             finally:
                 await self.aclose()
 
         if _in_event_loop():
             raise ConfigError("run_sync was called inside an event loop: write `await agent.run(...)` there")
-        return anyio.run(main)
+        try:
+            return anyio.run(main)
+        except KeyboardInterrupt:
+            raise Interrupted(state) from None
 
     async def aclose(self) -> None:
-        """Close what the model holds open in this event loop; the agent can still be used."""
-        close = getattr(self.model, "aclose", None)
-        if close is not None:
-            await close()
+        """Close what the model and the middleware hold open in this event loop; the agent can still be used."""
+        for each in (self.model, *self._spec.middleware):
+            close = getattr(each, "aclose", None)
+            if close is not None:
+                await close()
 
-    def _open(self, prompt: Prompt, options: RunOptions) -> tuple[RunSpec, RunState]:
+    def _open(
+        self, prompt: Prompt | RunState | None, options: RunOptions, *, stream: bool
+    ) -> tuple[RunState, Callable[[Emit], Awaitable[RunState]]]:
+        """The state of a new run, and what starts it."""
+        check_not_importing()
         unknown = options.keys() - RunOptions.__annotations__.keys()
         if unknown:
             raise TypeError(f"a run takes {', '.join(sorted(RunOptions.__annotations__))}; not {min(unknown)!r}")
-        settings = options.get("settings")
+        settings, limits, session = options.get("settings"), options.get("limits"), options.get("session")
         spec = replace(
             self._spec,
             deps=options.get("deps"),
-            limits=options.get("limits") or self._spec.limits,
+            limits=limits or self._spec.limits,
             settings=settings.over(self._spec.settings) if settings else self._spec.settings,
+            stream=stream,
         )
-        history, mended = read_history(options.get("history"))
-        messages = [*history, read_question(prompt)]
-        state = RunState(messages=messages, run_id=options.get("run_id") or uuid.uuid4().hex)
-        return replace(spec, mended=tuple(mended)), state
+        if session is not None and options.get("history") is not None:
+            raise ConfigError("a session has the messages before the question: give session= or history=, not both")
+        if prompt is None or isinstance(prompt, RunState):
+            return _gone_on_with(prompt, spec, session, limits)
+        history, news = read_history(options.get("history"))
+        spec = replace(spec, news=news)
+        state = RunState(
+            messages=[*history, replace(read_question(prompt), meta=spec.meta())],
+            run_id=options.get("run_id") or uuid.uuid4().hex,
+            agent=spec.name,
+            limits=spec.limits,
+            fingerprints={name: each.fingerprint for name, each in spec.tools.items()},
+            artifacts=_artifacts(options.get("history")),
+        )
+        if session is None:
+            return state, lambda emit: run(spec, state, emit)
+        return state, lambda emit: begin_in(session, spec, state, emit)
+
+
+def _gone_on_with(
+    given: RunState | None, spec: RunSpec, session: Session | None, limits: Limits | None
+) -> tuple[RunState, Callable[[Emit], Awaitable[RunState]]]:
+    if session is not None:
+        live = RunState(messages=[]) if given is None else given.copy()
+        live.status = "running"
+        return live, lambda emit: continue_in(session, spec, live, emit, given=given, limits=limits)
+    if given is None:
+        raise ConfigError("the question is missing; only a session can be gone on with without one")
+    spec = replace(spec, limits=limits or given.limits or spec.limits)
+    state, news = reopened(given, spec)
+    return state, lambda emit: run(replace(spec, news=news), state, emit)
 
 
 def _model(model: object) -> Model:
@@ -178,18 +238,26 @@ def _model(model: object) -> Model:
     return model
 
 
-def _wrong(instructions: object, settings: object, limits: object, middleware: object, errors: object) -> list[str]:
+def _wrong(
+    words: Mapping[str, object], settings: object, limits: object, approve: object, middleware: object, errors: object
+) -> list[str]:
     """What is wrong with the agent's arguments, as type checkers are not everywhere."""
     given = cast("Sequence[object]", middleware) if isinstance(middleware, Sequence) else [middleware]
     whole = all(isinstance(each, Middleware) for each in given)
     checks = [
-        (isinstance(instructions, str), f"instructions is a text, not {instructions!r:.80}"),
+        *((isinstance(each, str), f"{name} is a text, not {each!r:.80}") for name, each in words.items()),
         (isinstance(settings, ChatSettings | None), f"settings is a ChatSettings(...), not {settings!r:.80}"),
         (isinstance(limits, Limits | None), f"limits is a Limits(...), not {limits!r:.80}"),
+        (isinstance(approve, bool) or callable(approve), f"approve is True, False or a function, not {approve!r:.80}"),
         (whole, f"middleware is a list of Middleware objects, not {middleware!r:.80}"),
         (errors in ("tell", "raise"), f'tool_errors is "tell" or "raise", not {errors!r}'),
     ]
     return [complaint for right, complaint in checks if not right]
+
+
+def _artifacts(history: History) -> dict[str, str]:
+    """What results of an earlier run were cut: the model may want to read on."""
+    return dict(history.state.artifacts) if isinstance(history, RunResult) else {}
 
 
 def _in_event_loop() -> bool:

@@ -24,8 +24,14 @@
         LimitReached          a limit of the run, with `on_limit="raise"`
         ToolFailed            a tool raised, with `tool_errors="raise"`
         TooManyMistakes       a tool was called with wrong arguments more often in a row than it allows
+      StateError            a saved state that cannot be used: broken, of a newer version, of another agent
+      SessionError          a conversation could not be stored or read; what was stored is as it was
+        SessionBusy           another run has the session
+        SessionConflict       it has changed since it was read
       ToolError               raised *in a tool*: the model reads the message and goes on
         Retry                 the call was a mistake of the model, which is to try again with other arguments
+
+    Interrupted               a KeyboardInterrupt: Ctrl-C ended a `run_sync`; `state` is all the run had
 
 Whoever is to read an error is in its type: the model reads `ToolError`, the caller all others.
 """
@@ -45,6 +51,7 @@ __all__ = [
     "DeadlineExceeded",
     "DefinitionError",
     "IncompleteReply",
+    "Interrupted",
     "InvalidReply",
     "LimitReached",
     "ModelError",
@@ -55,6 +62,10 @@ __all__ = [
     "Refused",
     "Retry",
     "RunError",
+    "SessionBusy",
+    "SessionConflict",
+    "SessionError",
+    "StateError",
     "StatusError",
     "TooManyMistakes",
     "ToolError",
@@ -130,7 +141,13 @@ class IncompleteReply(ModelError):
 
 
 class InvalidReply(ModelError):
-    """The server answered with something that is not a Chat Completions reply."""
+    """The server answered with something that is not a Chat Completions reply.
+
+    Attributes:
+        again: Whether the same request may get a better answer.
+    """
+
+    again: bool = True
 
 
 class StatusError(ModelError):
@@ -225,12 +242,40 @@ class TooManyMistakes(RunError):
     """A tool was called wrongly in more turns in a row than its ``retries`` allow.
 
     Attributes:
-        tool: The tool's name.
+        tool: The tool's name; empty if names were called that no tool has.
     """
 
     def __init__(self, message: str, *, tool: str, state: Any) -> None:
         super().__init__(message, state=state)
         self.tool = tool
+
+
+class StateError(AgentKitError):
+    """A saved state cannot be used, or a decision does not fit it; the state is as it was."""
+
+
+class SessionError(AgentKitError):
+    """A session could not be read or written; what is stored is as it was."""
+
+
+class SessionBusy(SessionError):
+    """Another run, perhaps in another process, has the session."""
+
+
+class SessionConflict(SessionError):
+    """The session has gone on since the state was taken that is to be continued or saved."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended a `run_sync`; what runs was cancelled.
+
+    Attributes:
+        state: The run as it was then; it is valid and can be gone on with.
+    """
+
+    def __init__(self, state: Any) -> None:
+        super().__init__("the run was interrupted")
+        self.state = state
 
 
 class ToolError(AgentKitError):

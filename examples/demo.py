@@ -25,7 +25,7 @@ async def get_weather(city: str) -> str:
     """Tell the weather in a city.
 
     Args:
-        city: The city.
+        city: Name of the city, in English.
     """
     await anyio.sleep(0.5)  # as a real service would take
     return WEATHER.get(city.lower(), "unknown: only Paris, Rome and Tokyo have a weather here")
@@ -36,7 +36,7 @@ def get_time(city: str) -> str:
     """Tell what time it is in a city.
 
     Args:
-        city: The city.
+        city: Name of the city, in English.
     """
     zone = ZONES.get(city.lower())
     return datetime.now(ZoneInfo(zone)).strftime("%H:%M") if zone else f"no time zone is known for {city}"
@@ -57,7 +57,7 @@ def calculate(a: float, operation: Literal["plus", "minus", "times", "divided by
 
 @tool
 def roll_dice(count: int, sides: int = 6) -> list[int]:
-    """Roll dice.
+    """Roll dice and tell what each shows.
 
     Args:
         count: How many dice.

@@ -17,9 +17,26 @@ class Course(enum.Enum):
 
 @dataclass
 class Dish:
+    """A dish.
+
+    Attributes:
+        name: As it is on the menu.
+        extras: What comes with it.
+        instead: What else to bring if there is none left.
+    """
+
     name: str
     extras: list[Any]
     instead: "Dish | None"
+
+
+@dataclass
+class Silent:
+    """A guest."""
+
+    name: str
+    friend: "Silent | None"
+    dishes: list[Dish]
 
 
 @tool
@@ -162,6 +179,21 @@ def test_a_tool_is_to_be_named_and_described_and_small(advised: Tool, begins: st
     assert advice.what.startswith(begins)
 
 
+def test_the_fields_of_a_class_are_to_be_described_and_each_class_is_looked_at_once() -> None:
+    def seat(guest: Silent, others: list[Silent]) -> None:
+        """Seat the guests.
+
+        Args:
+            guest: Who sits at the window.
+            others: Who comes later.
+        """
+
+    assert [(each.parameter, each.what) for each in check_tools([tool(seat, strict=False)])] == [
+        (place, "has no description; describe it in the docstring of its class, or in a text on the line below it")
+        for place in ("guest.name", "guest.friend", "guest.dishes")
+    ] + [("guest.dishes.extras", "is a list of anything; say of what, as in list[str]")]
+
+
 def test_a_description_without_spaces_between_its_words_is_not_too_short() -> None:
     assert check_tools([named("list_days", "列出所有预订的日子")]) == []
 
@@ -208,6 +240,8 @@ def test_the_schema_of_somebody_else_is_read_however_odd_it_is() -> None:
         "walk_tree", "Walk along a tree.", {"properties": properties, "$defs": {"Node": node}}, lambda *_: ""
     )
     assert [(each.parameter, each.what.partition(";")[0]) for each in check_tools([odd])] == [
+        ("node.next", "has no description"),
+        ("node.data", "has no description"),
         ("node.data", "may be anything"),
         ("free", "has no description"),
         ("free", "may be anything"),

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import decimal
+import enum
 import json
+import uuid
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -10,7 +13,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from agentkit.chat.messages import encode_json
 from agentkit.errors import ToolError
-from agentkit.tools.arguments import parse_arguments, validate_arguments
+from agentkit.tools.arguments import parse_arguments, read_arguments, validate_arguments
 from agentkit.tools.schema import read_signature
 
 
@@ -159,6 +162,112 @@ def test_each_fault_is_a_line_with_its_place_what_is_expected_and_what_came(
     assert len(told) == len(lines)
     for said, wanted in zip(told, lines, strict=True):
         assert said.startswith(wanted)
+
+
+class Color(enum.Enum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "line"),
+    [
+        (Literal[Color.RED, "x"], "blue", "- x: expected 'red' or 'x'; got \"blue\""),
+        (Annotated[str, Field(pattern="^a+$")], "b", "- x: expected to match pattern '^a+$'; got \"b\""),
+        (Annotated[str, Field(min_length=2)], "b", '- x: expected to have at least 2 characters; got "b"'),
+        (uuid.UUID, 5, "- x: expected a string, bytes or UUID object; got 5"),
+        (complex, [], "- x: expected a valid python complex object, a number, or a valid complex string; got []"),
+    ],
+)
+def test_what_is_expected_is_said_without_names_of_python_and_links(hint: Any, value: Any, line: str) -> None:
+    def function(x: Any) -> None: ...
+
+    function.__annotations__["x"] = hint
+    with pytest.raises(ToolError) as caught:
+        validate_arguments(read_signature(function), {"x": value})
+    assert str(caught.value).splitlines()[1:] == [line]
+
+
+class Ring(BaseModel):
+    kind: Literal["size"]
+    size: dict[str, int]
+    note: int
+
+
+class Stone(BaseModel):
+    kind: Literal["stone"]
+
+
+def wear(jewel: Annotated[Ring | Stone, Field(discriminator="kind")]) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("jewel", "lines"),
+    [
+        ({"kind": "size", "size": {"note": 1}, "note": "x"}, ["- jewel.note: "]),
+        ({"kind": "size", "size": {"note": "x"}, "note": 1}, ["- jewel.size.note: "]),
+        ({"kind": "size", "size": {"kind": 1}}, ["- jewel.note: missing"]),
+        ({"kind": "size", "size": {"size": {"size": 1}}, "note": 1}, ["- jewel.size.size: expected a valid integer"]),
+        ({"kind": "other"}, ["- jewel: 'kind' must be one of 'size', 'stone'; got {\"kind\":\"other\"}"]),
+        ({"size": {}}, ["- jewel: 'kind' is missing; got {\"size\":{}}"]),
+        ("ring", ['- jewel: expected an object; got "ring"']),
+    ],
+)
+def test_the_tag_of_a_union_is_not_taken_for_a_member_of_the_same_name(jewel: Any, lines: list[str]) -> None:
+    with pytest.raises(ToolError) as caught:
+        validate_arguments(read_signature(wear), {"jewel": jewel})
+    told = str(caught.value).splitlines()[1:]
+    assert len(told) == len(lines)
+    for said, wanted in zip(told, lines, strict=True):
+        assert said.startswith(wanted)
+
+
+# Decimals have the digits that were written.
+
+
+class Item(BaseModel):
+    price: decimal.Decimal
+    weight: float = 1
+
+
+def pay(
+    total: decimal.Decimal,
+    items: dict[str, Item] = {},  # noqa: B006
+    tip: decimal.Decimal | str = "",
+    rest: Any = None,
+) -> None: ...
+
+
+@pytest.mark.parametrize("again", [lambda text: text, json.dumps], ids=["once", "encoded twice"])
+def test_a_decimal_has_the_digits_that_were_written_wherever_it_is(again: Any) -> None:
+    text = (
+        '{"total": 12345678901234567890.123456789, "items": {"a": {"price": 1.10, "weight": 1.10}}, "tip": 1.5, '
+        '"rest": [1.10]}'
+    )
+    values = read_arguments(read_signature(pay), again(text))
+    assert str(values["total"]) == "12345678901234567890.123456789"
+    assert (str(values["items"]["a"].price), values["items"]["a"].weight) == ("1.10", 1.1)
+    assert (values["tip"], values["rest"]) == (decimal.Decimal("1.5"), [1.1])
+    assert [type(each) for each in (values["items"]["a"].weight, *values["rest"])] == [float, float]
+
+
+@given(st.decimals(-(10**300), 10**300, allow_nan=False))
+def test_any_number_arrives_in_a_decimal_as_it_was_written(number: decimal.Decimal) -> None:
+    values = read_arguments(read_signature(pay), f'{{"total": {number}, "items": {{"a": {{"price": {number}}}}}}}')
+    assert str(values["total"]) == str(values["items"]["a"].price) == str(number)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "- total: missing"),
+        ('{"total": 1e999}', "the arguments are not valid JSON"),
+        ('{"total": 1.5, "items": {"\ud800": {"price": []}}}', "items.\ufffd.price: expected an integer, "),
+        ("[1.5]", "must be one JSON object"),
+    ],
+)
+def test_what_does_not_fit_beside_decimals_is_said_as_ever(text: str, complaint: str) -> None:
+    with pytest.raises(ToolError, match=complaint):
+        read_arguments(read_signature(pay), text)
 
 
 def test_many_faults_and_long_values_stay_short() -> None:

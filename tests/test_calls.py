@@ -141,14 +141,27 @@ async def test_several_mistakes_in_one_reply_are_one_turn_and_one_that_works_is_
     assert (await Agent(ScriptedModel(script), tools=[tool(guess, retries=1)]).run("go")).output == "done"
 
 
-async def test_neither_a_tool_error_nor_an_unknown_name_is_such_a_mistake() -> None:
+async def test_names_that_no_tool_has_share_one_budget_and_a_call_of_a_tool_gives_it_back() -> None:
+    script: list[Answer] = [call(f"far_from_it_{n}") for n in range(3)]
+    model = ScriptedModel([*script, call("add", a=1), *script, call("elsewhere")])
+    with pytest.raises(TooManyMistakes, match="names that no tool has were called in 4 turns in a row") as caught:
+        await Agent(model, tools=[add]).run("go")
+    assert (caught.value.tool, model.left) == ("", 0)
+
+
+async def test_neither_a_tool_error_nor_an_exception_is_such_a_mistake() -> None:
     @tool
     async def closed() -> None:
         raise ToolError("closed on Sundays")
 
-    script: list[Answer] = [[call("closed"), call("nothing_like_it")]] * 6
-    result = await Agent(ScriptedModel([*script, "I give up"]), tools=[closed]).run("go")
-    assert result.output == "I give up"
+    @tool
+    async def broken() -> None:
+        raise OSError("no database")
+
+    script: list[Answer] = [[call("closed"), call("broken")]] * 6
+    agent = Agent(ScriptedModel([*script, "I give up"]), tools=[closed, broken], limits=Limits(repeats=None))
+    result = await agent.run("go")
+    assert (result.output, result.status) == ("I give up", "done")
 
 
 # What the model reads.
@@ -236,6 +249,17 @@ async def test_the_rest_of_a_result_that_was_cut_can_be_read() -> None:
     assert offered == [["flood", "add"]] + [["read_result", "flood", "add"]] * 3
 
 
+async def test_the_rest_of_a_result_of_an_earlier_run_can_be_read_too() -> None:
+    @tool
+    async def flood() -> str:
+        return "x" * 65_536 + "the rest"
+
+    earlier = await Agent(ScriptedModel([call("flood", id="f1"), "read"]), tools=[flood]).run("go")
+    model = ScriptedModel([call("read_result", call_id="f1", start=65536), "read"])
+    result = await Agent(model, tools=[flood]).run("go on", history=earlier)
+    assert results(result.transcript)[1] == "the rest\n[this is the end]"
+
+
 async def test_reading_on_goes_in_steps() -> None:
     @tool
     async def flood() -> str:
@@ -262,7 +286,7 @@ async def test_a_tool_knows_the_transcript_and_what_is_left_of_the_limits() -> N
         known.append((len(context.transcript), context.remaining))
 
     agent = Agent(ScriptedModel([call("look"), [call("look"), call("look")], "ok"]), tools=[look])
-    await agent.run("go", limits=Limits(turns=5, calls=7))
+    await agent.run("go", limits=Limits(turns=5, calls=7, tokens=None, seconds=None))
     assert known == [
         (2, Remaining(turns=4, calls=6)),
         (4, Remaining(turns=3, calls=4)),
@@ -270,7 +294,7 @@ async def test_a_tool_knows_the_transcript_and_what_is_left_of_the_limits() -> N
     ]
     known.clear()
     await Agent(ScriptedModel([call("look"), "ok"]), tools=[look]).run("go")
-    assert known == [(2, Remaining(turns=49, calls=499))]
+    assert [(left.turns, left.calls) for _, left in known] == [(49, 499)]
 
 
 async def test_a_call_that_times_out_leaves_its_siblings_alone() -> None:

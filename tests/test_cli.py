@@ -94,7 +94,7 @@ def test_a_pipe_gets_the_answer_alone_and_the_rest_goes_to_standard_error(place:
     notes.remove("a tool prints")
     assert notes[:3] == ["Let me add.", "call 1  add(a=19, b=23)", "  .. 1  50% half\\u001b[2J"]
     assert notes[3].startswith("  -> 1  42  ")
-    assert figures.startswith("2 turns, 1 call, tokens not reported, ")
+    assert figures.startswith("2 turns, 1 call, about ")
     assert "\x1b" not in done.stdout + done.stderr
     assert server.requests[0][1]["stream"] is True
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from agentkit.chat.events import Event, ReasoningDelta, Retrying, TextDelta
+from agentkit.chat.events import ChoiceDelta, Event, ReasoningDelta, Retrying, TextDelta
 from agentkit.chat.messages import AssistantMessage, ToolCall, UserMessage
 from agentkit.chat.reply import Choice, Reply
 from agentkit.cli.load import load_tools
@@ -16,7 +16,17 @@ from agentkit.cli.records import json_line
 from agentkit.cli.show import JsonShow, PlainShow, Show, TerminalShow, ToolOutput
 from agentkit.cli.text import call_line, one_line, printable, shortened
 from agentkit.errors import AgentKitError, ConfigError, DefinitionError, Overloaded
-from agentkit.run.events import CallFinished, CallStarted, RunEnded, RunStarted, TurnFinished
+from agentkit.run.events import (
+    CallFinished,
+    CallPaused,
+    CallStarted,
+    LimitNear,
+    RunEnded,
+    RunStarted,
+    Said,
+    ToolChanged,
+    TurnFinished,
+)
 from agentkit.run.state import RunState
 from agentkit.tools.context import Progress
 from agentkit.tools.results import ToolResult
@@ -88,10 +98,21 @@ class MoneyMoved(Event):
     [
         (TextDelta("a\x1b\ud800é"), {"event": "text_delta", "text": "a\x1b\ud800é"}),
         (
+            ChoiceDelta(1, TextDelta("a")),
+            {"event": "choice_delta", "choice": 1, "delta": {"event": "text_delta", "text": "a"}},
+        ),
+        (
             Progress("1", "f", float("nan"), "m"),
             {"event": "progress", "call_id": "1", "tool": "f", "fraction": "NaN", "message": "m", "data": None},
         ),
         (MoneyMoved(1.5, ...), {"event": "money_moved", "amount": 1.5, "who": "Ellipsis"}),
+        (
+            CallPaused(ToolCall("1", "f", '{"a":1}'), "why"),
+            {"event": "call_paused", "call": {"id": "1", "name": "f", "arguments": '{"a":1}'}, "why": "why"},
+        ),
+        (LimitNear("turns", 8, 10), {"event": "limit_near", "limit": "turns", "used": 8, "most": 10}),
+        (ToolChanged("f", "removed"), {"event": "tool_changed", "tool": "f", "how": "removed"}),
+        (Said(UserMessage("more")), {"event": "said", "message": {"role": "user", "content": "more"}}),
     ],
 )
 def test_every_event_is_one_line_of_ascii_json(event: Event, record: dict[str, Any]) -> None:
@@ -255,6 +276,22 @@ def test_thoughts_calls_and_what_tools_print_never_cut_a_line_of_the_answer(caps
     assert shown(show, CallFinished(call, ToolResult(" "), 0.25)) == "Let me\n see\n"
     notes = ["hm\\u001b", "printed\\u001b", "call 1  f()", "  .. 1  far", "  -> 1  (nothing)  0.2 s"]
     assert capsys.readouterr().err.splitlines() == notes
+
+
+def test_what_happens_beside_the_answer_is_a_line_each_and_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    told = (
+        CallPaused(ToolCall("1", "f", '{"a":"\\u001b"}'), "for\x1b"),
+        LimitNear("seconds", 48.5, 60),
+        ToolChanged("f\x1b", "changed"),
+        Said(UserMessage("and\nhurry\x1b")),
+    )
+    assert shown(PlainShow(io.StringIO()), *told) == ""
+    assert capsys.readouterr().err.splitlines() == [
+        'waits  f(a="\\u001b")  for\\u001b',
+        "near the limit of seconds: 48.5 of 60 are used",
+        "the tool f\\u001b was changed since the run was saved",
+        "added: and hurry\\u001b",
+    ]
 
 
 def test_a_run_that_an_unexpected_error_ends_is_told_once_with_the_error() -> None:

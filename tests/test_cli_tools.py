@@ -35,6 +35,8 @@ odd = Tool.from_schema(
     },
     lambda context, arguments: "",
 )
+
+sql = Tool.custom("sql", "Run an SQL query.", lambda context, text: "")
 """
 
 
@@ -103,3 +105,11 @@ def test_what_a_schema_holds_is_shown_and_never_interpreted(
     assert "\u202e" not in out
     assert "u202eb" in out
     assert "strict=False" in out
+
+
+def test_a_custom_tool_is_shown_as_what_takes_a_text(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tools", "--check", "checked_tools:sql"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "sql(text)",
+        "  not strict: it takes a text, so it has no schema",
+    ]

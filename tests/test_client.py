@@ -12,6 +12,7 @@ from agentkit.chat.client import ChatClient
 from agentkit.chat.events import Event, Mended, Retrying, TextDelta
 from agentkit.chat.http import Deadlines
 from agentkit.chat.messages import UserMessage
+from agentkit.chat.reader import Reading
 from agentkit.chat.reply import Reply
 from agentkit.chat.request import ChatRequest
 from agentkit.chat.retry import RetryPolicy
@@ -362,3 +363,55 @@ async def test_no_part_of_a_key_is_in_any_member_of_an_error(before: int) -> Non
                     await client.reply(ChatRequest(messages=[UserMessage("hi")]))
                 assert KEY[:6] not in f"{caught.value} {vars(caught.value)}"
                 await client.aclose()
+
+
+@pytest.mark.parametrize("blanks", [b"\n" * 200, b" \r\n" * 50, b"\xef\xbb\xbf" + b" " * 70])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_blank_lines_that_keep_a_connection_alive_may_come_before_either_form_of_an_answer(
+    blanks: bytes, stream: bool
+) -> None:
+    whole = events({"content": "hello"}) if stream else completion({"content": "hello"})
+    head, _, body = whole.partition(b"\r\n\r\n")
+    head = b"\r\n".join(line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length"))
+    reply, _ = await ask([head + b"\r\n\r\n" + blanks, body], stream=stream)
+    assert reply.text == "hello"
+
+
+async def test_blank_lines_before_a_stream_are_not_its_first_event() -> None:
+    slow = Deadlines(first_byte=0.3, idle=30, total=30)
+    with pytest.raises(DeadlineExceeded) as caught:
+        await ask([b"HTTP/1.1 200 OK\r\n\r\n", b"\n", HANG], stream=True, deadlines=slow, retry=RetryPolicy(retries=0))
+    assert caught.value.which == "first_byte"
+
+
+@pytest.mark.parametrize(
+    "end", [b"", HANG, b"data: " + b"x" * 2_000, b'data: {"error": {"message": "no"}}\n\n', b"!\r\n"]
+)
+async def test_the_text_that_was_shown_is_in_the_error_however_the_reply_broke_off(end: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\n" + (b"transfer-encoding: chunked\r\n\r\n" if end == b"!\r\n" else b"\r\n")
+    text = b'data: {"choices": [{"index": 0, "delta": {"content": "It is "}}]}\n\n'
+    text = f"{len(text):x}\r\n".encode() + text + b"\r\n" if end == b"!\r\n" else text
+    options: dict[str, Any] = {"deadlines": Deadlines(idle=0.3), "reading": Reading(max_line=1_000)}
+    with pytest.raises(ModelError) as caught:
+        await ask([head, text, end], stream=True, **options)
+    assert caught.value.partial == "It is "
+    if isinstance(caught.value, ConnectionFailed):
+        assert "broke before the reply was whole" in str(caught.value)
+
+
+@pytest.mark.parametrize("library", [None, httpx, httpx2])
+@pytest.mark.parametrize("name", ["x-gateway-token", "Ocp-Apim-Subscription-Key", "cf-aig-authorization", "Cookie"])
+async def test_the_value_of_any_header_that_is_secret_by_its_name_is_in_no_error(library: Any, name: str) -> None:
+    secret = {name: "Bearer id=of-mine-123; more"}
+    http = library.AsyncClient(headers=secret) if library else None
+    said = json.dumps({"error": {"message": "of-mine-123 is wrong", "code": "id=of-mine-123"}}).encode()
+    with pytest.raises(AuthenticationFailed, match=r"\*\*\* is wrong") as caught:
+        await ask(answer(said, status="401 No"), http=http, headers=None if http else secret)
+    if http:
+        await http.aclose()
+    assert "of-mine-123" not in f"{caught.value} {vars(caught.value)}"
+
+
+async def test_a_header_that_is_no_text_is_told_in_a_sentence() -> None:
+    with pytest.raises(ConfigError, match="cannot send to http"):
+        await ask(completion({"content": "hello"}), headers={"x-team": 1})

@@ -13,7 +13,7 @@ import pytest
 
 from agentkit import Agent, tool
 from agentkit.chat.client import ChatClient, open_model
-from agentkit.chat.events import Adapted, Event, Retrying, TextDelta
+from agentkit.chat.events import Adapted, ChoiceDelta, Event, Retrying, TextDelta
 from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.parameters import Parameters
 from agentkit.chat.profile import Profile
@@ -127,13 +127,17 @@ async def test_tools_may_be_given_in_any_form() -> None:
 
 
 async def test_a_transcript_may_be_in_the_form_of_the_api() -> None:
-    messages: list[Any] = [SystemMessage("s"), {"role": "user", "content": "hi"}]
+    messages: list[Any] = [
+        SystemMessage("s"),
+        {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+        {"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f"}}]},
+    ]
     with served(GOOD, GOOD) as server:
         client = client_of(server)
         await client.create(messages)
         await client.create(UserMessage("hi"))
         await client.aclose()
-    assert [len(body["messages"]) for _, body in server.requests] == [2, 1]
+    assert [len(body["messages"]) for _, body in server.requests] == [3, 1]
 
 
 @pytest.mark.parametrize(
@@ -144,6 +148,18 @@ async def test_a_transcript_may_be_in_the_form_of_the_api() -> None:
         ("hi", {"tempratur": 1}, "no such parameter.*tempratur.*extra_body"),
         ("hi", {"temperature": 3}, "temperature is 3"),
         ("hi", {"tools": [{"type": "function"}]}, "a tool is"),
+        ("hi", {"stream": True}, r"stream; client.stream\(...\) streams"),
+        ("hi", {"settings": {"temperature": 1}}, r"settings= takes ChatSettings\(...\)"),
+        ("hi", {"tools": FunctionTool("one")}, "takes a list of tools"),
+        ("hi", {"tools": [len]}, "built-in function len> is no tool; .*@agentkit.tool"),
+        ({"role": "user", "content": "hi"}, {}, "a list of messages, not {'role'"),
+        (b"hi", {}, "a prompt is a question"),
+        (["hi"], {}, "a message is like .*, not 'hi'"),
+        ([{"role": "user", "contents": "hi"}], {}, "content of a message of the user .*, not None"),
+        ([{"role": "user", "content": ["hi", "you"]}], {}, r"a list of parts, not \['hi', 'you'\]"),
+        ([{"role": "user", "content": {"type": "text", "text": "hi"}}], {}, "a list of parts, not {'type'"),
+        ([{"role": "tool", "tool_call_id": "a", "content": 5}], {}, "message of the tool .*, not 5"),
+        ([{"role": "system", "content": []}], {}, "message of the system"),
     ],
 )
 async def test_what_is_wrong_is_told_before_anything_is_sent(prompt: Any, options: Any, said: str) -> None:
@@ -302,6 +318,54 @@ async def test_learning_can_be_forbidden(options: dict[str, Any]) -> None:
         await client.aclose()
 
 
+NO_LOGPROBS = refusal("Unknown parameter: 'logprobs'.", param="logprobs")
+NO_OPTIONS = refusal("Unknown parameter: 'stream_options'.", param="stream_options")
+NO_CHOICE = refusal("Thinking mode does not support this tool_choice")
+NO_PATTERN = refusal("Unsupported keyword in the schema of parameters: 'pattern' is not supported.")
+
+
+@pytest.mark.parametrize(
+    ("answered", "never_drop"),
+    [
+        (NO_LOGPROBS, {"top_logprobs"}),
+        (NO_OPTIONS, {"stream_options.include_usage"}),
+        (NO_CHOICE, {"tools"}),
+        (NO_PATTERN, {"tools"}),
+        (NO_CHOICE, {"messages"}),
+    ],
+)
+async def test_a_lesson_that_would_take_along_what_must_be_sent_is_not_followed(
+    answered: bytes, never_drop: set[str]
+) -> None:
+    one = FunctionTool("one", "", {"type": "object", "properties": {"a": {"type": "string", "pattern": "x"}}})
+    options: Any = {"logprobs": True, "top_logprobs": 2, "tools": [one, FunctionTool("two")]}
+    options["tool_choice"] = "required" if "messages" in never_drop else NamedTool("one")
+    with served(answered, events({"content": "good"})) as server:
+        client = client_of(server, never_drop=never_drop)
+        with pytest.raises(BadRequest):
+            async with client.stream("hi", **options) as deltas:
+                await deltas.reply()
+        await client.aclose()
+    assert (len(server.requests), client.profile) == (1, Profile())
+    with served(answered, events({"content": "good"})) as server:
+        client = client_of(server)
+        async with client.stream("hi", **options) as deltas:
+            assert (await deltas.reply()).adaptations  # it is a lesson for others
+        await client.aclose()
+
+
+async def test_text_of_any_answer_that_was_shown_ends_the_tries() -> None:
+    second = b'data: {"choices": [{"index": 1, "delta": {"content": "a"}}]}\n\n'
+    with served(b"HTTP/1.1 200 OK\r\n\r\n" + second, events({"content": "good"})) as server:
+        client = client_of(server)
+        async with client.stream("hi", n=2) as deltas:
+            assert await anext(deltas) == ChoiceDelta(1, TextDelta("a"))
+            with pytest.raises(IncompleteReply):
+                await deltas.reply()
+        await client.aclose()
+    assert len(server.requests) == 1
+
+
 async def test_a_profile_can_be_pinned() -> None:
     with served(GOOD) as server:
         client = client_of(server, profile=Profile(drop=frozenset({"seed"})), learn=False)
@@ -321,7 +385,7 @@ async def test_what_was_learned_is_kept_in_a_file_where_wanted(tmp_path: Path) -
         assert again.profile == Profile(drop=frozenset({"seed"}))
         await again.create("hi", seed=1)
         await again.aclose()
-    assert list(file.parent.iterdir()) == [file]
+    assert {each.name for each in file.parent.iterdir()} == {"profiles.json", ".profiles.json.lock"}
     assert json.loads(file.read_text())["profiles"][server.url]["m"] == {"drop": ["seed"]}
 
 

@@ -53,3 +53,16 @@ async def test_events_of_any_thread_are_heard_in_the_event_loop() -> None:
     await anyio.to_thread.run_sync(given.progress)
     given.progress()
     assert heard == [threading.get_ident()] * 2
+
+
+async def test_what_an_observer_raises_is_kept_from_the_tool_where_somebody_else_takes_it() -> None:
+    def observe(event: Event) -> None:
+        raise KeyError("observer")
+
+    with pytest.raises(KeyError, match="observer"):
+        LoopEmit(observe)(Event())
+    failures: list[Exception] = []
+    emit = LoopEmit(observe, failures)
+    emit(Event())
+    await anyio.to_thread.run_sync(emit, Event())
+    assert [str(each) for each in failures] == ["'observer'"] * 2

@@ -3,6 +3,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,18 @@ from typing import Any
 import pytest
 
 from agentkit.chat.client import ChatClient
-from agentkit.chat.probe import Finding, probe
+from agentkit.chat.probe import CONSTRAINED, Finding, probe
 from agentkit.chat.profile import Profile
+from agentkit.chat.reply import Model, Reply
+from agentkit.chat.request import ChatRequest
 from agentkit.chat.retry import RetryPolicy
+from agentkit.chat.settings import ChatSettings
+from agentkit.chat.tolerant import as_mapping
 from agentkit.cli import main
+from agentkit.cli.doctor import examine
 from agentkit.errors import AuthenticationFailed
 from agentkit.testing import FunctionModel
+from tests.test_constrained import Server as LlamaCpp
 
 Answer = Callable[[dict[str, Any]], tuple[int, Any]]
 
@@ -51,24 +58,45 @@ def server_of(answer: Answer) -> Iterator[str]:
 
 def reply_of(said: dict[str, Any]) -> dict[str, Any]:
     tokens = said.pop("tokens", 5)
-    choice = {"index": 0, "message": said, "finish_reason": "tool_calls" if "tool_calls" in said else "stop"}
+    end = said.pop("end", "tool_calls" if "tool_calls" in said else "stop")
+    choice = {"index": 0, "message": said, "finish_reason": end}
     return {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": tokens}}
 
 
-def call(name: str, city: str) -> dict[str, Any]:
-    return {"id": "", "type": "function", "function": {"name": name, "arguments": json.dumps({"city": city})}}
+def call(name: str, **arguments: str) -> dict[str, Any]:
+    return {"id": "", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
 
 
 def able(request: dict[str, Any]) -> tuple[int, Any]:
     """A server and a model that can do everything, apart from what the tests take away."""
-    question = json.dumps(request["messages"][-1]["content"])
-    if request.get("tools") and request["messages"][-1]["role"] == "user":
-        cities = ["Paris", "Rome"] if "Rome" in question else ["Paris"]
-        return 200, {"tool_calls": [call("get_weather", city) for city in cities]}
+    first, last = request["messages"][0], request["messages"][-1]
+    question = json.dumps(last["content"])
+    if last["role"] == "tool":
+        return 200, {"content": "It is sunny."}
+    if "purple" in question:
+        return 200, {"tool_calls": [call("paint_wall", colour="blue")]}
+    if request.get("tools"):
+        several = "Rome" in question and request.get("parallel_tool_calls", True)
+        return 200, {"tool_calls": [call("get_weather", city=city) for city in ("Paris", "Rome")[: 1 + several]]}
     if "response_format" in request:
         return 200, {"content": '{"city": "Paris"}'}
     limit = min(request.get("max_tokens", 99), request.get("max_completion_tokens", 99))
-    return 200, {"content": "red" if "colour" in question else "hello", "tokens": limit if "Count" in question else 5}
+    said = "Yellow." if "colour" in question else "hello" if first is last else first["content"].split()[-1]
+    return 200, {"content": said, "tokens": limit if "Count" in question else 5}
+
+
+def without_obeying(request: dict[str, Any]) -> tuple[int, Any]:
+    """A server that takes everything, and a model that sees and heeds nothing of it."""
+    question = json.dumps(request["messages"][-1]["content"])
+    if "purple" in question:
+        return 200, {"tool_calls": [call("paint_wall", colour="purple")]}
+    if "Rome" in question:
+        return 200, {"tool_calls": [call("get_weather", city="Paris"), call("get_weather", city="Rome")]}
+    if "image" in question:
+        return 200, {"content": "I see a cat."}
+    if request["messages"][-1]["role"] == "tool":
+        return 200, {"content": "It rains."}
+    return able({**request, "messages": request["messages"][-1:]})
 
 
 def narrow(request: dict[str, Any]) -> tuple[int, Any]:
@@ -111,15 +139,81 @@ async def test_what_a_server_does_not_do_is_found_and_learned() -> None:
     odd = {name: each.verdict for name, each in found.items() if each.verdict != "yes"}
     assert odd == {
         "developer message": "adapted",
-        "limit of tokens (max_completion_tokens)": "ignored",
+        "limit of tokens (max_completion_tokens)": "accepted only",
         "tool by name": "adapted",
-        "json_schema": "ignored",
-        "json_object": "ignored",
+        "json_schema": "accepted only",
+        "json_object": "accepted only",
         "image": "no",
     }
     assert found["limit of tokens (max_tokens)"].verdict == "yes"
     assert "the role developer is sent as system" in found["developer message"].note
     assert profile == Profile(system_role="system", tool_choice="required", token_limit="max_tokens")
+
+
+@pytest.mark.anyio
+async def test_what_is_accepted_and_not_obeyed_is_no_yes() -> None:
+    with server_of(without_obeying) as url:
+        found, _ = await findings_of(url)
+    odd = {name: each.note for name, each in found.items() if each.verdict == "accepted only"}
+    assert odd == {
+        "system message": "not obeyed: 'banana' was to be in 'hello'",
+        "developer message": "not obeyed: 'tomato' was to be in 'hello'",
+        "one call at a time": "2 calls came",
+        "result of a call": "not obeyed: '25' was to be in 'It rains.'",
+        "strict tool": 'not obeyed: the schema does not allow {"colour": "purple"}',
+        "image": "not obeyed: 'yellow' was to be in 'I see a cat.'",
+    }
+
+
+@pytest.mark.anyio
+async def test_what_cannot_be_told_is_unknown_with_its_reason() -> None:
+    def answer(request: dict[str, Any]) -> tuple[int, Any]:
+        question = json.dumps(request["messages"][-1]["content"])
+        if "Rome" in question:
+            return 200, {"tool_calls": [call("get_weather", city="Paris")]}
+        if "purple" in question:
+            return 200, {"content": "I cannot paint it purple."}
+        if "Eiffel" in question:
+            return 200, {"content": '{"ci', "end": "length"}
+        return (503, {"message": "busy"}) if "image" in question else able(request)
+
+    with server_of(answer) as url:
+        found, _ = await findings_of(url)
+    odd = {name: (each.verdict, each.note) for name, each in found.items() if each.verdict != "yes"}
+    assert odd == {
+        "several calls at once": ("accepted only", "called get_weather"),
+        "one call at a time": ("unknown", "it makes no difference where 'several calls at once' is no yes"),
+        "strict tool": ("unknown", "no call came"),
+        "json_schema": ("unknown", "the reply was cut at the limit of 400 tokens"),
+        "json_object": ("unknown", "the reply was cut at the limit of 400 tokens"),
+        "image": ("unknown", "503: busy"),
+    }
+
+
+@pytest.mark.anyio
+async def test_what_is_refused_and_does_not_come_in_another_way_either_is_a_no() -> None:
+    def answer(request: dict[str, Any]) -> tuple[int, Any]:
+        if isinstance(request.get("tool_choice"), dict):
+            return 400, {"message": "Unsupported tool_choice: only strings are supported"}
+        return (200, {"content": "No."}) if request.get("tool_choice") == "required" else able(request)
+
+    with server_of(answer) as url:
+        found, _ = await findings_of(url)
+    assert found["tool by name"].verdict == "no"
+    assert found["tool by name"].note.startswith("called nothing; ")
+    assert found["forced call"].verdict == "accepted only"
+
+
+@pytest.mark.anyio
+async def test_where_no_tools_are_called_it_is_tried_with_constrained_tools() -> None:
+    def answer(request: dict[str, Any]) -> tuple[int, Any]:
+        return able({**request, "tools": []})
+
+    with server_of(answer) as url:
+        found, _ = await findings_of(url)
+    assert found["tool call"].verdict == "accepted only"
+    assert found[CONSTRAINED].verdict == "no"
+    assert "needs llama.cpp" in found[CONSTRAINED].note
 
 
 @pytest.mark.anyio
@@ -133,7 +227,7 @@ async def test_any_model_can_be_examined() -> None:
     found: list[Finding] = []
     assert not await probe(FunctionModel(lambda request: "hello"), found.append)
     verdicts = {each.name: each.verdict for each in found}
-    assert (verdicts["plain reply"], verdicts["tool call"]) == ("yes", "ignored")
+    assert (verdicts["plain reply"], verdicts["tool call"]) == ("yes", "accepted only")
 
 
 def test_the_table_and_the_settings_are_printed_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,6 +250,60 @@ def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert report["model"] == url
     assert report["profile"] == {}
     assert {each["verdict"] for each in report["findings"]} == {"yes"}
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[object] = []
+
+    def answer(request: dict[str, Any]) -> tuple[int, Any]:
+        asked.append(request)
+        return able(request)
+
+    (tmp_path / "file").touch()
+    with server_of(answer) as url:
+        assert main(["doctor", url, "--name", "m", "--save", str(tmp_path / "file" / "profiles.json")]) == 2
+    assert "cannot be written" in " ".join(capsys.readouterr().err.split())
+    assert asked == []
+
+
+class WithoutTools:
+    """llama.cpp with a model that knows no tools: only what `ConstrainedTools` asks for is heeded."""
+
+    def __init__(self) -> None:
+        self.server = LlamaCpp({"get weather": "weather"}, ("Paris",))
+
+    async def reply(self, request: ChatRequest, emit: object) -> Reply:
+        form = as_mapping(as_mapping(request.settings.response_format).get("json_schema"))
+        if form.get("name") != "value" and not request.settings.extra_body:
+            request = replace(request, settings=ChatSettings())
+        return await self.server.reply(request, emit)
+
+
+@pytest.mark.parametrize(("model", "advised"), [(WithoutTools(), True), (FunctionModel(lambda _: "hello"), False)])
+def test_constrained_tools_are_advised_where_they_work(model: Model, advised: bool) -> None:
+    lines: list[str] = []
+    examine(model, name="m", as_json=False, save="", write=lines.append)
+    assert ("Agent(ConstrainedTools(ChatClient(...)))" in lines[-1]) == advised
+
+
+def test_a_password_in_an_address_is_never_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    profiles = tmp_path / "profiles.json"
+    with server_of(able) as url:
+        where = url.replace("://", "://me:hunter2-of-mine@")
+        assert main(["doctor", where, "--name", "m", "--json", "--save", str(profiles)]) == 0
+    said, told = capsys.readouterr()
+    assert json.loads(said)["model"] == url
+    assert "hunter2" not in said + told + profiles.read_text()
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_is_short_by_itself_says_nothing_of_the_limit() -> None:
+    found: list[Finding] = []
+    await probe(FunctionModel(lambda request: "No."), found.append)
+    limit = next(each for each in found if each.name.startswith("limit of tokens"))
+    assert (limit.verdict, "shorter than the limit" in limit.note) == ("unknown", True)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
 
-from agentkit import Agent, CallStarted, ChatRequest, Limits, Reply, ToolContext, tool
+from agentkit import Agent, CallStarted, ChatRequest, Limits, Reply, Tool, ToolContext, tool
 from agentkit.chat.events import CallDelta, Emit, Retrying, nobody
 from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
 from agentkit.chat.reply import Choice
@@ -212,3 +213,24 @@ async def test_nothing_starts_early_behind_a_call_that_must_run_alone_and_ids_ar
     await Agent(Twice(), tools=[write, read], eager=True).run("go")
     assert order == ["write", "read", "read"]
     assert len(set(keys)) == 2
+
+
+async def test_the_text_of_a_custom_tool_is_taken_as_it_is_also_when_it_looks_like_arguments() -> None:
+    seen: list[str] = []
+
+    def look(context: ToolContext[Any], text: str) -> str:
+        seen.append(text)
+        return f"saw {text}"
+
+    class Custom(Streaming):
+        async def reply(self, request: ChatRequest, emit: Emit) -> Reply:
+            reply = await super().reply(request, emit)
+            calls = tuple(ToolCall.custom(each.id, each.name, each.arguments) for each in reply.message.tool_calls)
+            message = replace(reply.message, tool_calls=calls)
+            return replace(reply, choices=(replace(reply.choices[0], message=message),))
+
+    model = Custom(piece('{"at": "sky"}'), piece("half a {", 1))
+    tools = [Tool.custom("look", "Look.", look, read_only=True)]
+    result = await Agent(model, tools=tools, eager=True).run("go")
+    assert sorted(seen) == ["half a {", '{"at": "sky"}']
+    assert results(result.transcript) == ['saw {"at": "sky"}', "saw half a {"]

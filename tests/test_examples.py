@@ -5,7 +5,8 @@ from types import ModuleType
 import anyio
 import pytest
 
-from agentkit.testing import Answer, ScriptedModel, call
+from agentkit import ChatRequest
+from agentkit.testing import Answer, FunctionModel, ScriptedModel, call
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -51,6 +52,37 @@ def test_notes_keep_their_conversation_and_their_database(tmp_path: Path) -> Non
     assert answers == ["Noted.", "You are to buy milk."]
     assert model.requests[-1].messages[-1].text == '["Buy milk"]'
     assert len(model.requests[-1].messages) == 8
+
+
+def test_a_long_conversation_is_sent_in_part_and_kept_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    def answer(request: ChatRequest) -> Answer:
+        last = request.messages[-1]
+        if not request.tools:
+            return "The user asks for one page after the other."
+        return call("read_page", page=int(last.text.split()[-1])) if last.role == "user" else "Words."
+
+    model = FunctionModel(answer)
+    questions = [f"What is on page {page}" for page in range(1, 9)]
+    history = load("long_conversation").main(questions, model, "word " * 5_000, tokens=4_000)
+    told = capsys.readouterr().out
+    assert len(history) == 8 * 4
+    assert ".. ClearOldResults: " in told
+    assert ".. Summarise: " in told
+    assert any("one page after the other" in request.messages[1].text for request in model.requests if request.tools)
+    assert told.endswith("Words.\n")
+
+
+def test_approvals_wait_in_a_file_until_they_are_decided(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    example, path = load("approvals"), tmp_path / "run.json"
+    calls = [call("refund", id="r", order=7, cents=4900), call("refund", id="s", order=8, cents=250)]
+    example.ask("Refund orders 7 and 8.", ScriptedModel([calls]), path)
+    told = capsys.readouterr().out
+    assert told.startswith("waits: r  refund({'order': 7, 'cents': 4900})  the tool refund asks for approval")
+    model = ScriptedModel(["Only order 8 was refunded."])
+    example.decide("r", "too much", model, path)
+    assert capsys.readouterr().out == "Only order 8 was refunded.\n"
+    results = [each.text for each in model.requests[0].messages if each.role == "tool"]
+    assert results == ["Error: not run: a person refused this call: too much", "refunded 2.50 for order 8"]
 
 
 def test_the_demo_asks_its_questions(capsys: pytest.CaptureFixture[str]) -> None:

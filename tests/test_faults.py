@@ -40,6 +40,20 @@ def error(status: int, body: bytes, **headers: str) -> StatusError:
         (429, b'{"error":{"message":"pay","type":"exceeded_current_quota_error"}}', QuotaExceeded, "pay"),
         (403, b'{"error":{"message":"balance exhausted","code":"used_up"},"trace_id":"t"}', QuotaExceeded, "balance"),
         (402, b"", QuotaExceeded, "nothing more"),
+        (429, b'{"error":{"message":"the load balancer says: too fast"}}', RateLimited, "balancer"),
+        (429, b'{"error":{"message":"suspended, please check your plan and billing details"}}', QuotaExceeded, "plan"),
+        (  # Groq, and OpenAI's: advice about money, in a limit that passes
+            429,
+            b'{"error":{"message":"Rate limit reached. Please try again in 5s. More? https://x/settings/billing"}}',
+            RateLimited,
+            "try again in 5s",
+        ),
+        (  # Gemini's limit of a minute
+            429,
+            b'[{"error":{"message":"You exceeded your quota, check your billing details. Please retry in 34.07s."}}]',
+            RateLimited,
+            "retry in 34.07s",
+        ),
         (503, b"<html><h1>Bad</h1> gateway</html>", Overloaded, "Bad gateway"),
         (500, b"", Overloaded, "nothing more"),
         (

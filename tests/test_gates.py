@@ -154,6 +154,67 @@ async def test_a_thread_inside_a_thread_needs_no_second_room() -> None:
     assert len(count) == 64
 
 
+class Crossing:
+    """Tools in a ring, each with room for one call at a time; each call makes one of the next tool."""
+
+    def __init__(self, size: int, *, all_inside: int) -> None:
+        self.everybody, self.entered, self.all_inside = anyio.Event(), 0, all_inside
+        self.tools = [self._tool(place, (place + 1) % size) for place in range(size)]
+
+    def _tool(self, place: int, next_one: int) -> Tool:
+        @tool(name=f"tool_{place}", max_concurrency=1)
+        async def step(deeper: int) -> str:
+            self.entered += 1
+            if self.entered == self.all_inside:
+                self.everybody.set()
+            await self.everybody.wait()
+            inner = await call(self.tools[next_one], f'{{"deeper": {deeper - 1}}}') if deeper else ""
+            return f"{place}{inner}"
+
+        return step
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+async def test_calls_that_would_wait_for_each_other_at_different_gates_go_in(size: int) -> None:
+    crossing, told = Crossing(size, all_inside=size), list[str]()
+
+    async def one(place: int) -> None:
+        told.append(await call(crossing.tools[place], f'{{"deeper": {size}}}'))
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            for place in range(size):
+                tasks.start_soon(one, place)
+    ring = "".join(map(str, range(size)))
+    assert sorted(told) == [f"{ring[place:]}{ring[:place]}{place}" for place in range(size)]
+
+
+async def test_a_call_inside_a_call_waits_where_somebody_inside_can_leave() -> None:
+    inside, most, release, entered = list[int](), list[int](), anyio.Event(), anyio.Event()
+
+    @tool(max_concurrency=1)
+    async def inner(first: bool = False) -> None:
+        inside.append(1)
+        most.append(len(inside))
+        if first:
+            entered.set()
+            await release.wait()
+        inside.pop()
+
+    @tool(max_concurrency=1)
+    async def outer() -> None:
+        await call(inner)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call, inner, '{"first": true}')
+        await entered.wait()
+        tasks.start_soon(call, outer)
+        await anyio.wait_all_tasks_blocked()
+        assert most == [1]
+        release.set()
+    assert most == [1, 1]
+
+
 async def test_what_outlives_its_call_waits_like_all_others() -> None:
     inside: list[int] = []
     most: list[int] = []

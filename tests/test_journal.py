@@ -5,6 +5,7 @@ import pytest
 
 from agentkit import Agent, tool
 from agentkit.run.journal import Slot
+from agentkit.run.state import RunState
 from agentkit.testing import Answer, ScriptedModel, call
 
 pytestmark = pytest.mark.anyio
@@ -18,6 +19,7 @@ class Recorder:
         self.reserved: list[str] = []
         self.kept: dict[str, Any] = {}
         self.ran: list[str] = []
+        self.states: list[tuple[str, int]] = []
 
     def reserve(self, key: str) -> Slot:
         place = key.partition(":")[2]
@@ -33,6 +35,9 @@ class Recorder:
                 return kept
 
         return Recording()
+
+    async def keep(self, state: RunState) -> None:
+        self.states.append((state.status, len(state.messages)))
 
 
 @tool

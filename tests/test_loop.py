@@ -320,9 +320,20 @@ async def test_events_tell_the_whole_run_in_order() -> None:
 
 
 async def test_usage_is_added_up() -> None:
-    reply = Reply(choices=(Choice(message=AssistantMessage("x")),), usage=Usage(requests=1, total_tokens=7))
-    result = await Agent(ScriptedModel([call("add", a=1, b=2), reply]), tools=[add]).run("go")
-    assert (result.usage.requests, result.usage.total_tokens) == (2, 7)
+    wants = AssistantMessage(None, (ToolCall("a", "add", '{"a": 1, "b": 2}'),))
+    replies = [
+        Reply(choices=(Choice(message=each),), usage=Usage(requests=1, total_tokens=tokens))
+        for each, tokens in ((wants, 7), (AssistantMessage("x"), 9))
+    ]
+    result = await Agent(ScriptedModel(replies), tools=[add]).run("go")
+    assert result.usage == Usage(requests=2, total_tokens=16)
+
+
+async def test_usage_that_no_server_reports_is_estimated_and_marked() -> None:
+    result = await Agent(ScriptedModel(["x" * 400])).run("y" * 800)
+    assert result.usage.prompt_tokens == pytest.approx(200, abs=10)
+    assert result.usage.completion_tokens == pytest.approx(100, abs=10)
+    assert result.usage.estimated_tokens == result.usage.total_tokens > 0
 
 
 async def test_a_huge_result_is_cut_and_says_so() -> None:

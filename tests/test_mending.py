@@ -67,6 +67,36 @@ def test_what_cannot_be_read_keeps_what_the_model_wrote() -> None:
     assert (call.arguments, call.malformed, notes) == ("{}", '{"query": "x', [])
 
 
+@tool
+def pay(price: Decimal, parts: list[Decimal] | None = None, factor: float = 1) -> list[Any]:
+    """Pay."""
+    return [price, parts, factor]
+
+
+@pytest.mark.parametrize(
+    ("written", "mended"),
+    [
+        ('{"arguments": {"price": D}}', '{"price":D}'),
+        ('{"price": D, "parts": "[D, 1.50]"}', '{"price":D,"parts":[D,1.50]}'),
+        ("{'price': D, 'factor': 1E3,}", '{"price":D,"factor":1E3}'),
+        ('{"input": "{\\"price\\": D}"}', '{"price":D}'),
+        ('{"price": D, "factor": null, "parts": ["a\\nb", {"c": true}]}', '{"price":D,"parts":["a\\nb",{"c":true}]}'),
+    ],
+)
+def test_what_is_put_right_keeps_the_digits_of_its_numbers(written: str, mended: str) -> None:
+    digits = "0.12345678901234567890123"
+    calls, _ = mend_calls([ToolCall("c1", "pay", written.replace("D", digits))])
+    (call,), notes = repair_calls(calls, {"pay": pay})
+    assert (call.arguments, bool(notes)) == (mended.replace("D", digits), True)
+
+
+@pytest.mark.anyio
+async def test_a_decimal_in_a_call_that_was_put_right_is_the_one_that_the_model_wrote() -> None:
+    model = ScriptedModel([[ToolCall("c1", "pay", '{"arguments": {"price": 0.12345678901234567890123}}')], "ok"])
+    result = await Agent(model, tools=[pay]).run("go")
+    assert result.transcript[2].text == '["0.12345678901234567890123",null,1]'
+
+
 def test_an_unknown_tool_and_a_custom_call_keep_their_arguments() -> None:
     assert repaired("other", '{"arguments": {"query": "x"}}')[0].arguments == '{"arguments": {"query": "x"}}'
     custom = ToolCall.custom("c1", "search", "{'query': 1}")

@@ -1,3 +1,4 @@
+import itertools
 import json
 import random
 import time
@@ -9,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit.chat.content import AudioOutput, OtherPart, UrlCitation
-from agentkit.chat.events import AudioDelta, CallDelta, Event, ReasoningDelta, RefusalDelta, TextDelta
+from agentkit.chat.events import AudioDelta, CallDelta, ChoiceDelta, Event, ReasoningDelta, RefusalDelta, TextDelta
 from agentkit.chat.merge import Merger
-from agentkit.chat.messages import ToolCall
+from agentkit.chat.messages import AssistantMessage, ToolCall
 from agentkit.chat.reply import Logprobs, Reply, TokenLogprob
 from tests.replies import chunks_of, replies
 
@@ -238,10 +239,15 @@ def test_a_streamed_reply_is_the_whole_one_to_the_last_member(reply: dict[str, A
 
 
 @given(replies(), st.randoms(use_true_random=False))
-def test_what_an_observer_is_told_adds_up_to_the_first_answer(reply: dict[str, Any], dice: random.Random) -> None:
+def test_what_an_observer_is_told_adds_up_to_each_answer(reply: dict[str, Any], dice: random.Random) -> None:
     merger = Merger(choices=len(reply["choices"]))
     told = [event for each in chunks_of(reply, dice) for event in merger.add(each)] + merger.close()
-    message = merger.finish().message
+    for index, choice in enumerate(merger.finish().choices):
+        of_this = [each.delta for each in told if isinstance(each, ChoiceDelta) and each.choice == index]
+        check_told(of_this if index else told, choice.message)
+
+
+def check_told(told: list[Event], message: AssistantMessage) -> None:
     assert "".join(each.text for each in told if isinstance(each, TextDelta)) == (message.content or "")
     assert "".join(each.text for each in told if isinstance(each, RefusalDelta)) == (message.refusal or "")
     assert b"".join(each.data for each in told if isinstance(each, AudioDelta)) == (
@@ -441,10 +447,58 @@ def test_objects_of_reasoning_are_joined_by_index_and_type() -> None:
 )
 def test_the_end_of_arguments_is_found_wherever_they_are_cut(arguments: str) -> None:
     pieces = [piece(index=0, name="f", arguments=each) for each in arguments]
-    assert calls(*pieces, piece(index=0, name="f", arguments='{"z": 1}')) == [("f", arguments), ("f", '{"z": 1}')]
+    found = calls(*pieces, piece(index=0, name="f", arguments='{"z": 1}'))
+    assert [json.loads(each) for _, each in found] == [json.loads(arguments), {"z": 1}]
+
+
+OFFERED = ["tool_tool_x", "look", "look_up", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "names"),
+    [
+        ([piece(index=0, id="x", name="lo"), piece(index=0, name="ok")], ["look"]),
+        ([piece(index=0, id="x", name="tool_"), piece(index=0, name="tool_x")], ["tool_tool_x"]),
+        ([piece(index=0, name="look"), piece(index=0, name="_up"), piece(index=0, name="look_up")], ["look_up"]),
+        ([piece(id="x", name="lo"), piece(id="x", name="ok"), piece(id="x", name="look")], ["look"]),
+        ([piece(name="lo"), piece(name="ok_u"), piece(name="p")], ["look_up"]),
+        ([piece(name="lo"), piece(name="look_up")], ["look_up"]),
+        ([piece(index=0, name="look", arguments="{"), piece(index=0, name="look", arguments="}")], ["look"]),
+        ([piece(index=0, name="a"), piece(index=0, name="b")], ["a", "b"]),
+        ([piece(name="a"), piece(name="b")], ["a", "b"]),
+        ([piece(name="look"), piece(name="look_up")], ["look", "look_up"]),
+        ([piece(index=0, name="get_"), piece(index=0, name="unknown")], ["get_unknown"]),
+    ],
+)
+def test_the_tools_that_were_offered_tell_where_a_name_goes_on(pieces: list[dict[str, Any]], names: list[str]) -> None:
+    merger = Merger(names=OFFERED)
+    for each in [*pieces, piece(arguments="{}")]:
+        merger.add(chunk({"tool_calls": [each]}))
+    calls = merger.finish().message.tool_calls
+    assert [call.name for call in calls] == names
+    assert {call.written for call in calls} <= {"", "{}"}
+
+
+@given(st.data(), st.sampled_from(OFFERED))
+def test_a_name_is_read_wherever_it_is_cut(data: st.DataObject, name: str) -> None:
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(name)))) | {0, len(name)})
+    merger = Merger(names=OFFERED)
+    for start, end in itertools.pairwise(cuts):
+        merger.add(chunk({"tool_calls": [piece(index=0, name=name[start:end], arguments="")]}))
+    assert [call.name for call in merger.finish().message.tool_calls] == [name]
+
+
+def test_pieces_of_answers_beside_the_first_say_which_answer_they_are_of() -> None:
+    merger = Merger(choices=2)
+    told = [
+        event for index in (0, 1) for event in merger.add({"choices": [{"index": index, "delta": {"content": "a"}}]})
+    ]
+    assert told == [TextDelta("a"), ChoiceDelta(1, TextDelta("a"))]
 
 
 LONG: dict[str, Callable[[int], dict[str, Any]]] = {
+    "messages": lambda at: {"choices": [{"message": {"content": "b"}} if at else {"delta": {"content": "a"}}]},
+    "notes": lambda at: {"tool_calls": [piece(index=at, name=f"f{at}", arguments="{}")]},
     "annotations": lambda at: {"annotations": [{"type": "file_path", "at": at}]},
     "details": lambda at: {"reasoning_details": [{"index": at, "type": "reasoning.text", "text": "a"}]},
     "one-detail": lambda at: {"reasoning_details": [{"index": 0, "type": "reasoning.text", "text": "a" * 100}]},
@@ -461,7 +515,8 @@ LONG: dict[str, Callable[[int], dict[str, Any]]] = {
 @pytest.mark.parametrize("delta", LONG.values(), ids=LONG)
 def test_the_time_to_read_a_reply_grows_with_its_length_only(delta: Callable[[int], dict[str, Any]]) -> None:
     def took(pieces: int) -> float:
-        chunks = [chunk(delta(at)) for at in range(pieces)]
+        made = [delta(at) for at in range(pieces)]
+        chunks = [each if "choices" in each else chunk(each) for each in made]
         start = time.process_time()
         merged(*chunks)
         return time.process_time() - start

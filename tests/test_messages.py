@@ -1,5 +1,5 @@
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -208,6 +208,10 @@ def test_what_was_spoken_without_an_id_is_sent_back_as_text() -> None:
         (UserMessage("hi", name="two words"), "no spaces"),
         (AssistantMessage("hi", name="a/b"), "'a/b'"),
         (UserMessage(()), "empty list of parts"),
+        (UserMessage(cast("Any", [])), "empty list of parts"),
+        (UserMessage(cast("Any", None)), "is a text or parts .*, not None"),
+        (UserMessage(cast("Any", ("hi", TextPart("you")))), r"is a text or parts .*, not \('hi'"),
+        (ToolMessage(cast("Any", 3), "a"), "message of the tool is a text or parts .*, not 3"),
         (AssistantMessage(()), "empty list of parts"),
         (ToolMessage("3", ""), "names no call"),
         (AssistantMessage(None, (ToolCall("a", "f", "{}"), ToolCall("a", "g", "{}"))), "same id"),

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,3 +145,48 @@ async def test_an_error_that_would_not_arrive_is_told_in_words() -> None:
         await fragile.call(context(None), '{"where": "error"}')
     with pytest.raises(ToolError, match=r"^told: fog$"):
         await fragile.call(context(None), '{"where": "told"}')
+
+
+SCRIPT = """
+from agentkit import Agent, tool
+from agentkit.testing import ScriptedModel, call
+
+@tool(process=True)
+def add(a: int) -> int:
+    return a + 1
+
+def main() -> None:
+    with open("log", "a") as log:
+        log.write("started ")
+    result = Agent(ScriptedModel([call("add", a=1), "done"]), tools=[add]).run_sync("go")
+    print(result.transcript[2].text)
+"""
+
+
+def run_script(directory: Path, *arguments: str, text: str = "") -> str:
+    (directory / "script.py").write_text(text)
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, cwd=directory)
+    return done.stdout + done.stderr
+
+
+def test_a_tool_of_the_script_itself_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
+    assert run_script(tmp_path, "script.py", text=f'{SCRIPT}\nif __name__ == "__main__":\n    main()\n') == "2\n"
+    assert (tmp_path / "log").read_text() == "started "
+
+
+def test_a_script_that_would_run_its_agents_in_each_process_again_says_what_to_do(tmp_path: Path) -> None:
+    told = run_script(tmp_path, "script.py", text=f"{SCRIPT}\nmain()\n")
+    assert told.startswith("Error: add failed with RuntimeError: no process for the tool could be started; the script")
+    assert 'put what it does under `if __name__ == "__main__":`' in told
+
+
+def test_a_script_that_another_process_cannot_import_says_why(tmp_path: Path) -> None:
+    text = f'{SCRIPT}\nif __name__ == "__main__":\n    main()\nelse:\n    raise KeyError("no home")\n'
+    assert "no process for the tool could be started; KeyError: 'no home'" in run_script(
+        tmp_path, "script.py", text=text
+    )
+
+
+def test_a_tool_of_an_interactive_session_is_refused_where_it_is_written(tmp_path: Path) -> None:
+    assert "DefinitionError: tool 'add': process=True needs a function of a file" in run_script(tmp_path, "-c", SCRIPT)

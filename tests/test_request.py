@@ -1,9 +1,9 @@
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from agentkit.chat.messages import UserMessage
+from agentkit.chat.messages import FilePart, UserMessage
 from agentkit.chat.request import ChatRequest, CustomTool, FunctionTool, Grammar, read_tool
 from agentkit.chat.settings import AllowedTools, ChatSettings, NamedTool
 from agentkit.errors import ConfigError
@@ -110,6 +110,13 @@ ALLOWED = ChatSettings(tool_choice=AllowedTools(["add", "subtract"]))
             "only one of them",
         ),
         (ChatRequest(messages=QUESTION, settings=ChatSettings(response_format={"type": "json_object"})), '"json"'),
+        (
+            ChatRequest(messages=QUESTION, tools=[ADD], settings=ChatSettings(tool_choice=AllowedTools([]))),
+            "allows no tool at all",
+        ),
+        (ChatRequest(messages=QUESTION, settings=ChatSettings(extra_body={"a": object()})), "JSON cannot express"),
+        (ChatRequest(messages=QUESTION, settings=ChatSettings(extra_body={"a": float("nan")})), "JSON cannot express"),
+        (ChatRequest(messages=[UserMessage((FilePart(file_data=cast("Any", b"a")),))]), "JSON cannot express"),
     ],
 )
 def test_a_request_that_no_server_takes_is_refused_before_it_is_sent(request_: ChatRequest, complaint: str) -> None:

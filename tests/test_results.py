@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import enum
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +68,8 @@ def deep() -> list[Any]:
     return made
 
 
+BASE64 = "\n[Bytes that are no text are shown as base64.]"
+SHARED = ["a"]
 NOTE = "\n[Part of this result is not JSON and is shown as text.]"
 
 
@@ -95,13 +98,17 @@ NOTE = "\n[Part of this result is not JSON and is shown as text.]"
         ("a\ud800", "a�"),
         ("\ud83d\ude00", "😀"),
         (["a\ud800"], '["a�"]' + NOTE),
-        ([b"\xff"], '["_w=="]' + NOTE),
-        (b"\xff", "_w==" + NOTE),
+        (["a", b"\xff", {"b": bytearray(b"text")}], '["a","/w==",{"b":"text"}]' + BASE64),
+        (b"\xff", "/w==" + BASE64),
+        (Spot(b"\xff", None), '{"name":"/w==","when":null}' + BASE64),  # type: ignore[arg-type]
         ([Plain()], '["<' + __name__ + '.Plain object>"]' + NOTE),
         (Plain(), "<" + __name__ + ".Plain object>" + NOTE),
         ({"a": Mute()}, '{"a":"<Mute>"}' + NOTE),
-        (cycle(), "[1, [...]]" + NOTE),
-        (deep(), "<list>" + NOTE),
+        (cycle(), '[1,"..."]' + NOTE),
+        ({"of": cycle(), "twice": [SHARED, SHARED]}, '{"of":[1,"..."],"twice":[["a"],["a"]]}' + NOTE),
+        (deep(), "[" * 200 + '"..."' + "]" * 200 + NOTE),
+        ("a\0b", "a\0b"),
+        ({"a\0": "\0"}, '{"a\\u0000":"\\u0000"}'),
         (Faulty.model_construct(), "<Faulty>" + NOTE),
     ],
     ids=lambda value: type(value).__name__,
@@ -116,6 +123,25 @@ def test_a_value_becomes_text_for_the_model(value: object, content: str) -> None
 @given(st.recursive(st.text(st.characters()) | st.binary() | st.floats() | st.builds(object), st.lists))
 def test_no_value_whatever_fails_after_the_tool_has_run(value: object) -> None:
     to_result(value).content.encode()
+
+
+WORDS = [f"word {n:02}" for n in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("value", "content"),
+    [
+        (set(WORDS), WORDS),
+        ({10, 9, -1}, [-1, 9, 10]),
+        ({"a": [frozenset(WORDS)]}, {"a": [WORDS]}),
+        ({frozenset({2, 1}), frozenset({3}), frozenset({0, 4})}, [[0, 4], [1, 2], [3]]),
+        ({(2, "b"), (1, "a"), None, True}, [[1, "a"], [2, "b"], None, True]),
+        ({Mood.GOOD, "bad"}, ["bad", "good"]),
+        ({dt.date(2026, 1, 2), dt.date(2025, 1, 2)}, ["2025-01-02", "2026-01-02"]),
+    ],
+)
+def test_a_set_is_a_list_in_an_order_that_is_the_same_in_every_process(value: object, content: object) -> None:
+    assert json.loads(to_result(value).content) == content
 
 
 def test_the_words_are_made_at_once_so_that_later_changes_do_not_rewrite_history() -> None:

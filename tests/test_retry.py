@@ -57,6 +57,10 @@ def limited(**headers: str) -> RateLimited:
         (RateLimited("Rate limit reached. Please try again in 20s.", status=429), 20.0),
         (RateLimited("Please retry after 1m30s", status=429), 90.0),
         (RateLimited("Please try again in 6h", status=429), None),
+        (RateLimited("Please retry after 26 seconds.", status=429), 26.0),
+        (RateLimited("Try again in 1 minute, or pay", status=429), 60.0),
+        (RateLimited("retry in 900 milliseconds", status=429), 0.9),
+        (RateLimited("retry in 3 tries", status=429), 0.5),
         (Overloaded("try again in 20s", status=500), 0.5),
         (limited(x_should_retry="false"), None),
         (BadRequest("", status=400, headers={"x-should-retry": "true"}), 0.5),
@@ -69,6 +73,18 @@ def limited(**headers: str) -> RateLimited:
 )
 def test_what_is_worth_another_try_and_when(error: ModelError, seconds: float | None) -> None:
     assert wait(error) == seconds
+
+
+def test_the_wait_is_read_from_all_that_the_server_said() -> None:
+    error = RateLimited("a long answer...", status=429)
+    error.said = "x" * 300 + " Please try again in 15.5s."
+    assert wait(error) == 15.5
+
+
+def test_what_would_come_again_as_it_was_is_not_asked_for_again() -> None:
+    error = InvalidReply("compressed with br")
+    error.again = False
+    assert wait(error) is None
 
 
 def test_waits_double_and_end() -> None:

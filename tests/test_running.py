@@ -13,9 +13,12 @@ import anyio.to_thread
 import pytest
 from trio.testing import MockClock
 
+from agentkit import Agent
 from agentkit.chat.events import Event
+from agentkit.chat.messages import ToolMessage
 from agentkit.errors import DefinitionError, Retry, ToolError
-from agentkit.testing import context
+from agentkit.testing import ScriptedModel, context
+from agentkit.testing import call as model_call
 from agentkit.tools.context import CallRepeated, LeftRunning, Progress, ToolContext
 from agentkit.tools.tool import Tool, as_tool, tool
 
@@ -83,6 +86,33 @@ async def test_hung_threads_leave_room_for_others() -> None:
         assert await call(tool(lambda: "free", name="free")) == "free"
     finally:
         release.set()
+
+
+async def test_no_more_threads_work_at_once_than_there_is_room_for() -> None:
+    release, working, most = threading.Event(), list[int](), list[int]()
+    full = threading.Semaphore(0)
+
+    @tool
+    def work() -> None:
+        working.append(1)
+        most.append(len(working))
+        full.release()
+        release.wait(20)
+        working.pop()
+
+    def wait_for_room_to_be_full() -> None:
+        for _ in range(64):
+            full.acquire(timeout=20)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(70):
+            group.start_soon(call, work)
+        await anyio.to_thread.run_sync(wait_for_room_to_be_full)
+        await anyio.wait_all_tasks_blocked()
+        assert len(working) == 64
+        release.set()
+    assert len(most) == 70
+    assert max(most) == 64
 
 
 async def test_waiting_for_its_turn_is_not_counted() -> None:
@@ -282,6 +312,44 @@ async def test_a_thread_may_run_async_code_in_the_event_loop() -> None:
         return anyio.from_thread.run(ask)
 
     assert await call(work) == "asked"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (SystemExit(3), "RuntimeError: the tool called sys.exit(3)"),
+        (KeyboardInterrupt(), "RuntimeError: the tool raised KeyboardInterrupt"),
+        (ExceptionGroup("two", [ValueError("a"), KeyError("b")]), "ValueError: a; KeyError: 'b'"),
+        (RecursionError("too deep"), "RecursionError: too deep"),
+        (StopIteration(), "RuntimeError: the tool raised StopIteration"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_whatever_a_tool_raises_its_siblings_finish_and_the_model_is_told(
+    error: BaseException, told: str
+) -> None:
+    ready = anyio.Event()
+
+    @tool
+    def fail() -> None:
+        raise error
+
+    @tool
+    async def fail_later() -> None:
+        ready.set()
+        raise error
+
+    @tool
+    async def fine() -> str:
+        await ready.wait()
+        await anyio.wait_all_tasks_blocked()
+        return "fine"
+
+    model = ScriptedModel([[model_call("fine"), model_call("fail_later"), model_call("fail")], "done"])
+    result = await Agent(model, tools=[fail, fail_later, fine]).run("go")
+    texts = [each.text for each in result.transcript if isinstance(each, ToolMessage)]
+    later = told if not isinstance(error, StopIteration) else "RuntimeError: coroutine raised StopIteration"
+    assert texts == ["fine", f"Error: fail_later failed with {later}", f"Error: fail failed with {told}"]
 
 
 # Generators.

@@ -1,28 +1,19 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
-import decimal
 import enum
 import functools
-import subprocess
-import sys
-import typing
-import uuid
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, Optional
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple, NotRequired, Optional, Required, TypedDict
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from agentkit.errors import DefinitionError, ToolError
+from agentkit.tools.attributes import attribute_docs, class_summary
 from agentkit.tools.context import ToolContext
 from agentkit.tools.schema import name_of, read_signature
-
-
-class Color(enum.Enum):
-    RED = "red"
-    BLUE = "blue"
+from agentkit.tools.tool import tool
 
 
 @dataclasses.dataclass
@@ -31,24 +22,9 @@ class Point:
     y: int = 0
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(strict=True)
-    day: dt.date
-    color: Color
-    pair: tuple[int, int]
-
-
 class Tree(BaseModel):
     title: str
     children: list[Tree] = []
-
-
-class Cat(BaseModel):
-    kind: Literal["cat"]
-
-
-class Dog(BaseModel):
-    kind: Literal["dog"]
 
 
 class Unknown:
@@ -68,8 +44,9 @@ def takes(hint: Any) -> Callable[..., Any]:
     return function
 
 
-def property_of(hint: Any) -> Any:
-    return read_signature(takes(hint)).parameters["properties"]["x"]
+def properties_of(function: Callable[..., Any]) -> dict[str, Any]:
+    found: dict[str, Any] = read_signature(function).parameters["properties"]
+    return found
 
 
 def call(function: Callable[..., Any], arguments: dict[str, Any], context: ToolContext[Any] | None = None) -> Any:
@@ -84,38 +61,7 @@ def context() -> ToolContext[Any]:
     )
 
 
-# The schema.
-
-
-def test_the_schema_has_the_parameters_in_order_with_descriptions_and_defaults() -> None:
-    def get_weather(city: str, days: int = 1, unit: Literal["c", "f"] = "c") -> str:
-        """Weather of a city.
-
-        Args:
-            city: City name.
-            unit: The unit.
-        """
-        return ""
-
-    signature = read_signature(get_weather)
-    assert (signature.name, signature.description, signature.context) == ("get_weather", "Weather of a city.", None)
-    assert signature.parameters == {
-        "type": "object",
-        "properties": {
-            "city": {"type": "string", "description": "City name."},
-            "days": {"type": "integer", "default": 1},
-            "unit": {"type": "string", "enum": ["c", "f"], "default": "c", "description": "The unit."},
-        },
-        "required": ["city"],
-        "additionalProperties": False,
-    }
-    assert list(signature.parameters["properties"]) == ["city", "days", "unit"]
-
-
-def test_no_parameters_are_an_empty_object() -> None:
-    def ping() -> None: ...
-
-    assert read_signature(ping).parameters == {"type": "object", "properties": {}, "additionalProperties": False}
+# The schema; the table in `tests.signatures` has one for each type and each kind of function.
 
 
 @pytest.mark.parametrize(
@@ -125,64 +71,6 @@ def test_a_description_in_annotated_wins_over_the_docstring(hint: Any) -> None:
     function = takes(hint)
     function.__doc__ = "Go.\n\nArgs:\n    x: Of the docstring.\n"
     assert read_signature(function).parameters["properties"]["x"]["description"] == "Mine."
-
-
-@pytest.mark.parametrize(
-    ("hint", "schema"),
-    [
-        (int, {"type": "integer"}),
-        (Any, {}),
-        (list, {"type": "array", "items": {}}),
-        (list[int], {"type": "array", "items": {"type": "integer"}}),
-        (Sequence[str], {"type": "array", "items": {"type": "string"}}),
-        (dict[str, int], {"type": "object", "additionalProperties": {"type": "integer"}}),
-        (Annotated[int, Field(ge=1)], {"type": "integer", "minimum": 1}),
-        (int | None, {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
-        (Color, {"type": "string", "enum": ["red", "blue"]}),
-        (dt.date, {"type": "string", "format": "date"}),
-        (
-            tuple[int, int],
-            {
-                "type": "array",
-                "prefixItems": [{"type": "integer"}, {"type": "integer"}],
-                "items": {"type": "integer"},
-                "minItems": 2,
-                "maxItems": 2,
-            },
-        ),
-        (
-            Point,
-            {
-                "type": "object",
-                "properties": {"x": {"type": "integer"}, "y": {"type": "integer", "default": 0}},
-                "required": ["x"],
-            },
-        ),
-        (
-            Annotated[Cat | Dog, Field(discriminator="kind")],
-            {
-                "oneOf": [
-                    {
-                        "type": "object",
-                        "properties": {"kind": {"type": "string", "const": name}},
-                        "required": ["kind"],
-                    }
-                    for name in ("cat", "dog")
-                ]
-            },
-        ),
-    ],
-)
-def test_a_type_becomes_small_json_schema(hint: Any, schema: dict[str, Any]) -> None:
-    assert property_of(hint) == schema
-
-
-def test_a_definition_used_twice_stays_apart() -> None:
-    def line(start: Point, end: Point) -> None: ...
-
-    schema = read_signature(line).parameters
-    assert schema["properties"] == {"start": {"$ref": "#/$defs/Point"}, "end": {"$ref": "#/$defs/Point"}}
-    assert list(schema["$defs"]) == ["Point"]
 
 
 def test_a_recursive_definition_stays_apart_and_keeps_a_property_named_title() -> None:
@@ -204,98 +92,15 @@ def test_a_default_that_json_cannot_express_is_not_shown_but_used() -> None:
     assert call(function, {}) is here
 
 
-def test_the_schema_has_the_same_bytes_in_every_process() -> None:
-    program = (
-        "import json\n"
-        "from pydantic import BaseModel\n"
-        "from agentkit.tools.schema import read_signature\n"
-        "class M(BaseModel):\n    tags: set[str] = {'a', 'b', 'c', 'd'}\n"
-        "def f(m: M, x: frozenset[str] = frozenset('efgh'), y: tuple[set[str], ...] = ({'i', 'j', 'k'},)): ...\n"
-        "print(json.dumps(read_signature(f).parameters))\n"
-    )
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
-        ).stdout
-        for seed in ("1", "2", "3")
-    }
-    assert len(outputs) == 1
+def test_what_does_not_matter_does_not_fail() -> None:
+    def function(x: int, context: ToolContext[Nowhere], y: Any = object()) -> AlsoNowhere:  # type: ignore[name-defined] # noqa: B008, F821
+        return x
+
+    function.__annotations__["context"] = ToolContext[Any]
+    assert list(properties_of(function)) == ["x", "y"]
 
 
 # What a function may look like.
-
-
-def test_classes_local_to_a_function_are_found_through_their_text() -> None:
-    class Local(BaseModel):
-        n: int
-
-    def outer() -> Callable[..., Any]:
-        def inner(x: Local, y: list[Local] | None = None) -> Missing:  # type: ignore[name-defined]  # noqa: F821
-            return x
-
-        return inner
-
-    assert call(outer(), {"x": {"n": 1}}) == Local(n=1)
-
-
-def test_the_function_receives_the_annotated_types() -> None:
-    def function(
-        a: Point, b: Color, c: dt.datetime, d: uuid.UUID, e: decimal.Decimal, f: set[int], g: Strict, h: bytes
-    ) -> tuple[Any, ...]:
-        return a, b, c, d, e, f, g, h
-
-    day = dt.date(2026, 1, 2)
-    assert call(
-        function,
-        {
-            "a": {"x": "1"},
-            "b": "red",
-            "c": "2026-01-02T03:04:05",
-            "d": "12345678-1234-5678-1234-567812345678",
-            "e": "1.10",
-            "f": [1, 1],
-            "g": {"day": "2026-01-02", "color": "blue", "pair": [1, 2]},
-            "h": "eA==",
-        },
-    ) == (
-        Point(1),
-        Color.RED,
-        dt.datetime(2026, 1, 2, 3, 4, 5),  # noqa: DTZ001 - as the text has it
-        uuid.UUID("12345678-1234-5678-1234-567812345678"),
-        decimal.Decimal("1.10"),
-        {1},
-        Strict(day=day, color=Color.BLUE, pair=(1, 2)),
-        b"x",
-    )
-
-
-def test_every_kind_of_parameter_is_given_in_its_way() -> None:
-    def function(a: int, b: int = 2, /, c: int = 3, *more: int, d: int, **others: float) -> Any:
-        return a, b, c, more, d, others
-
-    schema = read_signature(function).parameters
-    assert schema["required"] == ["a", "d"]
-    assert schema["properties"]["more"] == {"type": "array", "items": {"type": "integer"}}
-    assert schema["additionalProperties"] == {"type": "number"}
-    assert call(function, {"a": 1, "d": 4}) == (1, 2, 3, (), 4, {})
-    assert call(function, {"a": 1, "d": 4, "more": ["5"], "z": "1.5"}) == (1, 2, 3, (5,), 4, {"z": 1.5})
-    assert call(function, {"a": 1, "d": 4, "c": 9}) == (1, 2, 9, (), 4, {})
-
-
-def test_names_that_pydantic_models_reserve_are_ordinary_names() -> None:
-    def function(schema: int, json: int, copy: int, _x: int, model_config: int, self: int, cls: int) -> Any:
-        return schema, json, copy, _x, model_config, self, cls
-
-    names = ["schema", "json", "copy", "_x", "model_config", "self", "cls"]
-    assert list(read_signature(function).parameters["properties"]) == names
-    assert call(function, {name: place for place, name in enumerate(names)}) == tuple(range(7))
-
-
-def test_x_with_the_default_none_may_be_null() -> None:
-    def function(x: str = None) -> Any:  # type: ignore[assignment]  # noqa: RUF013 - the habit under test
-        return x
-
-    assert call(function, {"x": None}) is None
 
 
 class Shelf(BaseModel):
@@ -327,18 +132,6 @@ def test_null_leaves_out_a_property_but_never_a_key_of_a_free_dict() -> None:
     for arguments in free:
         with pytest.raises(ValidationError):
             call(function, arguments)
-
-
-def test_a_field_as_default_gives_constraints_and_the_default() -> None:
-    def function(x: int = Field(ge=1, description="One or more."), y: int = Field(default=7)) -> Any:
-        return x, y
-
-    schema = read_signature(function).parameters
-    assert schema["required"] == ["x"]
-    assert schema["properties"]["x"] == {"type": "integer", "minimum": 1, "description": "One or more."}
-    assert call(function, {"x": 2}) == (2, 7)
-    with pytest.raises(ValidationError):
-        call(function, {"x": 0})
 
 
 class Service:
@@ -382,19 +175,15 @@ def test_what_a_partial_gives_is_hidden_from_the_model() -> None:
         call(bound, {"url": "u", "key": "mine"})
 
 
-def test_a_decorated_function_has_the_signature_that_was_written() -> None:
-    def twice(function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            return function(*args, **kwargs) * 2
+def test_secrets_that_a_partial_gives_stay_hidden_in_every_kind_of_signature() -> None:
+    def fetch(url: str, /, key: str, *, more: int = 1, **rest: Any) -> Any:
+        return url, key, more, rest
 
-        return wrapper
-
-    @twice
-    def number(n: int) -> int:
-        return n
-
-    assert call(number, {"n": 2}) == 4
+    bound = functools.partial(fetch, "u", key="secret")
+    assert list(properties_of(bound)) == ["more"]
+    for name in ("url", "key"):
+        with pytest.raises(ToolError, match=f"{name}: there is no such parameter"):
+            call(bound, {name: "mine"})
 
 
 # The context.
@@ -431,45 +220,109 @@ def test_a_model_cannot_give_the_context_or_the_object_as_a_keyword() -> None:
         call(Service().anything, {"self": "x"})
 
 
-# What cannot become a tool.
+# What is written about parameters.
 
 
-def unannotated(x) -> None: ...  # type: ignore[no-untyped-def]
+class Mood(enum.Enum):
+    """A mood.
+
+    Attributes:
+        BAD: Not good.
+    """
+
+    GOOD = 1
+    """Like the sun."""
+    BAD = 2
 
 
-def unresolvable(x: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+class Base(BaseModel):
+    first: int
+    """From the base."""
 
 
-def two_contexts(a: ToolContext[Any], b: ToolContext[Any]) -> None: ...
+class Derived(Base):
+    """Derived.
+
+    Args:
+        third: From the docstring.
+    """
+
+    second: Annotated[int, "From the note."] = 0
+    """Not read."""
+    third: int = Field(0, alias="Third")
+    fourth: int = Field(0, description="From the field.")
+    """Not read."""
 
 
-def aliased(x: Annotated[int, Field(alias="y")]) -> None: ...
+class Place(NamedTuple):
+    x: int
+    """Across."""
 
 
-@pytest.mark.parametrize(
-    ("function", "complaint"),
-    [
-        (unannotated, "tool 'unannotated': parameter 'x' has no type annotation; write for example x: str"),
-        (unresolvable, "tool 'unresolvable': the annotation of parameter 'x' cannot be resolved"),
-        (takes(Unknown), "parameter 'x' of type .*Unknown cannot be described .*; use "),
-        (takes(Callable[[int], int]), "parameter 'x' of type .*Callable.* cannot be described"),
-        (takes(list[Unknown]), "parameter 'x' of type .*Unknown.* cannot be described"),
-        (takes(5), "parameter 'x' "),
-        (two_contexts, "'a' and 'b' both take the ToolContext; keep one"),
-        (aliased, "parameter 'x' has an alias"),
-        (type, "Python cannot tell its parameters"),
-        (len, "parameter 'obj' has no type annotation"),
-    ],
-)
-def test_what_cannot_be_a_tool_is_said_in_one_sentence(function: Any, complaint: str) -> None:
-    with pytest.raises(DefinitionError, match=complaint) as caught:
-        read_signature(function)
-    assert "\n" not in str(caught.value)
+class Options(TypedDict, total=False):
+    """Options.
+
+    Attributes:
+        size: The size.
+    """
+
+    size: Required[int]
+    color: NotRequired[Annotated[str, "The color."]]
+    depth: int
+    """The depth."""
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="the syntax is of Python 3.12")
-def test_type_statements_are_looked_through() -> None:
-    space: dict[str, Any] = {"ToolContext": ToolContext, "Any": Any}
-    exec("type Ctx = ToolContext[Any]\ndef f(c: Ctx, x: int): return c\n", space)  # a syntax error in 3.11
-    assert read_signature(space["f"]).context == "c"
-    assert typing.get_type_hints(space["f"])["x"] is int
+@dataclasses.dataclass
+class Note:
+    text: str
+
+
+def test_what_is_written_at_an_attribute_describes_it() -> None:
+    def function(mood: Mood, derived: Derived, place: Place, options: Options) -> None: ...
+
+    found = properties_of(function)
+    assert found["mood"]["description"] == "A mood.\n- 1: Like the sun.\n- 2: Not good."
+    assert found["derived"]["description"] == "Derived."
+    described = {name: each["description"] for name, each in found["derived"]["properties"].items()}
+    assert described == {
+        "first": "From the base.",
+        "second": "From the note.",
+        "Third": "From the docstring.",
+        "fourth": "From the field.",
+    }
+    assert found["place"]["properties"]["x"]["description"] == "Across."
+    assert [each.get("description") for each in found["options"]["properties"].values()] == [
+        "The size.",
+        "The color.",
+        "The depth.",
+    ]
+
+
+def test_a_class_without_source_has_only_its_docstring() -> None:
+    space: dict[str, Any] = {"dataclass": dataclasses.dataclass}
+    exec("@dataclass\nclass Made:\n    '''Made.'''\n    x: int\n    'Not found.'\n", space)
+    assert (attribute_docs(space["Made"]), class_summary(space["Made"])) == ({}, "Made.")
+    assert class_summary(Note) == ""
+
+
+def test_undocumented_parameters_can_be_refused() -> None:
+    def search(words: str, limit: Annotated[int, "The most."] = 1) -> None:
+        """Search."""
+
+    def found(words: str) -> None:
+        """Search.
+
+        Args:
+            words: What for.
+        """
+
+    def silent() -> None: ...
+
+    with pytest.raises(
+        DefinitionError, match=r"tool 'search': parameter 'words' is not documented; describe it below Args:"
+    ):
+        tool(search, require_docs=True)
+    with pytest.raises(DefinitionError, match="tool 'silent' has no description"):
+        tool(require_docs=True)(silent)
+    assert tool(found, require_docs=True).name == "found"
+    assert tool(silent, require_docs=True, description="Nothing.").name == "silent"

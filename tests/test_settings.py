@@ -36,6 +36,8 @@ def test_the_parameters_of_the_clients_methods_are_those_of_the_settings() -> No
         {"audio": {"voice": {"id": "v"}, "format": "newer"}, "modalities": ("audio",)},
         {"web_search_options": {"search_context_size": "newer", "newer": 1}},
         {"prediction": {"type": "newer", "content": [{"type": "text", "text": "x"}]}},
+        {"prediction": {"type": "newer", "newer": 1}},
+        {"web_search_options": {"user_location": {"type": "newer", "newer": {}}}},
         {"temperature": 2, "top_p": 0, "n": 128, "seed": -(2**63), "max_tokens": 1},
         {"stop": "x", "functions": [{"name": "f"}], "function_call": {"name": "f"}},
         {"logit_bias": {"1": 100, "2": -100}, "metadata": {}, "extra_body": {"tools": []}},
@@ -92,6 +94,9 @@ def test_words_and_members_newer_than_our_list_are_taken(settings: dict[str, Any
         ({"reasoning_effort": 3}, "reasoning_effort must be a text, not 3"),
         ({"safety_identifier": "x" * 129}, "128 characters"),
         ({"extra_body": {"messages": []}}, "extra_body has messages"),
+        ({"extra_body": {"n": 2}}, "extra_body has n"),
+        ({"tool_choice": 5}, "tool_choice must be a word, NamedTool(...) or AllowedTools([...]), not 5"),
+        ({"functions": [{"name": "f"}], "function_call": 5}, "function_call must be a word or an object"),
     ],
 )
 def test_a_wrong_value_is_refused_before_anything_is_sent(settings: dict[str, Any], complaint: str) -> None:
@@ -99,6 +104,10 @@ def test_a_wrong_value_is_refused_before_anything_is_sent(settings: dict[str, An
         ChatSettings(**settings)
     assert complaint in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_headers_are_not_shown_as_they_may_hold_a_key() -> None:
+    assert "sk-secret" not in repr(ChatSettings(extra_headers={"authorization": "Bearer sk-secret"}))
 
 
 def test_settings_go_over_others_where_they_say_something() -> None:

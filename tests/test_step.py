@@ -3,7 +3,7 @@ import pytest
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.run.limits import Limits
 from agentkit.run.state import RunState
-from agentkit.run.step import AskModel, Finish, RunCalls, Step, next_step
+from agentkit.run.step import AskModel, Finish, RefusedCall, RunCalls, Step, next_step
 
 Q = UserMessage("hi")
 A, B = ToolCall("a", "f", "{}"), ToolCall("b", "g", "{}")
@@ -17,17 +17,22 @@ TURNS, CALLS = "the limit of 1 turn", "the limit of 1 tool call"
     [
         ([Q], {}, Limits(), AskModel()),
         ([Q, AssistantMessage("yes")], {}, Limits(), Finish("done")),
-        ([Q, BOTH], {}, Limits(), RunCalls((A, B), (), "the limit of 500 tool calls")),
-        ([Q, BOTH, RESULT_A], {}, Limits(), RunCalls((B,), (), "the limit of 500 tool calls")),
+        ([Q, BOTH], {}, Limits(), RunCalls((A, B))),
+        ([Q, BOTH, RESULT_A], {}, Limits(), RunCalls((B,))),
         ([Q, BOTH, RESULT_A, RESULT_B], {}, Limits(), AskModel()),
         ([Q, BOTH, RESULT_A, RESULT_B, Q], {}, Limits(), AskModel()),
-        ([Q, BOTH], {}, Limits(calls=1), RunCalls((A,), (B,), CALLS)),
-        ([Q, BOTH], {"calls": 1}, Limits(calls=1), RunCalls((), (A, B), CALLS)),
+        ([Q, BOTH], {}, Limits(calls=1), RunCalls((A,), (RefusedCall(B, CALLS),), CALLS)),
+        ([Q, BOTH], {"calls": 1}, Limits(calls=1), RunCalls((), (RefusedCall(A, CALLS), RefusedCall(B, CALLS)), CALLS)),
         ([Q, BOTH, RESULT_A, RESULT_B], {"limit": CALLS}, Limits(calls=1), AskModel(closing=CALLS)),
         ([Q, BOTH, RESULT_A, RESULT_B], {"turns": 1}, Limits(turns=1), AskModel(closing=TURNS)),
         ([Q, BOTH, RESULT_A, RESULT_B], {"turns": 1}, Limits(turns=1, on_limit="stop"), Finish("limited", TURNS)),
         ([Q, BOTH, RESULT_A, RESULT_B], {"turns": 1}, Limits(turns=1, on_limit="raise"), Finish("limited", TURNS)),
-        ([Q, BOTH], {"limit": TURNS, "closing": True}, Limits(turns=1), RunCalls((), (A, B), TURNS)),
+        (
+            [Q, BOTH],
+            {"limit": TURNS, "closing": True},
+            Limits(turns=1),
+            RunCalls((), (RefusedCall(A, TURNS), RefusedCall(B, TURNS)), TURNS),
+        ),
         ([Q, BOTH, RESULT_A, RESULT_B], {"limit": TURNS, "closing": True}, Limits(turns=1), Finish("limited", TURNS)),
         ([Q, AssistantMessage("so far")], {"limit": TURNS, "closing": True}, Limits(turns=1), Finish("limited", TURNS)),
         ([Q, AssistantMessage("yes")], {"turns": 1}, Limits(turns=1), Finish("done")),

@@ -12,12 +12,16 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
+from agentkit import Agent
 from agentkit.chat.events import Event
-from agentkit.chat.request import FunctionTool
-from agentkit.errors import DefinitionError, ToolError
+from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
+from agentkit.chat.request import CustomTool, FunctionTool, Grammar
+from agentkit.errors import DefinitionError, Retry, ToolError
+from agentkit.testing import ScriptedModel, call
 from agentkit.tools.context import Progress, ToolContext
 from agentkit.tools.results import ToolResult
 from agentkit.tools.tool import Tool, as_tool, tool
+from agentkit.tools.toolset import Toolset
 
 VARIABLE = contextvars.ContextVar("VARIABLE", default="unset")
 
@@ -331,7 +335,7 @@ async def test_a_tool_from_a_schema_gets_the_context_and_the_arguments() -> None
 
     for function in (plain, later):
         made = Tool.from_schema("remote", "Far away.", {"properties": {"a b": {}}}, function)
-        assert made.definition.parameters == {"type": "object", "properties": {"a b": {}}}
+        assert made.definition == FunctionTool("remote", "Far away.", {"type": "object", "properties": {"a b": {}}})
         assert (await made.call(context(), '{"a b": 1}')).content == '["c",{"a b":1}]'
         with pytest.raises(ToolError):
             await made.call(context(), "[]")
@@ -339,6 +343,89 @@ async def test_a_tool_from_a_schema_gets_the_context_and_the_arguments() -> None
         Tool.from_schema("remote", "", {"type": "array"}, plain)
     with pytest.raises(DefinitionError, match="JSON"):
         Tool.from_schema("remote", "", {"default": object()}, plain)
+
+
+def test_a_tool_made_of_a_tool_is_one_of_its_kind_with_other_options() -> None:
+    def plain(ctx: ToolContext[Any], arguments: dict[str, Any]) -> Any:
+        return arguments
+
+    remote = Tool.from_schema("remote", "Far away.", {}, plain)
+    near = tool(remote, name="near", description="Near.", sequential=True)
+    assert_type(near, Tool)
+    assert (near.name, near.description, near.sequential, near.function) == ("near", "Near.", True, plain)
+    assert tool(Tool.external("ask", "Ask.", {}), name="please").is_external
+    assert_type(tool(add, name="plus")(1, 2), int)
+    assert tool(add, name="plus")(1, 2) == 3
+
+
+def test_a_tool_that_takes_the_context_cannot_be_moved_to_another_process() -> None:
+    def plain(ctx: ToolContext[Any], arguments: dict[str, Any]) -> Any:
+        return arguments
+
+    for made in (Tool.from_schema("far", "", {}, plain), tool(name="far")(plain_with_context)):
+        with pytest.raises(DefinitionError, match="'far' takes a ToolContext, which cannot go to another process"):
+            tool(made, process=True)
+
+
+def plain_with_context(ctx: ToolContext[Any], n: int) -> int:
+    return n
+
+
+def test_a_tool_above_a_class_method_is_told_to_stand_below() -> None:
+    with pytest.raises(DefinitionError, match="'make' is a class method: write @classmethod above @tool, not below"):
+
+        class Shop:
+            @tool
+            @classmethod
+            def make(cls, n: int) -> int:
+                return n
+
+
+def test_the_checked_arguments_are_those_that_the_model_knows() -> None:
+    def send(key: str, text: str, *to: str, copies: int = 1, **more: int) -> str:
+        return key + text
+
+    written = '{"text": "hi", "to": ["Ada"], "weight": 3}'
+    known = {"text": "hi", "to": ("Ada",), "copies": 1, "weight": 3}
+    assert tool(functools.partial(send, "s3cret"), name="send").checked(context(), written) == known
+
+    def put(ctx: ToolContext[Any], key: str, text: str) -> str:
+        return key + text
+
+    assert tool(functools.partial(put, key="s3cret")).checked(context(), '{"text": "hi"}') == {"text": "hi"}
+
+
+@pytest.mark.anyio
+async def test_a_custom_tool_gets_the_text_that_the_model_wrote() -> None:
+    async def query(ctx: ToolContext[Any], text: str) -> Any:
+        return [ctx.call_id, text]
+
+    select = Grammar("regex", "SELECT .*")
+    made = Tool.custom("query", "Run a query.", query, grammar=select)
+    assert made.definition == CustomTool("query", "Run a query.", select)
+    assert (await made.call(context(), "SELECT '1'\n")).content == '["c","SELECT \'1\'\\n"]'
+    assert (await made.call(context(), "")).content == '["c",""]'
+    (renamed,) = Toolset(made).prefixed("sql_")
+    assert renamed.definition == CustomTool("sql_query", "Run a query.", select)
+    with pytest.raises(DefinitionError, match="cannot go to another process"):
+        Tool.custom("query", "", query, process=True)
+
+
+@pytest.mark.anyio
+async def test_a_run_offers_custom_tools_beside_functions_and_runs_their_calls() -> None:
+    def count(ctx: ToolContext[Any], text: str) -> int:
+        if not text.strip():
+            raise Retry("send at least one word")
+        return len(text.split())
+
+    words = Tool.custom("words", "Count words.", count)
+    texts = [ToolCall.custom("c1", "words", '{"a": 1, not JSON'), ToolCall.custom("c2", "words", " ")]
+    model = ScriptedModel([[*texts, call("add", id="c3", a=1)], "done"])
+    result = await Agent(model, tools=[words, add]).run("go")
+    assert [type(each) for each in model.requests[0].tools] == [CustomTool, FunctionTool]
+    assert result.transcript[1] == AssistantMessage(None, (*texts, call("add", id="c3", a=1)))
+    told = [each.text for each in result.transcript if isinstance(each, ToolMessage)]
+    assert told == ["4", "Error: send at least one word", "2"]
 
 
 @pytest.mark.anyio

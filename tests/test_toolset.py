@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from agentkit import Agent, ToolContext, tool
-from agentkit.errors import DefinitionError
+from agentkit.errors import DefinitionError, ToolFailed
 from agentkit.testing import ScriptedModel, call
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolset import Toolset
@@ -119,6 +120,67 @@ def test_when_methods_are_decorated_it_is_only_those() -> None:
     assert (result_of(tools["look-up"], "x"), result_of(tools["make"])) == ("x", "Marked")
 
 
+class Robot:
+    @functools.lru_cache  # noqa: B019 - the object lives as long as the test
+    def find(self, n: int) -> int:
+        """Find one."""
+        return n * 2
+
+    def move(self, dx: int, dy: int) -> str:
+        """Move.
+
+        Args:
+            dx: To the right.
+            dy: Up.
+        """
+        return f"{dx},{dy}"
+
+    up = functools.partialmethod(move, 0)
+    right = functools.partialmethod(move, dy=0)
+
+    @staticmethod
+    def say(self: str) -> str:  # noqa: PLW0211 - the case in question
+        return self
+
+    @staticmethod
+    async def wait(cls: str) -> str:  # noqa: PLW0211
+        return cls
+
+
+@pytest.mark.anyio
+async def test_methods_that_are_cached_partial_or_static_are_tools_too() -> None:
+    tools = Toolset.of(Robot())
+    assert names(tools) == ["find", "move", "up", "right", "say", "wait"]
+    called = {
+        "find": '{"n": "2"}',
+        "move": '{"dx": 1, "dy": 2}',
+        "up": '{"dy": 3}',
+        "right": '{"dx": 4}',
+        "say": '{"self": "hello"}',
+        "wait": '{"cls": "done"}',
+    }
+    context: ToolContext[Any] = ToolContext(
+        deps=None, run_id="r", turn=1, call_id="c", tool="t", idempotency_key="k", emit=lambda event: None
+    )
+    received = [(await tools[name].call(context, text)).data for name, text in called.items()]
+    assert received == [4, "1,2", "0,3", "4,0", "hello", "done"]
+    assert (tools["find"].description, tools["up"].description) == ("Find one.", "Move.")
+    assert tools["up"].parameters["properties"] == {"dy": {"type": "integer", "description": "Up."}}
+    with pytest.raises(DefinitionError, match=r"Robot\.find needs an object"):
+        Toolset.of(Robot)
+
+
+def test_a_method_that_chooses_by_the_type_of_its_argument_is_refused_and_not_forgotten() -> None:
+    class Printer:
+        @functools.singledispatchmethod
+        def show(self, value: Any) -> None: ...
+
+    with pytest.raises(
+        DefinitionError, match=r"Printer\.show chooses a method by the type .* takes a union, or begin its"
+    ):
+        Toolset.of(Printer())
+
+
 def test_a_class_offers_what_needs_no_object() -> None:
     assert names(Toolset.of(Math)) == ["add"]
     with pytest.raises(DefinitionError, match=r"needs an object: write Toolset.of\(Calendar\(...\)\)"):
@@ -150,6 +212,8 @@ def test_a_module_offers_the_functions_that_it_defines() -> None:
         "from textwrap import wrap\n__all__ = ['b', 'C']\ndef a(x: int): ...\ndef b(): ...\nclass C: ...\n"
     )
     assert names(Toolset.of(chosen)) == ["b"]
+    cached = module_of("import functools\n@functools.cache\ndef a(x: int): ...\n")
+    assert names(Toolset.of(cached)) == ["a"]
     marked = module_of("from agentkit import tool\ndef main(x): ...\n@tool\ndef a(x: int): ...\n")
     assert names(Toolset.of(marked)) == ["a"]
     with pytest.raises(DefinitionError, match="module made_up has no public function"):
@@ -289,6 +353,23 @@ async def test_a_tool_with_a_condition_is_offered_only_while_it_is_true() -> Non
     assert "'go_through' is switched off in this turn" in texts[0]
     assert (texts[1], texts[2]) == ("open", "through")
     assert "'double' is switched off in this turn" in texts[3]
+
+
+@pytest.mark.anyio
+async def test_a_condition_that_raises_ends_the_run_with_an_error_that_names_the_tool() -> None:
+    tools = Toolset(double).when(lambda context: True).when(lambda context: context.deps["open"]).prefixed("math_")
+    with pytest.raises(ToolFailed, match="tool math_double raised KeyError: 'open'") as caught:
+        await Agent(ScriptedModel(["Done."]), tools=tools).run("Go.", deps={})
+    assert isinstance(caught.value.__cause__, KeyError)
+    assert caught.value.state.messages
+
+
+def test_a_condition_cannot_be_async() -> None:
+    async def is_open(context: ToolContext[Any]) -> bool:
+        return True
+
+    with pytest.raises(DefinitionError, match="the condition 'is_open' must be a def, and return at once"):
+        Toolset(double).when(is_open)  # type: ignore[arg-type]
 
 
 @pytest.mark.anyio

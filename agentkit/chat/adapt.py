@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agentkit.chat.fit import schemas_of
-from agentkit.chat.profile import Profile
+from agentkit.chat.profile import Profile, is_kept
 from agentkit.chat.refusals import RULES, WRONG_VALUE, Body
 from agentkit.chat.schemas import KEYWORDS, keywords_in
 from agentkit.chat.tolerant import as_mapping, as_mappings
@@ -79,7 +79,7 @@ def learn(body: Body, error: StatusError, *, never_drop: frozenset[str] = frozen
     if WRONG_VALUE.search(said) or (error.status >= 500 and _PASSING.search(said)):
         return None
     for rule in RULES:
-        kept = rule.member in never_drop or any(_is_kept(path, never_drop) for path in rule.facts.drop)
+        kept = rule.member in never_drop or any(is_kept(path, never_drop) for path in rule.facts.drop)
         if not kept and rule.said.search(said) and rule.fits(body):
             return Lesson(rule.facts, rule.lasting)
     facts = _keywords(body, said) or _members(body, error, said, never_drop)
@@ -100,7 +100,7 @@ def _members(body: Body, error: StatusError, said: str, never_drop: frozenset[st
     if _HOPELESS.search(said) or not _COMPLAINT.search(said):
         return None
     blamed = _blamed(said)
-    paths = [path for path in _paths(body) if not _is_kept(path, never_drop)]
+    paths = [path for path in _paths(body) if not is_kept(path, never_drop)]
     by_word = [path for each in error.params for path in paths if _same(path, each)]
     by_name = sorted((place, path) for path in paths if (place := _place(path.split(".")[-1], blamed)) >= 0)
     found = by_word or [path for place, path in by_name if place == by_name[0][0]]
@@ -108,10 +108,6 @@ def _members(body: Body, error: StatusError, said: str, never_drop: frozenset[st
         return None
     named = {path for path in paths if path in by_word or f", {path}" in blamed} | set(found)
     return Profile(drop=frozenset(_with_value(path, body, said) for path in named))
-
-
-def _is_kept(path: str, never_drop: frozenset[str]) -> bool:
-    return bool({path, *path.split(".")} & never_drop)
 
 
 def _blamed(said: str) -> str:

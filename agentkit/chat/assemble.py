@@ -2,7 +2,8 @@
 
 Servers disagree on how the pieces of a call belong together, so pieces are matched by a non-empty id; else by index;
 else a name starts a new call; else a piece continues the latest one. A new id or a new name after complete arguments
-starts a new call whatever the index says, and a name that is repeated is not joined to itself.
+starts a new call whatever the index says, and a name that is repeated is not joined to itself. Whether a name goes on
+in the next piece is seen from the names of the tools that were offered, where that is open.
 """
 
 from __future__ import annotations
@@ -32,9 +33,11 @@ class CallAssembler:
     """Collects the pieces of the calls of one answer.
 
     Attributes:
+        names: The names of the tools that were offered.
         notes: What was odd about them, in words.
     """
 
+    names: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list[str])
     _calls: list[_CallParts] = field(default_factory=list["_CallParts"])
     _by_id: dict[str, _CallParts] = field(default_factory=dict[str, "_CallParts"])
@@ -63,7 +66,7 @@ class CallAssembler:
     def _add(self, piece: _Piece) -> CallDelta:
         call = self._find(piece)
         if call is None or call.ends_before(piece):
-            call = _CallParts(place=len(self._calls), index=piece.index)
+            call = _CallParts(self.names, place=len(self._calls), index=piece.index)
             self._calls.append(call)
         call.add(piece)
         if piece.id:
@@ -129,6 +132,7 @@ class _End:
 
 @dataclass(slots=True, eq=False)
 class _CallParts:
+    offered: frozenset[str]
     place: int
     index: int | None
     id: str = ""
@@ -149,7 +153,7 @@ class _CallParts:
         self.id = self.id or piece.id
         self.custom = self.custom or piece.custom
         self.extra.update(piece.extra)
-        self.name = piece.name if piece.name.startswith(self.name) else self.name + piece.name
+        self.name = self._name_with(piece.name)
         if piece.arguments and not self._is_sent_again(piece.arguments):
             self._pieces.append(piece.arguments)
             self._size += len(piece.arguments)
@@ -165,15 +169,30 @@ class _CallParts:
         if other_index or not self.name:
             return other_index
         if piece.name != self.name and not self._grows_to(piece):
-            return other_id or piece.index is None or self._complete
+            return other_id or piece.index is None or self._complete or {piece.name, self.name} <= self.offered
         if self._complete:
             return other_id or bool(piece.arguments and not self._is_sent_again(piece.arguments))
         return other_id and not self._size
 
     def _grows_to(self, piece: _Piece) -> bool:
         """Whether the piece has more of this call's name, which then has no arguments yet."""
+        if self._size:
+            return False
         known = piece.index is not None or bool(piece.id)
-        return known and not self._size and piece.name.startswith(self.name)
+        if self._begins(self._name_with(piece.name)):
+            return known or self.name not in self.offered
+        return known and piece.name.startswith(self.name)
+
+    def _name_with(self, name: str) -> str:
+        """The name with that of another piece, which may be the next part of it, or all of it so far once more."""
+        both = self.name + name
+        whole = self.name in self.offered and self._begins(name)
+        again = name.startswith(self.name) and (whole or not self._begins(both))
+        return name if again else both
+
+    def _begins(self, name: str) -> bool:
+        """Whether a tool that was offered has a name that begins so."""
+        return any(each.startswith(name) for each in self.offered)
 
     def goes_on_with(self, piece: _Piece) -> bool:
         """Whether a piece with an id that was never seen is more of this call: some servers make one for each piece."""
@@ -195,7 +214,7 @@ class _CallParts:
     def _grew(self) -> bool:
         """Whether each piece begins with the one before it, and the last is all there is."""
         grew = all(after.startswith(before) for before, after in itertools.pairwise(self._pieces))
-        return len(self._pieces) > 1 and grew and _is_object(self._pieces[-1])
+        return len(self._pieces) > 1 and grew and _is_object(joined(self._pieces[-1]))
 
     @property
     def _complete(self) -> bool:

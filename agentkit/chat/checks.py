@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from agentkit.chat.choice import AllowedTools, NamedTool
 from agentkit.chat.tolerant import as_mapping
 from agentkit.errors import ConfigError
 
@@ -29,7 +30,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "seed": (-(2**63), 2**63 - 1),
 }
 _WHOLE = ("n", "top_logprobs", "max_completion_tokens", "max_tokens", "seed")
-_KINDS: Mapping[str, tuple[type, str]] = {
+_KINDS: Mapping[str, tuple[Any, str]] = {
     **dict.fromkeys(("logprobs", "parallel_tool_calls", "store"), (bool, "True or False")),
     **dict.fromkeys(("reasoning_effort", "verbosity", "service_tier", "safety_identifier", "user"), (str, "a text")),
     **dict.fromkeys(("prompt_cache_key", "prompt_cache_retention"), (str, "a text")),
@@ -38,6 +39,8 @@ _KINDS: Mapping[str, tuple[type, str]] = {
     ),
     **dict.fromkeys(("logit_bias", "metadata", "stream_options", "prompt_cache_options"), (Mapping, "an object")),
     **dict.fromkeys(("extra_body", "extra_headers"), (Mapping, "an object")),
+    "tool_choice": ((str, NamedTool, AllowedTools, Mapping), "a word, NamedTool(...) or AllowedTools([...])"),
+    "function_call": ((str, Mapping), "a word or an object"),
 }
 _NEEDED: Mapping[str, tuple[str, ...]] = {  # an object -> the members it must have
     "audio": ("voice", "format"),
@@ -87,7 +90,7 @@ def _members(given: Mapping[str, Any]) -> Iterator[str]:
         value: Any = given
         for name in path.split("."):
             value = as_mapping(value).get(name)
-        missing = [] if value is None else [name for name in needed if as_mapping(value).get(name) in (None, "")]
+        missing = [] if value is None else [name for name in needed if _is_missing(as_mapping(value), name)]
         if missing:
             yield f"{path} must have {' and '.join(missing)}"
     form = as_mapping(given.get("response_format"))
@@ -96,6 +99,13 @@ def _members(given: Mapping[str, Any]) -> Iterator[str]:
         yield 'a response_format of the type json_schema must have json_schema={"name": ..., "schema": {...}}'
     if schema and not is_tool_name(str(schema["name"])):
         yield f"the json_schema is named {schema['name']!r}, but a name is 1 to 64 letters, digits, _ and -"
+
+
+def _is_missing(value: Mapping[str, Any], name: str) -> bool:
+    """Whether a member is missing; one that is called like a type is needed for that type only."""
+    if name != "type" and value.get("type") not in (None, "", name):
+        return False
+    return value.get(name) in (None, "")
 
 
 def _lists(given: Mapping[str, Any]) -> Iterator[str]:
@@ -143,6 +153,8 @@ def _together(given: Mapping[str, Any]) -> Iterator[str]:
         yield "safety_identifier has more than 128 characters: send a hash of what identifies the user"
     if "messages" in given.get("extra_body", {}):
         yield "extra_body has messages: give them as the messages of the request"
+    if given.get("extra_body", {}).get("n") is not None:
+        yield "extra_body has n: give it by its own name, or only one of the answers is read"
 
 
 def _is_list(value: object) -> bool:

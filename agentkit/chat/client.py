@@ -19,16 +19,27 @@ import anyio.to_thread
 from pydantic_core import from_json
 
 from agentkit.chat.adapt import Lesson, learn
+from agentkit.chat.address import authorization, read_address, secrets_in, without_login
 from agentkit.chat.budget import spend_retry
 from agentkit.chat.constrained import ConstrainedTools
 from agentkit.chat.doors import Prompt, ReplyStream, ToolLike, request_of
 from agentkit.chat.endpoints import ENDPOINTS, Endpoint, find_endpoint
-from agentkit.chat.events import Adapted, AudioDelta, Emit, Event, RefusalDelta, Retrying, TextDelta, nobody
+from agentkit.chat.events import (
+    Adapted,
+    AudioDelta,
+    ChoiceDelta,
+    Emit,
+    Event,
+    RefusalDelta,
+    Retrying,
+    TextDelta,
+    nobody,
+)
 from agentkit.chat.fit import Fitted, fit
-from agentkit.chat.http import Deadlines, Http, shown
+from agentkit.chat.http import Deadlines, Http
 from agentkit.chat.parameters import Parameters
 from agentkit.chat.profile import Profile, ProfileFile
-from agentkit.chat.reader import ReplyReader
+from agentkit.chat.reader import Reading, ReplyReader
 from agentkit.chat.reply import Model, Reply
 from agentkit.chat.request import ChatRequest, FunctionTool
 from agentkit.chat.retry import RetryPolicy, wait_before_retry
@@ -39,7 +50,6 @@ __all__ = ["ChatClient", "open_model"]
 
 log = logging.getLogger("agentkit")
 
-_SECRET_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key", "proxy-authorization", "cookie")
 _MOST_LESSONS = 8  # refusals that one request may learn from
 
 
@@ -48,7 +58,8 @@ class ChatClient:
 
     Args:
         base_url: The server's address, to which ``/chat/completions`` is appended, for example
-            ``"https://api.openai.com/v1"``.
+            ``"https://api.openai.com/v1"``. A user and a password in it (``https://user:password@host/v1``) are sent
+            as HTTP's Basic authentication, and shown nowhere.
         model: The model's name there.
         api_key: Sent as a bearer token; None or empty for servers without keys. A function is asked before each
             request and may raise `ConfigError`.
@@ -58,11 +69,15 @@ class ChatClient:
             closes it.
         deadlines: How long a try may take.
         retry: How often a failed request is sent again.
+        reading: How much of an answer is read, and how.
         profile: What is known of the model already; see `Profile`.
         learn: Whether a refusal that names what it does not like changes the request, which is then sent again; what
             was learned so is remembered in the client. Each reply says in ``adaptations`` what was changed.
         never_drop: Members of a request that are sent as they are whatever the server says, for example ``{"seed"}``.
         profile_file: Where what is learned is also kept between processes; nowhere unless given.
+
+    Raises:
+        ConfigError: The address is none, or a password stands in it beside a key.
     """
 
     def __init__(  # noqa: PLR0913 - the front door of the protocol: as with Agent, each is one setting of the whole
@@ -76,27 +91,31 @@ class ChatClient:
         http: Any = None,
         deadlines: Deadlines | None = None,
         retry: RetryPolicy | None = None,
+        reading: Reading | None = None,
         profile: Profile | None = None,
         learn: bool = True,
         never_drop: Collection[str] = (),
         profile_file: str | Path | None = None,
     ) -> None:
-        self.base_url = _address(base_url)
+        self.base_url, self._login = read_address(base_url)
         self.model = model
-        self.name = name or urlsplit(self.base_url).netloc.rpartition("@")[2]
+        self.name = name or urlsplit(self.base_url).netloc
         self._api_key = api_key
         self._headers = dict(headers or {})
         self._http = Http(http)
         self._deadlines = deadlines or Deadlines()
         self._retry = retry or RetryPolicy()
+        self._reading = reading or Reading()
         self._learn = learn
         self._never_drop = frozenset(never_drop)
         self._file = ProfileFile(profile_file) if profile_file is not None else None
-        stored = self._file.load(shown(self.base_url), self.model) if self._file else Profile()
-        self._profile = (profile or Profile()) | stored
+        stored = self._file.load(self.base_url, self.model) if self._file else Profile()
+        self._profile = ((profile or Profile()) | stored).keeping(self._never_drop)
+        if not callable(api_key):
+            self._authorization()  # raises
 
     def __repr__(self) -> str:
-        return f"ChatClient({shown(self.base_url)!r}, model={self.model!r})"
+        return f"ChatClient({self.base_url!r}, model={self.model!r})"
 
     @property
     def profile(self) -> Profile:
@@ -161,7 +180,7 @@ class ChatClient:
                 lesson = _what_is_certain(error, taught) if steps < _MOST_LESSONS else None
                 known = known | lesson.facts if lesson else known
                 again = fit(request, self.model, known)
-                if lesson is None or again.body == fitted.body:
+                if lesson is None or again.body == fitted.body or _changed(fitted.body, again.body, self._never_drop):
                     _tell_what_was_tried(error, fitted)
                     raise
                 lasting = lasting | lesson.facts if lesson.lasting else lasting
@@ -193,32 +212,41 @@ class ChatClient:
             attempt += 1
 
     async def _exchange(self, request: ChatRequest, body: bytes, watch: _Watch, idempotency_key: str) -> Reply:
-        key = _checked_key(self._api_key() if callable(self._api_key) else self._api_key or "")
         server = f"{self.name} (model {self.model})"
         offered = {tool.name: tool.parameters if isinstance(tool, FunctionTool) else None for tool in request.tools}
         choices = request.settings.n or 1
-        headers = self._header_lines(key, request, idempotency_key)
-        secrets = [key, *(headers[name].rpartition(" ")[2] for name in _SECRET_HEADERS if name in headers)]
-        reader = ReplyReader(watch, server=server, choices=choices, offered=offered, secrets=secrets)
-        await self._http.send(
-            f"{self.base_url}/chat/completions",
-            headers=headers,
-            body=body,
-            sink=reader,
-            deadlines=self._deadlines,
-            stream=request.stream,
+        headers = self._header_lines(request, idempotency_key)
+        secrets = [*secrets_in(self._http.headers), *secrets_in(headers), self._login.partition(":")[2]]
+        reader = ReplyReader(
+            watch, server=server, choices=choices, offered=offered, secrets=secrets, reading=self._reading
         )
-        return reader.finish()
+        try:
+            await self._http.send(
+                f"{self.base_url}/chat/completions",
+                headers=headers,
+                body=body,
+                sink=reader,
+                deadlines=self._deadlines,
+                stream=request.stream,
+            )
+            return reader.finish()
+        except ModelError as error:
+            error.partial = error.partial or reader.text
+            raise
 
-    def _header_lines(self, key: str, request: ChatRequest, idempotency_key: str) -> dict[str, str]:
+    def _authorization(self) -> str:
+        key = self._api_key() if callable(self._api_key) else self._api_key or ""
+        return authorization(key, self._login, server=self.name)
+
+    def _header_lines(self, request: ChatRequest, idempotency_key: str) -> dict[str, str]:
         headers = {
             "content-type": "application/json",
             "accept": "text/event-stream" if request.stream else "application/json",
             "accept-encoding": "identity",
             "idempotency-key": idempotency_key,
         }
-        if key:
-            headers["authorization"] = f"Bearer {key}"
+        if who := self._authorization():
+            headers["authorization"] = who
         for given in (self._headers, request.settings.extra_headers or {}):
             headers |= {name.lower(): value for name, value in given.items()}
         return headers
@@ -235,34 +263,14 @@ class ChatClient:
         self._profile = known
         if self._file is not None:
             try:
-                await anyio.to_thread.run_sync(self._file.save, shown(self.base_url), self.model, known)
+                await anyio.to_thread.run_sync(self._file.save, self.base_url, self.model, facts)
             except ConfigError as error:
-                log.warning("%s", error)  # the reply is worth more than the file
+                self._file = None  # told once; the reply is worth more than the file
+                log.warning("%s", error)
 
     async def aclose(self) -> None:
         """Close the connections that this client opened in the running event loop; it can still be used."""
         await self._http.aclose()
-
-
-def _address(base_url: str) -> str:
-    try:
-        address = urlsplit(base_url)
-        usable = address.scheme in ("http", "https") and bool(address.hostname) and (address.port or 1) > 0
-    except ValueError:  # a port or an address in brackets that is none
-        usable, address = False, urlsplit("")
-    if not usable or address.query or address.fragment:
-        raise ConfigError(
-            f"{base_url!r} is not the address of a server; write for example http://127.0.0.1:8000/v1, with nothing "
-            "behind it: what each request is to carry besides goes into headers="
-        )
-    return base_url.rstrip("/").removesuffix("/chat/completions")
-
-
-def _checked_key(key: str) -> str:
-    key = key.strip()
-    if not (key.isascii() and key.isprintable()):
-        raise ConfigError("the API key holds a line break or a character that no key has; copy it again")
-    return key
 
 
 def open_model(name: str, *, profile_file: str | Path | None = None) -> Model:
@@ -284,21 +292,22 @@ def open_model(name: str, *, profile_file: str | Path | None = None) -> Model:
         if not model:
             raise ConfigError(f"{name!r} names no model; write for example {prefix}:{_EXAMPLES.get(prefix, 'MODEL')}")
         return _client(endpoint, model, profile_file)
-    for entry in entry_points(group="agentkit.models", name=prefix):
-        opened: Model = entry.load()(model)
+    entries = {entry.name: entry for entry in entry_points(group="agentkit.models")}
+    if prefix in entries:
+        opened: Model = entries[prefix].load()(model)
         return opened
-    raise ConfigError(_unknown_endpoint(name, prefix))
+    raise ConfigError(_unknown_endpoint(name, prefix, [*ENDPOINTS, *entries]))
 
 
-def _unknown_endpoint(name: str, prefix: str) -> str:
-    known = sorted({*ENDPOINTS, *(entry.name for entry in entry_points(group="agentkit.models"))})
+def _unknown_endpoint(name: str, prefix: str, known: Sequence[str]) -> str:
     if prefix in ("http", "https"):
+        name = without_login(name)
         return f"{name!r} is an address: use ChatClient({name!r}, model=...), or openai:MODEL with OPENAI_BASE_URL"
     near = difflib.get_close_matches(prefix, known, n=1)
     hint = f"; did you mean {name.replace(prefix, near[0], 1)!r}?" if near else ""
     if not hint and name and ":" not in name:
         hint = f"; did you mean 'openai:{name}'?"
-    return f"there is no endpoint {prefix!r}{hint or ''}; write endpoint:model with one of {', '.join(known)}"
+    return f"there is no endpoint {prefix!r}{hint or ''}; write endpoint:model with one of {', '.join(sorted(known))}"
 
 
 class _Watch:
@@ -310,7 +319,8 @@ class _Watch:
         self.shown = False
 
     def __call__(self, event: Event) -> None:
-        self.shown = self.shown or (self._streamed and isinstance(event, TextDelta | RefusalDelta | AudioDelta))
+        piece = event.delta if isinstance(event, ChoiceDelta) else event
+        self.shown = self.shown or (self._streamed and isinstance(piece, TextDelta | RefusalDelta | AudioDelta))
         self._emit(event)
 
 
@@ -322,6 +332,14 @@ def _what_is_certain(error: StatusError, taught: list[Lesson | None]) -> Lesson 
     """What the last failure of a body taught: an error of the server only if the one before taught the same."""
     lesson = taught[-1]
     return None if _may_pass(error) and taught[-2:-1] != [lesson] else lesson
+
+
+def _changed(before: bytes, after: bytes, names: Collection[str]) -> bool:
+    """Whether any of these members of a body is another one, or gone."""
+    if not names:
+        return False
+    one, other = from_json(before), from_json(after)
+    return any(name in one and one[name] != other.get(name) for name in names)
 
 
 def _tell_what_was_tried(error: StatusError, fitted: Fitted) -> None:

@@ -140,10 +140,17 @@ class ImagePart(_Part):
 
 @dataclass(frozen=True, slots=True)
 class AudioPart(_Part):
-    """Sound as bytes; ``format`` is ``"wav"`` or ``"mp3"``."""
+    """Sound as bytes; ``format`` is ``"wav"`` or ``"mp3"``.
+
+    Raises:
+        ConfigError: There are no bytes, or too many.
+    """
 
     data: bytes = field(repr=False)
     format: str
+
+    def __post_init__(self) -> None:
+        _sane(self.data, "the sound")
 
     @classmethod
     def from_path(cls, path: str | Path) -> AudioPart:
@@ -170,7 +177,7 @@ class AudioPart(_Part):
         if data is None or not kind.startswith("audio/"):
             raise ConfigError(f"{url[:40]!r} is not a URL like 'data:audio/wav;base64,...'")
         subtype = kind.removeprefix("audio/")
-        return cls(_sane(data), _AUDIO_FORMATS.get(subtype, subtype))
+        return cls(data, _AUDIO_FORMATS.get(subtype, subtype))
 
     def to_wire(self) -> dict[str, Any]:
         """The part as the API writes it."""
@@ -326,7 +333,7 @@ def _read_object(kind: str, value: Mapping[str, Any], shared: Mapping[str, Any])
             return ImagePart(url, **rest, **shared)
         case "input_audio", {"data": str(data), "format": str(form), **rest} if not rest:
             sound = _decoded(data)
-            return None if sound is None or _base64(sound) != data else AudioPart(sound, form, **shared)
+            return None if not sound or _base64(sound) != data else AudioPart(sound, form, **shared)
         case "file", {**members} if members.keys() <= {"filename", "file_data", "file_id"}:
             return FilePart(**members, **shared)
         case _:

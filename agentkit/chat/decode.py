@@ -22,16 +22,23 @@ class BodyDecoder:
 
     Args:
         encoding: The answer's ``content-encoding``.
+        needed: Whether the answer is of no use without its body; else a body that cannot be unpacked is left out.
 
     Raises:
-        InvalidReply: It is compressed in a way that cannot be unpacked here.
+        InvalidReply: It is compressed in a way that cannot be unpacked here, and will be so the next time.
     """
 
-    def __init__(self, encoding: str) -> None:
+    def __init__(self, encoding: str, *, needed: bool = True) -> None:
         names = [name.strip().lower() for name in encoding.split(",")]
         unknown = [name for name in names if name not in ("", "identity", "gzip", "x-gzip", "deflate")]
-        if unknown or len(names) > 1:
-            raise InvalidReply(f"the server compressed its answer ({encoding}), which it was not asked to do")
+        self._unread = bool(unknown) or len(names) > 1
+        if self._unread and needed:
+            error = InvalidReply(
+                f"the server compressed its answer ({encoding}), which it was not asked to do and which cannot be read "
+                "here; switch that off in the server or in the proxy before it"
+            )
+            error.again = False
+            raise error
         self._packed = names[0] not in ("", "identity")
         self._zlib: Any = None
 
@@ -41,6 +48,8 @@ class BodyDecoder:
         Raises:
             InvalidReply: They are damaged.
         """
+        if self._unread:
+            return
         if self._packed and self._zlib is None:
             self._packed = chunk[:1] in (b"\x1f", b"\x78")  # else it is only said to be
             self._zlib = zlib.decompressobj(_GZIP_OR_ZLIB)

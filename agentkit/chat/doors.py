@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from agentkit.chat.channel import Channel
-from agentkit.chat.messages import Message, UserMessage, messages_from
+from agentkit.chat.messages import AssistantMessage, FunctionMessage, Message, UserMessage, read_message
 from agentkit.chat.parameters import Parameters
 from agentkit.chat.reply import Reply
 from agentkit.chat.request import ChatRequest, CustomTool, FunctionTool, ToolDefinition, read_tool
 from agentkit.chat.settings import ChatSettings
+from agentkit.chat.tolerant import as_mapping, as_mappings
 from agentkit.errors import ConfigError
 
 __all__ = ["Defined", "Prompt", "ReplyStream", "ToolLike", "request_of"]
@@ -65,34 +66,65 @@ def request_of(
     Raises:
         ConfigError: A parameter, a message or a tool is not one.
     """
-    try:
-        given = ChatSettings(**parameters)
-    except TypeError as error:
-        raise ConfigError(f"there is no such parameter: {error}; put what has no name here into extra_body") from None
+    unknown = sorted(parameters.keys() - Parameters.__annotations__.keys())
+    if unknown:
+        hint = "client.stream(...) streams" if "stream" in unknown else "put what has no name here into extra_body"
+        raise ConfigError(f"there is no such parameter: {', '.join(unknown)}; {hint}")
+    given = ChatSettings(**parameters)
     return ChatRequest(
         messages=_messages(prompt),
-        tools=[_tool(each) for each in tools],
-        settings=given.over(settings) if settings else given,
+        tools=[_tool(each) for each in _listed(tools, "tools= takes a list of tools")],
+        settings=given.over(_settings(settings)),
         stream=stream,
     )
 
 
-def _messages(prompt: Prompt) -> list[Message]:
-    if not isinstance(prompt, Sequence):
+def _messages(prompt: object) -> list[Message]:
+    if isinstance(prompt, str):
+        return [UserMessage(prompt)]
+    if isinstance(prompt, Message):
         return [prompt]
-    return [UserMessage(prompt)] if isinstance(prompt, str) else _transcript(prompt)
-
-
-def _transcript(messages: Sequence[Message | Mapping[str, Any]]) -> list[Message]:
+    messages = _listed(prompt, "a prompt is a question, a message like UserMessage('...'), or a list of messages")
     if not messages:
         raise ConfigError("there are no messages: give a question or a transcript")
+    return [each if isinstance(each, Message) else _message(each) for each in messages]
+
+
+def _message(raw: object) -> Message:
+    """A message in the form of the API. Of what somebody wrote nothing may be lost, unlike of what a server sent."""
+    given = as_mapping(raw)
+    if "role" not in given:
+        raise ConfigError(f"a message is like UserMessage('...') or {{'role': ..., 'content': ...}}, not {raw!r:.80}")
     try:
-        return messages_from(messages)
+        message = read_message(given)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    content: Any = given.get("content")
+    said = isinstance(content, str) or (content and as_mappings(content) == content)
+    if not said and (content or not isinstance(message, AssistantMessage | FunctionMessage)):
+        raise ConfigError(
+            f"the content of a message of the {message.role} is a text or a list of parts, not {content!r:.80}"
+        )
+    return message
 
 
-def _tool(tool: ToolLike) -> ToolDefinition:
+def _settings(settings: object) -> ChatSettings:
+    if isinstance(settings, ChatSettings | None):
+        return settings or ChatSettings()
+    raise ConfigError(f"settings= takes ChatSettings(...), not {settings!r:.80}")
+
+
+def _tool(tool: object) -> ToolDefinition:
     if isinstance(tool, FunctionTool | CustomTool):
         return tool
-    return tool.definition if isinstance(tool, Defined) else read_tool(tool)
+    if isinstance(tool, Defined):
+        return tool.definition
+    if isinstance(tool, Mapping):
+        return read_tool(as_mapping(cast("object", tool)))
+    raise ConfigError(f"{tool!r:.80} is no tool; what makes one of a function is @agentkit.tool")
+
+
+def _listed(given: object, wanted: str) -> Sequence[object]:
+    if isinstance(given, Sequence) and not isinstance(given, str | bytes):
+        return cast("Sequence[object]", given)
+    raise ConfigError(f"{wanted}, not {given!r:.80}")

@@ -13,6 +13,7 @@ __all__ = [
     "Adapted",
     "AudioDelta",
     "CallDelta",
+    "ChoiceDelta",
     "Emit",
     "Event",
     "Mended",
@@ -65,6 +66,21 @@ class CallDelta(Event):
     index: int
     name: str
     arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceDelta(Event):
+    """A piece of an answer other than the first, of a request with ``n`` above 1.
+
+    The pieces of the first answer come as they are, so that whoever wants one answer need not look at this.
+
+    Attributes:
+        choice: Which answer: its place in ``reply.choices`` if none is missing, counted from 0.
+        delta: The piece.
+    """
+
+    choice: int
+    delta: Event
 
 
 @dataclass(frozen=True, slots=True)

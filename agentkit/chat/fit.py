@@ -14,7 +14,7 @@ from typing import Any, cast
 from pydantic_core import from_json
 
 from agentkit.chat.messages import AssistantMessage, encode_json
-from agentkit.chat.profile import Profile
+from agentkit.chat.profile import ALONG, Profile
 from agentkit.chat.request import ChatRequest, FunctionTool, ToolDefinition
 from agentkit.chat.schemas import inlined, without_keywords
 from agentkit.chat.tolerant import as_mapping, as_mappings, as_text
@@ -215,8 +215,8 @@ class _Fitting:
                 continue
             if _remove(self.body, name.split(".")):
                 self.note(f"{each} is not sent")
-            if name == "logprobs" and self.body.pop("top_logprobs", None) is not None:
-                self.note("top_logprobs is not sent")
+            if name in ALONG and self.body.pop(ALONG[name], None) is not None:
+                self.note(f"{ALONG[name]} is not sent")
             if name.startswith("stream_options.") and self.body.get("stream_options") == {}:
                 del self.body["stream_options"]
 

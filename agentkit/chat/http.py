@@ -111,17 +111,19 @@ class Http:
                         exchange.take(chunk)
         except self._library.ConnectTimeout:
             raise _late(url, "connect", deadlines) from None
-        except (ImportError, ValueError, RuntimeError) as problem:  # a proxy that cannot be, a client that is closed
+        except (ImportError, ValueError, TypeError, RuntimeError) as problem:  # a proxy or a header that cannot be
             raise ConfigError(f"cannot send to {shown(url)}: {problem}") from problem
         except self._library.LocalProtocolError:
             raise ConfigError(f"a header for {shown(url)} holds a character that no header may hold") from None
         except (self._library.HTTPError, self._library.InvalidURL, OSError) as problem:
             if not exchange.over:
-                what = str(problem) or type(problem).__name__
-                raise ConnectionFailed(
-                    f"no reply from {shown(url)}: {what}; is the server running, and is the URL right?"
-                ) from problem
+                raise _broken(url, problem, answered=exchange.answered) from problem
         exchange.check(url)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the caller's client adds to each request."""
+        return {} if self._client is None else dict(self._client.headers)
 
     async def aclose(self) -> None:
         """Leave the pool of this event loop; the last one closes it."""
@@ -155,10 +157,12 @@ class _Exchange:
         self._decoder = BodyDecoder("")
         self._error: Exception | None = None
         self._over = False
+        self.answered = False
 
     def start(self, status: int, headers: Mapping[str, str]) -> None:
+        self.answered = True
         self._sink.start(status, {name.lower(): value for name, value in headers.items()})
-        self._decoder = BodyDecoder(headers.get("content-encoding", ""))
+        self._decoder = BodyDecoder(headers.get("content-encoding", ""), needed=status < 400)  # a status says enough
 
     def take(self, chunk: bytes) -> None:
         if self._over:
@@ -258,6 +262,13 @@ def _library_of(client: object) -> Any:
 @functools.cache
 def _tls() -> ssl.SSLContext:
     return httpx2.create_ssl_context()  # reads the certificates: once for the process
+
+
+def _broken(url: str, problem: Exception, *, answered: bool) -> ConnectionFailed:
+    what = str(problem) or type(problem).__name__
+    if answered:
+        return ConnectionFailed(f"the connection to {shown(url)} broke before the reply was whole: {what}")
+    return ConnectionFailed(f"no reply from {shown(url)}: {what}; is the server running, and is the URL right?")
 
 
 def _late(url: str, which: str, deadlines: Deadlines) -> DeadlineExceeded:

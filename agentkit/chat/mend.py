@@ -66,7 +66,7 @@ def _with_objects(call: ToolCall, notes: list[str]) -> Iterator[ToolCall]:
         return
     value = _json(text)
     if isinstance(value, dict):
-        yield call
+        yield replace(call, arguments=text)  # without blanks that are none in JSON
     elif isinstance(value, str) and isinstance(_json(value), dict):
         notes.append(f"the arguments of {call.name} were encoded twice")
         yield replace(call, arguments=value)

@@ -7,13 +7,14 @@ together in `agentkit.chat.assemble`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from agentkit.chat.assemble import CallAssembler
 from agentkit.chat.embedded import MARKS, Offered, read_calls
-from agentkit.chat.events import Event
+from agentkit.chat.events import ChoiceDelta, Event
 from agentkit.chat.mend import mend_calls
 from agentkit.chat.messages import REASONING_FIELDS
 from agentkit.chat.pieces import AnswerParts
@@ -42,13 +43,17 @@ class Merger:
 
     Args:
         choices: How many answers were asked for (``n``); chunks of others are ignored.
-        offered: The tools of the request, whose calls may also stand in the text of an answer.
+        offered: The tools of the request whose calls may also stand in the text of an answer.
+        names: The names of all tools of the request.
     """
 
-    def __init__(self, *, choices: int = 1, offered: Offered | None = None) -> None:
+    def __init__(self, *, choices: int = 1, offered: Offered | None = None, names: Iterable[str] = ()) -> None:
         self._offered = offered or {}
         marks = MARKS if offered else ()
-        first, *others = (_ChoiceParts(AnswerParts(words=TextReader(marks))) for _ in range(choices + 1))
+        known = frozenset(names)
+        first, *others = (
+            _ChoiceParts(AnswerParts(words=TextReader(marks)), CallAssembler(known)) for _ in range(choices + 1)
+        )
         self._choices = [first, *others[:-1]]
         self._other = others[-1]
         self._other_index: int | None = None
@@ -61,7 +66,7 @@ class Merger:
         self._created = 0
         self._told: dict[str, Any] = {}
         self._extra: dict[str, Any] = {}
-        self._notes: list[str] = []
+        self._notes: dict[str, None] = {}  # each once, in order
 
     @property
     def _main(self) -> _ChoiceParts:
@@ -88,7 +93,7 @@ class Merger:
         return self._main.answer.text
 
     def add(self, chunk: Mapping[str, Any]) -> list[Event]:
-        """Take the next chunk and give what an observer is told of it (of the first answer only)."""
+        """Take the next chunk and give what an observer is told of it."""
         self._id = self._id or as_text(chunk.get("id"))
         self._model = as_text(chunk.get("model")) or self._model
         self._created = self._created or as_count(chunk.get("created"))
@@ -108,7 +113,7 @@ class Merger:
             if raw.get("usage"):
                 self._usage = read_usage(raw["usage"])
             told = self._choices[index].add(raw)
-            events += told if index == 0 else ()
+            events += _of_choice(index, told)
         return events
 
     def _add_other(self, index: int, raw: Mapping[str, Any], *, twice: bool) -> None:
@@ -135,9 +140,9 @@ class Merger:
         if self._main is self._other:
             self._choices[0], before = self._other, self._other_told
         else:
-            self._notes += self._ignored
-        events = [list(parts.close(self._offered)) for parts in self._choices]
-        return [*before, *events[0]]
+            self._notes |= self._ignored
+        closed = (_of_choice(index, parts.close(self._offered)) for index, parts in enumerate(self._choices))
+        return [*before, *itertools.chain.from_iterable(closed)]
 
     def finish(self) -> Reply:
         """The reply, put together and mended. Answers that never came are left out."""
@@ -172,8 +177,7 @@ class Merger:
         )
 
     def _note(self, note: str) -> None:
-        if note not in self._notes:
-            self._notes.append(note)
+        self._notes[note] = None
 
 
 @dataclass(slots=True, eq=False)
@@ -217,13 +221,17 @@ class _ChoiceParts:
             return message
         known = [name for name in REASONING_FIELDS if name in message]
         known += ["tool_calls", "function_call"] if self.calls else []
-        known += ["content"] if as_words(message.get("content")) == self.answer.text else []
+        known += ["content"] if self.answer.words.is_all(as_words(message.get("content"))) else []
         return without(message, *known)
 
     def _add_logprobs(self, raw: object) -> None:
         for name, items in as_mapping(raw).items():
             self.logprobs = self.logprobs or {}
             self.logprobs.setdefault(name, []).extend(as_mappings(items))
+
+
+def _of_choice(index: int, told: Iterable[Event]) -> Iterable[Event]:
+    return told if index == 0 else (ChoiceDelta(index, each) for each in told)
 
 
 def _finish_reason(raw: object) -> str:

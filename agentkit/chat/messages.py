@@ -6,8 +6,9 @@ once (`wire`), so that a long transcript is not encoded again for every request.
 know are kept in ``extra`` and sent back as they came.
 
 A message has two forms. ``to_wire`` is what a request holds; servers refuse members they do not know, so what only
-replies have (reasoning, citations, the bytes of a spoken answer) is left out. ``to_record`` has all of it, for storing.
-`read_message` reads both.
+replies have (reasoning, citations, the bytes of a spoken answer) is left out. ``to_record`` has all of it, for storing,
+and also ``meta``: what a program knows of a message, such as when it was made and by which agent. `read_message` reads
+both.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, cast
 
 from agentkit.chat.calls import ToolCall, read_call
 from agentkit.chat.content import (
@@ -59,13 +60,13 @@ __all__ = [
     "ToolMessage",
     "UserMessage",
     "encode_json",
-    "messages_from",
     "read_message",
 ]
 
 REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
 """The members in which servers give reasoning as text."""
 
+_META = "agentkit"  # what is known of a message and never sent, in records only
 _THOUGHTS = "thoughts"  # reasoning without a member of its own, in records only
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _NULL = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")  # as JSON writes it: behind an even number of backslashes
@@ -92,6 +93,7 @@ def encode_json(value: object) -> bytes:
 @dataclass(frozen=True)
 class _Message:
     role: ClassVar[str]
+    meta: Mapping[str, Any] = field(default_factory=dict[str, Any], kw_only=True, compare=False, repr=False)
 
     def to_wire(self) -> dict[str, Any]:
         """The message as a request holds it."""
@@ -99,7 +101,10 @@ class _Message:
 
     def to_record(self) -> dict[str, Any]:
         """The message with all that is known of it, fit for JSON; `read_message` gives the same message again."""
-        return self.to_wire()
+        return self.to_wire() | self._meta_member()
+
+    def _meta_member(self) -> dict[str, Any]:
+        return {_META: dict(self.meta)} if self.meta else {}
 
     @cached_property
     def wire(self) -> bytes:
@@ -273,7 +278,7 @@ class AssistantMessage(_Message):
     def to_record(self) -> dict[str, Any]:
         """The message with all that is known of it, fit for JSON; `read_message` gives the same message again."""
         record = self.to_wire() | {"content": None if self.content is None else content_to_wire(self.content)}
-        record |= self.reasoning_members
+        record |= self.reasoning_members | self._meta_member()
         if self.reasoning is not None and not self.reasoning_field:
             record[_THOUGHTS] = self.reasoning
         if self.audio is not None:
@@ -317,6 +322,9 @@ def read_message(raw: Mapping[str, Any]) -> Message:
     Raises:
         ValueError: The role is none of system, developer, user, assistant, tool and function.
     """
+    meta = as_mapping(raw.get(_META))
+    if meta:
+        return replace(read_message(without(raw, _META)), meta=meta)
     role, content = raw.get("role"), raw.get("content")
     name = as_text(raw.get("name")) or None
     if role == "assistant":
@@ -353,16 +361,20 @@ def _read_assistant(raw: Mapping[str, Any], name: str | None) -> AssistantMessag
     )
 
 
-def messages_from(raw: Sequence[Mapping[str, Any] | Message]) -> list[Message]:
-    """Read several messages, each a value of this module or its wire form."""
-    return [read_message(each) if isinstance(each, Mapping) else each for each in raw]
-
-
 def _check_name(name: str | None) -> None:
     if name is not None and not _GOOD_NAME.fullmatch(name):
         raise ConfigError(f"a message has the name {name!r}; a name has no spaces and none of < | \\ / >")
 
 
 def _check_content(message: _ContentMessage | AssistantMessage | ToolMessage) -> None:
-    if message.content == ():
+    content: object = message.content
+    if isinstance(content, str) or (content is None and isinstance(message, AssistantMessage)):
+        return
+    parts = cast("Sequence[object]", content if isinstance(content, list | tuple) else (content,))
+    if not all(isinstance(each, ContentPart) for each in parts):
+        raise ConfigError(
+            f"the content of a message of the {message.role} is a text or parts like (TextPart('...'),), "
+            f"not {content!r:.80}"
+        )
+    if not parts:
         raise ConfigError(f"a message of the {message.role} has an empty list of parts; give it text, or one part")

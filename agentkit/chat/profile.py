@@ -10,15 +10,16 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
+from agentkit.chat.locked import locked
 from agentkit.chat.tolerant import as_mapping
 from agentkit.errors import ConfigError
 
-__all__ = ["NO_FACTS", "Profile", "ProfileFile"]
+__all__ = ["ALONG", "NO_FACTS", "Profile", "ProfileFile", "is_kept"]
 
 TokenLimit: TypeAlias = Literal["", "max_tokens", "max_completion_tokens"]
 SystemRole: TypeAlias = Literal["", "system", "user"]
@@ -86,6 +87,11 @@ class Profile:
         given = {each.name for each in fields(self) if getattr(self, each.name)}
         return given <= {"drop", "token_limit"} and not any("." in each for each in self.drop)
 
+    def keeping(self, names: Collection[str]) -> Profile:
+        """The facts without those that would take one of these members out of a request."""
+        dropped = frozenset(each for each in self.drop if not is_kept(each.partition("=")[0], names))
+        return replace(self, drop=dropped)
+
     def __or__(self, other: Profile) -> Profile:
         """The facts of both."""
         return Profile(
@@ -110,6 +116,15 @@ class Profile:
 
 
 NO_FACTS = Profile()
+
+ALONG: Mapping[str, str] = {"logprobs": "top_logprobs"}
+"""Members that go with another one, as they mean nothing without it."""
+
+
+def is_kept(path: str, names: Collection[str]) -> bool:
+    """Whether a member, or a part of it, or what goes with it, is among those that are always sent."""
+    taken = {path, *path.split("."), ALONG.get(path, path)}
+    return any(each in taken or each.startswith(f"{path}.") for each in names)
 
 
 def _joined(name: str, one: Any, other: Any) -> Any:
@@ -145,20 +160,26 @@ class ProfileFile:
         return Profile.from_json(as_mapping(self._profiles().get(base_url)).get(model))
 
     def save(self, base_url: str, model: str, profile: Profile) -> None:
-        """Put a profile into the file, instead of the one it has for this model.
+        """Add facts to those that the file has for this model, whoever else is writing it.
 
         Raises:
             ConfigError: The file cannot be written, or holds something else.
         """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with locked(self.path.with_name(f".{self.path.name}.lock")):
+                _replace(self.path, self._with(base_url, model, profile))
+        except OSError as error:
+            raise ConfigError(f"the profile cannot be written to {str(self.path)!r}: {error.strerror}") from error
+
+    def _with(self, base_url: str, model: str, profile: Profile) -> str:
+        """The text of the file with these facts in it too."""
         if self.path.exists() and not self._stored():
             raise ConfigError(f"{str(self.path)!r} is no file of profiles that this version knows; it is left as it is")
         profiles = {url: dict(as_mapping(models)) for url, models in self._profiles().items()}
-        profiles.setdefault(base_url, {})[model] = profile.to_json()
-        text = json.dumps({"version": _VERSION, "profiles": profiles}, indent=2, sort_keys=True) + "\n"
-        try:
-            _replace(self.path, text)
-        except OSError as error:
-            raise ConfigError(f"the profile cannot be written to {str(self.path)!r}: {error.strerror}") from error
+        models = profiles.setdefault(base_url, {})
+        models[model] = (Profile.from_json(models.get(model)) | profile).to_json()
+        return json.dumps({"version": _VERSION, "profiles": profiles}, indent=2, sort_keys=True) + "\n"
 
     def _profiles(self) -> Mapping[str, Any]:
         return as_mapping(self._stored().get("profiles"))
@@ -173,7 +194,6 @@ class ProfileFile:
 
 def _replace(path: Path, text: str) -> None:
     """Write a file so that whoever reads it finds the old text or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from pydantic_core import from_json
@@ -17,14 +18,34 @@ from agentkit.chat.events import Emit, Mended
 from agentkit.chat.faults import error_of_status, error_of_value, excerpt
 from agentkit.chat.merge import Merger
 from agentkit.chat.reply import Reply
-from agentkit.chat.sse import ServerSentEvent, SseDecoder
+from agentkit.chat.sse import MAX_LINE, ServerSentEvent, SseDecoder
 from agentkit.chat.tolerant import as_mapping, as_mappings, as_text
 from agentkit.errors import BadRequest, ContentFiltered, IncompleteReply, InvalidReply, ModelError
 
-__all__ = ["ReplyReader"]
+__all__ = ["Reading", "ReplyReader"]
 
+_BEFORE = b"\xef\xbb\xbf \t\r\n"  # a byte order mark and blanks, which say nothing
 _SHORTEST_SECRET = 8  # characters
 MAX_REPLY = 16 * 1024 * 1024  # bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How answers are read.
+
+    Attributes:
+        max_reply: Most bytes of an answer, unpacked; more raise `InvalidReply`.
+        max_line: Most bytes of one line of a stream, and of one event in it; more raise `InvalidReply`.
+        calls_in_text: Whether calls that a model wrote into its text, as its server has no parser for them, are read as
+            calls. Where it is off, they are text.
+    """
+
+    max_reply: int = MAX_REPLY
+    max_line: int = MAX_LINE
+    calls_in_text: bool = True
+
+
+_AS_USUAL = Reading()
 
 
 class ReplyReader:
@@ -37,7 +58,7 @@ class ReplyReader:
         offered: The tools of the request: name -> JSON Schema of its arguments, None for a custom tool.
         secrets: Keys, which must not appear in any error. What the model says is never changed for them. Short ones
             are placeholders, and words of the message rather than secrets.
-        max_reply: Most bytes of an answer.
+        reading: How the answer is read.
     """
 
     def __init__(
@@ -48,15 +69,17 @@ class ReplyReader:
         choices: int = 1,
         offered: Mapping[str, Mapping[str, Any] | None] | None = None,
         secrets: Iterable[str] = (),
-        max_reply: int = MAX_REPLY,
+        reading: Reading = _AS_USUAL,
     ) -> None:
         self._emit = emit
         self._server = server
         functions = {name: schema for name, schema in (offered or {}).items() if schema is not None}
         self._takes_custom = len(functions) < len(offered or {})
-        self._merger = Merger(choices=choices, offered=functions)
+        self._merger = Merger(
+            choices=choices, offered=functions if reading.calls_in_text else None, names=offered or ()
+        )
         self._secrets = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
-        self._max_reply = max_reply
+        self._reading = reading
         self._status = 200
         self._headers: dict[str, str] = {}
         self._size = 0
@@ -69,6 +92,11 @@ class ReplyReader:
     def done(self) -> bool:
         """Whether the stream has said that nothing more comes."""
         return self._done
+
+    @property
+    def text(self) -> str:
+        """The first answer's text so far."""
+        return self._merger.text
 
     @property
     def complete(self) -> bool:
@@ -100,12 +128,15 @@ class ReplyReader:
 
     def _feed(self, chunk: bytes) -> bool:
         self._size += len(chunk)
-        if self._size > self._max_reply:
-            raise InvalidReply(f"{self._server} sent more than {self._max_reply:,} bytes in one reply")
+        if self._size > self._reading.max_reply:
+            raise InvalidReply(
+                f"{self._server} sent more than {self._reading.max_reply:,} bytes in one reply; "
+                "Reading(max_reply=...) sets the limit"
+            )
         if self._sse is None and not self._is_stream(chunk):
-            return True
+            return bool(self._whole)
         if self._sse is None:
-            self._sse = SseDecoder()
+            self._sse = SseDecoder(max_line=self._reading.max_line)
             chunk = bytes(self._whole)
         return any([self._take(event) for event in self._sse.feed(chunk)])  # noqa: C419 - each one is to be taken
 
@@ -138,10 +169,10 @@ class ReplyReader:
         return self._checked(reply)
 
     def _is_stream(self, chunk: bytes) -> bool:
-        self._whole += chunk
+        self._whole += chunk if self._whole else chunk.lstrip(_BEFORE)  # some keep a connection alive with blank lines
         if self._status >= 400:
             return False
-        start = bytes(self._whole[:64]).lstrip(b"\xef\xbb\xbf \t\r\n")
+        start = bytes(self._whole[:64])
         if start.startswith((b"data:", b"event:", b"id:", b"retry:", b":")):
             return True
         called_so = self._headers.get("content-type", "").startswith("text/event-stream")
@@ -169,7 +200,7 @@ class ReplyReader:
     def _take_whole(self) -> None:
         body = bytes(self._whole)
         what = excerpt(self._hidden(body.decode("utf-8", "replace"))) or "an empty body"
-        decoded = _decoded(body.removeprefix(b"\xef\xbb\xbf"))
+        decoded = _decoded(body)
         if decoded is None:
             raise InvalidReply(
                 f"{self._server} answered {self._status} with something that is not JSON: {what}", body=what

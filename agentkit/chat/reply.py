@@ -40,6 +40,7 @@ class Usage:
         accepted_prediction_tokens: Those of ``prediction`` that were in the completion.
         rejected_prediction_tokens: Those that were not; they are paid for all the same.
         cost: What it cost in the server's currency; None where no server said it (gateways do).
+        estimated_tokens: Those of ``total_tokens`` that no server reported and a run estimated.
     """
 
     requests: int = 0
@@ -57,6 +58,7 @@ class Usage:
     accepted_prediction_tokens: int = 0
     rejected_prediction_tokens: int = 0
     cost: float | None = None
+    estimated_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(**{name: _sum(getattr(self, name), getattr(other, name)) for name in _USAGE})
@@ -104,6 +106,9 @@ class Logprobs:
     refusal: tuple[TokenLogprob, ...] = ()
 
 
+_CUT = {"length": "the reply was cut at its token limit", "content_filter": "the reply was cut by a filter"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """One of the answers of a reply; there are several only with ``n`` above 1.
@@ -128,9 +133,12 @@ class Choice:
         return self.message.text
 
     @property
-    def cut(self) -> bool:
-        """Whether the answer stopped at the token limit or at a filter, so that its calls may be unfinished."""
-        return self.finish_reason in ("length", "content_filter")
+    def cut(self) -> str:
+        """In words, that the answer stopped at the token limit or at a filter, so that its calls may be unfinished.
+
+        Empty when it did not.
+        """
+        return _CUT.get(self.finish_reason or "", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

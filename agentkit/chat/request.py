@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 from agentkit.chat.checks import is_tool_name
-from agentkit.chat.choice import choice_to_wire, chosen
+from agentkit.chat.choice import AllowedTools, choice_to_wire, chosen
 from agentkit.chat.messages import AssistantMessage, Message, encode_json
 from agentkit.chat.settings import ChatSettings
 from agentkit.chat.tolerant import as_mapping, as_text
@@ -153,11 +153,16 @@ class ChatRequest:
         Raises:
             ConfigError: No server would take it; said before anything is sent.
         """
+        try:
+            return self._encoded(self.members(model) if members is None else members)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigError(f"the request holds what JSON cannot express: {error}") from error
+
+    def _encoded(self, members: Mapping[str, Any]) -> bytes:
         messages = b",".join(message.wire for message in self.messages if not _says_nothing(message))
         for complaint in self._complaints(messages):
             raise ConfigError(complaint)
-        body = self.members(model) if members is None else members
-        pieces = [encode_json(body)[:-1], b',"messages":[', messages, b"]"]
+        pieces = [encode_json(members)[:-1], b',"messages":[', messages, b"]"]
         if self.tools:
             pieces += [b',"tools":[', b",".join(tool.wire for tool in self.tools), b"]"]
         return b"".join([*pieces, b"}"])
@@ -181,6 +186,8 @@ class ChatRequest:
             yield f"a request takes at most {MAX_TOOLS} tools, not {len(names)}"
         if len(set(names)) < len(names):
             yield f"two tools are named {next(name for name in names if names.count(name) > 1)!r}"
+        if isinstance(self.settings.tool_choice, AllowedTools) and not self.settings.tool_choice.tools:
+            yield 'tool_choice allows no tool at all: name one, or write "none"'
         for name in chosen(self.settings.tool_choice) if names else ():
             if name not in names:
                 yield f"tool_choice names {name!r}, which is none of the tools ({', '.join(names)})"

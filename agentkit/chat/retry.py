@@ -31,6 +31,8 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)")
 _DURATION = re.compile(rf"(?:{_PART.pattern})+")
 _HINT = re.compile(rf"(?:try again|retry) (?:in|after) ((?:{_PART.pattern})+)", re.I)
+_LONG_UNIT = re.compile(r"(?<=\d) ?(milliseconds?|seconds?|minutes?|hours?)\b", re.I)
+_SHORT = {"mil": "ms", "sec": "s", "min": "m", "hou": "h"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,9 @@ def _worth_it(error: ModelError) -> bool:
         if told in ("true", "false"):
             return told == "true"
         return error.status in _TRY_AGAIN or error.status >= 500
-    return isinstance(error, ConnectionFailed | DeadlineExceeded | IncompleteReply | InvalidReply)
+    if isinstance(error, InvalidReply):
+        return error.again
+    return isinstance(error, ConnectionFailed | DeadlineExceeded | IncompleteReply)
 
 
 def _asked(error: StatusError, now: float) -> float | None:
@@ -95,7 +99,7 @@ def _asked(error: StatusError, now: float) -> float | None:
     if after is not None or error.status not in (429, 503):
         return after
     resets = (_reset(headers.get(name), now) for name in _RESETS if _is_used_up(headers, name))
-    hint = _HINT.search(str(error))
+    hint = _HINT.search(_LONG_UNIT.sub(lambda unit: _SHORT[unit[1][:3].lower()], error.said or str(error)))
     return max((reset for reset in resets if reset is not None), default=_duration(hint[1]) if hint else None)
 
 

@@ -7,7 +7,7 @@ A value out of the documented limits is refused in one sentence; a word that is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from agentkit.chat.checks import check_settings
@@ -107,7 +107,7 @@ class ChatSettings:
     functions: Sequence[Mapping[str, Any]] | None = None
     function_call: str | Mapping[str, Any] | None = None
     extra_body: Mapping[str, Any] | None = None
-    extra_headers: Mapping[str, str] | None = None
+    extra_headers: Mapping[str, str] | None = field(default=None, repr=False)  # may hold a key
 
     def __post_init__(self) -> None:
         check_settings(_given(self))

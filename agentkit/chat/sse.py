@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from agentkit.errors import InvalidReply
 
-__all__ = ["ServerSentEvent", "SseDecoder"]
+__all__ = ["MAX_LINE", "ServerSentEvent", "SseDecoder"]
 
 MAX_LINE = 4 * 1024 * 1024  # bytes
 
@@ -73,6 +73,7 @@ class SseDecoder:
                 self._rest += line
                 line = bytes(self._rest)
                 self._rest.clear()
+            self._limit(len(line))
             start = end + 1
             if chunk[end] == 0x0D:
                 if start == len(chunk):
@@ -109,7 +110,10 @@ class SseDecoder:
 
     def _limit(self, size: int) -> None:
         if size > self._max_line:
-            raise InvalidReply(f"the server sent a line of more than {self._max_line:,} bytes in its event stream")
+            raise InvalidReply(
+                f"the server sent a line of more than {self._max_line:,} bytes in its event stream; "
+                "Reading(max_line=...) sets the limit"
+            )
 
 
 def _line_end(chunk: bytes, start: int) -> int:

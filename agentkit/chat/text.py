@@ -42,6 +42,7 @@ class TextReader:
 
     marks: tuple[str, ...] = ()
     _said: list[str] = field(default_factory=list[str])
+    _size: int = 0  # of what was said
     _thoughts: list[str] = field(default_factory=list[str])
     _held: list[str] = field(default_factory=list[str])
     _rest: str = ""
@@ -57,6 +58,10 @@ class TextReader:
     def text(self) -> str:
         """What was said so far, without what is held."""
         return "".join(self._said)
+
+    def is_all(self, text: str) -> bool:
+        """Whether a text is what was said so far; nothing is put together to tell that it is not."""
+        return len(text) == self._size and text == self.text
 
     @property
     def thoughts(self) -> str:
@@ -179,6 +184,7 @@ class TextReader:
     def _say(self, text: str) -> Iterator[Event]:
         if text:
             self._said.append(text)
+            self._size += len(text)
             yield TextDelta(text)
 
 

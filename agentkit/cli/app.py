@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import logging
@@ -18,6 +19,7 @@ import typer
 import agentkit
 from agentkit import local
 from agentkit.agent import Agent
+from agentkit.cli.approve import decide, list_pending, load_state, save_state, settle
 from agentkit.cli.ask import ask, converse
 from agentkit.cli.check import report
 from agentkit.cli.doctor import examine, find_patient
@@ -25,8 +27,9 @@ from agentkit.cli.load import load_tools
 from agentkit.cli.models import list_models
 from agentkit.cli.show import NotesConsole, open_show
 from agentkit.cli.text import one_line, printable
-from agentkit.errors import AgentKitError, AuthenticationFailed, ConfigError, DefinitionError, NotFound
+from agentkit.errors import AgentKitError, AuthenticationFailed, ConfigError, DefinitionError, NotFound, StateError
 from agentkit.run.limits import Limits
+from agentkit.run.state import RunState
 from agentkit.tools.tool import Tool
 
 __all__ = ["app", "start"]
@@ -39,6 +42,8 @@ app = typer.Typer(
 )
 models_app = typer.Typer(rich_markup_mode=None)
 app.add_typer(models_app, name="models")
+
+_BAD_INPUT = (ConfigError, DefinitionError, AuthenticationFailed, NotFound, StateError)
 
 _ModelOption = Annotated[
     str,
@@ -53,6 +58,15 @@ _InstructionsOption = Annotated[
 ]
 _TurnsOption = Annotated[
     int, typer.Option("--max-turns", min=1, metavar="N", help="Most replies of the model in one run.")
+]
+_ApproveOption = Annotated[
+    list[str] | None, typer.Option("--approve", metavar="ID", help="Let this call run; can be repeated.")
+]
+_DenyOption = Annotated[
+    list[str] | None, typer.Option("--deny", metavar="ID[=REASON]", help="Refuse this call; can be repeated.")
+]
+_AnswerOption = Annotated[
+    list[str] | None, typer.Option("--answer", metavar="ID=TEXT", help="Give the result of this call; can be repeated.")
 ]
 _JsonOption = Annotated[bool, typer.Option("--json", help="Print events for programs, one JSON object a line.")]
 _DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
@@ -90,7 +104,8 @@ def main_options(
     agentkit run --tools tools.py "Weather in Paris?"
     agentkit run --model ollama:qwen3 "Hello"
 
-    Exit codes: 0 done, 1 failed, 2 bad input or configuration, 3 ended at a limit, 130 interrupted.
+    Exit codes: 0 done, 1 failed, 2 bad input or configuration, 3 ended at a limit, 4 a call waits for a decision,
+    130 interrupted.
     """  # noqa: D301 - \b is the character that keeps the lines of the example
     if version:
         typer.echo(f"agentkit {agentkit.__version__}")
@@ -105,21 +120,48 @@ def run(
     tools: _ToolsOption = None,
     instructions: _InstructionsOption = "",
     max_turns: _TurnsOption = 50,
+    state: Annotated[
+        str, typer.Option("--state", metavar="FILE", help="Keep the state of the run here, for `agentkit resume`.")
+    ] = "",
     as_json: _JsonOption = False,
     debug: _DebugOption = False,
 ) -> None:
     """Answer one question.
 
-    The answer goes to standard output, tool calls and notes to standard error.
+    The answer goes to standard output, tool calls and notes to standard error. Calls that need approval are asked about
+    on a terminal; elsewhere the run pauses with exit code 4.
 
     \b
     agentkit run --model openai:gpt-5-mini --tools tools.py:add "What is 19 + 23?"
     """  # noqa: D301
     with _reported(debug):
-        agent = _agent(model, tools, instructions, max_turns)
+        agent = _agent(model, tools, instructions, Limits(turns=max_turns))
         question = _standard_input() if prompt == "-" else prompt
-        result = ask(agent, question, open_show(sys.stdout, as_json=as_json))
-        raise typer.Exit(3 if result.status == "limited" else 0)
+        raise typer.Exit(_answer(agent, question, state, as_json=as_json))
+
+
+@app.command()
+def resume(  # noqa: PLR0913 - each is an option of the command
+    state: Annotated[str, typer.Argument(metavar="FILE", help="What --state has kept; it is kept up to date.")],
+    approve: _ApproveOption = None,
+    deny: _DenyOption = None,
+    answer: _AnswerOption = None,
+    model: _ModelOption = "local",
+    tools: _ToolsOption = None,
+    instructions: _InstructionsOption = "",
+    as_json: _JsonOption = False,
+    debug: _DebugOption = False,
+) -> None:
+    """Go on with a run that was kept, with the same model, tools and instructions.
+
+    \b
+    agentkit run --tools tools.py --state run.json "Clean up."
+    agentkit resume run.json --tools tools.py --approve call_1
+    """  # noqa: D301
+    with _reported(debug):
+        kept = load_state(state)
+        decide(kept, approve or (), deny or (), answer or ())
+        raise typer.Exit(_answer(_agent(model, tools, instructions), kept, state, as_json=as_json))
 
 
 @app.command()
@@ -137,7 +179,7 @@ def chat(
     agentkit chat --model ollama:qwen3 --tools tools.py
     """  # noqa: D301
     with _reported(debug):
-        agent = _agent(model, tools, instructions, max_turns)
+        agent = _agent(model, tools, instructions, Limits(turns=max_turns))
         if sys.stdin.isatty() and not as_json:
             known = f"tools: {', '.join(agent.tools)}" if agent.tools else "no tools"
             typer.echo(f"{one_line(model)}, {known}; /quit or Ctrl-D ends, Ctrl-C stops an answer", err=True)
@@ -181,7 +223,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: _DebugOption = False,
 ) -> None:
-    """Try what a model and its server can do, with sixteen small requests.
+    """Try what a model and its server can do, with about sixteen small requests.
 
     \b
     agentkit doctor ollama:qwen3
@@ -221,8 +263,22 @@ def pull(debug: _DebugOption = False) -> None:
 # What the commands share.
 
 
-def _agent(model: str, tools: Sequence[str] | None, instructions: str, max_turns: int) -> Agent:
-    limits = Limits(turns=max_turns)
+def _answer(agent: Agent, question: str | RunState, file: str, *, as_json: bool) -> int:
+    """Run, keep the state in the file if there is one, and give the exit code."""
+    show = open_show(sys.stdout, as_json=as_json)
+    try:
+        result = ask(agent, question, show)
+        if sys.stdin.isatty() and sys.stderr.isatty() and not as_json:
+            result = settle(result, functools.partial(ask, agent, show=show))
+    finally:
+        if file and show.state is not None:
+            save_state(file, show.state)
+    if result.status == "paused" and not as_json:
+        list_pending(result.pending)
+    return {"limited": 3, "paused": 4}.get(result.status, 0)
+
+
+def _agent(model: str, tools: Sequence[str] | None, instructions: str, limits: Limits | None = None) -> Agent:
     return Agent(model, tools=_loaded(tools or ()), instructions=instructions, limits=limits)
 
 
@@ -275,7 +331,7 @@ def _complain(error: Exception, debug: bool) -> int:
         _say_error(str(error))
     else:
         _say_error(f"{type(error).__name__}: {error} (--debug shows where)")
-    return 2 if isinstance(error, ConfigError | DefinitionError | AuthenticationFailed | NotFound) else 1
+    return 2 if isinstance(error, _BAD_INPUT) else 1
 
 
 def _say_error(sentence: str) -> None:

@@ -71,6 +71,8 @@ def _sum(tools: int, advice: int) -> str:
 
 
 def _why_not_strict(tool: Tool) -> str:
+    if tool.is_custom:
+        return "it takes a text, so it has no schema"
     if tool.strict is False:
         return "strict=False"
     found = why_not_strict(tool.parameters, of_function=isinstance(tool, ToolFunction))
@@ -79,6 +81,8 @@ def _why_not_strict(tool: Tool) -> str:
 
 def _signature(tool: Tool) -> str:
     """The tool as a model sees it, much as Python writes a function."""
+    if tool.is_custom:
+        return f"{tool.name}(text)"
     required = tool.parameters.get("required", ())
     parameters = (
         f"{name}: {_kind(schema)}{'' if name in required else _default(schema)}"

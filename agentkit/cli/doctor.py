@@ -12,15 +12,19 @@ from typing import Any
 import anyio
 
 from agentkit.chat.client import ChatClient, open_model
-from agentkit.chat.probe import Finding, probe
-from agentkit.chat.profile import Profile, ProfileFile
+from agentkit.chat.probe import CONSTRAINED, Finding, probe
+from agentkit.chat.profile import NO_FACTS, Profile, ProfileFile
 from agentkit.chat.reply import Model
 from agentkit.cli.text import one_line, shortened
 from agentkit.errors import ConfigError
 
 __all__ = ["examine", "find_patient"]
 
-_WIDTH = 40
+_WIDTH, _VERDICT = 40, 13
+_ADVICE = (
+    "This model calls no tools by itself, but ConstrainedTools can make it call some: "
+    "Agent(ConstrainedTools(ChatClient(...))), from agentkit.chat.constrained."
+)
 
 
 def find_patient(where: str, model: str, key_variable: str, environment: Mapping[str, str] = os.environ) -> Model:
@@ -51,6 +55,8 @@ def examine(model: Model, *, name: str, as_json: bool, save: str, write: Callabl
     client = model if isinstance(model, ChatClient) else None
     if save and client is None:
         raise ConfigError("--save is for models of servers: nothing is kept of the embedded model")
+    if save and client is not None:  # that it cannot be written is told before anything is asked
+        ProfileFile(Path(save)).save(client.base_url, client.model, NO_FACTS)
     findings: list[Finding] = []
 
     def found(finding: Finding) -> None:
@@ -62,9 +68,10 @@ def examine(model: Model, *, name: str, as_json: bool, save: str, write: Callabl
     if save and client is not None:
         ProfileFile(Path(save)).save(client.base_url, client.model, profile)
     if as_json:
-        write(json.dumps(_report(name, findings, profile), indent=2))
+        shown = client.base_url if client and "://" in name else name  # a password may stand in an address
+        write(json.dumps(_report(shown, findings, profile), indent=2))
     else:
-        write(_settings(profile, save))
+        write("\n".join([_settings(profile, save), *_advice(findings)]))
 
 
 async def _probe(model: Model, found: Callable[[Finding], None]) -> Profile:
@@ -78,7 +85,7 @@ async def _probe(model: Model, found: Callable[[Finding], None]) -> Profile:
 
 def _row(finding: Finding) -> str:
     note = f"  {shortened(finding.note)}" if finding.note else ""
-    return f"{finding.name:<{_WIDTH}} {finding.verdict:<8}{note}".rstrip()
+    return f"{finding.name:<{_WIDTH}} {finding.verdict:<{_VERDICT}}{note}".rstrip()
 
 
 def _settings(profile: Profile, save: str) -> str:
@@ -93,3 +100,8 @@ def _settings(profile: Profile, save: str) -> str:
 
 def _report(name: str, findings: list[Finding], profile: Profile) -> dict[str, Any]:
     return {"model": name, "findings": [asdict(each) for each in findings], "profile": profile.to_json()}
+
+
+def _advice(findings: list[Finding]) -> list[str]:
+    able = any(each.name == CONSTRAINED and each.verdict in ("yes", "adapted") for each in findings)
+    return ["", _ADVICE] if able else []

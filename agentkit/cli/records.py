@@ -8,6 +8,7 @@ shapes::
     text_delta     text
     reasoning_delta text
     call_delta     index, name, arguments
+    choice_delta   choice, delta                         a record of one of these, for an answer beside the first
     retrying       attempt, wait, reason                 pieces of the failed attempt are void
     mended         what
     adapted        what                                  how the request is sent now, as the server refused it
@@ -15,7 +16,13 @@ shapes::
     call_started   call                                  {id, name, arguments}; arguments: text, as the model wrote it
     progress       call_id, tool, fraction, message
     call_finished  call, result, seconds, [error]        result: {content, is_error}
-    run_ended      status, output, turns, calls, usage, [limit], [error]
+    call_paused    call, why                             it waits for a decision
+    limit_near     limit, used, most
+    tool_changed   tool, how                             how: "changed", "removed" or "added", since the state was saved
+    said           message                               as on the wire; added while the run was busy
+    run_ended      status, output, turns, calls, usage, [limit], [pending], [error]
+
+``pending`` has ``{id, name, arguments, why, external}`` for each call that waits; its ``arguments`` are an object.
 
 ``usage`` is ``{requests, prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens, ...}`` and an
 ``error`` is ``{type, message}``. The members of any other event are written as pydantic writes them. New members may
@@ -31,9 +38,9 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from agentkit.chat.events import Event
+from agentkit.chat.events import ChoiceDelta, Event
 from agentkit.chat.messages import ToolCall
-from agentkit.run.events import CallFinished, CallStarted, RunEnded, RunStarted, TurnFinished
+from agentkit.run.events import CallFinished, CallPaused, CallStarted, RunEnded, RunStarted, Said, TurnFinished
 from agentkit.run.state import RunState
 
 __all__ = ["json_line"]
@@ -43,8 +50,7 @@ _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
 def json_line(event: Event, *, error: BaseException | None = None) -> str:
     """The record of an event in one line of ASCII; ``error`` goes in where the event itself names none."""
-    name = _WORD.sub("_", type(event).__name__).lower()
-    record = {"event": name, **_members(event)}
+    record = _record(event)
     if error is not None:
         record.setdefault("error", _error(error))
     plain: object = to_jsonable_python(record, fallback=repr, bytes_mode="base64")
@@ -54,8 +60,14 @@ def json_line(event: Event, *, error: BaseException | None = None) -> str:
         return json.dumps(json.loads(json.dumps(plain), parse_constant=str))
 
 
+def _record(event: Event) -> dict[str, Any]:
+    return {"event": _WORD.sub("_", type(event).__name__).lower(), **_members(event)}
+
+
 def _members(event: Event) -> dict[str, Any]:
     match event:
+        case ChoiceDelta(choice, delta):
+            return {"choice": choice, "delta": _record(delta)}
         case RunStarted(state):
             return {"run_id": state.run_id}
         case TurnFinished(turn, reply):
@@ -67,6 +79,10 @@ def _members(event: Event) -> dict[str, Any]:
         case CallFinished(call, result, seconds, error):
             told = {"content": result.content, "is_error": result.is_error}
             return {"call": _call(call), "result": told, "seconds": round(seconds, 6), **_if_any(error)}
+        case CallPaused(call, why):
+            return {"call": _call(call), "why": why}
+        case Said(message):
+            return {"message": message.to_wire()}
         case RunEnded(state, error):
             return {**_ending(state), **_if_any(error)}
         case _:
@@ -78,9 +94,11 @@ def _call(call: ToolCall) -> dict[str, str]:
 
 
 def _ending(state: RunState) -> dict[str, Any]:
-    limit = {"limit": state.limit} if state.limit else {}
+    more: dict[str, Any] = {"limit": state.limit} if state.limit else {}
+    if state.status == "paused":
+        more["pending"] = [asdict(each) for each in state.pending]
     numbers = {"turns": state.turns, "calls": state.calls, "usage": asdict(state.usage)}
-    return {"status": state.status, "output": state.output, **numbers, **limit}
+    return {"status": state.status, "output": state.output, **numbers, **more}
 
 
 def _if_any(error: BaseException | None) -> dict[str, Any]:

@@ -16,7 +16,17 @@ from rich.text import Text
 from agentkit.chat.events import Adapted, Event, Mended, ReasoningDelta, Retrying, TextDelta
 from agentkit.cli.records import json_line
 from agentkit.cli.text import call_line, one_line, printable, shortened
-from agentkit.run.events import CallFinished, CallStarted, RunEnded, RunStarted, TurnFinished
+from agentkit.run.events import (
+    CallFinished,
+    CallPaused,
+    CallStarted,
+    LimitNear,
+    RunEnded,
+    RunStarted,
+    Said,
+    ToolChanged,
+    TurnFinished,
+)
 from agentkit.run.state import RunState
 from agentkit.tools.context import Progress
 
@@ -142,13 +152,11 @@ class PlainShow(Show):
                 self.say((f"  .. {self._number(call_id)}  {part}{one_line(message)}", "dim"))
             case Retrying():
                 self.retrying(event)
-            case Mended(what):
-                self.say((f"mended: {one_line(what)}", "dim"))
-            case Adapted(what):
-                self.say((f"adapted: {one_line(what)}", "dim"))
             case RunEnded(state):
                 self.answer(state)
                 self._closing(state)
+            case _ if note := _note(event, self.notes.room):
+                self.say(*note)
             case _:
                 pass
 
@@ -271,8 +279,28 @@ def open_show(stdout: TextIO, *, as_json: bool) -> Show:
     return TerminalShow(stdout) if stdout.isatty() else PlainShow(stdout)
 
 
+def _note(event: Event, room: int) -> list[tuple[str, str]]:
+    """What is said of an event in one line of its own; nothing of most."""
+    match event:
+        case Mended(what):
+            return [(f"mended: {one_line(what)}", "dim")]
+        case Adapted(what):
+            return [(f"adapted: {one_line(what)}", "dim")]
+        case CallPaused(call, why):
+            return [("waits  ", "yellow"), (call_line(call), "bold"), (f"  {one_line(why)}", "dim")]
+        case LimitNear(limit, used, most):
+            return [(f"near the limit of {limit}: {used:g} of {most:g} are used", "dim")]
+        case ToolChanged(tool, how):
+            return [(f"the tool {one_line(tool)} was {how} since the run was saved", "yellow")]
+        case Said(message):
+            return [(f"added: {shortened(message.text, room)}", "dim")]
+        case _:
+            return []
+
+
 def _figures(state: RunState, seconds: float) -> str:
-    tokens = f"{state.usage.total_tokens:,} tokens" if state.usage.total_tokens else "tokens not reported"
+    about = "about " if state.usage.estimated_tokens else ""
+    tokens = f"{about}{state.usage.total_tokens:,} tokens" if state.usage.total_tokens else "tokens not reported"
     return ", ".join([_counted(state.turns, "turn"), _counted(state.calls, "call"), tokens, _seconds(seconds)])
 
 

@@ -12,16 +12,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 from agentkit.chat.messages import AudioPart, ContentPart, FilePart, ImagePart, TextPart, ToolCall, UserMessage
-from agentkit.errors import Retry
+from agentkit.errors import Retry, ToolError
 from agentkit.tools.context import ToolContext
 from agentkit.tools.results import ToolResult
 from agentkit.tools.tool import Tool, tool
 
-__all__ = ["MAX_FILE", "MAX_RESULT", "READ_RESULT", "attached", "offered_tools", "shown"]
+__all__ = ["MAX_FILE", "MAX_KEPT", "MAX_RESULT", "READ_RESULT", "attached", "keep", "offered_tools", "shown"]
 
 READ_RESULT = "read_result"
 MAX_RESULT = 64 * 1024  # characters of a tool's result that the model gets to read
 MAX_FILE = 16 * 1024 * 1024  # bytes or characters of one file that goes to the model
+MAX_KEPT = 64 * 1024 * 1024  # characters of results that were cut, in a whole run
 _MOST_READ = 32 * 1024
 
 
@@ -35,6 +36,8 @@ def read_result(
     whole = context.artifacts.get(call_id)
     if whole is None:
         raise Retry(f"no result {call_id!r} was cut; there are: {', '.join(context.artifacts)}")
+    if not whole:
+        raise ToolError(f"the result {call_id!r} is no longer kept, as later ones took its room; make the call again")
     if not 0 <= start < len(whole) or length < 1:
         raise Retry(f"the result has the characters 0 to {len(whole) - 1}")
     end = min(len(whole), start + min(length, _MOST_READ))
@@ -56,12 +59,26 @@ def offered_tools(tools: Mapping[str, Tool], artifacts: Mapping[str, str]) -> Ma
 def shown(call: ToolCall, result: ToolResult, *, readable: bool) -> tuple[str, bool]:
     """What the model reads of a result, and whether that is not all; ``readable`` offers the tool to read on."""
     content = result.content
-    if result.is_error and not content.startswith("Error"):
-        content = f"Error: {content}"  # a tool message has no other place to say so
+    is_told = not result.is_error or content.startswith("Error")
+    told = "" if is_told else "Error: "  # a tool message has no other place to say so
     if len(content) <= MAX_RESULT:
-        return content or "(empty)", False
+        return told + content or "(empty)", False
     more = f"; read_result(call_id={call.id!r}, start={MAX_RESULT}) reads on" if readable else ""
-    return f"{content[:MAX_RESULT]}\n[cut: the first {MAX_RESULT:,} of {len(content):,} characters{more}]", True
+    return f"{told}{content[:MAX_RESULT]}\n[cut: the first {MAX_RESULT:,} of {len(content):,} characters{more}]", True
+
+
+def keep(artifacts: dict[str, str], call: ToolCall, result: ToolResult) -> None:
+    """Keep a result that was cut. Of those that were kept longest, only the ids are left when there is no room."""
+    content = result.content
+    if len(content) > MAX_KEPT:
+        content = f"{content[:MAX_KEPT]}\n[only the first {MAX_KEPT:,} of {len(content):,} characters were kept]"
+    artifacts[call.id] = content
+    too_many = sum(map(len, artifacts.values())) - max(MAX_KEPT, len(content))
+    for earlier, text in artifacts.items():
+        if too_many <= 0:
+            break
+        artifacts[earlier] = ""
+        too_many -= len(text)
 
 
 def attached(results: Iterable[tuple[ToolCall, ToolResult | None]]) -> Iterator[UserMessage]:

@@ -4,66 +4,70 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
 
 from agentkit.chat.events import Emit
-from agentkit.chat.messages import Message, ToolCall, ToolMessage
+from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
 from agentkit.errors import Retry, ToolError, ToolFailed, TooManyMistakes
-from agentkit.run.artifacts import READ_RESULT, attached, shown
+from agentkit.run.approvals import asks, may_ask
+from agentkit.run.artifacts import READ_RESULT, attached, keep, shown
+from agentkit.run.decisions import Decision, changed_call
 from agentkit.run.early import Outcome, Start
-from agentkit.run.events import CallFinished, CallStarted
+from agentkit.run.events import CallFinished, CallPaused, CallStarted
 from agentkit.run.journal import Slot
-from agentkit.run.limits import Limits
-from agentkit.run.middleware import ToolRequest, around_tool
-from agentkit.run.offer import offer
+from agentkit.run.middleware import ToolRequest, wrap_tool
 from agentkit.run.spec import RunSpec
+from agentkit.run.spending import spend
 from agentkit.run.state import RunState
-from agentkit.run.step import RunCalls
-from agentkit.run.transcript import interrupted
-from agentkit.tools.context import LoopEmit, Remaining, ToolContext
+from agentkit.run.step import RefusedCall, RunCalls
+from agentkit.run.transcript import interrupted, open_calls, put_results
+from agentkit.run.view import View
+from agentkit.tools.context import LoopEmit, ToolContext
 from agentkit.tools.execute import Work, execute
 from agentkit.tools.names import unknown_name
 from agentkit.tools.results import OWN_KEYS, ToolResult, to_result
 from agentkit.tools.tool import Tool
 
-__all__ = ["run_calls", "starter"]
+__all__ = ["attach_files", "run_calls", "starter"]
 
 log = logging.getLogger("agentkit")
 
 # Members of a result's metadata. They are in what a journal keeps, so that a replay comes to the same end.
 _MISTAKE = f"{OWN_KEYS}mistake"  # counts against the tool's `retries`
+_UNKNOWN_NAMES = 3  # turns in a row in which the model may call what does not exist and try again
 _RAISED = f"{OWN_KEYS}raised"  # what unexpected thing the tool raised, in words
 
 
-async def run_calls(spec: RunSpec, state: RunState, step: RunCalls, emit: Emit) -> None:
-    """Run a batch; when it is done, raise what ends the run.
+async def run_calls(spec: RunSpec, state: RunState, step: RunCalls, emit: Emit, tools: Mapping[str, Tool]) -> None:
+    """Run a batch, apart from calls that have to wait for a decision; when it is done, raise what ends the run.
 
     Raises:
         ToolFailed: A tool raised, with ``tool_errors="raise"``.
         TooManyMistakes: A tool was called wrongly too often.
         Exception: Whatever an observer or a journal raised.
     """
-    batch = _Batch.of(spec, state, emit)
-    works = [batch.ready(call) for call in step.calls]
-    state.calls += len(works)
-    if step.refused:
-        state.limit = step.why
+    batch = _Batch.of(spec, state, emit, tools)
+    calls = await batch.allowed(step.calls)
+    works = [batch.ready(call) for call in calls]
+    spend(calls=len(works))
+    for call in calls:
+        state.calls_by_tool[call.name] = state.calls_by_tool.get(call.name, 0) + 1
+    state.limit = state.limit or step.limit
     try:
         await execute(works)
     finally:
-        state.messages.extend(batch.answer(call) for call in step.calls)
-        state.messages.extend(ToolMessage(f"Error: not run: {step.why} was reached", call.id) for call in step.refused)
-        state.messages.extend(attached((call, batch.results.get(call.id)) for call in step.calls))
-    batch.end(step.calls)
+        put_results(state.messages, [*map(batch.answer, calls), *map(_refusal, step.refused)])
+        attach_files(state)
+    batch.end(calls)
 
 
-def starter(spec: RunSpec, state: RunState, emit: Emit) -> Start:
+def starter(spec: RunSpec, state: RunState, emit: Emit, tools: Mapping[str, Tool]) -> Start:
     """Lets calls of read-only tools start before the reply is finished, as far as the limit of calls allows."""
-    batch = _Batch.of(spec, state, emit)
+    batch = _Batch.of(spec, state, emit, tools)
     started: list[ToolCall] = []
     waiting: list[ToolCall] = []  # a call that must wait: what comes after it may need what it does
 
@@ -73,31 +77,13 @@ def starter(spec: RunSpec, state: RunState, emit: Emit) -> Start:
             waiting.append(call)
         if tool is None or not tool.read_only or waiting or len(started) == left or state.closing:
             return None
+        if may_ask(tool, spec.approve) or spec.limits.calls_of(tool.name) is not None:
+            return None
         started.append(call)
-        return lambda: batch.early(call, tool)
+        view = replace(batch.view, early=len(started), turn=state.turns + 1)
+        return lambda: batch.early(call, tool, view)
 
     return start
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What tools may see of the run."""
-
-    limits: Limits
-    state: RunState
-
-    @property
-    def transcript(self) -> tuple[Message, ...]:
-        return tuple(self.state.messages)
-
-    @property
-    def artifacts(self) -> Mapping[str, str]:
-        return self.state.artifacts
-
-    @property
-    def remaining(self) -> Remaining:
-        calls = None if self.limits.calls is None else max(0, self.limits.calls - self.state.calls)
-        return Remaining(turns=max(0, self.limits.turns - self.state.turns), calls=calls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +94,27 @@ class _Batch:
     state: RunState
     emit: LoopEmit
     tools: Mapping[str, Tool]
-    view: _View
+    view: View
     results: dict[str, ToolResult] = field(default_factory=dict[str, ToolResult])
+    wrong: dict[str, Exception] = field(default_factory=dict[str, Exception])
     failures: list[Exception] = field(default_factory=list[Exception])
 
     @staticmethod
-    def of(spec: RunSpec, state: RunState, emit: Emit) -> _Batch:
-        return _Batch(spec, state, LoopEmit(emit), offer(spec, state), _View(spec.limits, state))
+    def of(spec: RunSpec, state: RunState, emit: Emit, tools: Mapping[str, Tool]) -> _Batch:
+        failures: list[Exception] = [] if spec.early is None else spec.early.failures
+        return _Batch(spec, state, LoopEmit(emit, failures), tools, View(spec.limits, state), failures=failures)
+
+    async def allowed(self, calls: Sequence[ToolCall]) -> Sequence[ToolCall]:
+        """The calls that need not wait, or no longer."""
+        if not any(may_ask(self.tools.get(call.name), self.spec.approve) for call in calls):
+            return calls
+        pairs = [(call, self.tools.get(call.name), self.context(call, self.state.turns)) for call in calls]
+        self.wrong.update(await asks(self.state, pairs, self.spec.approve))
+        waiting = {each.id: each for each in self.state.pending}
+        for call in calls:
+            if call.id in waiting:
+                self.emit(CallPaused(call, waiting[call.id].why))
+        return [call for call in calls if call.id not in waiting]
 
     def ready(self, call: ToolCall) -> Work:
         """A call made ready: its slot is reserved here, before anything is awaited."""
@@ -134,10 +134,11 @@ class _Batch:
             view=self.view,
         )
 
-    async def early(self, call: ToolCall, tool: Tool) -> Outcome:
+    async def early(self, call: ToolCall, tool: Tool, view: View) -> Outcome:
         """Run a call of a reply that is not finished."""
         errors: list[Exception] = []
-        return await self.attempt(call, tool, self.context(call, self.state.turns + 1), errors), errors
+        context = replace(self.context(call, self.state.turns + 1), view=view)
+        return await self.attempt(call, tool, context, errors), errors
 
     async def run(self, call: ToolCall, tool: Tool | None, context: ToolContext[Any], slot: Slot) -> None:
         """Run a call inside its slot and keep what came of it; nothing is raised, so that its siblings go on."""
@@ -170,14 +171,34 @@ class _Batch:
         try:
             if tool is None:
                 raise ToolError(unknown_name(call.name, self.tools, self.spec.tools))
-            return await around_tool(self.spec.middleware, _call)(ToolRequest(tool, call, context))
+            if call.id in self.wrong:
+                raise self.wrong[call.id]
+            request, decision = ToolRequest(tool, call, context), self.state.decisions.get(call.id)
+            return await (self.call(request) if decision is None else self.decided(decision, request))
         except ToolError as error:
-            return ToolResult(f"Error: {error}", is_error=True, metadata={_MISTAKE: isinstance(error, Retry)})
+            wrong = tool is None or isinstance(error, Retry)
+            return ToolResult(f"Error: {error}", is_error=True, metadata={_MISTAKE: wrong})
         except Exception as error:  # a tool may raise anything, and its siblings must finish
             log.warning("tool %s raised", call.name, exc_info=error)
             errors.append(error)
             told = _named(error)
             return ToolResult(f"Error: {call.name} failed with {told}", is_error=True, metadata={_RAISED: told})
+
+    async def decided(self, decision: Decision, request: ToolRequest) -> ToolResult:
+        """What comes of a call that somebody outside has decided about."""
+        if decision.kind == "answer":
+            return ToolResult(decision.answer)
+        if decision.kind == "deny":
+            why = f": {decision.reason}" if decision.reason else ""
+            return ToolResult(f"Error: not run: a person refused this call{why}", is_error=True)
+        if decision.arguments is None:
+            return await self.call(request)
+        changed = changed_call(request.call, request.tool, decision.arguments)
+        result = await self.call(replace(request, call=changed))
+        return replace(result, content=f"[A person changed the arguments to {decision.arguments}]\n{result.content}")
+
+    async def call(self, request: ToolRequest) -> ToolResult:
+        return await wrap_tool(self.spec.middleware, _call)(request)
 
     def answer(self, call: ToolCall) -> ToolMessage:
         """The message that answers a call. What is too long for the model is kept whole."""
@@ -186,36 +207,57 @@ class _Batch:
             return interrupted(call)
         content, is_cut = shown(call, result, readable=READ_RESULT not in self.spec.tools)
         if is_cut:
-            self.state.artifacts[call.id] = result.content
-        return ToolMessage(content, call.id)
+            keep(self.state.artifacts, call, result)
+        if result.files:
+            self.state.files[call.id] = list(result.files)
+        return ToolMessage(content, call.id, meta=self.spec.meta())
 
     def end(self, calls: Iterable[ToolCall]) -> None:
         """Raise what the batch has come to, if it ends the run."""
         spent = list(self._spent(calls))
+        results = [self.results[call.id] for call in calls if call.id in self.results]
+        if results:
+            self.state.failures = self.state.failures + 1 if all(each.is_error for each in results) else 0
         if self.failures:
             raise self.failures[0]
         for name in spent:
-            raise TooManyMistakes(
-                f"tool {name} was called wrongly in {self.state.mistakes[name]} turns in a row",
-                tool=name,
-                state=self.state,
-            )
+            what = f"tool {name} was called wrongly" if name else "names that no tool has were called"
+            raise TooManyMistakes(f"{what} in {self.state.mistakes[name]} turns in a row", tool=name, state=self.state)
 
     def _spent(self, calls: Iterable[ToolCall]) -> Iterator[str]:
-        """Count the turns in which a tool was only called wrongly; those with no more retries left are returned."""
+        """Count the turns in which a tool was only called wrongly; those with no more retries left are returned.
+
+        Names that no tool has count together, as ``""``.
+        """
         mistaken: dict[str, bool] = {}
         for call in calls:
             if call.id in self.results:
                 wrong = bool(self.results[call.id].metadata.get(_MISTAKE))
-                mistaken[call.name] = wrong and mistaken.get(call.name, True)
+                name = call.name if call.name in self.tools else ""
+                mistaken[name] = wrong and mistaken.get(name, True)
+        if mistaken and "" not in mistaken:
+            self.state.mistakes.pop("", None)
         for name, wrong in mistaken.items():
             if not wrong:
                 self.state.mistakes.pop(name, None)
                 continue
             self.state.mistakes[name] = self.state.mistakes.get(name, 0) + 1
             tool = self.tools.get(name)
-            if tool is not None and self.state.mistakes[name] > tool.retries:
+            if self.state.mistakes[name] > (_UNKNOWN_NAMES if tool is None else tool.retries):
                 yield name
+
+
+def attach_files(state: RunState) -> None:
+    """Let the files of a batch follow when all its calls have their results."""
+    if state.files and not open_calls(state.messages):
+        said = next(each for each in reversed(state.messages) if isinstance(each, AssistantMessage))
+        results = [(call, ToolResult("", files=state.files.get(call.id, ()))) for call in said.tool_calls]
+        state.messages.extend(attached(results))
+        state.files.clear()
+
+
+def _refusal(refused: RefusedCall) -> ToolMessage:
+    return ToolMessage(f"Error: not run: {refused.why} was reached", refused.call.id)
 
 
 async def _call(request: ToolRequest) -> ToolResult:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 import anyio
 from pydantic_core import from_json
 
-from agentkit.chat.events import CallDelta, Emit, Event, Retrying
+from agentkit.chat.events import Adapted, CallDelta, Emit, Event, Retrying
 from agentkit.chat.messages import ToolCall
 from agentkit.tools.results import ToolResult
 
@@ -46,9 +46,14 @@ class _Early:
 
 
 class EarlyCalls:
-    """The early calls of one run."""
+    """The early calls of one run.
+
+    Attributes:
+        failures: What observers raised when a call told them something; it ends the run after the batch.
+    """
 
     def __init__(self) -> None:
+        self.failures: list[Exception] = []
         self._begun: dict[int, _Early] = {}
         self._written: dict[int, str] = {}
         self._complete: set[int] = set()
@@ -74,7 +79,7 @@ class EarlyCalls:
 
         def look(event: Event) -> None:
             emit(event)
-            if isinstance(event, Retrying):
+            if isinstance(event, Retrying | Adapted):
                 self._forget()
             elif isinstance(event, CallDelta):
                 self._add(event, start)
@@ -83,7 +88,7 @@ class EarlyCalls:
 
     async def take(self, call: ToolCall) -> Outcome | None:
         """What an early call of the same came to, or None if none has started."""
-        arguments = _complete(call.arguments)
+        arguments = _complete(call.written)
         for index, early in self._begun.items():
             if (early.name, early.arguments) == (call.name, arguments):
                 del self._begun[index]
@@ -92,8 +97,11 @@ class EarlyCalls:
         return None
 
     def _add(self, piece: CallDelta, start: Start) -> None:
-        text = self._written[piece.index] = self._written.get(piece.index, "") + piece.arguments
-        if piece.index in self._begun or not piece.arguments.rstrip().endswith("}") or len(text) > _LONGEST:
+        before = self._written.get(piece.index, "")
+        if piece.index in self._begun or len(before) > _LONGEST:
+            return
+        text = self._written[piece.index] = before + piece.arguments
+        if not piece.arguments.rstrip().endswith("}"):
             return
         arguments = _complete(text)
         if arguments is None:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from agentkit.chat.events import Event, Mended
-from agentkit.chat.messages import ToolCall
+from agentkit.chat.messages import ToolCall, UserMessage
 from agentkit.chat.reply import Reply
 from agentkit.run.state import RunState
 from agentkit.tools.results import ToolResult
 
-__all__ = ["CallFinished", "CallStarted", "Repaired", "RunEnded", "RunStarted", "TurnFinished", "TurnStarted"]
+__all__ = [
+    "CallFinished",
+    "CallPaused",
+    "CallStarted",
+    "LimitNear",
+    "Repaired",
+    "RunEnded",
+    "RunStarted",
+    "Said",
+    "ToolChanged",
+    "TurnFinished",
+    "TurnStarted",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,38 @@ class CallFinished(Event):
     result: ToolResult
     seconds: float
     error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallPaused(Event):
+    """A call has to wait for a decision: ``why`` says what for. The run pauses when all others are done."""
+
+    call: ToolCall
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChanged(Event):
+    """A run goes on with a tool that is not what it was when the state was saved."""
+
+    tool: str
+    how: Literal["changed", "removed", "added"]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitNear(Event):
+    """Four fifths of a limit are used: ``limit`` is its name in `Limits`. Told once a run for each limit."""
+
+    limit: str
+    used: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Said(Event):
+    """A message that was added while the run was busy is in the transcript now; the model reads it next."""
+
+    message: UserMessage
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,16 @@
 
 `Journal.reserve` is called synchronously and in the model's order, before anything is awaited, so that the order of the
 slots is the same in every replay, however the effects then overlap. A reserved slot is always used.
+
+`Journal.keep` is called between the steps of a run, when its state is whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
+
+from agentkit.run.state import RunState
 
 __all__ = ["Journal", "PlainJournal", "Slot"]
 
@@ -29,6 +33,10 @@ class Journal(Protocol):
         """The slot of the effect ``key``: ``RUN:turn:N`` for a model request, ``RUN:call:ID`` for a tool call."""
         ...
 
+    async def keep(self, state: RunState) -> None:
+        """Store the state, if the journal is one that does; called before each step and at the end."""
+        ...
+
 
 class _PlainSlot:
     async def run(self, effect: Callable[[], Awaitable[T]]) -> T:
@@ -41,6 +49,9 @@ class PlainJournal:
     def reserve(self, key: str) -> Slot:  # noqa: ARG002 - a journal that records would need the key
         """A slot that just runs its effect."""
         return _PLAIN
+
+    async def keep(self, state: RunState) -> None:
+        """Stores nothing."""
 
 
 _PLAIN = _PlainSlot()

@@ -1,38 +1,117 @@
-"""How far a run may go."""
+"""How far a run may go, and how far it has gone."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
+from agentkit.chat.reply import Usage
 from agentkit.errors import ConfigError
 
-__all__ = ["Limits"]
+__all__ = ["Limits", "Price"]
+
+_ANSWERING = 0.1  # of the time of a run: what is kept for its last answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What a million tokens cost, in any currency.
+
+    Attributes:
+        prompt: Those of requests.
+        completion: Those of replies.
+        cached: Those of requests that came from a cache; None if they cost the same.
+    """
+
+    prompt: float
+    completion: float
+    cached: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "completion", "cached"):
+            if (value := getattr(self, name)) is not None and not 0 <= value < math.inf:
+                raise ConfigError(f"Price({name}={value!r}): a price is a number that is not negative")
+
+    def of(self, usage: Usage) -> float:
+        """What these tokens cost."""
+        cached = self.prompt if self.cached is None else self.cached
+        fresh = usage.prompt_tokens - usage.cached_tokens
+        return (fresh * self.prompt + usage.cached_tokens * cached + usage.completion_tokens * self.completion) / 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How far a run may go before it ends as ``limited``.
+    """How far a run may go before it ends as ``limited``. None is no limit.
+
+    ``calls``, ``tokens``, ``cost``, ``depth`` and ``retries`` hold for a run together with the runs of agents inside
+    its tools, ``turns``, ``repeats`` and ``failures`` for each run by itself.
 
     Attributes:
         turns: Most replies of the model.
-        calls: Most tool calls, or None for no limit of their own.
-        retries: Most requests that are sent again in the whole run, runs of agents inside its tools included.
+        calls: Most tool calls.
+        calls_per_tool: Most calls of each tool, one number for all or by name. A call above it gets an error as its
+            result, and with ``on_limit="answer"`` the run goes on.
+        tokens: Most tokens of requests and replies together; counted after each reply.
+        cost: Most that the run may cost, as the server reports it or as ``price`` says; counted after each reply.
+        price: What tokens cost, for servers that do not report it.
+        seconds: Longest time that it runs, waiting for decisions not counted. With ``on_limit="answer"`` the last tenth
+            is kept for the answer. What still runs then is cancelled.
+        depth: How deep agents in tools of agents in tools may go; 0 for none.
+        repeats: How many turns in a row may make the same calls with the same results. Two before that, from 3 on,
+            the model is told.
+        failures: How many turns in a row may have nothing but failed calls.
+        retries: Most requests that are sent again.
         on_limit: ``"answer"`` asks the model once more, without tools, for an answer from what it has; ``"stop"`` ends
             the run as it is; ``"raise"`` raises `LimitReached`.
     """
 
     turns: int = 50
     calls: int | None = 500
+    calls_per_tool: int | Mapping[str, int] | None = None
+    tokens: int | None = 10_000_000
+    cost: float | None = None
+    price: Price | None = field(default=None, repr=False)
+    seconds: float | None = 3600
+    depth: int = 8
+    repeats: int | None = 5
+    failures: int | None = 10
     retries: int = 20
     on_limit: Literal["answer", "stop", "raise"] = "answer"
 
     def __post_init__(self) -> None:
-        if self.turns < 1:
-            raise ConfigError(f"Limits(turns={self.turns}): a run needs at least one turn")
-        if self.calls is not None and self.calls < 0:
-            raise ConfigError(f"Limits(calls={self.calls}): the number of calls cannot be negative")
-        if self.retries < 0:
-            raise ConfigError(f"Limits(retries={self.retries}): the number of retries cannot be negative")
+        for complaint in self._wrong():
+            raise ConfigError(f"Limits({complaint}")
         if self.on_limit not in ("answer", "stop", "raise"):
             raise ConfigError(f'Limits(on_limit={self.on_limit!r}): must be "answer", "stop" or "raise"')
+
+    def _wrong(self) -> Iterator[str]:
+        if self.turns < 1:
+            yield f"turns={self.turns}): a run needs at least one turn"
+        if self.repeats is not None and self.repeats < 2:
+            yield f"repeats={self.repeats}): the first turn that repeats another is the second"
+        if self.failures is not None and self.failures < 1:
+            yield f"failures={self.failures}): a run must be allowed one failure at least"
+        for name, what in (("calls", "calls"), ("depth", "levels"), ("retries", "retries"), ("tokens", "tokens")):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                yield f"{name}={value}): the number of {what} cannot be negative"
+        for name in ("cost", "seconds"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                yield f"{name}={value}): must be above 0, or None for no limit"
+        per_tool = self.calls_per_tool.values() if isinstance(self.calls_per_tool, Mapping) else [self.calls_per_tool]
+        for value in per_tool:
+            if value is not None and value < 0:
+                yield f"calls_per_tool={value}): the number of calls cannot be negative"
+
+    def calls_of(self, tool: str) -> int | None:
+        """Most calls of one tool."""
+        return self.calls_per_tool.get(tool) if isinstance(self.calls_per_tool, Mapping) else self.calls_per_tool
+
+    def working_seconds(self) -> float:
+        """How long a run may work before it has to answer."""
+        if self.seconds is None:
+            return math.inf
+        return self.seconds * (1 - _ANSWERING) if self.on_limit == "answer" else self.seconds

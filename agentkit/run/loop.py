@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 
+import anyio
+
 from agentkit.chat.budget import retry_budget
-from agentkit.chat.choice import unforced
 from agentkit.chat.events import Emit, Mended
 from agentkit.chat.mend import mend_calls
-from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage
+from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
 from agentkit.chat.reply import Reply
-from agentkit.chat.request import ChatRequest
 from agentkit.errors import AgentKitError, LimitReached, Refused
-from agentkit.run.calls import run_calls, starter
+from agentkit.run.asking import request_of
+from agentkit.run.calls import attach_files, run_calls, starter
 from agentkit.run.early import EarlyCalls
-from agentkit.run.events import RunEnded, RunStarted, TurnFinished, TurnStarted
+from agentkit.run.events import LimitNear, RunEnded, RunStarted, Said, TurnFinished, TurnStarted
 from agentkit.run.mending import repair_calls
-from agentkit.run.middleware import around_model, around_run
+from agentkit.run.middleware import wrap_model, wrap_run
 from agentkit.run.offer import offer
 from agentkit.run.spec import RunSpec
+from agentkit.run.spending import counted, counted_in, narrowed, spend, uses
 from agentkit.run.state import RunState
 from agentkit.run.step import AskModel, Finish, Pause, RunCalls, next_step
-from agentkit.run.transcript import interrupted, open_calls
+from agentkit.run.transcript import interrupted, open_calls, put_results
+from agentkit.tools.tool import Tool
 
 __all__ = ["RunSpec", "run"]
 
 log = logging.getLogger("agentkit")
-_CUT = {"length": "the reply was cut at its token limit", "content_filter": "the reply was cut by a filter"}
+_NEAR = 0.8  # of a limit
 
 
 async def run(spec: RunSpec, state: RunState, emit: Emit) -> RunState:
@@ -39,21 +44,40 @@ async def run(spec: RunSpec, state: RunState, emit: Emit) -> RunState:
     state.status = "running"
     try:
         emit(RunStarted(state))
-        for what in spec.mended:
-            emit(Mended(what))
-        with retry_budget(spec.limits.retries):
+        for what in spec.news:
+            emit(what)
+        with retry_budget(spec.limits.retries), counted_in(state, spec.limits):
             state = await _opened(spec, state, emit)
+        if state.status == "running":  # a middleware took an error for an answer
+            state.status = "failed"
+        await spec.journal.keep(state)
     except BaseException as error:
         state.status = "failed" if isinstance(error, Exception) else "cancelled"
-        state.messages.extend(interrupted(call) for call in open_calls(state.messages))
+        put_results(state.messages, [_unfinished(state, call) for call in open_calls(state.messages)])
+        attach_files(state)
         if isinstance(error, AgentKitError):
             error.state = state
+        await _keep_at_the_end(spec, state)
         _tell_end(state, error, emit)
         raise
-    if state.status == "running":  # a middleware took an error for an answer
-        state.status = "failed"
     emit(RunEnded(state))
     return state
+
+
+def _unfinished(state: RunState, call: ToolCall) -> ToolMessage:
+    """The result of a call that the end of the run has left open."""
+    if call.id in state.asked and call.id not in state.decisions:
+        return ToolMessage("Error: not run: it was waiting for a decision when the run ended", call.id)
+    return interrupted(call)
+
+
+async def _keep_at_the_end(spec: RunSpec, state: RunState) -> None:
+    """Store how a run failed, also when it is being cancelled; what fails here must not hide why."""
+    with anyio.CancelScope(shield=True):
+        try:
+            await spec.journal.keep(state)
+        except Exception:
+            log.exception("the end of the run could not be stored")
 
 
 def _tell_end(state: RunState, error: BaseException, emit: Emit) -> None:
@@ -68,18 +92,34 @@ async def _opened(spec: RunSpec, state: RunState, emit: Emit) -> RunState:
     """The run with its onion around it, and room for calls that start early, if it was asked for that."""
     if spec.eager:
         spec = replace(spec, early=EarlyCalls())
-    whole = around_run(spec.middleware, emit, lambda inner: run_turns(spec, inner, emit))
+    whole = wrap_run(spec.middleware, emit, lambda inner: run_turns(spec, inner, emit))
     return await (whole(state) if spec.early is None else spec.early.around(lambda: whole(state)))
 
 
 async def run_turns(spec: RunSpec, state: RunState, emit: Emit) -> RunState:
+    """The loop with its time: what runs when it is up is cancelled, and the run goes on to its answer or its end."""
+    began = anyio.current_time() - state.seconds
+    for deadline in (spec.limits.working_seconds(), spec.limits.seconds or math.inf):
+        state.closing = False
+        with anyio.CancelScope(deadline=began + deadline):
+            return await _turns(spec, state, emit, began)
+    state.limit, state.closing = f"the limit of {spec.limits.seconds:g} seconds", True
+    return await _turns(spec, state, emit, began)
+
+
+async def _turns(spec: RunSpec, state: RunState, emit: Emit, began: float) -> RunState:
     """The loop itself."""
+    offered: Mapping[str, Tool] | None = None  # what the model may call, as it was when it was asked
     while True:
-        match next_step(state, spec.limits):
-            case AskModel(closing):
-                await ask_model(spec, state, closing, emit)
+        state.seconds = anyio.current_time() - began
+        _warn(spec, state, emit)
+        await spec.journal.keep(state)
+        match next_step(state, narrowed(spec.limits)):
+            case AskModel() as step:
+                offered = offer(spec, state)
+                await ask_model(spec, state, step, emit, offered)
             case RunCalls() as step:
-                await run_calls(spec, state, step, emit)
+                await run_calls(spec, state, step, emit, offered or offer(spec, state))
             case Pause():
                 state.status = "paused"
                 return state
@@ -90,52 +130,56 @@ async def run_turns(spec: RunSpec, state: RunState, emit: Emit) -> RunState:
                 return state
 
 
-async def ask_model(spec: RunSpec, state: RunState, closing: str, emit: Emit) -> None:
+def _warn(spec: RunSpec, state: RunState, emit: Emit) -> None:
+    for each in uses(state, spec.limits):
+        if each.used >= _NEAR * each.most and each.name not in state.warned and each.most:
+            state.warned.append(each.name)
+            emit(LimitNear(each.name, each.used, each.most))
+
+
+async def ask_model(spec: RunSpec, state: RunState, step: AskModel, emit: Emit, tools: Mapping[str, Tool]) -> None:
     """One request to the model; its reply goes into the transcript."""
     turn = state.turns + 1
-    state.limit, state.closing = closing, bool(closing)
+    state.limit, state.closing = step.closing, bool(step.closing)
     slot = spec.journal.reserve(f"{state.run_id}:turn:{turn}")
-    ask = around_model(spec.middleware, spec.model.reply)
+    ask = wrap_model(spec.middleware, spec.model)
+    _take_in(spec, state, emit)
     emit(TurnStarted(turn))
-    watch = emit if spec.early is None else spec.early.watch(emit, starter(spec, state, emit))
-    reply = await slot.run(lambda: ask(_request(spec, state), watch))
+    watch = emit if spec.early is None else spec.early.watch(emit, starter(spec, state, emit, tools))
+    request = request_of(spec, state, step, tools)
+    reply = await slot.run(lambda: ask(request, watch))
     state.turns = turn
-    state.usage += reply.usage
-    _record(spec, state, reply, emit)
+    _record(spec, state, reply, emit, tools)
+    spend(counted(reply, request, state, spec.limits))
     emit(TurnFinished(turn, reply))
     if reply.message.refusal and not reply.text and not reply.message.tool_calls:
         raise Refused(f"the model declined to answer: {reply.message.refusal}")
 
 
-def _request(spec: RunSpec, state: RunState) -> ChatRequest:
-    settings = spec.settings
-    messages: list[Message] = list(state.messages)
-    if spec.instructions:
-        messages.insert(0, SystemMessage(spec.instructions))
-    if state.closing:
-        settings = replace(settings, tool_choice="none")
-        note = f"You have reached {state.limit}. No tool can be called any more. Answer now with what you have."
-        messages.append(UserMessage(note))
-    elif state.turns and settings.tool_choice not in (None, "none"):
-        settings = replace(settings, tool_choice=unforced(settings.tool_choice))
-    tools = [tool.definition for tool in offer(spec, state).values()]
-    return ChatRequest(messages=messages, tools=tools, settings=settings, stream=spec.stream)
+def _take_in(spec: RunSpec, state: RunState, emit: Emit) -> None:
+    """Put what was said meanwhile into the transcript."""
+    while state.inbox:
+        message = replace(state.inbox.pop(0), meta=spec.meta())
+        state.messages.append(message)
+        emit(Said(message))
 
 
-def _record(spec: RunSpec, state: RunState, reply: Reply, emit: Emit) -> None:
+def _record(spec: RunSpec, state: RunState, reply: Reply, emit: Emit, tools: Mapping[str, Tool]) -> None:
     """Put a reply into the transcript. Calls of a reply that was cut are answered here, so that they never run."""
-    taken = (call.id for each in state.messages if isinstance(each, AssistantMessage) for call in each.tool_calls)
+    taken = {call.id for each in state.messages if isinstance(each, AssistantMessage) for call in each.tool_calls}
+    taken |= state.asked.keys() | state.decisions.keys()
     calls, notes = mend_calls(reply.message.tool_calls, salt=f"{state.run_id}:{state.turns}", taken=taken)
     for note in notes:
         emit(Mended(note))
-    calls, repaired = repair_calls(calls, offer(spec, state), switched_off=spec.tools, forgive=spec.repair)
+    calls, repaired = repair_calls(calls, tools, switched_off=spec.tools, forgive=spec.repair)
     for event in repaired:
         emit(event)
     content = reply.message.content or (None if calls or reply.message.refusal or reply.message.audio else "")
     if content == "":
         emit(Mended("the model answered with nothing"))
-    state.messages.append(replace(reply.message, content=content, tool_calls=calls))
-    cut = _CUT.get(reply.finish_reason or "")
+    meta = {**spec.meta(), "model": reply.model} if reply.model else spec.meta()
+    state.messages.append(replace(reply.message, content=content, tool_calls=calls, meta=meta))
+    cut = reply.choices[0].cut
     if cut and calls:
         state.messages.extend(ToolMessage(f"Error: not run: {cut}; make the call shorter", call.id) for call in calls)
     elif cut:

@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from agentkit.chat.messages import ToolCall, encode_json
+from agentkit.chat.messages import ToolCall
 from agentkit.run.events import Repaired
+from agentkit.tools.digits import as_written, write
 from agentkit.tools.names import meant_name
 from agentkit.tools.repair import fit_arguments, repair_text
 from agentkit.tools.tool import Tool
@@ -61,14 +62,16 @@ def _named(call: ToolCall, names: Collection[str], notes: list[Repaired], *, for
 
 
 def _with_arguments(call: ToolCall, tools: Mapping[str, Tool], notes: list[Repaired]) -> ToolCall:
-    if call.input is not None or call.name not in tools:
+    if call.input is not None or call.name not in tools or tools[call.name].is_custom:
         return call
     try:
         written, forgiven = _read(call)
         fitted, changed = fit_arguments(written, tools[call.name].parameters)
         if not call.malformed and not changed:
             return call
-        arguments = encode_json(fitted).decode()
+        if not call.malformed:  # once more, as a `Decimal` is to have the digits that were written
+            fitted, changed = fit_arguments(as_written(call.arguments), tools[call.name].parameters)
+        arguments = write(fitted)
     except ValueError:  # unreadable, or a number is too large
         return call  # the model is told what is wrong with its text
     told = [*forgiven, *changed] or ["with characters that are not Unicode"]

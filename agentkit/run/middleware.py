@@ -5,22 +5,39 @@ A wrapped call returns a finished value; pieces on the way leave through ``emit`
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from agentkit.chat.events import Emit
 from agentkit.chat.messages import ToolCall
-from agentkit.chat.reply import Reply
+from agentkit.chat.reply import Model, Reply
 from agentkit.chat.request import ChatRequest
+from agentkit.errors import DefinitionError
 from agentkit.run.state import RunState
 from agentkit.tools.context import ToolContext
 from agentkit.tools.results import ToolResult
+from agentkit.tools.running import kind_of
 from agentkit.tools.tool import Tool
 
-__all__ = ["Middleware", "NextModel", "NextRun", "NextTool", "ToolRequest"]
+__all__ = [
+    "Middleware",
+    "NextModel",
+    "NextRun",
+    "NextTool",
+    "ToolRequest",
+    "around_model",
+    "around_run",
+    "around_tool",
+    "model_of",
+    "wrap_model",
+    "wrap_run",
+    "wrap_tool",
+]
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +72,103 @@ class Middleware:
         """Wraps one tool call. What the tool raises passes through here."""
         return await inner(request)
 
+    async def aclose(self) -> None:
+        """Close what it holds open in this event loop; `Agent.aclose` calls it. It can still be used."""
 
-def around_run(middleware: Sequence[Middleware], emit: Emit, core: NextRun) -> NextRun:
+
+class _Function(Middleware, Generic[F]):
+    """A middleware that is one function."""
+
+    kind: str
+    parameters: tuple[str, ...]
+
+    def __init__(self, function: F) -> None:
+        name = getattr(function, "__name__", None) or repr(function)
+        if kind_of(function) != "async":
+            raise DefinitionError(f"@{self.kind} takes a function that is async and returns once: {name} is not")
+        expected = ", ".join(self.parameters)
+        try:
+            inspect.signature(function).bind(*self.parameters)
+        except TypeError as error:
+            raise DefinitionError(f"@{self.kind}: {name} must take ({expected}); {error}") from None
+        self._function, self._name, self.__doc__ = function, name, inspect.getdoc(function)
+
+    def __repr__(self) -> str:
+        return f"{self.kind}({self._name})"
+
+
+class _RunFunction(_Function[Callable[[RunState, Emit, NextRun], Awaitable[RunState]]]):
+    kind, parameters = "around_run", ("state", "emit", "inner")
+
+    async def around_run(self, state: RunState, emit: Emit, inner: NextRun) -> RunState:
+        return await self._function(state, emit, inner)
+
+
+class _ModelFunction(_Function[Callable[[ChatRequest, Emit, NextModel], Awaitable[Reply]]]):
+    kind, parameters = "around_model", ("request", "emit", "inner")
+
+    async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:
+        return await self._function(request, emit, inner)
+
+
+class _ToolFunction(_Function[Callable[[ToolRequest, NextTool], Awaitable[ToolResult]]]):
+    kind, parameters = "around_tool", ("request", "inner")
+
+    async def around_tool(self, request: ToolRequest, inner: NextTool) -> ToolResult:
+        return await self._function(request, inner)
+
+
+def around_run(function: Callable[[RunState, Emit, NextRun], Awaitable[RunState]]) -> Middleware:
+    """Make an async function a middleware that wraps a whole run.
+
+    ::
+
+        @around_run
+        async def noted(state, emit, inner):
+            print(state.run_id)
+            return await inner(state)
+
+    Raises:
+        DefinitionError: The function is not async, or takes other parameters.
+    """
+    return _RunFunction(function)
+
+
+def around_model(function: Callable[[ChatRequest, Emit, NextModel], Awaitable[Reply]]) -> Middleware:
+    """Make an async function of ``(request, emit, inner)`` a middleware that wraps one request to the model.
+
+    Raises:
+        DefinitionError: The function is not async, or takes other parameters.
+    """
+    return _ModelFunction(function)
+
+
+def around_tool(function: Callable[[ToolRequest, NextTool], Awaitable[ToolResult]]) -> Middleware:
+    """Make an async function of ``(request, inner)`` a middleware that wraps one tool call.
+
+    Raises:
+        DefinitionError: The function is not async, or takes other parameters.
+    """
+    return _ToolFunction(function)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """The rest of the onion around a model, and which model that is."""
+
+    model: Model
+    ask: NextModel
+
+    def __call__(self, request: ChatRequest, emit: Emit) -> Awaitable[Reply]:
+        return self.ask(request, emit)
+
+
+def model_of(inner: NextModel) -> Model | None:
+    """The model that the ``inner`` of an ``around_model`` leads to; None when no agent made it."""
+    return inner.model if isinstance(inner, _Ask) else None
+
+
+def wrap_run(middleware: Sequence[Middleware], emit: Emit, core: NextRun) -> NextRun:
     """The run with its onion around it."""
     for each in reversed(middleware):
         if type(each).around_run is not Middleware.around_run:
@@ -64,15 +176,16 @@ def around_run(middleware: Sequence[Middleware], emit: Emit, core: NextRun) -> N
     return core
 
 
-def around_model(middleware: Sequence[Middleware], core: NextModel) -> NextModel:
+def wrap_model(middleware: Sequence[Middleware], model: Model) -> NextModel:
     """The model with its onion around it."""
+    core = _Ask(model, model.reply)
     for each in reversed(middleware):
         if type(each).around_model is not Middleware.around_model:
-            core = _model_layer(each, core)
+            core = _Ask(model, _model_layer(each, core))
     return core
 
 
-def around_tool(middleware: Sequence[Middleware], core: NextTool) -> NextTool:
+def wrap_tool(middleware: Sequence[Middleware], core: NextTool) -> NextTool:
     """The tool call with its onion around it."""
     for each in reversed(middleware):
         if type(each).around_tool is not Middleware.around_tool:
@@ -95,8 +208,10 @@ def _tool_layer(each: Middleware, inner: NextTool) -> NextTool:
 async def _returned(each: Middleware, method: str, awaited: Awaitable[object], kind: type[T]) -> T:
     value = await awaited
     if not isinstance(value, kind):
+        is_function = isinstance(each, _RunFunction | _ModelFunction | _ToolFunction)
+        who = repr(each) if is_function else f"{type(each).__name__}.{method}"
         raise TypeError(
-            f"{type(each).__name__}.{method} returned {type(value).__name__} and not a {kind.__name__}; "
+            f"{who} returned {type(value).__name__} and not a {kind.__name__}; "
             "did you forget `return await inner(...)`?"
         )
     return value

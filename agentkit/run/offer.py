@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from agentkit.chat.events import nobody
-from agentkit.chat.messages import AssistantMessage, Message
+from agentkit.chat.messages import AssistantMessage
+from agentkit.errors import ToolFailed
 from agentkit.run.artifacts import offered_tools
 from agentkit.run.spec import RunSpec
 from agentkit.run.state import RunState
 from agentkit.run.transcript import open_calls
-from agentkit.tools.context import Remaining, ToolContext
+from agentkit.run.view import View
+from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool
 
 __all__ = ["offer"]
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    transcript: tuple[Message, ...]
-    artifacts: Mapping[str, str]
-    remaining: Remaining
-
-
 def offer(spec: RunSpec, state: RunState) -> Mapping[str, Tool]:
     """The tools of the turn: those without a condition, and those whose condition is true.
 
-    While the calls of a reply are open, conditions see what they saw when the model was asked, so that one on the
-    transcript holds for the whole turn.
+    It is asked once a turn; a run that goes on with open calls asks again, and conditions then see what they saw when
+    the model was asked.
+
+    Raises:
+        ToolFailed: A condition raised.
     """
     tools = offered_tools(spec.tools, state.artifacts)
     if all(each.condition is None for each in tools.values()):
         return tools
-    asked = _as_the_model_saw_it(state.messages)
-    turn = state.turns + (len(asked) == len(state.messages))
-    turns, calls = spec.limits.turns, spec.limits.calls
-    left_calls = None if calls is None else max(0, calls - state.calls)
+    asked, turn = tuple(state.messages), state.turns + 1
+    if open_calls(asked):
+        last = max(place for place, each in enumerate(asked) if isinstance(each, AssistantMessage))
+        asked, turn = asked[:last], state.turns
     context: ToolContext[Any] = ToolContext(
         deps=spec.deps,
         run_id=state.run_id,
@@ -46,13 +43,16 @@ def offer(spec: RunSpec, state: RunState) -> Mapping[str, Tool]:
         tool="",
         idempotency_key="",
         emit=nobody,
-        view=_View(asked, state.artifacts, Remaining(turns=max(0, turns - turn + 1), calls=left_calls)),
+        view=View(spec.limits, state, asked),
     )
-    return {name: each for name, each in tools.items() if each.condition is None or each.condition(context)}
+    return {name: each for name, each in tools.items() if _is_offered(each, context, state)}
 
 
-def _as_the_model_saw_it(messages: Sequence[Message]) -> tuple[Message, ...]:
-    if not open_calls(messages):
-        return tuple(messages)
-    last = max(place for place, each in enumerate(messages) if isinstance(each, AssistantMessage))
-    return tuple(messages[:last])
+def _is_offered(tool: Tool, context: ToolContext[Any], state: RunState) -> bool:
+    if tool.condition is None:
+        return True
+    try:
+        return tool.condition(context)
+    except Exception as error:
+        failed = f"the condition of tool {tool.name} raised {type(error).__name__}: {error}"
+        raise ToolFailed(failed, state=state) from error

@@ -1,34 +1,26 @@
-"""What a run is opened with, checked: a question, and the messages before it."""
+"""What a run is opened with: a question and the messages before it, or a state to go on from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
-from agentkit.chat.messages import ContentPart, Message, UserMessage, read_message
-from agentkit.errors import ConfigError
-from agentkit.run.state import RunResult
-from agentkit.run.transcript import repaired
+from agentkit.chat.events import Event, Mended
+from agentkit.chat.messages import AssistantMessage, Message, read_message
+from agentkit.errors import ConfigError, StateError
+from agentkit.run.events import ToolChanged
+from agentkit.run.spec import RunSpec
+from agentkit.run.state import RunResult, RunState
+from agentkit.run.transcript import open_calls, repaired
 
-__all__ = ["History", "Prompt", "read_history", "read_question"]
+__all__ = ["History", "read_history", "reopened"]
 
-Prompt: TypeAlias = str | UserMessage | Sequence[ContentPart]
 History: TypeAlias = Sequence[Message | Mapping[str, Any]] | RunResult | None
 
-
-def read_question(prompt: object) -> UserMessage:
-    """The question as a message.
-
-    Raises:
-        ConfigError: It is empty, or no question.
-    """
-    message = prompt if isinstance(prompt, UserMessage) else UserMessage(_content(prompt))
-    if not message.content or (isinstance(message.content, str) and not message.content.strip()):
-        raise ConfigError("the question is empty: say what the agent is to do")
-    return message
+_ROLES = {"human": "user", "ai": "assistant", "model": "assistant"}
 
 
-def read_history(history: object) -> tuple[list[Message], list[str]]:
+def read_history(history: object) -> tuple[list[Message], list[Event]]:
     """The messages before the question: a transcript, an earlier result, or messages as they are on the wire.
 
     What no server would accept is put right; the second value says what was.
@@ -40,18 +32,38 @@ def read_history(history: object) -> tuple[list[Message], list[str]]:
     if isinstance(given, str) or not isinstance(given, Sequence | None):
         raise ConfigError(f"history is a list of messages, for example result.transcript, not {given!r:.80}")
     messages = cast("Sequence[object]", given or ())
-    return repaired([_message(each, place) for place, each in enumerate(messages, start=1)])
+    made, notes = repaired([_message(each, place) for place, each in enumerate(messages, start=1)])
+    return made, [Mended(what) for what in notes]
 
 
-def _content(prompt: object) -> str | tuple[ContentPart, ...]:
-    if isinstance(prompt, str):
-        return prompt
-    parts = tuple(cast("Sequence[object]", prompt)) if isinstance(prompt, Sequence) else (prompt,)
-    if not all(isinstance(each, ContentPart) for each in parts):
-        raise ConfigError(
-            "the question is a text, content parts or a UserMessage; the messages before it go into history="
-        )
-    return cast("tuple[ContentPart, ...]", parts)
+def reopened(given: RunState, spec: RunSpec) -> tuple[RunState, list[Event]]:
+    """A copy of a state, ready to go on, and what there is to tell of it.
+
+    Raises:
+        StateError: It is the state of another agent.
+    """
+    state = given.copy()
+    if state.agent and spec.name and state.agent != spec.name:
+        raise StateError(f"this is the state of the agent {state.agent!r}, and this agent is {spec.name!r}")
+    now = {name: tool.fingerprint for name, tool in spec.tools.items()}
+    if state.fingerprints and not state.fingerprints.keys() & now.keys():
+        tools = ", ".join(sorted(state.fingerprints))
+        raise StateError(f"this is the state of another agent: it has the tools {tools}, and this agent none of them")
+    state.messages, notes = repaired(state.messages, may_wait=True)
+    news: list[Event] = [Mended(what) for what in notes]
+    news += [ToolChanged(name, "removed") for name in state.fingerprints.keys() - now.keys()]
+    news += [ToolChanged(name, "added") for name in now.keys() - state.fingerprints.keys()]
+    news += [ToolChanged(name, "changed") for name, old in state.fingerprints.items() if now.get(name, old) != old]
+    calls = {call.id for each in state.messages if isinstance(each, AssistantMessage) for call in each.tool_calls}
+    for about in (state.asked, state.decisions):  # of calls that are no more, whose ids may come again
+        for id_ in about.keys() - calls:
+            del about[id_]
+    answered = bool(state.messages) and isinstance(state.messages[-1], AssistantMessage)
+    if state.status == "limited" and answered and not open_calls(state.messages) and not state.inbox:
+        state.say("Go on.")  # what it said last was only what it had by then
+    state.agent, state.fingerprints, state.limits = spec.name, now, spec.limits
+    state.status, state.limit, state.closing, state.warned = "running", "", False, []
+    return state, news
 
 
 def _message(raw: object, place: int) -> Message:
@@ -59,7 +71,8 @@ def _message(raw: object, place: int) -> Message:
         return raw
     if not isinstance(raw, Mapping):
         raise ConfigError(f"message {place} of the history is neither a message nor an object: {raw!r:.80}")
+    known = cast("Mapping[str, Any]", raw)
     try:
-        return read_message(cast("Mapping[str, Any]", raw))
+        return read_message({**known, "role": _ROLES.get(str(known.get("role")), known.get("role"))})
     except ValueError as error:
         raise ConfigError(f"message {place} of the history: {error}") from None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from agentkit.chat.events import Event
 from agentkit.chat.reply import Model
 from agentkit.chat.settings import ChatSettings
 from agentkit.run.early import EarlyCalls
 from agentkit.run.journal import Journal, PlainJournal
 from agentkit.run.limits import Limits
 from agentkit.run.middleware import Middleware
+from agentkit.tools.options import Approve
 from agentkit.tools.tool import Tool
 
 __all__ = ["RunSpec"]
@@ -22,6 +25,7 @@ class RunSpec:
     """What a run is made with; it never changes while it runs."""
 
     model: Model
+    name: str = ""
     tools: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
     instructions: str = ""
     settings: ChatSettings = ChatSettings()
@@ -29,9 +33,14 @@ class RunSpec:
     middleware: Sequence[Middleware] = ()
     journal: Journal = PlainJournal()
     tool_errors: Literal["tell", "raise"] = "tell"
+    approve: Approve = False
     repair: bool = True
     eager: bool = False
     early: EarlyCalls | None = None
     deps: Any = None
     stream: bool = False
-    mended: Sequence[str] = ()  # what was put right in the history that the run was given
+    news: Sequence[Event] = ()  # what was put right in what the run was given, and what has changed since
+
+    def meta(self) -> dict[str, Any]:
+        """What is kept of a message that is made now, beside the message."""
+        return {"at": round(time.time(), 3), "agent": self.name} if self.name else {"at": round(time.time(), 3)}

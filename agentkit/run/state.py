@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+import time
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self, TypeAlias, cast
 
-from agentkit.chat.messages import AssistantMessage, Message
+from agentkit.chat.messages import AssistantMessage, ContentPart, Message, ToolCall, UserMessage
 from agentkit.chat.reply import Usage
+from agentkit.errors import ConfigError, StateError
+from agentkit.run.decisions import Asked, Decision, PendingCall, Rule, arguments_of, as_arguments
+from agentkit.run.limits import Limits
+from agentkit.run.prompt import Prompt, read_question
+from agentkit.run.stored import dump_state, load_state
+from agentkit.run.transcript import open_calls
+from agentkit.tools.results import to_result
 
 __all__ = ["RunResult", "RunState", "Status"]
 
@@ -18,35 +28,194 @@ Status: TypeAlias = Literal["running", "done", "paused", "limited", "cancelled",
 class RunState:
     """A run, as far as it has come. The loop writes it; observers read it.
 
+    `to_json` and `load` take it to another process; ``agent.run(state)`` goes on with it.
+
     Attributes:
         messages: The transcript.
         run_id: Unique to the run.
+        agent: The name of the agent.
         status: Whether it runs or how it ended.
         turns: Replies of the model so far.
-        calls: Tool calls so far.
-        usage: Tokens so far.
+        calls: Tool calls so far, those of agents inside tools included.
+        calls_by_tool: Tool calls so far, by name.
+        usage: Tokens so far, those of agents inside tools included.
+        seconds: How long it has run, without pauses.
+        limits: What it runs under.
         limit: The limit that was reached, in words; empty while there is none.
         closing: Whether that limit was reached and the last answer has been asked for.
+        warned: The limits that were told to be near.
         mistakes: In how many turns in a row each tool was called wrongly; tools without mistakes are left out.
+        failures: How many turns in a row had nothing but failed calls.
         artifacts: The results that were too long for the model, whole, by the id of their call.
+        files: Files of results that wait until the results of all calls of the reply are there.
+        inbox: What the user said while the run was busy; the model reads it in the next turn.
+        asked: The calls that had to be asked about, by id.
+        decisions: What was decided about them.
+        rules: Decisions that hold for later calls too.
+        fingerprints: What each tool was to the model, to see when one has changed.
+        revision: How often the session of the run was saved; 0 without a session.
     """
 
     messages: list[Message]
     run_id: str = ""
+    agent: str = ""
     status: Status = "running"
     turns: int = 0
     calls: int = 0
+    calls_by_tool: dict[str, int] = field(default_factory=dict[str, int])
     usage: Usage = Usage()
+    seconds: float = 0.0
+    limits: Limits | None = None
     limit: str = ""
     closing: bool = False
+    warned: list[str] = field(default_factory=list[str])
     mistakes: dict[str, int] = field(default_factory=dict[str, int])
+    failures: int = 0
     artifacts: dict[str, str] = field(default_factory=dict[str, str])
+    files: dict[str, list[ContentPart]] = field(default_factory=dict[str, list[ContentPart]])
+    inbox: list[UserMessage] = field(default_factory=list[UserMessage])
+    asked: dict[str, Asked] = field(default_factory=dict[str, Asked])
+    decisions: dict[str, Decision] = field(default_factory=dict[str, Decision])
+    rules: list[Rule] = field(default_factory=list[Rule])
+    fingerprints: dict[str, str] = field(default_factory=dict[str, str])
+    revision: int = 0
+
+    # Storing.
+
+    def to_json(self, *, key: bytes | None = None) -> str:
+        """The state as JSON, for `load`.
+
+        Args:
+            key: A secret that signs it, for a place where others can write; without one, a checksum finds damage only.
+        """
+        return dump_state(self, key=key)
+
+    @classmethod
+    def load(cls, stored: str | bytes, *, key: bytes | None = None) -> Self:
+        """A state that `to_json` has written, perhaps in another process.
+
+        Raises:
+            StateError: It is damaged, not signed with ``key``, or of a newer version.
+        """
+        return cls(**load_state(stored, key=key))
+
+    def copy(self) -> Self:
+        """The same state, to go on with while this one stays as it is."""
+        made = copy(self)
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, list | dict):
+                setattr(made, each.name, cast("Any", value).copy())
+        return made
+
+    # Asking and deciding.
 
     @property
     def output(self) -> str:
         """The text of the last assistant message, empty when there is none."""
         last = next((each for each in reversed(self.messages) if isinstance(each, AssistantMessage)), None)
         return last.text if last else ""
+
+    @property
+    def pending(self) -> tuple[PendingCall, ...]:
+        """The calls that wait for a decision."""
+        return tuple(
+            PendingCall(call.id, call.name, arguments_of(call, asked), asked.why, asked.external)
+            for call in self._undecided()
+            if (asked := self.asked.get(call.id))
+        )
+
+    def approve(
+        self,
+        id: str,  # noqa: A002 - the word of the API
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        always: bool | Literal["tool", "arguments"] = False,
+        by: str = "",
+    ) -> None:
+        """Let a pending call run.
+
+        Args:
+            id: The call.
+            arguments: To run it with these instead; the model is told.
+            always: Whether the same holds for later calls of the run and its session: ``"arguments"`` for this tool
+                with exactly these arguments, ``"tool"`` or True for this tool with any.
+            by: Who decided, for the records.
+
+        Raises:
+            StateError: No such call is pending, it needs an answer from outside, or these cannot be its arguments.
+            ConfigError: ``always`` is something else, or comes with arguments, which are for this call only.
+        """
+        call, asked = self._pending_call(id)
+        if asked.external:
+            raise StateError(f"call {id!r} of {call.name} does not run here: give its result with answer({id!r}, ...)")
+        if always and arguments is not None:
+            raise ConfigError("approve(arguments=...) changes this call only and cannot be always=: decide it alone")
+        changed = None if arguments is None else as_arguments(arguments, asked)
+        self._decide(call, Decision(kind="approve", hash=asked.hash, arguments=changed, by=by, at=time.time()), always)
+
+    def deny(
+        self,
+        id: str,  # noqa: A002 - the word of the API
+        reason: str = "",
+        *,
+        always: bool | Literal["tool", "arguments"] = False,
+        by: str = "",
+    ) -> None:
+        """Refuse a pending call; the model reads the reason. ``always`` and ``by`` are as in `approve`.
+
+        Raises:
+            StateError: No such call is pending.
+            ConfigError: ``always`` is something else.
+        """
+        call, asked = self._pending_call(id)
+        self._decide(call, Decision(kind="deny", hash=asked.hash, reason=reason, by=by, at=time.time()), always)
+
+    def answer(self, id: str, value: object, *, by: str = "") -> None:  # noqa: A002 - the word of the API
+        """Give the result of a pending call yourself; it does not run. The model reads the value as that of a tool.
+
+        Raises:
+            StateError: No such call is pending.
+        """
+        call, asked = self._pending_call(id)
+        result = to_result(value)
+        told = "Error: " if result.is_error and not result.content.startswith("Error") else ""
+        said = f"{told}{result.content}"
+        self._decide(call, Decision(kind="answer", hash=asked.hash, answer=said, by=by, at=time.time()), False)  # noqa: FBT003
+        if result.files:
+            self.files[id] = list(result.files)
+
+    def say(self, prompt: Prompt) -> None:
+        """Add a message of the user: the model reads it in its next turn, never between a call and its result.
+
+        Raises:
+            ConfigError: It is empty, or no question.
+        """
+        self.inbox.append(read_question(prompt))
+
+    def _undecided(self) -> tuple[ToolCall, ...]:
+        return tuple(call for call in open_calls(self.messages) if call.id not in self.decisions)
+
+    def _pending_call(self, id_: str) -> tuple[ToolCall, Asked]:
+        for call in self._undecided():
+            if call.id == id_ and id_ in self.asked:
+                return call, self.asked[id_]
+        waiting = ", ".join(repr(each.id) for each in self.pending) or "none"
+        raise StateError(f"no call {id_!r} waits for a decision; waiting: {waiting}")
+
+    def _decide(self, call: ToolCall, decision: Decision, always: bool | str) -> None:  # noqa: FBT001 - of this class
+        if always not in (False, True, "tool", "arguments"):
+            raise ConfigError(f'always={always!r} must be False, "tool", "arguments", or True for "tool"')
+        self.decisions[call.id] = decision
+        if not always or decision.kind == "answer":
+            return
+        asked = self.asked[call.id]
+        bound = asked.hash if always == "arguments" else asked.rule
+        self.rules.append(Rule(kind=decision.kind, tool=call.name, hash=bound, reason=decision.reason, by=decision.by))
+        for other in self._undecided():
+            about = self.asked.get(other.id)
+            if about is not None and bound in (about.hash, about.rule):
+                self.decisions[other.id] = replace(decision, hash=about.hash, arguments=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +235,18 @@ class RunResult:
 
     @property
     def status(self) -> Status:
-        """``"done"``, or why it ended earlier (``"limited"``)."""
+        """``"done"``, or why it ended earlier (``"limited"``, ``"paused"``, ``"cancelled"``)."""
         return self.state.status
 
     @property
     def limit(self) -> str:
         """The limit that ended the run, in words; empty when it is done."""
         return self.state.limit
+
+    @property
+    def pending(self) -> tuple[PendingCall, ...]:
+        """The calls that wait for a decision, if the run is ``paused``; decide with ``state.approve`` and the like."""
+        return self.state.pending
 
     @property
     def transcript(self) -> tuple[Message, ...]:

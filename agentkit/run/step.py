@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from agentkit.chat.messages import AssistantMessage, ToolCall
 from agentkit.run.limits import Limits
+from agentkit.run.repeats import repeated_turns
+from agentkit.run.spending import reached
 from agentkit.run.state import RunState, Status
 from agentkit.run.transcript import open_calls
 
-__all__ = ["AskModel", "Finish", "Pause", "RunCalls", "Step", "next_step"]
+__all__ = ["AskModel", "Finish", "Pause", "RefusedCall", "RunCalls", "Step", "next_step"]
+
+_WARNING = 2  # how many turns before the last that may repeat another the model is told
 
 
 @dataclass(frozen=True, slots=True)
 class AskModel:
-    """Send the transcript to the model; ``closing`` names the limit after which it must answer without tools."""
+    """Send the transcript to the model.
+
+    Attributes:
+        closing: The limit after which it must answer without tools; empty while there is none.
+        note: What it is told beside the transcript, for this one request.
+    """
 
     closing: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCall:
+    """A call that is over a limit: ``why`` names it."""
+
+    call: ToolCall
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
 class RunCalls:
-    """Run ``calls``; those in ``refused`` are over the limit ``why`` and get that as their result."""
+    """Run ``calls``; those that are refused are answered with why. ``limit`` names the limit if the run ends at it."""
 
     calls: tuple[ToolCall, ...]
-    refused: tuple[ToolCall, ...] = ()
-    why: str = ""
+    refused: tuple[RefusedCall, ...] = ()
+    limit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +71,48 @@ def next_step(state: RunState, limits: Limits) -> Step:
     """The next thing to do in a run."""
     waiting = open_calls(state.messages)
     if waiting and state.closing:
-        return RunCalls((), waiting, state.limit)
+        return RunCalls((), tuple(RefusedCall(call, state.limit) for call in waiting), state.limit)
     if waiting:
-        allowed = len(waiting) if limits.calls is None else max(0, limits.calls - state.calls)
-        return RunCalls(waiting[:allowed], waiting[allowed:], _limit(limits.calls, "tool call"))
-    if state.closing or (state.messages and isinstance(state.messages[-1], AssistantMessage)):
+        ready = tuple(call for call in waiting if call.id not in state.asked or call.id in state.decisions)
+        return _within(limits, state, ready) if ready else Pause(waiting)
+    answered = bool(state.messages) and isinstance(state.messages[-1], AssistantMessage)
+    if state.closing or (answered and not state.inbox):
         return Finish("limited" if state.limit else "done", state.limit)
-    limit = state.limit or (_limit(limits.turns, "turn") if state.turns >= limits.turns else "")
+    limit = ("" if answered else state.limit) or reached(state, limits)
+    repeated = repeated_turns(state.messages) if limits.repeats else 0
+    if limits.repeats and repeated >= limits.repeats and not limit:
+        limit = f"the limit of {limits.repeats} turns with the same calls and the same results"
     if limit and limits.on_limit != "answer":
         return Finish("limited", limit)
-    return AskModel(closing=limit)
+    return AskModel(limit, "" if limit or not limits.repeats else _note(repeated, limits.repeats))
 
 
-def _limit(most: int | None, what: str) -> str:
-    return f"the limit of {most} {what}{'' if most == 1 else 's'}"
+def _within(limits: Limits, state: RunState, calls: Sequence[ToolCall]) -> RunCalls:
+    """The calls that the limits allow, and those that they do not."""
+    left = len(calls) if limits.calls is None else max(0, limits.calls - state.calls)
+    why = f"the limit of {limits.calls} tool call{'' if limits.calls == 1 else 's'}"
+    made = Counter(state.calls_by_tool)
+    run: list[ToolCall] = []
+    refused: list[RefusedCall] = []
+    ends = ""
+    for call in calls:
+        most = limits.calls_of(call.name)
+        if most is not None and made[call.name] >= most:
+            refused.append(RefusedCall(call, f"the limit of {most} call{'' if most == 1 else 's'} of {call.name}"))
+            ends = ends or (refused[-1].why if limits.on_limit != "answer" else "")
+        elif len(run) == left:
+            refused.append(RefusedCall(call, why))
+            ends = why
+        else:
+            made[call.name] += 1
+            run.append(call)
+    return RunCalls(tuple(run), tuple(refused), ends)
+
+
+def _note(repeated: int, most: int) -> str:
+    if repeated < max(3, most - _WARNING):
+        return ""
+    return (
+        f"You have made the same calls {repeated} times in a row, and each time the results were the same. "
+        "Do something else, or answer with what you have."
+    )

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import anyio
+
 from agentkit.chat.channel import Channel
 from agentkit.chat.events import Emit
+from agentkit.errors import StateError
+from agentkit.run.prompt import Prompt
 from agentkit.run.state import RunResult, RunState
 
 __all__ = ["RunStream"]
@@ -27,8 +31,16 @@ class RunStream(Channel[RunResult]):
     """
 
     def __init__(self, state: RunState, start: Callable[[Emit], Awaitable[RunState]]) -> None:
+        self._scope = anyio.CancelScope()
+
         async def begin(emit: Emit) -> RunResult:
-            return RunResult(await start(emit))
+            try:
+                with self._scope:
+                    return RunResult(await start(emit))
+            finally:
+                if state.status == "running":  # it was cancelled before it had begun
+                    state.status = "cancelled"
+            return RunResult(state)
 
         super().__init__(begin)
         self.state = state
@@ -40,3 +52,18 @@ class RunStream(Channel[RunResult]):
             AgentKitError: The run failed.
         """
         return await self.end()
+
+    def cancel(self) -> None:
+        """End the run now: what runs is cancelled, and the result is ``cancelled``. Its state can be gone on with."""
+        self._scope.cancel()
+
+    def say(self, prompt: Prompt) -> None:
+        """Tell the running agent something more: it reads it in its next turn.
+
+        Raises:
+            StateError: The run has ended.
+            ConfigError: It is empty, or no question.
+        """
+        if self.state.status != "running":
+            raise StateError("the run has ended and reads no more: ask on with history=result, or in the session")
+        self.state.say(prompt)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -18,7 +18,7 @@ from agentkit.chat.checks import is_tool_name
 from agentkit.chat.mend import mend_calls
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage
 
-__all__ = ["complaints", "interrupted", "open_calls", "repaired"]
+__all__ = ["complaints", "interrupted", "open_calls", "put_results", "repaired"]
 
 
 def open_calls(messages: Sequence[Message]) -> tuple[ToolCall, ...]:
@@ -32,6 +32,20 @@ def open_calls(messages: Sequence[Message]) -> tuple[ToolCall, ...]:
         else:
             break
     return ()
+
+
+def put_results(messages: list[Message], results: Iterable[ToolMessage]) -> None:
+    """Put results behind the assistant message that made the calls, in the order of its calls."""
+    place = next((at for at in reversed(range(len(messages))) if isinstance(messages[at], AssistantMessage)), None)
+    results = list(results)
+    if place is None or not results:
+        return
+    said = cast("AssistantMessage", messages[place])
+    order = {call.id: index for index, call in enumerate(said.tool_calls)}
+    there = cast("list[ToolMessage]", messages[place + 1 :])
+    answers = [*there, *results]
+    answers.sort(key=lambda each: order[each.tool_call_id])
+    messages[place + 1 :] = answers
 
 
 def interrupted(call: ToolCall, why: str = "the run was interrupted") -> ToolMessage:
@@ -64,8 +78,11 @@ def complaints(messages: Sequence[Message]) -> list[str]:
     return found + [f"call {id_!r} has no result" for id_ in waiting]
 
 
-def repaired(messages: Sequence[Message]) -> tuple[list[Message], list[str]]:
-    """The transcript made valid, and what had to be done for it, each in a sentence."""
+def repaired(messages: Sequence[Message], *, may_wait: bool = False) -> tuple[list[Message], list[str]]:
+    """The transcript made valid, and what had to be done for it, each in a sentence.
+
+    ``may_wait`` leaves the calls of the last message open, for a run that goes on with them.
+    """
     made: list[Message] = []
     notes: list[str] = []
     taken: set[str] = set()
@@ -78,7 +95,7 @@ def repaired(messages: Sequence[Message]) -> tuple[list[Message], list[str]]:
             results: list[ToolMessage] = []
             while waiting and isinstance(waiting[0], ToolMessage):
                 results.append(cast("ToolMessage", waiting.popleft()))
-            made += _repaired_turn(message, results, taken, notes)
+            made += _repaired_turn(message, results, taken, notes, complete=bool(waiting) or not may_wait)
         elif isinstance(message, AssistantMessage) and message.is_empty:
             notes.append("an assistant message with neither content nor calls was left out")
         else:
@@ -87,7 +104,7 @@ def repaired(messages: Sequence[Message]) -> tuple[list[Message], list[str]]:
 
 
 def _repaired_turn(
-    message: AssistantMessage, results: list[ToolMessage], taken: set[str], notes: list[str]
+    message: AssistantMessage, results: list[ToolMessage], taken: set[str], notes: list[str], *, complete: bool
 ) -> list[Message]:
     """An assistant message with calls, and one result for each of them, in order."""
     calls, mended = mend_calls(message.tool_calls, salt=str(len(taken)), taken=taken)
@@ -99,6 +116,8 @@ def _repaired_turn(
     for asked, call in zip([each for each in message.tool_calls if each.name], calls, strict=True):
         free = (place for place in range(len(results)) if place not in places)
         place = next((each for each in free if results[each].tool_call_id == asked.id), None)
+        if place is None and not complete:
+            continue
         if place is None:
             notes.append(f"the call {asked.id!r} of {call.name} had no result and got one that says so")
             answers.append(interrupted(call))

@@ -26,6 +26,9 @@ _FILLERS = {"a", "an", "the", "of", "this", "that", "its", "s"}
 _NOTES = {"description", "default", "title", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "$schema"}
 _CLOSED = {"enum", "const", "format", "pattern"}  # what says more of a text than that it is one
 
+_AT_PARAMETER = 'describe it below Args: in the docstring, or with Annotated[..., "what it is"]'
+_AT_FIELD = "describe it in the docstring of its class, or in a text on the line below it"
+
 _OPEN_ENDED = re.compile(r"such as|like|e\.g\.|for example|for instance|etc|\.\.\.|…", re.IGNORECASE)
 _QUOTED = r"""(?:'[^'\s]+'|"[^"\s]+"|`[^`\s]+`)"""
 _WORD = r"[\w-]+"
@@ -77,11 +80,12 @@ def check_tools(tools: Iterable[ToolLike]) -> list[Advice]:
 def _of_one(made: Tool) -> Iterator[Advice]:
     yield from (Advice(made.name, "", what) for what in _of_tool(made))
     open_ones = set[str]()
+    types = _Types(as_schema(made.parameters.get("$defs")) or {})
     for name, schema in (as_schema(made.parameters.get("properties")) or {}).items():
         node = as_schema(schema) or {}
-        yield from (Advice(made.name, name, what) for what in _of_words(name, str(node.get("description", ""))))
-        for place, what in _Types(as_schema(made.parameters.get("$defs")) or {}).of(schema, name):
-            open_ones.add(place)
+        yield from (Advice(made.name, name, what) for what in _of_words(name, types.said_of(node), _AT_PARAMETER))
+        for place, what, is_open in types.of(schema, name):
+            open_ones |= {place} if is_open else set()
             yield Advice(made.name, place, what)
     yield from (each for each in _of_strictness(made) if each.parameter not in open_ones)
 
@@ -105,11 +109,11 @@ def _is_short(text: str) -> bool:
     return len(text.split()) < 3 if text.isascii() else len(text) < 4  # not every script has spaces
 
 
-def _of_words(name: str, description: str) -> Iterator[str]:
+def _of_words(name: str, description: str, remedy: str) -> Iterator[str]:
     if _EMPTY_PARAMETER.fullmatch(name.lower()):
         yield "has a name that says nothing; name it for what it holds"
     if not description.strip():
-        yield 'has no description; describe it below Args: in the docstring, or with Annotated[..., "what it is"]'
+        yield f"has no description; {remedy}"
     elif not _words(description) - _words(name) - _FILLERS:
         yield f"has a description, {description.strip()!r}, that only repeats its name; say what a good value is"
 
@@ -148,13 +152,21 @@ def _same_words(one: str, other: str) -> bool:
 
 @dataclass(slots=True)
 class _Types:
-    """Finds the types of one parameter that leave open what to write."""
+    """Finds what in the types of a tool's parameters leaves open what to write; each definition is looked at once."""
 
     definitions: Mapping[str, Any]
     _seen: frozenset[str] = frozenset()
 
-    def of(self, schema: Any, place: str, said: str = "") -> Iterator[tuple[str, str]]:
-        """The places in the schema and what is wrong there; ``said`` is the description around it."""
+    def said_of(self, node: JsonSchema) -> str:
+        """The description of what has this schema, or of its class."""
+        target = as_schema(self.definitions.get(str(node.get("$ref", "")).removeprefix("#/$defs/"))) or {}
+        return str(node.get("description") or target.get("description", ""))
+
+    def of(self, schema: Any, place: str, said: str = "") -> Iterator[tuple[str, str, bool]]:
+        """The places in the schema, what is wrong there, and whether it is the type that leaves open what to write.
+
+        ``said`` is the description around it.
+        """
         node = {} if schema is True else as_schema(schema)
         if node is None:
             return
@@ -165,13 +177,16 @@ class _Types:
             yield from self.of(self.definitions.get(name, False), place, said)
         what = _open_type(node) or _open_text(node, said)
         if what:
-            yield place, what
+            yield place, what, True
         else:
             yield from self._inside(node, place, said)
 
-    def _inside(self, node: JsonSchema, place: str, said: str) -> Iterator[tuple[str, str]]:
+    def _inside(self, node: JsonSchema, place: str, said: str) -> Iterator[tuple[str, str, bool]]:
         for name, each in (as_schema(node.get("properties")) or {}).items():
-            yield from self.of(each, f"{place}.{name}")
+            inner = f"{place}.{name}"
+            words = _of_words(name, self.said_of(as_schema(each) or {}), _AT_FIELD)
+            yield from ((inner, what, False) for what in words)
+            yield from self.of(each, inner)
         for keyword in ("anyOf", "oneOf", "allOf", "prefixItems"):
             for each in as_list(node.get(keyword)) or ():
                 yield from self.of(each, place, said)

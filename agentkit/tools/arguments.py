@@ -12,15 +12,45 @@ from pydantic_core import ErrorDetails, from_json
 
 from agentkit.chat.messages import encode_json
 from agentkit.errors import Retry
+from agentkit.tools.compact import as_list, as_schema
+from agentkit.tools.digits import Written, as_written
+from agentkit.tools.places import Place, is_absent, place_of
 from agentkit.tools.schema import Signature
 
-__all__ = ["parse_arguments", "validate_arguments"]
+__all__ = ["parse_arguments", "read_arguments", "validate_arguments"]
 
 _SHORT = 4000  # a number cannot have more digits than Python reads
 _MAY_BE_TOO_LARGE = re.compile(r"\d(?:[eE]|\d{307})")  # a number is infinite with an exponent or 309 digits only
+_SHOULD = re.compile(r"\w+(?: input)? should (?P<is>be )?")  # "Input should be a valid string"
+_MEMBER = re.compile(r"<[\w.]+: ([^>]*)>")  # <Color.RED: 'red'>
 _MOST_LINES = 5
-_LONGEST_VALUE = 60
+_LONGEST_VALUE, _LONGEST_WORDS = 60, 300
 _TYPES = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+
+
+def read_arguments(signature: Signature, text: str) -> dict[str, Any]:
+    """From the text of a call to the values of the signature's types. A `Decimal` has the digits that the text has.
+
+    Raises:
+        Retry: The text is not a JSON object, or the arguments do not fit the signature.
+    """
+    arguments = parse_arguments(text)
+    if arguments and signature.takes_decimals:
+        value = as_written(text)
+        exact = _exactly(signature, as_written(value) if isinstance(value, str) else value, ())
+        arguments = from_json(encode_json(exact))
+    return validate_arguments(signature, arguments)
+
+
+def _exactly(signature: Signature, value: Any, place: Place) -> Any:
+    """The value with the text of a number where that becomes a `Decimal`: JSON's numbers are read as floats."""
+    if isinstance(value, Written):
+        return value.text if signature.is_decimal(place) else float(value)
+    if (members := as_schema(value)) is not None:
+        return {key: _exactly(signature, each, (*place, key)) for key, each in members.items()}
+    if (items := as_list(value)) is not None:
+        return [_exactly(signature, each, (*place, index)) for index, each in enumerate(items)]
+    return value
 
 
 def parse_arguments(text: str) -> dict[str, Any]:
@@ -84,42 +114,47 @@ def _refuse(constant: str) -> NoReturn:
 
 def _explain(signature: Signature, arguments: Mapping[str, Any], error: ValidationError) -> str:
     faults: dict[str, list[ErrorDetails]] = {}
-    for details in error.errors(include_url=False, include_context=False):
-        faults.setdefault(_path(arguments, details), []).append(details)
+    for details in error.errors(include_url=False):
+        faults.setdefault(_path(place_of(arguments, details)), []).append(details)
     lines = [f"{path}: {_complaint(signature, of_path)}" for path, of_path in faults.items()]
     if len(lines) > _MOST_LINES:
         lines[_MOST_LINES:] = [f"and {len(lines) - _MOST_LINES} more"]
     return "\n".join(["invalid arguments, nothing was done:", *(f"- {line}" for line in lines)])
 
 
-def _path(arguments: Mapping[str, Any], details: ErrorDetails) -> str:
-    """Where the fault is, as ``stops[2].city``: pydantic's names for the branches of a union are left out."""
-    path, value = "", cast("Any", arguments)
-    for place, step in enumerate(details["loc"], 1):
-        absent = details["type"] == "missing" and place == len(details["loc"])
-        if isinstance(value, dict) and (absent or step in value):
-            path, value = f"{path}.{step}", cast("dict[int | str, Any]", value).get(step)
-        elif isinstance(value, list) and isinstance(step, int):
-            path, value = f"{path}[{step}]", cast("Sequence[Any]", value)[step] if not absent else None
-    return _cut(path.removeprefix("."))
+def _path(place: Place) -> str:
+    """The place as ``stops[2].city``."""
+    return _cut("".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).removeprefix("."))
 
 
 def _complaint(signature: Signature, faults: Sequence[ErrorDetails]) -> str:
     """What is wrong in one place: of a union, each branch has its own fault."""
     first = faults[0]
-    if first["type"] == "missing":
+    if is_absent(first):
         return "missing"
     if first["type"] == "extra_forbidden":
-        known = ", ".join(signature.parameters["properties"]) or "none"
+        known = _cut(", ".join(signature.parameters["properties"]) or "none", _LONGEST_WORDS)
         return "there is no such parameter" + (f"; there are: {known}" if len(first["loc"]) == 1 else "")
-    told = dict.fromkeys(each["msg"].removeprefix("Value error, ").removeprefix("Input should be ") for each in faults)
-    expected = "expected " if first["msg"].startswith("Input should be ") else ""
-    return f"{expected}{' or '.join(told)}; got {_shown(first['input'])}"
+    told = dict.fromkeys(map(_words, faults))
+    expected = "expected " if _SHOULD.match(first["msg"]) else ""
+    return f"{expected}{_cut(' or '.join(told), _LONGEST_WORDS)}; got {_shown(first['input'])}"
+
+
+def _words(fault: ErrorDetails) -> str:
+    """What pydantic says, without what only a Python programmer reads."""
+    message, context = fault["msg"], fault.get("ctx", {})
+    if fault["type"] == "union_tag_invalid":
+        return f"{context['discriminator']} must be one of {context['expected_tags']}"
+    if fault["type"] == "union_tag_not_found":
+        return f"{context['discriminator']} is missing"
+    plain = _MEMBER.sub(r"\1", message.removeprefix("Value error, ").partition(" following the rules at ")[0])
+    found = _SHOULD.match(plain)
+    return plain if found is None else f"{'' if found['is'] else 'to '}{plain[found.end() :]}"
 
 
 def _shown(value: object) -> str:
     return _cut(encode_json(value).decode())
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+def _cut(text: str, longest: int = _LONGEST_VALUE) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}..."

@@ -9,10 +9,14 @@ from typing import Any, TypeAlias, cast
 
 from agentkit.chat.messages import encode_json
 
-__all__ = ["JsonSchema", "as_list", "as_schema", "compact", "map_schema", "tidy"]
+__all__ = ["DECIMAL", "JsonSchema", "as_list", "as_schema", "compact", "map_schema", "tidy"]
 
 JsonSchema: TypeAlias = dict[str, Any]
 
+DECIMAL = "x-decimal"
+"""Marks the schema of a `Decimal` for those who read arguments; no model sees it."""
+
+_DROPPED = ("title", "discriminator", "x-decimal")
 _ONE = ("items", "additionalProperties", "contains", "not", "propertyNames")
 _LIST = ("anyOf", "oneOf", "allOf", "prefixItems")
 _NAMED = ("properties", "patternProperties", "$defs", "definitions")
@@ -61,10 +65,16 @@ def compact(schema: JsonSchema) -> JsonSchema:
 
 
 def tidy(schema: Mapping[str, Any]) -> JsonSchema:
-    """Without titles and OpenAPI's discriminators; an array without ``items`` gets those of its prefix."""
-    small = map_schema(tidy, {key: value for key, value in schema.items() if key not in ("title", "discriminator")})
+    """Without titles, OpenAPI's discriminators, our marks and unions in unions.
+
+    An array without ``items`` gets those of its prefix.
+    """
+    small = map_schema(tidy, {key: value for key, value in schema.items() if key not in _DROPPED})
     if small.get("type") == "array" and "items" not in small:
         prefix: list[JsonSchema] = small.get("prefixItems", [])
         kinds = [each for index, each in enumerate(prefix) if each not in prefix[:index]]
         small["items"] = {"anyOf": kinds} if len(kinds) > 1 else kinds[0] if kinds else {}
+    if (branches := as_list(small.get("anyOf"))) is not None:
+        flat = [each for branch in branches for each in (branch["anyOf"] if branch.keys() == {"anyOf"} else [branch])]
+        small["anyOf"] = [each for index, each in enumerate(flat) if each not in flat[:index]]
     return small

@@ -67,6 +67,9 @@ class Remaining:
 
     turns: int | None = None
     calls: int | None = None
+    tokens: int | None = None
+    cost: float | None = None
+    seconds: float | None = None
 
 
 class RunView(Protocol):
@@ -158,19 +161,31 @@ class ToolContext(Generic[Deps]):
 
 
 class LoopEmit:
-    """An ``emit`` that may be called in every thread: observers are told in the event loop where this was made."""
+    """An ``emit`` that may be called in every thread: observers are told in the event loop where this was made.
 
-    __slots__ = ("_emit", "_home", "_token")
+    With ``failures``, what an observer raises is put there, since it is no business of the tool that tells something.
+    """
 
-    def __init__(self, emit: Emit) -> None:
-        self._home, self._token, self._emit = threading.get_ident(), anyio.lowlevel.current_token(), emit
+    __slots__ = ("_emit", "_failures", "_home", "_token")
+
+    def __init__(self, emit: Emit, failures: list[Exception] | None = None) -> None:
+        self._home, self._token = threading.get_ident(), anyio.lowlevel.current_token()
+        self._emit, self._failures = emit, failures
 
     def __call__(self, event: Event) -> None:
         """Tell the observers."""
         if threading.get_ident() == self._home:
-            self._emit(event)
+            self._tell(event)
         else:
-            anyio.from_thread.run_sync(self._emit, event, token=self._token)
+            anyio.from_thread.run_sync(self._tell, event, token=self._token)
+
+    def _tell(self, event: Event) -> None:
+        try:
+            self._emit(event)
+        except Exception as error:
+            if self._failures is None:
+                raise
+            self._failures.append(error)
 
 
 def reachable(context: ToolContext[Deps]) -> ToolContext[Deps]:

@@ -1,20 +1,40 @@
-"""A JSON Schema that somebody else wrote: what servers refuse is put right if possible, and named if not."""
+"""What there is of a tool without a signature: its JSON Schema and its function.
+
+What servers refuse in a schema is put right if possible, and named if not.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from agentkit.chat.messages import encode_json
 from agentkit.errors import DefinitionError
 from agentkit.tools.compact import JsonSchema, as_list, as_schema, map_schema
 
-__all__ = ["check_schema"]
+__all__ = ["check_function", "check_schema"]
 
 _TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 _NAMED = {"properties", "$defs", "definitions", "patternProperties"}
 _LISTS = {"anyOf", "oneOf", "allOf", "prefixItems", "items"}  # `items` was a list in older drafts
 _ONE = {"additionalProperties", "not"}
+
+
+def check_function(name: str, function: Callable[..., Any]) -> None:
+    """Refuse a function that cannot be called with the context and what the model wrote.
+
+    Raises:
+        DefinitionError: It takes something else.
+    """
+    try:
+        inspect.signature(function).bind(None, None)
+    except ValueError:  # of one that is not written in Python
+        return
+    except TypeError as error:
+        raise DefinitionError(
+            f"tool {name!r}: its function must take two arguments, the ToolContext and what the model wrote ({error})"
+        ) from error
 
 
 def check_schema(name: str, parameters: Mapping[str, Any]) -> JsonSchema:
@@ -44,15 +64,15 @@ def _complaints(schema: Any, place: str) -> Iterator[tuple[str, str]]:
         yield place, f"is {schema!r} where a JSON Schema has an object"
         return
     yield from _wrong_keywords(node, place)
-    for keyword in _NAMED & node.keys():
+    for keyword in sorted(_NAMED & node.keys()):
         members = as_schema(node[keyword])
         if members is None:
             yield place, f"has {keyword}={node[keyword]!r}; it maps names to schemas"
         for name, each in (members or {}).items():
             yield from _complaints(each, f"{place}.{name}".lstrip("."))
-    for keyword in _ONE & node.keys():
+    for keyword in sorted(_ONE & node.keys()):
         yield from _complaints(node[keyword], place)
-    for keyword in _LISTS & node.keys():
+    for keyword in sorted(_LISTS & node.keys()):
         branches = as_list(node[keyword])
         for each in [node[keyword]] if branches is None else branches:
             yield from _complaints(each, place)

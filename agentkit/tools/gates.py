@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
@@ -27,12 +27,13 @@ class Place:
 
     gate: Gate
     held: bool = True
+    awaited: list[Gate] = field(default_factory=list["Gate"])  # where calls that are made inside of it wait
 
     def leave(self) -> None:
         """Give it to the next."""
         if self.held:
             self.held = False
-            self.gate.make_room()
+            self.gate.make_room(self)
 
 
 _CHAIN: ContextVar[tuple[Place, ...]] = ContextVar("agentkit_places", default=())
@@ -42,6 +43,7 @@ _CHAIN: ContextVar[tuple[Place, ...]] = ContextVar("agentkit_places", default=()
 @dataclass(slots=True, eq=False)
 class _Waiter:
     most: float
+    place: Place
     admitted: anyio.Event = field(default_factory=anyio.Event)
 
 
@@ -49,7 +51,7 @@ class Gate:
     """Lets calls in, in the order in which they came; one that need not wait gives way to no other task."""
 
     def __init__(self) -> None:
-        self._inside = 0
+        self._inside: set[Place] = set()
         self._waiting: deque[_Waiter] = deque()
         self._next_start = -math.inf
         self._starting = anyio.Lock(fast_acquire=True)
@@ -58,14 +60,15 @@ class Gate:
         """Wait until fewer than ``most`` are inside, then until ``rate`` a second allows another one to start.
 
         A call that is made inside a call which holds a place here takes none: it would wait for the one that waits
-        for it. It keeps to the rate.
+        for it. The same holds where all who are inside wait, at other gates, for calls that it is a part of. It keeps
+        to the rate.
         """
         chain = tuple(place for place in _CHAIN.get() if place.held)
-        if any(place.gate is self for place in chain):
-            place = Place(self, held=False)
+        place = Place(self)
+        if any(each.gate is self for each in chain) or (self._is_closed(most) and self._is_stuck(chain, (), set())):
+            place.held = False
         else:
-            await self._find_room(most)
-            place = Place(self)
+            await self._find_room(most, place, chain)
             _CHAIN.set((*chain, place))
         if rate is not None:
             try:
@@ -75,32 +78,52 @@ class Gate:
                 raise
         return place
 
-    def make_room(self) -> None:
+    def make_room(self, place: Place) -> None:
         """One is no longer inside: the first in the queue gets the place."""
-        self._inside -= 1
+        self._inside.remove(place)
         self._admit()
 
-    async def _find_room(self, most: float) -> None:
-        if not self._waiting and self._inside < most:
-            self._inside += 1
+    def _is_closed(self, most: float) -> bool:
+        return bool(self._waiting) or len(self._inside) >= most
+
+    def _is_stuck(self, chain: Sequence[Place], path: Sequence[Gate], free: set[Gate]) -> bool:
+        """Whether nobody inside can leave before a call of the chain goes on: who waits now, waits for ever."""
+        if self in path:
+            return True
+        if self not in free and any(
+            place not in chain and not any(gate._is_stuck(chain, (*path, self), free) for gate in place.awaited)
+            for place in self._inside
+        ):
+            free.add(self)
+        return self not in free
+
+    async def _find_room(self, most: float, place: Place, chain: Sequence[Place]) -> None:
+        if not self._is_closed(most):
+            self._inside.add(place)
             return
-        waiter = _Waiter(most)
+        waiter = _Waiter(most, place)
         self._waiting.append(waiter)
+        for each in chain:
+            each.awaited.append(self)
         try:
             await waiter.admitted.wait()
         except BaseException:
             if waiter.admitted.is_set():  # too late: it has a place, and must give it on
-                self.make_room()
+                place.leave()
             else:
                 self._waiting.remove(waiter)
                 self._admit()  # those behind it may fit where it did not
             raise
+        finally:
+            for each in chain:
+                each.awaited.remove(self)
 
     def _admit(self) -> None:
         """Nobody passes the first of the queue, also where it needs more room than the second: it would never go in."""
-        while self._waiting and self._inside < self._waiting[0].most:
-            self._inside += 1
-            self._waiting.popleft().admitted.set()
+        while self._waiting and len(self._inside) < self._waiting[0].most:
+            waiter = self._waiting.popleft()
+            self._inside.add(waiter.place)
+            waiter.admitted.set()
 
     async def _start(self, rate: float) -> None:
         """One at a time waits for the next start, and takes it only when it starts: who is cancelled has taken none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import enum
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
@@ -12,16 +13,18 @@ from typing import Annotated, Any, cast
 from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonRef
 from pydantic.types import EncodedBytes
-from pydantic_core import CoreSchema, SchemaValidator, core_schema, to_jsonable_python
+from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema, to_jsonable_python
 
+from agentkit.chat.messages import encode_json
 from agentkit.errors import DefinitionError
 from agentkit.tools.attributes import attribute_docs, class_summary
-from agentkit.tools.compact import JsonSchema, as_schema
+from agentkit.tools.compact import DECIMAL, JsonSchema, as_schema
 
 __all__ = ["Argument", "generate", "stable"]
 
 # Bytes travel as base64; a pydantic model keeps what its own configuration says.
 _CONFIG = ConfigDict(allow_inf_nan=False, val_json_bytes="base64")
+_JSON_TYPES = (bool, int, float, str, type(None))
 _CORE_CONFIG = core_schema.CoreConfig(allow_inf_nan=False, val_json_bytes="base64")
 
 
@@ -66,7 +69,9 @@ def stable(value: Any) -> Any:
 
 
 def _generate(arguments: Sequence[Argument]) -> tuple[SchemaValidator, JsonSchema]:
-    adapter = TypeAdapter[dict[str, Any]](Annotated[dict[str, Any], _AllArguments(arguments)])
+    with warnings.catch_warnings():  # of `ReadOnly`, which says nothing about arguments
+        warnings.filterwarnings("ignore", ".*ReadOnly.*", UserWarning)
+        adapter = TypeAdapter[dict[str, Any]](Annotated[dict[str, Any], _AllArguments(arguments)])
     schema: CoreSchema = _read_from_json(adapter.core_schema)
     return SchemaValidator(schema, _CORE_CONFIG), _Generator().generate(schema)
 
@@ -106,8 +111,9 @@ class _AllArguments:
 
 
 def _read_from_json(schema: Any) -> Any:
-    """The core schema, reading what pydantic itself does not: bytes as base64, and the enum members of a `Literal`.
+    """The core schema, reading what pydantic itself does not: bytes as base64, and what `_choice` reads.
 
+    What is only said to be iterable becomes a list, not pydantic's reader that can be gone through once.
     ``Base64Bytes`` decodes by itself, so it gets plain text. A model is left alone: it has its own validator.
     """
     if isinstance(schema, list):
@@ -123,19 +129,53 @@ def _read_from_json(schema: Any) -> Any:
     if kind == "function-after" and _decodes(node["function"]):
         text = core_schema.no_info_after_validator_function(str.encode, core_schema.str_schema())
         return {**node, "schema": text}
-    if kind == "literal" and any(isinstance(each, enum.Enum) for each in node["expected"]):
-        return core_schema.no_info_before_validator_function(_member_of(node["expected"]), cast("CoreSchema", node))
+    if kind in ("literal", "enum", "is-instance"):
+        return _choice(node)
     left = ("metadata", "cls", "default", "expected", "members", "serialization")
     made = {key: value if key in left else _read_from_json(value) for key, value in node.items()}
+    if kind == "generator":
+        made["type"] = "list"
     if kind in ("dataclass", "typed-dict"):
         made["config"] = {**_CORE_CONFIG, **made.get("config", {})}
     return made
 
 
+def _choice(node: dict[str, Any]) -> CoreSchema:
+    """Also read the enum members of a `Literal`, and an enum whose values have another form in JSON: dates, tuples."""
+    schema = cast("CoreSchema", node)
+    if node["type"] == "is-instance" and isinstance(node["cls"], enum.EnumType):
+        raise ValueError("an enum without members")
+    if node["type"] == "literal" and any(isinstance(each, enum.Enum | bytes) for each in node["expected"]):
+        return core_schema.no_info_before_validator_function(_member_of(node["expected"]), schema)
+    if node["type"] != "enum" or all(type(each.value) in _JSON_TYPES for each in node["members"]):
+        return schema
+    knows_more = any("_missing_" in vars(each) for each in node["cls"].__mro__ if each is not enum.Enum)
+    read = (_member_of if knows_more else _one_of)(node["members"])
+    inner = {key: value for key, value in node.items() if key != "ref"}
+    reference = str(node["ref"]) if "ref" in node else None
+    return core_schema.no_info_before_validator_function(read, cast("CoreSchema", inner), ref=reference)
+
+
 def _member_of(expected: Sequence[Any]) -> Callable[[Any], Any]:
-    """For ``Literal[Color.RED]``: the member whose value came; its schema has the value."""
-    members = [each for each in expected if isinstance(each, enum.Enum)]
-    return lambda value: next((each for each in members if _is_same(each.value, value)), value)
+    """For ``Literal[Color.RED]`` or an enum of dates: what has the form in JSON that came; its schema has that form."""
+    forms = [(to_jsonable_python(each), each) for each in expected if type(each) not in _JSON_TYPES]
+    return lambda value: next((each for form, each in forms if _is_same(form, value)), value)
+
+
+def _one_of(members: Sequence[enum.Enum]) -> Callable[[Any], Any]:
+    """Of an enum whose values are not JSON: what pydantic says of others shows the values as Python writes them."""
+    read, expected = (
+        _member_of(members),
+        " or ".join(encode_json(to_jsonable_python(each)).decode() for each in members),
+    )
+
+    def member(value: Any) -> Any:
+        found = read(value)
+        if any(found is each or found == each.value for each in members):
+            return found
+        raise PydanticCustomError("enum", "Input should be {expected}", {"expected": expected})
+
+    return member
 
 
 def _is_same(one: object, other: object) -> bool:
@@ -171,6 +211,9 @@ class _Generator(GenerateJsonSchema):
         made = super().bytes_schema(schema)
         return made | {"format": "base64" if self._config.val_json_bytes == "base64" else "binary"}
 
+    def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchema:
+        return super().decimal_schema(schema) | {DECIMAL: True}
+
     def named_tuple_schema(self, schema: Any) -> JsonSchema:
         """An object, whose members have names: pydantic reads it as well as an array."""
         made = self.kw_arguments_schema(schema["fields"], None)
@@ -187,6 +230,11 @@ class _Generator(GenerateJsonSchema):
 
     def typed_dict_schema(self, schema: core_schema.TypedDictSchema) -> JsonSchema:
         return self._documented(super().typed_dict_schema(schema), schema.get("cls"))
+
+    def dataclass_args_schema(self, schema: core_schema.DataclassArgsSchema) -> JsonSchema:
+        """Without the fields that the class fills in itself."""
+        given = [each for each in schema["fields"] if each.get("init", True)]
+        return super().dataclass_args_schema({**schema, "fields": given})
 
     def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchema:
         return self._documented(super().dataclass_schema(schema), schema["cls"], self._aliases(schema["schema"]))

@@ -6,17 +6,20 @@ class has filled in, and ``typing.TypedDict`` is not read by pydantic before Pyt
 
 from __future__ import annotations
 
+import collections.abc as abc
 import inspect
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import CodeType, MethodType, SimpleNamespace, UnionType
+from types import CodeType, GenericAlias, MethodType, SimpleNamespace, UnionType
 from typing import Annotated, Any, get_args, get_origin
 
 from agentkit.errors import DefinitionError
 from agentkit.tools.attributes import QUALIFIERS
 
-__all__ = ["is_type_alias", "keyword_fields", "names_around", "read_hints", "union_members"]
+__all__ = ["is_type_alias", "keyword_fields", "names_around", "read_hints", "stream_in", "union_members"]
+
+_STREAMS = (abc.Iterator, abc.Generator, abc.AsyncIterable, abc.AsyncIterator, abc.AsyncGenerator)
 
 
 def read_hints(parameters: Sequence[inspect.Parameter], name: str, function: Any, source: Any) -> dict[str, Any]:
@@ -55,7 +58,7 @@ def _line(error: Exception) -> str:
 
 def _guessed(parameter: inspect.Parameter, name: str, source: Any) -> Any:
     """The type of a parameter without annotation: a lambda cannot have any, everything else must."""
-    if getattr(source, "__name__", "") != "<lambda>":
+    if getattr(getattr(source, "__code__", None), "co_name", "") != "<lambda>":
         raise DefinitionError(
             f"tool {name!r}: parameter {parameter.name!r} has no type annotation; "
             f"write for example {parameter.name}: str"
@@ -118,6 +121,14 @@ def union_members(hint: Any) -> list[Any]:
     return [hint]
 
 
+def stream_in(hint: Any) -> str:
+    """The name of an iterator or generator that the type is or holds; nothing of another type."""
+    kind = get_origin(hint) or hint
+    if any(kind is each for each in _STREAMS):
+        return str(kind.__name__)
+    return next((found for each in get_args(hint) if (found := stream_in(each))), "")
+
+
 # Type variables.
 
 
@@ -175,13 +186,16 @@ def _fields(kind: Any, seen: Mapping[Any, Any]) -> dict[str, tuple[Any, bool]]:
 
 
 def _readable(hint: Any, seen: Mapping[Any, Any]) -> Any:
-    """The hint with a twin, which pydantic reads, for each ``typing.TypedDict``; as it is since Python 3.12."""
-    if sys.version_info >= (3, 12):
-        return hint
-    if typing.is_typeddict(hint) and type(hint).__module__ == "typing":
+    """The hint with what pydantic reads: a list for each `Collection`, a twin for each ``typing.TypedDict``.
+
+    Since Python 3.12, pydantic reads the latter.
+    """
+    if sys.version_info < (3, 12) and typing.is_typeddict(hint) and type(hint).__module__ == "typing":
         return _twin(hint, seen)
     arguments = get_args(hint)
     origin = get_origin(hint)
+    if (origin or hint) is abc.Collection:
+        return GenericAlias(list, tuple(_readable(each, seen) for each in arguments)) if arguments else list
     if origin in (None, typing.Literal) or _special(hint) == "Unpack" or not arguments:
         return hint
     if origin is Annotated:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Any, TypeAlias, TypedDict
 from weakref import WeakKeyDictionary
 
 from agentkit.errors import DefinitionError
+from agentkit.tools.context import ToolContext
 
-__all__ = ["Execution", "Mark", "ToolOptions", "group_limits"]
+__all__ = ["Approve", "Execution", "Mark", "ToolOptions", "group_limits"]
+
+_Asks: TypeAlias = bool | str
+Approve: TypeAlias = bool | Callable[[ToolContext[Any], dict[str, Any]], _Asks | Awaitable[_Asks]]
+"""Whether a call waits for somebody outside: always, never, or what a function says."""
 
 
 class ToolOptions(TypedDict, total=False):
@@ -34,6 +39,8 @@ class ToolOptions(TypedDict, total=False):
         process: Whether to run it in a process of its own, for work that keeps a processor busy. Arguments and result
             are pickled on their way to and from that process.
         read_only: Whether a call changes nothing, so that it can start early and its result be thrown away.
+        approve: Whether a call waits until somebody outside has allowed it. A function is given the context and the
+            validated arguments by name; it may be async, and may return the reason as a text. One that raises asks too.
     """
 
     sequential: bool
@@ -46,6 +53,7 @@ class ToolOptions(TypedDict, total=False):
     thread: bool
     process: bool
     read_only: bool
+    approve: Approve
 
 
 class Mark:
@@ -68,6 +76,7 @@ class Execution:
     thread: bool = field(default=True, repr=False)
     process: bool = field(default=False, repr=False)
     read_only: bool = field(default=False, repr=False)
+    approve: Approve = field(default=False, repr=False)
     mark: Mark = field(default_factory=Mark, repr=False)
 
     def check_options(self, name: str) -> None:
@@ -88,6 +97,8 @@ class Execution:
             raise DefinitionError(f"tool {name!r}: retries={self.retries!r} cannot be negative")
         if self.process and not self.thread:
             raise DefinitionError(f"tool {name!r}: process=True and thread=False cannot both be")
+        if not isinstance(self.approve, bool) and not callable(self.approve):
+            raise DefinitionError(f"tool {name!r}: approve={self.approve!r} must be True, False or a function")
         if self.group:
             with _NAMING:
                 named = _NAMED.setdefault(self.group, WeakKeyDictionary())

@@ -4,13 +4,18 @@ What passes between the two processes is pickled by anyio. Both are this program
 unpickled, only the values that validation made of it, on their way to the function that declared their types, and what
 that function gave, which is tried out before it is sent, as it may not survive the way back. This program reads no
 other pickle (I8). The function itself is found by its name in its module, and by no name that a model could choose.
+
+The other process imports the script that was started, under the name ``__mp_main__``. A script that runs agents outside
+of ``if __name__ == "__main__":`` would run them there once more; `check_not_importing` ends it instead.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import FunctionType
@@ -21,7 +26,12 @@ import anyio
 from agentkit.errors import DefinitionError, Retry, ToolError
 from agentkit.tools.results import ToolResult, to_result
 
-__all__ = ["check_portable", "open_process", "run_in_process"]
+__all__ = ["check_not_importing", "check_portable", "open_process", "run_in_process"]
+
+_UNGUARDED = (
+    "the script runs agents also when a process for tools imports it: "
+    'put what it does under `if __name__ == "__main__":`'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +58,43 @@ def check_portable(function: Callable[..., Any], name: str) -> None:
         raise DefinitionError(
             f"tool {name!r}: process=True needs a function of a module, and {function.__qualname__} is inside another"
         )
+    if function.__module__ == "__main__" and not hasattr(sys.modules.get("__main__"), "__file__"):
+        raise DefinitionError(
+            f"tool {name!r}: process=True needs a function of a file, which another process can import"
+        )
+
+
+def check_not_importing() -> None:
+    """End this process if it is one for tools, and runs the whole script because it imports it.
+
+    Raises:
+        SystemExit: It is; what it says is told in the process that has started this one.
+    """
+    frame = inspect.currentframe() if "__mp_main__" in sys.modules else None
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__mp_main__":
+            raise SystemExit(_UNGUARDED)
+        frame = frame.f_back
 
 
 async def open_process() -> None:
     """Have a process ready, so that its start is neither counted as time of a call nor cancelled with one.
 
     anyio leaves a process behind whose start is cancelled.
+
+    Raises:
+        RuntimeError: It did not start, mostly since the script cannot be imported.
     """
     from anyio import to_process  # noqa: PLC0415 - it loads what starts processes, and few programs need it
 
+    check_not_importing()
     with anyio.CancelScope(shield=True):
-        await to_process.run_sync(_nothing, limiter=anyio.CapacityLimiter(math.inf))
+        try:
+            await to_process.run_sync(_nothing, limiter=anyio.CapacityLimiter(math.inf))
+        except anyio.BrokenWorkerProcess as error:
+            why = error.__cause__ or error
+            told = str(why) if isinstance(why, SystemExit) else f"{type(why).__name__}: {why}"
+            raise RuntimeError(f"no process for the tool could be started; {told}") from error
 
 
 async def run_in_process(call: functools.partial[Any]) -> ToolResult:

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from pydantic_core import from_json
 
-from agentkit.chat.messages import encode_json
+from agentkit.tools.digits import Written, as_written, write
 
 __all__ = ["Unreadable", "fit_arguments", "repair_text"]
 
@@ -223,7 +223,7 @@ def _number(text: str) -> float:
         raise Unreadable("a number is too large") from None
     if value in (float("inf"), float("-inf")):
         raise Unreadable("a number is too large")
-    return cast("float", value)
+    return Written(text) if isinstance(value, float) else cast("float", value)
 
 
 # Arguments that are JSON, but not as the tool takes them.
@@ -282,8 +282,8 @@ def _decoded(text: str, types: set[str]) -> Any:
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
-        value = from_json(text, allow_inf_nan=False)
-        encode_json(value)
+        from_json(text, allow_inf_nan=False)
+        write(value := as_written(text))
     except (ValueError, RecursionError):
         return None
     return cast("Any", value) if ("object" if isinstance(value, dict) else "array") in types else None

@@ -7,9 +7,10 @@ are JSON, never a Python repr, apart from what JSON cannot express.
 from __future__ import annotations
 
 import base64
+import operator
 import re
-from collections.abc import Callable, Collection, ItemsView, KeysView, Mapping, Sequence, ValuesView
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, ItemsView, KeysView, Mapping, Sequence, ValuesView
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, TypeAlias, cast, get_args
 
 from pydantic_core import from_json, to_json, to_jsonable_python
@@ -23,6 +24,10 @@ OWN_KEYS = "agentkit:"
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 _PARTLY_TEXT = "\n[Part of this result is not JSON and is shown as text.]"
+_AS_BASE64 = "\n[Bytes that are no text are shown as base64.]"
+_LEAVES = frozenset({str, int, float, bool, type(None)})
+_CONTAINERS = (dict, list, tuple, set, frozenset)
+_DEEPEST = 200  # lists in lists: pydantic writes no more than 255
 _MOST_FILES = 32  # in a list; a longer one is data
 _PARTS = (ImagePart, AudioPart, FilePart)
 _File: TypeAlias = ImagePart | AudioPart | FilePart
@@ -54,9 +59,10 @@ def to_result(value: object, *, own: bool = False) -> ToolResult:
     A text stays as it is. Images, sound and files (parts of a message, bytes that begin like one of them, or what shows
     itself as a PNG in a notebook) become files of the result. Everything else is compact JSON, as pydantic writes it:
     None is ``null``, a model goes by its aliases, and what JSON writes as a text (a date, an enum's value, UTF-8 bytes)
-    is that text without quotes. NaN is written as the text NaN. What JSON cannot express is described in words, and a
-    last line says so. A `ToolResult` is returned as it is, apart from members of another type than theirs and from what
-    only the run may say of a result; ``own`` keeps that.
+    is that text without quotes. NaN is written as the text NaN, a set as a sorted list, and bytes that are no text as
+    base64. What JSON cannot express is described in words. A last line says so of base64 and of words. A `ToolResult`
+    is returned as it is, apart from members of another type than theirs and from what only the run may say of a result;
+    ``own`` keeps that.
     """
     if isinstance(value, str):
         return ToolResult(_clean(str.__str__(value)), value)
@@ -177,32 +183,93 @@ def _named(file: _File) -> str:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, str):
-        return _clean(str.__str__(value))
-    described: list[object] = []
+    return _clean(str.__str__(value)) if isinstance(value, str) else _Writer().text(value)
 
-    def describe(unknown: object) -> object:
+
+class _Writer:
+    """Writes one value as JSON, and notes what could not be written so."""
+
+    def __init__(self) -> None:
+        self._described = self._encoded = False
+        self._inside: list[int] = []  # what holds the value that is looked at, by id
+
+    def text(self, value: object) -> str:
+        try:
+            plain = self._plain(value)
+        except Exception:  # noqa: BLE001 - a value brings code of its own; the function has run and must not fail now
+            plain = value
+        try:
+            text = _unquoted(to_json(plain, fallback=self._describe, inf_nan_mode="strings"))
+        except Exception:  # noqa: BLE001 - see above
+            self._described = True
+            text = self._salvaged(plain)
+        return text + (_PARTLY_TEXT if self._described else "") + (_AS_BASE64 if self._encoded else "")
+
+    def _describe(self, unknown: object) -> object:
         if isinstance(unknown, range | KeysView | ValuesView | ItemsView):
             return list(cast("Collection[object]", unknown))
         if isinstance(unknown, Mapping):
             return dict(cast("Mapping[object, object]", unknown))
-        described.append(unknown)
+        self._described = True
         return _described(unknown)
 
-    try:
-        text = _unquoted(to_json(value, fallback=describe, inf_nan_mode="strings"))
-    except Exception:  # noqa: BLE001 - a value brings code of its own; the function has run and must not fail now
-        described.append(value)
-        text = _salvaged(value, describe)
-    return text + _PARTLY_TEXT if described else text
+    def _salvaged(self, value: object) -> str:
+        """As much JSON as possible: bytes in base64, half surrogate pairs as U+FFFD. Otherwise words."""
+        try:
+            return _unquoted(encode_json(to_jsonable_python(value, fallback=self._describe, bytes_mode="base64")))
+        except Exception:  # noqa: BLE001 - see above
+            return _described(value)
+
+    def _plain(self, value: object) -> object:
+        """The value without what JSON has no form for, as far as lists, sets, dicts and dataclasses hold it."""
+        if type(value) in _LEAVES:
+            return value
+        place = id(value)
+        if isinstance(value, bytes | bytearray):
+            return self._of_bytes(bytes(value))
+        if not isinstance(value, _CONTAINERS) and not is_dataclass(value):
+            return value
+        if place in self._inside or len(self._inside) == _DEEPEST:
+            self._described = True
+            return "..."
+        self._inside.append(place)
+        made = self._of_container(cast("object", value))
+        self._inside.pop()
+        return made
+
+    def _of_bytes(self, data: bytes) -> str:
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            self._encoded = True
+            return base64.b64encode(data).decode("ascii")
+
+    def _of_container(self, value: object) -> object:
+        if isinstance(value, set | frozenset):
+            return _sorted([self._plain(each) for each in cast("Collection[object]", value)])
+        if isinstance(value, list | tuple):
+            items = cast("Sequence[object]", value)
+            made = [each if type(each) in _LEAVES else self._plain(each) for each in items]
+            return items if all(map(operator.is_, made, items)) else made
+        members = _members(value)
+        plain = {key: each if type(each) in _LEAVES else self._plain(each) for key, each in members.items()}
+        return value if all(map(operator.is_, plain.values(), members.values())) else plain
 
 
-def _salvaged(value: object, describe: Callable[[object], object]) -> str:
-    """As much JSON as possible: bytes in base64, half surrogate pairs as U+FFFD. Otherwise words."""
-    try:
-        return _unquoted(encode_json(to_jsonable_python(value, fallback=describe, bytes_mode="base64")))
-    except Exception:  # noqa: BLE001 - see above
-        return _described(value)
+def _members(value: object) -> Mapping[Any, object]:
+    """Those of a dict, and of a dataclass that pydantic knows nothing of."""
+    if isinstance(value, dict):
+        return cast("dict[object, object]", value)
+    if not is_dataclass(value) or isinstance(value, type) or hasattr(value, "__pydantic_serializer__"):
+        return {}
+    return {each.name: getattr(value, each.name) for each in fields(value)}
+
+
+def _sorted(values: list[object]) -> list[object]:
+    """In an order that is the same in every process: that of a set of texts is not."""
+    if all(isinstance(each, str) for each in values) or all(type(each) is int for each in values):
+        return sorted(cast("list[Any]", values))
+    return sorted(values, key=lambda each: to_json(each, fallback=_described, inf_nan_mode="strings"))
 
 
 def _unquoted(encoded: bytes) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import math
 import sys
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
@@ -19,18 +18,17 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
 import anyio
-import anyio.to_thread
-from anyio.lowlevel import RunVar
 
 from agentkit.chat.events import Event
-from agentkit.errors import ToolError
+from agentkit.errors import DefinitionError, ToolError
 from agentkit.tools.context import CallRepeated, LeftRunning, Progress, ToolContext
 from agentkit.tools.gates import PROCESSES, THREADS, enter_loop_gate, enter_own_gate
 from agentkit.tools.options import Execution
-from agentkit.tools.process import open_process, run_in_process
+from agentkit.tools.process import check_portable, open_process, run_in_process
 from agentkit.tools.results import ToolResult, to_result
+from agentkit.tools.threads import run_in_thread
 
-__all__ = ["Kind", "kind_of", "run_function"]
+__all__ = ["Kind", "check_place", "kind_of", "run_function"]
 
 log = logging.getLogger("agentkit")
 
@@ -38,7 +36,6 @@ Kind: TypeAlias = Literal["plain", "async", "generator", "async generator"]
 _Run: TypeAlias = Callable[[], Awaitable[ToolResult]]
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
-_UNLIMITED: RunVar[anyio.CapacityLimiter] = RunVar("agentkit_unlimited")
 
 
 def kind_of(function: Callable[..., Any]) -> Kind:
@@ -50,6 +47,24 @@ def kind_of(function: Callable[..., Any]) -> Kind:
     if inspect.isasyncgenfunction(written) or inspect.isasyncgenfunction(call):
         return "async generator"
     return "generator" if inspect.isgeneratorfunction(written) or inspect.isgeneratorfunction(call) else "plain"
+
+
+def check_place(how: Execution, function: Callable[..., Any], name: str) -> None:
+    """Refuse a place where the function of a tool cannot run.
+
+    Raises:
+        DefinitionError: It is another one than its options say.
+    """
+    if how.thread and not how.process:
+        return
+    kind = kind_of(function)
+    if kind in ("async", "async generator"):
+        option = "process=True" if how.process else "thread=False"
+        raise DefinitionError(f"tool {name!r} is async and runs in the event loop: {option} means nothing for it")
+    if how.process and kind == "generator":
+        raise DefinitionError(f"tool {name!r} is a generator: another process cannot report its progress")
+    if how.process:
+        check_portable(function, name)
 
 
 async def run_function(
@@ -199,9 +214,7 @@ class _Awaitable:
 async def _in_thread(kind: Kind, context: ToolContext[Any], call: Callable[[], Any]) -> ToolResult:
     ended: list[bool] = []  # filled by the thread
     try:
-        value = await anyio.to_thread.run_sync(
-            _work, kind, context, call, ended, abandon_on_cancel=True, limiter=_unlimited()
-        )
+        value = await run_in_thread(functools.partial(_work, kind, context, call, ended))
     except Exception:
         raise
     except BaseException:
@@ -229,15 +242,6 @@ def _work(kind: Kind, context: ToolContext[Any], call: Callable[[], Any], ended:
         raise _as_failure(error) from error
     finally:
         ended.append(True)
-
-
-def _unlimited() -> anyio.CapacityLimiter:
-    """The gate has let the call in already. anyio's own limiter would, on trio, count threads that never end."""
-    try:
-        return _UNLIMITED.get()
-    except LookupError:
-        _UNLIMITED.set(made := anyio.CapacityLimiter(math.inf))
-        return made
 
 
 # What must not leave a tool.

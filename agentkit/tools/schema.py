@@ -6,7 +6,6 @@ a signature the model is to see, and `compact` makes it small.
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
 import typing
@@ -22,13 +21,14 @@ from pydantic_core import ErrorDetails, SchemaValidator, to_jsonable_python
 from agentkit.chat.messages import encode_json
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.tools.attributes import attribute_docs, note_of
-from agentkit.tools.compact import JsonSchema, as_schema, compact
+from agentkit.tools.compact import DECIMAL, JsonSchema, compact
 from agentkit.tools.context import ToolContext
 from agentkit.tools.docstrings import read_docstring
 from agentkit.tools.generate import Argument, generate, stable
-from agentkit.tools.hints import keyword_fields, read_hints, union_members
+from agentkit.tools.hints import keyword_fields, read_hints, stream_in, union_members
+from agentkit.tools.places import Place, is_absent, is_decimal, is_declared, place_of, without
 
-__all__ = ["JsonSchema", "Signature", "name_of", "read_signature"]
+__all__ = ["JsonSchema", "Signature", "arguments_of", "is_method", "name_of", "read_signature"]
 
 _Parameter = inspect.Parameter
 
@@ -51,6 +51,7 @@ class Signature:
     _order: tuple[inspect.Parameter, ...] = field(repr=False)
     _taken: frozenset[str] = field(repr=False)
     _validator: SchemaValidator = field(repr=False)
+    _marked: JsonSchema | None = field(repr=False)
 
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments, each as its parameter's type, or `pydantic.ValidationError`.
@@ -61,17 +62,28 @@ class Signature:
         try:
             return self._validated(arguments)
         except ValidationError as error:
-            found = _places(arguments, error, lambda fault: fault["type"] != "missing" and fault["input"] is None)
-            nulls = {place for place in found if _is_declared(place, self.parameters, self.parameters)}
+            wrong = [fault for fault in _faults(error) if not is_absent(fault) and fault["input"] is None]
+            found = {place_of(arguments, fault) for fault in wrong}
+            nulls = {place for place in found if is_declared(place, self.parameters)}
             if not nulls:
                 raise
+        reduced = without(arguments, nulls)
         try:
-            return self._validated(_without(arguments, nulls))
+            return self._validated(reduced)
         except ValidationError as error:
-            needed = _places(arguments, error, lambda fault: fault["type"] == "missing") & nulls
+            needed = nulls & {place_of(reduced, fault) for fault in _faults(error) if is_absent(fault)}
             if not needed:
                 raise
-        return self._validated(_without(arguments, nulls - needed))
+        return self._validated(without(arguments, nulls - needed))
+
+    @property
+    def takes_decimals(self) -> bool:
+        """Whether there is a `Decimal` in it, for which a number counts as it was written."""
+        return self._marked is not None
+
+    def is_decimal(self, place: Place) -> bool:
+        """Whether a number at this place in the arguments becomes a `Decimal`."""
+        return self._marked is not None and is_decimal(place, self._marked)
 
     def _validated(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         # As JSON, because strict models take a date, an enum or a tuple from JSON but not from Python's plain values.
@@ -105,62 +117,25 @@ class Signature:
         return positional, keywords
 
 
-_Place: typing.TypeAlias = tuple[int | str, ...]
+def arguments_of(
+    function: Callable[..., Any], args: Sequence[Any], keywords: Mapping[str, Any], context: object
+) -> dict[str, Any]:
+    """What a call gives the function, by the names that the model knows, defaults filled in.
+
+    Neither the context is among it nor what a partial gives, which may be a secret.
+    """
+    signature = inspect.signature(function)
+    bound = signature.bind(*args, **keywords)
+    bound.apply_defaults()
+    known, hidden = bound.arguments, _given(function)
+    for each in signature.parameters.values():
+        if each.kind is _Parameter.VAR_KEYWORD:
+            known |= known.pop(each.name)
+    return {name: value for name, value in known.items() if value is not context and name not in hidden}
 
 
-def _places(arguments: object, error: ValidationError, wanted: Callable[[ErrorDetails], bool]) -> set[_Place]:
-    """Where in the arguments the wanted faults are, without pydantic's names for the branches of a union."""
-    faults = error.errors(include_url=False, include_context=False)
-    return {_place(arguments, fault["loc"]) for fault in faults if wanted(fault)}
-
-
-def _place(value: Any, location: _Place) -> _Place:
-    place: list[int | str] = []
-    for step in location:
-        if (isinstance(value, dict) and step in value) or _has_item(value, step):
-            place.append(step)
-            value = typing.cast("Any", value)[step]
-    return tuple(place)
-
-
-def _is_declared(place: _Place, schema: object, root: JsonSchema, seen: frozenset[str] = frozenset()) -> bool:
-    """Whether there is a property at this place, not a key of a free dict or an item of an array."""
-    node = as_schema(schema)
-    if node is None or not place:
-        return False
-    reference = str(node.get("$ref", ""))
-    if reference and reference not in seen:
-        target = root if reference == "#" else root.get("$defs", {}).get(reference.rpartition("/")[2])
-        if _is_declared(place, target, root, seen | {reference}):
-            return True
-    branches = [each for key in ("anyOf", "oneOf", "allOf") for each in node.get(key, ())]
-    if any(_is_declared(place, each, root, seen) for each in branches):
-        return True
-    step, rest = place[0], place[1:]
-    if isinstance(step, str) and step in node.get("properties", {}):
-        return not rest or _is_declared(rest, node["properties"][step], root)
-    inner = node.get("additionalProperties") if isinstance(step, str) else _items(node, step)
-    return _is_declared(rest, inner, root)
-
-
-def _items(node: JsonSchema, index: int) -> object:
-    prefix = node.get("prefixItems", ())
-    return prefix[index] if index < len(prefix) else node.get("items")
-
-
-def _has_item(value: Any, step: int | str) -> bool:
-    return isinstance(value, list) and isinstance(step, int) and step < len(typing.cast("Sequence[Any]", value))
-
-
-def _without(arguments: Mapping[str, Any], places: set[_Place]) -> dict[str, Any]:
-    """A copy without the members at these places; what is in an array stays."""
-    reduced = copy.deepcopy(dict(arguments))
-    for *way, last in places:
-        holder: Any = functools.reduce(lambda value, step: value[step], way, typing.cast("Any", reduced))
-        members = as_schema(holder)
-        if members is not None:
-            members.pop(str(last), None)
-    return reduced
+def _faults(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False, include_context=False)
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -168,6 +143,16 @@ def name_of(function: Callable[..., Any]) -> str:
     if isinstance(function, functools.partial):
         return name_of(function.func)
     return str(getattr(function, "__name__", type(function).__name__))
+
+
+def is_method(function: Callable[..., Any]) -> bool:
+    """Whether it is a function from the body of a class that does not know its object yet, cached or not."""
+    bound = isinstance(function, MethodType | staticmethod | functools.partial)
+    if bound or not inspect.isfunction(inspect.unwrap(function)):
+        return False
+    names = getattr(function, "__qualname__", "").split(".")
+    first = next(iter(inspect.signature(function).parameters), "") if len(names) > 1 else ""
+    return first in ("self", "cls") and names[-2] != "<locals>"
 
 
 def read_signature(function: Callable[..., Any], *, method: bool = False) -> Signature:
@@ -198,16 +183,20 @@ def read_signature(function: Callable[..., Any], *, method: bool = False) -> Sig
     docstring = read_docstring(_documentation(function, source), [each.name for each in arguments])
     parameters = _parameters(generated, arguments, docstring.parameters)
     taken = ({each.name for each in declared} | hidden) - parameters["properties"].keys()
-    return Signature(name, docstring.summary, parameters, context, order, frozenset(taken), validator)
+    marked = generated if f'"{DECIMAL}":'.encode() in encode_json(generated) else None
+    return Signature(name, docstring.summary, parameters, context, order, frozenset(taken), validator, marked)
 
 
 def _declared(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
     try:
-        return list(inspect.signature(function).parameters.values())
+        declared = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as error:
         raise DefinitionError(
             f"tool {name!r}: Python cannot tell its parameters; write an annotated function that calls it"
         ) from error
+    if declared and hasattr(function, "dispatch") and hasattr(function, "registry"):  # singledispatch reads no keywords
+        declared[0] = declared[0].replace(kind=_Parameter.POSITIONAL_ONLY)
+    return declared
 
 
 def _source(function: Any) -> Any:
@@ -269,6 +258,11 @@ def _arguments(parameter: inspect.Parameter, hint: Any, name: str) -> Iterator[A
 
 def _argument(parameter: inspect.Parameter, hint: Any, name: str) -> Argument:
     default = parameter.default
+    if stream := stream_in(hint):
+        raise DefinitionError(
+            f"tool {name!r}: parameter {parameter.name!r} is {stream}, which comes bit by bit; "
+            "arguments come whole, so take a list, for example list[int]"
+        )
     if isinstance(default, FieldInfo):  # `x: int = Field(ge=1)`: pydantic's way to say it, and pydantic fills it in
         hint, default = Annotated[hint, default], _Parameter.empty
     notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()

@@ -108,7 +108,7 @@ class _Form:
         if not isinstance(schema, dict) or not schema.keys() - _LEFT_OUT - {"description"}:
             raise _NotStrict(place, "may be anything; give it a type")
         schema = cast("JsonSchema", schema)
-        for keyword in schema.keys() - _KEPT - _LEFT_OUT - _BUILT:
+        for keyword in sorted(schema.keys() - _KEPT - _LEFT_OUT - _BUILT):
             raise _NotStrict(place, f"has {keyword!r}, which strict schemas do not allow")
         if level > _MOST_LEVELS:
             raise _NotStrict(place, f"is nested deeper than {_MOST_LEVELS} levels")
@@ -232,6 +232,8 @@ def _members(schema: JsonSchema) -> list[JsonSchema]:
 
 
 def _described(schema: JsonSchema, text: str) -> JsonSchema:
+    if "$ref" in schema:  # which may have nothing beside it
+        return {"anyOf": [schema], "description": text}
     before = schema.get("description", "").rstrip()
     gap = "" if not before else " " if before[-1] in ".!?:;)" else ". "
     return {**schema, "description": before + gap + text}

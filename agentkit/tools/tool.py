@@ -7,7 +7,7 @@ What a call goes through, in order: its text is parsed and validated (`arguments
 from __future__ import annotations
 
 import functools
-import inspect
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,16 +15,16 @@ from functools import cached_property
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, Unpack, cast, overload
 
-from agentkit.chat.request import FunctionTool
-from agentkit.errors import DefinitionError
-from agentkit.tools.arguments import parse_arguments, validate_arguments
+from agentkit.chat.messages import encode_json
+from agentkit.chat.request import CustomTool, FunctionTool, Grammar, ToolDefinition
+from agentkit.errors import DefinitionError, ToolError
+from agentkit.tools.arguments import parse_arguments, read_arguments
 from agentkit.tools.context import ToolContext, reachable
-from agentkit.tools.external import check_schema
+from agentkit.tools.external import check_function, check_schema
 from agentkit.tools.options import Execution, ToolOptions
-from agentkit.tools.process import check_portable
 from agentkit.tools.results import ToolResult
-from agentkit.tools.running import Kind, kind_of, run_function
-from agentkit.tools.schema import Signature, read_signature
+from agentkit.tools.running import Kind, check_place, kind_of, run_function
+from agentkit.tools.schema import Signature, arguments_of, is_method, read_signature
 from agentkit.tools.strict import strict_form
 
 __all__ = ["Tool", "ToolFunction", "as_tool", "tool"]
@@ -32,14 +32,15 @@ __all__ = ["Tool", "ToolFunction", "as_tool", "tool"]
 P = ParamSpec("P")
 F_co = TypeVar("F_co", covariant=True)
 T = TypeVar("T")
-_Bind: TypeAlias = Callable[[ToolContext[Any], dict[str, Any]], tuple[list[Any], dict[str, Any]]]
+AnyTool = TypeVar("AnyTool", bound="Tool")
+_Bind: TypeAlias = Callable[[ToolContext[Any], str], tuple[list[Any], dict[str, Any]]]
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)  # no slots: `cached_property` keeps the definition in __dict__
 class Tool(Execution):
-    """Whatever a model can call. Make one with `tool`, or with `Tool.from_schema`.
+    """Whatever a model can call. Make one with `tool`, or with `Tool.from_schema` or `Tool.custom`.
 
     How its calls are run is told by further attributes, which are those of `ToolOptions`.
 
@@ -51,6 +52,9 @@ class Tool(Execution):
         strict: None to send a strict schema if one says the same, True if there must be one, False for the plain one.
         condition: Asked before each turn whether the model is offered the tool; see `Toolset.when`.
         is_method: Whether it is a method that has no object yet: take the tool from an object to call it.
+        is_custom: Whether its calls are a text of any form and not arguments; see `Tool.custom`.
+        grammar: What that text looks like; None allows any.
+        is_external: Whether somebody outside gives its results; see `Tool.external`.
     """
 
     name: str
@@ -61,6 +65,9 @@ class Tool(Execution):
     strict: bool | None = field(default=None, repr=False)
     condition: Callable[[ToolContext[Any]], bool] | None = field(default=None, repr=False)
     is_method: bool = field(default=False, repr=False)
+    is_custom: bool = field(default=False, repr=False)
+    grammar: Grammar | None = field(default=None, repr=False)
+    is_external: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -70,8 +77,7 @@ class Tool(Execution):
         self.check_options(self.name)
         if self.strict:
             self._strict_parameters()
-        if self.process or not self.thread:
-            self._check_place()
+        check_place(self, self.function, self.name)
 
     @classmethod
     def from_schema(
@@ -98,21 +104,81 @@ class Tool(Execution):
         Raises:
             DefinitionError: The name is not allowed, the schema is not one of an object, or it cannot be strict.
         """
-        if options.get("process"):
-            raise DefinitionError(f"tool {name!r} takes a ToolContext, which cannot go to another process")
+        _check_raw(name, function, options)
         return Tool(
             name=name,
             description=description,
             parameters=check_schema(name, parameters),
             function=function,
             strict=strict,
-            _bind=lambda context, arguments: ([context, arguments], {}),
+            _bind=lambda context, text: ([context, parse_arguments(text)], {}),
             **options,
         )
 
+    @classmethod
+    def custom(
+        cls,
+        name: str,
+        description: str,
+        function: Callable[[ToolContext[Any], str], Any],
+        *,
+        grammar: Grammar | None = None,
+        **options: Unpack[ToolOptions],
+    ) -> Tool:
+        """A tool that takes one text of any form instead of arguments: a query, a program, a patch.
+
+        Few servers know custom tools; the others refuse the request.
+
+        Args:
+            name: What the model calls it.
+            description: What the model reads about it.
+            function: Takes the call's context and the text as the model wrote it; async or not.
+            grammar: What the text looks like; the server keeps the model to it. None allows any text.
+            **options: See `ToolOptions`.
+
+        Raises:
+            DefinitionError: The name is not allowed, or an option cannot work.
+        """
+        _check_raw(name, function, options)
+        return Tool(
+            name=name,
+            description=description,
+            parameters={"type": "object", "properties": {}},
+            function=function,
+            strict=False,
+            is_custom=True,
+            grammar=grammar,
+            _bind=lambda context, text: ([context, text], {}),
+            **options,
+        )
+
+    @classmethod
+    def external(cls, name: str, description: str, parameters: Mapping[str, Any], *, strict: bool = False) -> Tool:
+        """A tool that does not run here: a run that calls it pauses until `RunState.answer` brings the result.
+
+        Args:
+            name: What the model calls it.
+            description: What the model reads about it.
+            parameters: The JSON Schema of its arguments, an object.
+            strict: See `from_schema`.
+
+        Raises:
+            DefinitionError: The name is not allowed, the schema is not one of an object, or it cannot be strict.
+        """
+        return replace(cls.from_schema(name, description, parameters, _outside, strict=strict), is_external=True)
+
     @cached_property
-    def definition(self) -> FunctionTool:
+    def fingerprint(self) -> str:
+        """A hash of what the model is told: two tools with the same one mean the same to it."""
+        grammar = self.grammar and [self.grammar.syntax, self.grammar.definition]
+        told = [self.name, self.description, self.parameters, self.is_custom, grammar]
+        return hashlib.sha256(encode_json(told)).hexdigest()
+
+    @cached_property
+    def definition(self) -> ToolDefinition:
         """The tool as a request sends it."""
+        if self.is_custom:
+            return CustomTool(self.name, self.description, self.grammar)
         form = self._strict_parameters()
         return FunctionTool(self.name, self.description, self.parameters, form is not None or None, form)
 
@@ -124,7 +190,7 @@ class Tool(Execution):
 
         Args:
             context: What the function may know about the run.
-            arguments: The text that the model wrote.
+            arguments: The text that the model wrote; `ToolCall.written`.
 
         Raises:
             Retry: The arguments do not fit, or the function raised it.
@@ -132,25 +198,23 @@ class Tool(Execution):
             Exception: Whatever else the function raised.
         """
         context = reachable(context)
-        args, kwargs = self._bind(context, parse_arguments(arguments))
+        args, kwargs = self._bind(context, arguments)
         return await run_function(self, self._kind, context, functools.partial(self.function, *args, **kwargs))
+
+    def checked(self, context: ToolContext[Any], arguments: str) -> dict[str, Any]:
+        """The validated arguments of a call by name, defaults filled in; nothing runs.
+
+        Raises:
+            ToolError: The arguments do not fit.
+        """
+        args, kwargs = self._bind(context, arguments)
+        if not isinstance(self, ToolFunction):
+            return {"input": args[1]} if self.is_custom else cast("dict[str, Any]", args[1])
+        return arguments_of(self.function, args, kwargs, context)
 
     @cached_property
     def _kind(self) -> Kind:
         return kind_of(self.function)
-
-    def _check_place(self) -> None:
-        """Refuse a place where the function cannot run."""
-        kind = kind_of(self.function)
-        if kind in ("async", "async generator"):
-            option = "process=True" if self.process else "thread=False"
-            raise DefinitionError(
-                f"tool {self.name!r} is async and runs in the event loop: {option} means nothing for it"
-            )
-        if self.process and kind == "generator":
-            raise DefinitionError(f"tool {self.name!r} is a generator: another process cannot report its progress")
-        if self.process:
-            check_portable(self.function, self.name)
 
 
 class ToolFunction(Tool, Generic[F_co]):
@@ -182,6 +246,17 @@ class _Decorator(Protocol):
 
 @overload
 def tool(
+    function: AnyTool,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    strict: bool | None = None,
+    require_docs: bool = False,
+    **options: Unpack[ToolOptions],
+) -> AnyTool: ...
+@overload
+def tool(
     function: Callable[P, T],
     /,
     *,
@@ -201,7 +276,7 @@ def tool(
     **options: Unpack[ToolOptions],
 ) -> _Decorator: ...
 def tool(
-    function: Callable[..., Any] | None = None,
+    function: Tool | Callable[..., Any] | None = None,
     /,
     *,
     name: str | None = None,
@@ -232,32 +307,34 @@ def tool(
         makes = functools.partial(tool, name=name, description=description, strict=strict, require_docs=require_docs)
         return cast("_Decorator", functools.partial(makes, **options))
     function = _of_class(function)
-    if isinstance(function, ToolFunction):
+    if isinstance(function, Tool):
+        if options.get("process") and not function.process:
+            _check_process(function)
         given = {"name": name, "description": description, "strict": strict}
         changed = {key: value for key, value in given.items() if value is not None}
-        return _documented(_changed(cast("Tool", function), {**changed, **options}), require_docs)
+        return _documented(_changed(function, {**changed, **options}), require_docs)
     signature = _signature(function)
     if options.get("process") and signature.context is not None:
-        raise DefinitionError(f"tool {signature.name!r} runs in another process and cannot have a ToolContext there")
+        _refuse_process(signature.name, options)
     made = ToolFunction[Any](
         name=signature.name if name is None else name,
         description=signature.description if description is None else description,
         parameters=signature.parameters,
         function=function,
-        _bind=lambda context, arguments: signature.bind(validate_arguments(signature, arguments), context),
-        is_method=_is_method(function),
+        _bind=lambda context, text: signature.bind(read_arguments(signature, text), context),
+        is_method=is_method(function),
         strict=strict,
         **options,
     )
     return _documented(made, require_docs)
 
 
-def _of_class(function: Callable[..., Any]) -> Callable[..., Any]:
+def _of_class(function: Tool | Callable[..., Any]) -> Tool | Callable[..., Any]:
     """What `@classmethod` over `@tool` gives is a method of a tool: the tool of that class."""
     inner: Any = getattr(function, "__func__", None)
     if not isinstance(function, MethodType) or not isinstance(inner, ToolFunction):
         return function
-    return cast("Callable[..., Any]", inner.__get__(function.__self__))
+    return inner.__get__(function.__self__)
 
 
 def _documented(made: Tool, required: bool) -> Tool:  # noqa: FBT001 - of this module only
@@ -289,17 +366,32 @@ def as_tool(function: Tool | Callable[..., Any]) -> Tool:
     return made
 
 
+def _outside(context: ToolContext[Any], arguments: dict[str, Any]) -> str:  # noqa: ARG001 - what a tool is given
+    raise ToolError("this tool is run by somebody outside, who has not answered")
+
+
 # Defining.
 
 
-def _signature(function: Callable[..., Any]) -> Signature:
+def _check_raw(name: str, function: Callable[..., Any], options: ToolOptions) -> None:
+    _refuse_process(name, options)
+    check_function(name, function)
+
+
+def _refuse_process(name: str, options: ToolOptions) -> None:
+    if options.get("process"):
+        raise DefinitionError(f"tool {name!r} takes a ToolContext, which cannot go to another process")
+
+
+def _check_process(made: Tool) -> None:
+    """Refuse to move a tool to another process if its function takes the context."""
+    if not isinstance(made, ToolFunction) or _signature(made.function).context is not None:
+        _refuse_process(made.name, {"process": True})
+
+
+def _signature(function: Any) -> Signature:
+    if isinstance(function, classmethod):
+        raise DefinitionError(f"{function.__name__!r} is a class method: write @classmethod above @tool, not below")
     if not callable(function):
-        raise DefinitionError(f"{function!r} is not a function; of a class method, use `tool(Class.method)`")
-    return read_signature(function, method=_is_method(function))
-
-
-def _is_method(function: Callable[..., Any]) -> bool:
-    """Whether it is a function from the body of a class that does not know its object yet."""
-    names = function.__qualname__.split(".") if inspect.isfunction(function) else []
-    first = next(iter(inspect.signature(function).parameters), "") if len(names) > 1 else ""
-    return first in ("self", "cls") and names[-2] != "<locals>"
+        raise DefinitionError(f"{function!r} is not a function")
+    return read_signature(function, method=is_method(function))

@@ -14,6 +14,8 @@ from typing import Any, TypeAlias, cast
 
 from agentkit.errors import DefinitionError
 from agentkit.tools.context import ToolContext
+from agentkit.tools.running import kind_of
+from agentkit.tools.schema import name_of
 from agentkit.tools.tool import Tool, ToolFunction, as_tool, tool
 
 __all__ = ["ToolLike", "Toolset", "flat_tools"]
@@ -49,10 +51,9 @@ class Toolset:
             DefinitionError: One of them cannot become a tool, or there is none.
         """
         found = _of_module(owner) if isinstance(owner, ModuleType) else _of_object(owner)
-        marked = [each for each in found if isinstance(each, Tool)]
         if not found:
             raise DefinitionError(f"{_named(owner)} has no public function to make a tool of")
-        return cls(*(marked or found))
+        return cls(*found)
 
     @classmethod
     def installed(cls, *names: str) -> Toolset:
@@ -131,13 +132,18 @@ class Toolset:
         self._check(new)
         return Toolset(*(replace(each, name=new.get(each.name, each.name)) for each in self))
 
-    def when(self, condition: Callable[[ToolContext[Any]], bool]) -> Toolset:
-        """Offered to the model only while the condition is true.
+    def when(self, condition: Condition) -> Toolset:
+        """Offered to the model only while the condition is true. If it raises, the run ends with `ToolFailed`.
 
         Args:
             condition: Asked before each turn with what is known then: ``context.deps``, ``context.turn``,
                 ``context.transcript``. It must return at once.
+
+        Raises:
+            DefinitionError: The condition is async.
         """
+        if kind_of(condition) != "plain":
+            raise DefinitionError(f"the condition {name_of(condition)!r} must be a def, and return at once")
         return Toolset(*(replace(each, condition=_both(each.condition, condition)) for each in self))
 
     def _check(self, names: Iterable[str]) -> None:
@@ -145,6 +151,8 @@ class Toolset:
             if name not in self._tools:
                 raise DefinitionError(f"there is no tool {name!r} in this toolset{_hint(name, self._tools)}")
 
+
+Condition: TypeAlias = Callable[[ToolContext[Any]], bool]
 
 ToolLike: TypeAlias = Tool | Toolset | Callable[..., Any]
 """What becomes one tool or several: a tool, a toolset, or a function."""
@@ -168,13 +176,11 @@ def flat_tools(tools: Iterable[ToolLike]) -> list[Tool]:
     return list(by_name.values())
 
 
-def _both(
-    one: Callable[[ToolContext[Any]], bool] | None, other: Callable[[ToolContext[Any]], bool]
-) -> Callable[[ToolContext[Any]], bool]:
+def _both(one: Condition | None, other: Condition) -> Condition:
     return other if one is None else functools.partial(_all_hold, (one, other))
 
 
-def _all_hold(conditions: Iterable[Callable[[ToolContext[Any]], bool]], context: ToolContext[Any]) -> bool:
+def _all_hold(conditions: Iterable[Condition], context: ToolContext[Any]) -> bool:
     return all(condition(context) for condition in conditions)
 
 
@@ -182,16 +188,23 @@ def _of_module(module: ModuleType) -> list[ToolLike]:
     named: Iterable[str] | None = getattr(module, "__all__", None)
     members: dict[str, Any] = vars(module)
     if named is not None:
-        return [members[each] for each in named if _is_function(members.get(each))]
-    return [
-        each
-        for name, each in members.items()
-        if not name.startswith("_") and _is_function(each) and _home(each) == module.__name__
-    ]
+        functions = [members[each] for each in named if _is_function(members.get(each))]
+    else:
+        functions = [
+            each
+            for name, each in members.items()
+            if not name.startswith("_") and _is_function(each) and _home(each) == module.__name__
+        ]
+    return [each for each in functions if isinstance(each, Tool)] or functions
 
 
 def _is_function(value: object) -> bool:
-    return isinstance(value, Tool) or inspect.isfunction(value)
+    return isinstance(value, Tool) or inspect.isfunction(value) or _is_cached(value)
+
+
+def _is_cached(value: object) -> bool:
+    """Whether it is what `functools.lru_cache` makes of a function."""
+    return hasattr(value, "cache_info") and inspect.isfunction(getattr(value, "__wrapped__", None))
 
 
 def _home(function: Any) -> str:
@@ -203,30 +216,44 @@ def _home(function: Any) -> str:
 
 def _of_object(owner: object) -> list[ToolLike]:
     kind = owner if isinstance(owner, type) else type(owner)
-    found: dict[str, ToolLike] = {}
+    found: dict[str, object] = {}
     for base in reversed(kind.__mro__):
         if base.__module__.partition(".")[0] in _NOT_TOOLS:
             continue
         for name, written in vars(base).items():
             found.pop(name, None)
             if not name.startswith("_") and _is_method(written):
-                found[name] = _taken_from(owner, kind, name, written)
-    return list(found.values())
+                found[name] = written
+    marked = {name: each for name, each in found.items() if isinstance(getattr(each, "__func__", each), Tool)}
+    return [_taken_from(owner, kind, name, each) for name, each in (marked or found).items()]
 
 
 def _is_method(written: object) -> bool:
-    return _is_function(written) or isinstance(written, staticmethod | classmethod)
+    return _is_function(written) or isinstance(
+        written, staticmethod | classmethod | functools.partialmethod | functools.singledispatchmethod
+    )
 
 
 def _taken_from(owner: object, kind: type, name: str, written: object) -> ToolLike:
     """The method as a tool; what is not a tool by decoration keeps the name it has in the class."""
-    needs_object = inspect.isfunction(written) or (isinstance(written, Tool) and written.is_method)
+    if isinstance(written, functools.singledispatchmethod):
+        raise DefinitionError(
+            f"{kind.__name__}.{name} chooses a method by the type of its argument, which JSON cannot tell: "
+            "write a method that takes a union, or begin its name with '_'"
+        )
+    needs_object = not isinstance(written, staticmethod | classmethod) and getattr(written, "is_method", True)
     if needs_object and isinstance(owner, type):
         raise DefinitionError(
             f"{kind.__name__}.{name} needs an object: write Toolset.of({kind.__name__}(...)), or make it static"
         )
     taken: Any = getattr(owner, name)
-    return tool(taken) if isinstance(getattr(taken, "__func__", None), ToolFunction) else taken
+    if isinstance(getattr(taken, "__func__", None), ToolFunction):
+        return as_tool(taken)
+    if isinstance(written, functools.partialmethod):
+        return tool(cast("Callable[..., Any]", taken), name=name)
+    if isinstance(written, staticmethod) and not isinstance(taken, Tool):
+        return functools.partial(taken)  # its first parameter may be called `self`
+    return cast("ToolLike", taken)
 
 
 def _loaded(entry: EntryPoint) -> ToolLike:

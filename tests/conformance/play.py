@@ -12,7 +12,16 @@ import anyio
 from pydantic import BaseModel
 
 from agentkit import Agent, ChatClient, ChatSettings, Tool, ToolContext, tool
-from agentkit.chat.events import CallDelta, Event, Mended, ReasoningDelta, RefusalDelta, Retrying, TextDelta
+from agentkit.chat.events import (
+    CallDelta,
+    ChoiceDelta,
+    Event,
+    Mended,
+    ReasoningDelta,
+    RefusalDelta,
+    Retrying,
+    TextDelta,
+)
 from agentkit.chat.retry import RetryPolicy
 from agentkit.run.events import CallFinished, CallStarted, RunEnded, RunStarted, TurnFinished, TurnStarted
 from tests.conformance import strict
@@ -24,6 +33,7 @@ ORDINARY = (
     ReasoningDelta,
     RefusalDelta,
     CallDelta,
+    ChoiceDelta,
     RunStarted,
     RunEnded,
     TurnStarted,

@@ -4,7 +4,8 @@ import functools
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,23 +13,28 @@ from ssl import PROTOCOL_TLS_SERVER, SSLContext, create_default_context
 from typing import Any
 
 import anyio
+import httpx
+import httpx2
 import trustme
 
 from agentkit import Agent, tool
 from agentkit.chat.client import ChatClient
-from agentkit.chat.events import Event, TextDelta
+from agentkit.chat.events import Event, Retrying, TextDelta
 from agentkit.chat.http import Deadlines
 from agentkit.chat.messages import Message
 from agentkit.chat.retry import RetryPolicy
 from agentkit.errors import ModelError
+from agentkit.run.events import RunEnded, TurnStarted
 from agentkit.run.transcript import complaints
 from agentkit.testing import Server
 from agentkit.testing.server import Request, Scripted
 from tests.conformance import strict
 
+MB = 1024 * 1024
 KEY = "sk-secret-of-mine"
 AMPLE = Deadlines(connect=8, first_byte=8, idle=8, total=8)
 QUICK = Deadlines(connect=0.2, first_byte=0.2, idle=0.2, total=0.4)
+QUICK_WHOLE = Deadlines(connect=0.2, total=0.2)
 
 
 @dataclass
@@ -45,7 +51,14 @@ class Outcome:
 
     @property
     def shown(self) -> str:
-        return "".join(event.text for event in self.events if isinstance(event, TextDelta))
+        """The text that an observer saw since the last turn or try began."""
+        shown = ""
+        for event in self.events:
+            if isinstance(event, TurnStarted | Retrying):
+                shown = ""
+            elif isinstance(event, TextDelta):
+                shown += event.text
+        return shown
 
 
 async def play(
@@ -54,20 +67,25 @@ async def play(
     stream: bool,
     tries: int = 1,
     deadlines: Deadlines = AMPLE,
-    http: Callable[[], Any] = nullcontext,
+    library: str = "own",
     tls: SSLContext | None = None,
     runs: int = 1,
+    large: bool = False,
 ) -> Outcome:
-    """Run an agent with two tools against a server that plays the script; ``http`` opens a client of the caller's."""
+    """Run an agent with two tools against a server that plays the script, through one of `CLIENTS`.
+
+    ``large`` says that it is about memory.
+    """
     outcome = Outcome()
     with leaving_nothing(), Server(script, tls=tls) as server:
         retry = RetryPolicy(retries=tries - 1, first_wait=0.0)
-        async with http() as library:
-            client = ChatClient(server.url, model="m", api_key=KEY, retry=retry, deadlines=deadlines, http=library)
+        async with CLIENTS[library]() as http:
+            client = ChatClient(server.url, model="m", api_key=KEY, retry=retry, deadlines=deadlines, http=http)
             agent = Agent(client, tools=tools(outcome))
             started = time.monotonic()
-            for _ in range(runs):
-                await go_on(agent, outcome, stream=stream)
+            with using_little_memory(40 * MB) if large else nullcontext():
+                for _ in range(runs):
+                    await go_on(agent, outcome, stream=stream)
             outcome.seconds = time.monotonic() - started
             await agent.aclose()
     outcome.requests = server.requests
@@ -112,10 +130,15 @@ async def go_on(agent: Agent, outcome: Outcome, *, stream: bool) -> None:
 def check(outcome: Outcome) -> None:
     """What holds for every run, whatever the server did."""
     assert complaints(outcome.messages) == []
+    ended = outcome.events[-1]
+    assert isinstance(ended, RunEnded)
+    assert (ended.state.messages, ended.error) == (outcome.messages, outcome.error)
+    assert outcome.error is not None or outcome.shown == outcome.text
     for request in outcome.requests:
         assert strict.complaints(request.body) == []
         assert request.headers["authorization"] == f"Bearer {KEY}"
     if outcome.error is not None:
+        assert outcome.shown.startswith(outcome.error.partial)
         assert KEY not in f"{outcome.error} {outcome.error.body} {outcome.error!r}"
         assert len(str(outcome.error)) < 2000
 
@@ -132,6 +155,16 @@ def leaving_nothing() -> Iterator[None]:
     assert open_sockets() <= sockets
 
 
+@contextmanager
+def using_little_memory(most: int) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < most
+    finally:
+        tracemalloc.stop()
+
+
 @functools.cache
 def certificate() -> tuple[SSLContext, SSLContext]:
     """What a server on loopback proves itself with, and what a client takes as proof."""
@@ -142,10 +175,23 @@ def certificate() -> tuple[SSLContext, SSLContext]:
     return server, client
 
 
+def callers(library: Any) -> Any:
+    """A client with one connection: whatever keeps it after a failure makes the next request wait for ever."""
+    limits = library.Limits(max_connections=1)
+    return library.AsyncClient(verify=certificate()[1], trust_env=False, limits=limits)
+
+
+CLIENTS: Mapping[str, Callable[[], Any]] = {  # the own connection pool, or a client of the caller's
+    "own": nullcontext,
+    "httpx2": functools.partial(callers, httpx2),
+    "httpx": functools.partial(callers, httpx),
+}
+
+
 def our_threads() -> set[str]:
-    """The threads of this process, without the idle ones that event loops keep for later."""
+    """The threads of this process, without the idle workers that are kept for later."""
     names = {thread.name for thread in threading.enumerate()}
-    return {name for name in names if not name.startswith(("Trio thread", "AnyIO worker", "asyncio_"))}
+    return {name for name in names if not name.startswith(("Trio thread", "AnyIO worker", "asyncio_", "agentkit tool"))}
 
 
 def open_sockets() -> set[str]:

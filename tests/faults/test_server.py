@@ -24,7 +24,10 @@ from agentkit.chat.request import ChatRequest
 from agentkit.chat.retry import RetryPolicy
 from agentkit.errors import BadRequest, Overloaded, RateLimited
 from agentkit.testing import FAULTS, Pieces, ScriptedModel, Server, call, fault, raw
+from agentkit.testing.server.__main__ import main
 from tests.faults.play import certificate, our_threads
+
+PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 
 
 @tool
@@ -168,14 +171,14 @@ def test_faults_are_numbered_named_and_told() -> None:
 
 
 def test_the_page_lists_the_faults() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     rows = [f"| {each.number} | `{name}` | {each.sentence} |" for name, each in FAULTS.items()]
     assert re.findall(r"^\| \d+ \| .*$", page, re.MULTILINE) == rows
 
 
 def test_the_server_runs_as_a_program_for_any_client() -> None:
     command = [sys.executable, "-W", "error", "-m", "agentkit.testing.server", "status_529", "--seconds", "20"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as program:
         try:
             assert program.stdout is not None
             url = program.stdout.readline().strip()
@@ -183,6 +186,31 @@ def test_the_server_runs_as_a_program_for_any_client() -> None:
         finally:
             program.terminate()
     assert answers == [529, 529]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("stal", "there is no fault 'stal'; there is stall"),
+        ("qqq", "there is no fault 'qqq'; --help lists all"),
+        ("stall --port 99999", "from 0 to 65535"),
+        ("stall --port {busy}", "cannot listen at port {busy}: Address already in use"),
+        ("stall --seconds nan", "above 0, not 'nan'"),
+        ("tls_cut", "add --certificate FILE"),
+        ("stall --certificate nowhere.pem", "'nowhere.pem': No such file"),
+        ("stall --certificate {page}", "no certificate with its key"),
+    ],
+)
+def test_wrong_arguments_of_the_program_are_told_in_a_sentence(
+    arguments: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Server(["a"]) as server:
+        words = {"busy": urlsplit(server.url).port, "page": PAGE}
+        with pytest.raises(SystemExit, match="2"):
+            main(arguments.format(**words).split())
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert said.format(**words) in told.err.splitlines()[-1]
 
 
 def test_the_program_lists_its_faults() -> None:

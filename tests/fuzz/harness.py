@@ -1,9 +1,11 @@
 """Whatever bytes a server sends: no crash, no hang, and nothing but a valid reply or a typed error.
 
-``make fuzz SECONDS=60`` lets atheris look for bytes that break it; it is needed for that only.
+``make fuzz SECONDS=60 TARGET=merge`` lets atheris look for bytes that break it; it is needed for that only.
 """
 
 import json
+import re
+from collections.abc import Iterator
 
 from agentkit.chat.calls import ToolCall
 from agentkit.chat.embedded import MARKS, read_calls, read_failed_generation
@@ -67,6 +69,16 @@ TARGETS = (sse, merge, mend, embedded, reader)
 def one_input(data: bytes) -> None:
     """The first byte says which target the rest is for."""
     TARGETS[data[0] % len(TARGETS) if data else 0](data[1:])
+
+
+def seeds(body: bytes) -> Iterator[bytes]:
+    """What an answer has for each of the targets, in the form that `one_input` takes."""
+    datas = re.findall(rb"^data: *(\{.*\})", body, re.MULTILINE) or [body]
+    texts = re.findall(rb'"(?:content|arguments)": "((?:[^"\\]|\\.)*)"', body)
+    parts = {sse: [body], reader: [body], merge: [b"[" + b",".join(datas) + b"]"]}
+    parts[mend] = parts[embedded] = [text.replace(rb"\n", b"\n").replace(b"\\", b"") for text in texts]
+    for number, target in enumerate(TARGETS):
+        yield from (bytes([number]) + part for part in parts[target])
 
 
 def _events(pieces: list[bytes]) -> list[ServerSentEvent] | str:

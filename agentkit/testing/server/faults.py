@@ -23,9 +23,9 @@ def fault(name: str) -> Fault:
     """The fault of this name, for a script.
 
     Raises:
-        KeyError: There is none; the message names those that are near.
+        KeyError: There is none; the message names those that are near. `FAULTS` has them all.
     """
     if name not in FAULTS:
-        near = difflib.get_close_matches(name, FAULTS, n=3) or FAULTS
-        raise KeyError(f"there is no fault {name!r}; there are {', '.join(near)}")
+        near = difflib.get_close_matches(name, FAULTS, n=3)
+        raise KeyError(f"there is no fault {name!r}" + (f"; there is {', '.join(near)}" if near else ""))
     return FAULTS[name]

@@ -1,0 +1,256 @@
+"""Sessions in a SQLite file, which several processes may use at once."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from agentkit.errors import ConfigError, SessionConflict, SessionError
+from agentkit.run.session import Change, Saved
+from agentkit.sessions.base import Found, SessionInfo, Sessions, Store, status_of
+from agentkit.sessions.claims import claimed
+from agentkit.sessions.database import Database
+from agentkit.sessions.words import (
+    index_query,
+    is_unspaced,
+    matches,
+    role_of,
+    snippet,
+    storable,
+    text_to_index,
+    words_of,
+)
+
+__all__ = ["SQLiteSessions"]
+
+T = TypeVar("T")
+
+_NEW = "INSERT INTO sessions (name, created, updated) VALUES (?1, ?2, ?2) ON CONFLICT DO NOTHING"
+_INSERT = "INSERT INTO messages (session, position, message, text) VALUES (?, ?, ?, ?)"
+_MESSAGES = "SELECT message FROM messages WHERE session = ? ORDER BY position"
+_FOUND = "SELECT sessions.name, position, message, messages.text FROM messages JOIN sessions ON sessions.id = session"
+_BEST = f"{_FOUND} JOIN words ON words.rowid = messages.id WHERE words MATCH ? ORDER BY rank, messages.id DESC LIMIT ?"
+_NEWEST = f"{_FOUND} WHERE found(messages.text) ORDER BY messages.id DESC LIMIT ?"
+
+
+class SQLiteSessions(Sessions):
+    """Sessions in a SQLite file, made when it is first used. Several threads and processes may use the same file.
+
+    Args:
+        path: The file. Beside it are ``-wal`` and ``-shm`` while it is used, and an empty file ``-claims``.
+        timeout: How many seconds to wait when another program has locked the file.
+        index: Whether to keep an index of the words; without it, as with an SQLite that has no FTS5, a search reads
+            all messages.
+
+    Raises:
+        ConfigError: The path is ``":memory:"``, where nothing would be found again: that is `MemorySessions`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, timeout: float = 5.0, index: bool = True) -> None:
+        if os.fspath(path) in ("", ":memory:"):
+            raise ConfigError("SQLiteSessions needs a file; MemorySessions() keeps sessions in memory")
+        super().__init__(_SQLiteStore(Database(Path(path).resolve(), timeout), index=index))
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"SQLiteSessions({os.fspath(self.path)!r})"
+
+
+class _SQLiteStore(Store):
+    def __init__(self, database: Database, *, index: bool) -> None:
+        self._database = database
+        self._index = index
+
+    async def perform(self, work: Callable[[], T]) -> T:
+        return await self._database.perform(work)
+
+    @contextmanager
+    def claim(self, name: str) -> Generator[None]:
+        with ExitStack() as stack:
+            with self._database.errors():
+                stack.enter_context(claimed(self._database.path, name))
+            yield
+
+    def load(self, name: str) -> Saved:
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT id, revision, head FROM sessions WHERE name = ?", [name]).fetchone()
+            if row is None:
+                return Saved()
+            session, revision, head = row
+
+            messages = connection.execute(_MESSAGES, [session]).fetchall()
+            artifacts = connection.execute("SELECT call, text FROM artifacts WHERE session = ?", [session]).fetchall()
+            results = connection.execute("SELECT slot, result FROM results WHERE session = ?", [session]).fetchall()
+        return Saved(
+            revision=revision,
+            messages=tuple(message for (message,) in messages),
+            head=head,
+            artifacts=dict(artifacts),
+            results=dict(results),
+        )
+
+    def save(self, name: str, change: Change) -> None:
+        rows = [(storable(each), text_to_index(each)) for each in change.messages]
+        with self._database.writing() as connection:
+            connection.execute(_NEW, [name, time.time()])
+            session, revision = _find(connection, name)
+            if revision != change.revision:
+                raise SessionConflict(
+                    f"session {name!r} has revision {revision}, and the change goes on from {change.revision}: "
+                    "something else has saved it; load it again"
+                )
+            count = _count(connection, session)
+            if not 0 <= change.start <= count:
+                raise SessionError(f"session {name!r} has {count} messages, not {change.start}")
+            index = self._has_index(connection)
+            _cut(connection, session, change.start, index=index)
+            numbered = enumerate(rows, change.start)
+            connection.executemany(_INSERT, ((session, number, *row) for number, row in numbered))
+            _save_rest(connection, session, change)
+            if index:
+                _bring_up_to_date(connection)
+
+    def record(self, name: str, slot: str, result: str) -> None:
+        with self._database.writing() as connection:
+            connection.execute(_NEW, [name, time.time()])
+            session, _ = _find(connection, name)
+            row = (session, storable(slot), storable(result))
+            connection.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", row)
+
+    def branch(self, name: str, new: str, messages: int | None) -> None:
+        with self.claim(new), self._database.writing() as connection:
+            session, _ = _find(connection, name)
+            count = _count(connection, session)
+            if messages is not None and not 0 <= messages <= count:
+                raise SessionError(f"session {name!r} has {count} messages, not {messages}")
+            if not connection.execute(_NEW, [new, time.time()]).rowcount:
+                raise SessionError(f"there is a session {new!r} already; choose another name")
+            copy, _ = _find(connection, new)
+            part = count if messages is None else messages
+            connection.execute(
+                "INSERT INTO messages (session, position, message, text) SELECT ?, position, message, text"
+                " FROM messages WHERE session = ? AND position < ? ORDER BY position",
+                [copy, session, part],
+            )
+            connection.execute(
+                "INSERT INTO artifacts SELECT ?, call, text FROM artifacts WHERE session = ?", [copy, session]
+            )
+            connection.execute("UPDATE sessions SET revision = 1 WHERE id = ?", [copy])
+            if part == count:
+                connection.execute(
+                    "UPDATE sessions SET head = (SELECT head FROM sessions WHERE id = ?) WHERE id = ?", [session, copy]
+                )
+                connection.execute(
+                    "INSERT INTO results SELECT ?, slot, result FROM results WHERE session = ?", [copy, session]
+                )
+            if self._has_index(connection):
+                _bring_up_to_date(connection)
+
+    def delete(self, name: str) -> None:
+        with self.claim(name), self._database.writing() as connection:
+            session, _ = _find(connection, name)
+            index = self._has_index(connection)
+            _cut(connection, session, 0, index=index)
+            connection.execute("DELETE FROM sessions WHERE id = ?", [session])
+            if index:  # it would keep the words for a while, marked as deleted
+                connection.execute("INSERT INTO words (words) VALUES ('optimize')")
+
+    def list(self) -> Sequence[SessionInfo]:
+        count = "SELECT coalesce(max(position) + 1, 0) FROM messages WHERE session = sessions.id"
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT name, ({count}), created, updated, head FROM sessions ORDER BY updated DESC"  # noqa: S608
+            ).fetchall()
+        return [
+            SessionInfo(
+                name=name,
+                messages=messages,
+                created=datetime.fromtimestamp(created, UTC),
+                updated=datetime.fromtimestamp(updated, UTC),
+                status=status_of(head),
+            )
+            for name, messages, created, updated, head in rows
+        ]
+
+    def search(self, query: str, limit: int) -> Sequence[Found]:
+        if not (words := words_of(query)):
+            return []
+        with self._database.reading() as connection:
+            if self._index and not is_unspaced(words) and _is_up_to_date(connection):
+                rows = connection.execute(_BEST, [index_query(words), max(0, limit)]).fetchall()
+            else:
+                connection.create_function("found", 1, partial(matches, words=words))
+                rows = connection.execute(_NEWEST, [max(0, limit)]).fetchall()
+        return [
+            Found(session=name, number=number, role=role_of(message), snippet=snippet(text, words))
+            for name, number, message, text in rows
+        ]
+
+    def _has_index(self, connection: sqlite3.Connection) -> bool:
+        """Whether there is an index that can be written; it is made where it is missing."""
+        if not self._index or not connection.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone():
+            return False
+        connection.execute(
+            "CREATE VIRTUAL TABLE IF NOT EXISTS words USING"
+            " fts5(text, content='messages', content_rowid='id', tokenize='unicode61 remove_diacritics 2')"
+        )
+        return True
+
+
+def _find(connection: sqlite3.Connection, name: str) -> tuple[int, int]:
+    """The id and the revision of a session."""
+    row = connection.execute("SELECT id, revision FROM sessions WHERE name = ?", [name]).fetchone()
+    if row is None:
+        raise SessionError(f"there is no session {name!r}")
+    session, revision = row
+    return session, revision
+
+
+def _count(connection: sqlite3.Connection, session: int) -> int:
+    select = "SELECT coalesce(max(position) + 1, 0) FROM messages WHERE session = ?"
+    return int(connection.execute(select, [session]).fetchone()[0])
+
+
+def _save_rest(connection: sqlite3.Connection, session: int, change: Change) -> None:
+    dropped = [(session, storable(each)) for each in change.dropped]
+    artifacts = [(session, storable(call), storable(text)) for call, text in change.artifacts.items()]
+    connection.executemany("DELETE FROM artifacts WHERE session = ? AND call = ?", dropped)
+    connection.executemany("INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?)", artifacts)
+    connection.execute("DELETE FROM results WHERE session = ?", [session])
+    connection.execute(
+        "UPDATE sessions SET revision = revision + 1, head = ?, updated = ? WHERE id = ?",
+        [storable(change.head), time.time(), session],
+    )
+
+
+def _cut(connection: sqlite3.Connection, session: int, start: int, *, index: bool) -> None:
+    """Delete the messages from ``start`` on; the index must be told the texts that it is to forget."""
+    if index:
+        connection.execute(
+            "INSERT INTO words (words, rowid, text) SELECT 'delete', id, text FROM messages"
+            " WHERE session = ? AND position >= ? AND EXISTS (SELECT 1 FROM words_docsize WHERE id = messages.id)",
+            [session, start],
+        )
+    connection.execute("DELETE FROM messages WHERE session = ? AND position >= ?", [session, start])
+
+
+# Ids only grow, so that what is not in the index comes after all that is. There is more than the new messages after an
+# SQLite without FTS5 has written; what it has deleted stays in the index, and is not found, as there is no message.
+_LEFT = "FROM messages WHERE id > (SELECT coalesce(max(id), 0) FROM words_docsize) AND text <> ''"
+
+
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    connection.execute(f"INSERT INTO words (rowid, text) SELECT id, text {_LEFT}")
+
+
+def _is_up_to_date(connection: sqlite3.Connection) -> bool:
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'words'").fetchone():
+        return False
+    return connection.execute(f"SELECT 1 {_LEFT} LIMIT 1").fetchone() is None

@@ -1,0 +1,236 @@
+"""Calls that wait for a decision, on the command line."""
+
+import contextlib
+import json
+import signal
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentkit.cli import main
+from tests.replay import ReplayServer, events, replay
+from tests.test_cli import Terminal, calls, run
+
+TOOLS = """
+from pathlib import Path
+from agentkit import tool
+from agentkit.tools.tool import Tool
+
+@tool(approve=True)
+def delete(path: str) -> str:
+    "Delete a file."
+    with Path("deleted.txt").open("a") as file:
+        file.write(path + "\\n")
+    return f"deleted {path}"
+
+@tool
+def look() -> str:
+    "Look."
+    return "empty"
+
+ask = Tool.external("ask", "Ask.", {"type": "object", "properties": {"what": {"type": "string"}}})
+"""
+EVIL = "a\x1b[2J\u202eb" + "x" * 3000 + "the end"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, with tools in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tools.py").write_text(TOOLS, encoding="utf-8")
+    return tmp_path
+
+
+def deleted() -> list[str]:
+    path = Path("deleted.txt")
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def results(server: ReplayServer, request: int = 1) -> list[str]:
+    """What the model reads of its calls."""
+    return [each["content"] for each in server.requests[request][1]["messages"] if each["role"] == "tool"]
+
+
+def terminal(command: str, *arguments: str, url: str, **environment: str) -> Terminal:
+    given = {"OPENAI_BASE_URL": url, "NO_COLOR": "1", **environment}
+    return Terminal(command, "-m", "openai:m", "-t", "tools.py", *arguments, **given)
+
+
+def typed(command: Terminal, *texts: str) -> str:
+    """Everything seen, when each of these is typed at a question."""
+    seen = ""
+    for text in texts:
+        seen += command.read_until("why not: ")
+        command.type(text + "\n")
+    return seen
+
+
+ASKED = (calls(("delete", {"path": "a"}), ("look", {})), events({"content": "Done."}))
+
+
+def test_a_terminal_is_asked_with_all_that_the_tool_would_get_escaped(place: Path) -> None:
+    with replay(calls(("delete", {"path": EVIL})), ASKED[1]) as server:
+        command = terminal("run", "go", url=server.url)
+        seen = typed(command, "", "not that one")
+        rest = command.read_all()
+    shown = "a\\u001b[2J\\u202eb" + "x" * 3000 + "the end"
+    assert seen.replace("\n", "").count(f'  path = "{shown}"') == 2
+    assert "the tool delete asks for approval of every call" in seen
+    assert "\u202e" not in seen + rest
+    assert rest.endswith("\n")
+    assert command.process.returncode == 0
+    assert results(server) == ["Error: not run: a person refused this call: not that one"]
+    assert deleted() == []
+
+
+@pytest.mark.parametrize(("said", "gone"), [("y", ["a"]), ("Yes", ["a"]), ("n", []), ("ye", [])])
+def test_only_yes_is_yes(place: Path, said: str, gone: list[str]) -> None:
+    with replay(*ASKED) as server:
+        command = terminal("run", "go", url=server.url)
+        typed(command, said)
+        assert "Done." in command.read_all()
+    assert (command.process.returncode, deleted()) == (0, gone)
+    assert len(results(server)) == 2
+
+
+def test_what_is_typed_before_the_question_is_no_answer(place: Path) -> None:
+    with replay(calls(("delete", {"path": "a"}), ("delete", {"path": "b"})), ASKED[1]) as server:
+        command = terminal("run", "go", url=server.url)
+        command.read_until("why not: ")
+        command.type("n\ny\ny\n")
+        typed(command, "n")
+        command.read_all()
+    assert deleted() == []
+
+
+def test_always_holds_for_the_conversation(place: Path) -> None:
+    answers = [ASKED[0], ASKED[1], calls(("delete", {"path": "b"})), events({"content": "Both."})]
+    with replay(*answers) as server:
+        command = terminal("chat", url=server.url)
+        command.read_until("> ")
+        command.type("go\n")
+        typed(command, "a")
+        command.read_until("\n> ")
+        command.type("more\n")
+        assert "why not" not in command.read_until("Both.")
+        command.type("/quit\n")
+        command.read_all()
+    assert deleted() == ["a", "b"]
+
+
+def test_an_external_tool_asks_for_its_result(place: Path) -> None:
+    with replay(calls(("ask", {"what": "size"})), ASKED[1]) as server:
+        command = terminal("run", "go", url=server.url)
+        assert 'what = "size"' in command.read_until("its result: ")
+        command.type("43\n")
+        command.read_all()
+    assert results(server) == ["43"]
+
+
+def test_ctrl_c_at_the_question_leaves_a_run_that_can_be_resumed(place: Path) -> None:
+    with replay(calls(("delete", {"path": "a"}), ("delete", {"path": "b"})), ASKED[1]) as server:
+        command = terminal("run", "--state", "run.json", "go", url=server.url)
+        typed(command, "y")
+        command.read_until("why not: ")
+        for _ in range(20):  # input() shows its prompt a moment before it listens
+            command.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                command.process.wait(1)
+                break
+        assert "--approve c1" in command.read_all()
+        assert (command.process.returncode, deleted()) == (4, [])
+        done = resume("--approve", "c1", url=server.url)
+    assert (done.returncode, done.stdout, sorted(deleted())) == (0, "Done.\n", ["a", "b"])
+
+
+def resume(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
+    return run("resume", "run.json", "-m", "openai:m", "-t", "tools.py", *arguments, OPENAI_BASE_URL=url)
+
+
+def start(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    given = ("run", "-m", "openai:m", "-t", "tools.py", "--state", "run.json", *arguments, "go")
+    return run(*given, OPENAI_BASE_URL=url)
+
+
+def test_without_a_terminal_the_run_pauses_and_its_state_goes_on_later(place: Path) -> None:
+    both = calls(("delete", {"path": "a"}), ("delete", {"path": "b"}), ("ask", {"what": "size"}))
+    with replay(both, ASKED[1]) as server:
+        done = start(server.url)
+        assert (done.returncode, done.stdout, deleted()) == (4, "", [])
+        assert "waits  --approve c0\n" in done.stderr
+        assert '  path = "a"\n' in done.stderr
+        assert "waits  --answer c2\n" in done.stderr
+        assert stat.S_IMODE(Path("run.json").stat().st_mode) == 0o600
+        some = resume("--deny", "c0=keep it", "--answer", "c2=4=4", url=server.url)
+        assert (some.returncode, len(server.requests)) == (4, 1)
+        last = resume("--approve", "c1", url=server.url)
+        assert (last.returncode, last.stdout, deleted()) == (0, "Done.\n", ["b"])
+        again = resume("--approve", "c1", url=server.url)
+    assert (again.returncode, again.stdout, deleted()) == (2, "", ["b"])
+    assert again.stderr == "error: no call 'c1' waits for a decision; waiting: none\n"
+    assert results(server) == ["Error: not run: a person refused this call: keep it", "deleted b", "4=4"]
+    assert [each.name for each in place.iterdir() if each.suffix == ".new"] == []
+
+
+def test_a_conversation_without_a_terminal_ends_where_it_has_to_ask(place: Path) -> None:
+    with replay(*ASKED) as server:
+        done = run("chat", "-m", "openai:m", "-t", "tools.py", stdin="go\nmore\n", OPENAI_BASE_URL=server.url)
+    assert (done.returncode, deleted(), len(server.requests)) == (4, [], 1)
+
+
+def test_json_tells_what_waits(place: Path) -> None:
+    with replay(ASKED[0]) as server:
+        done = start(server.url, "--json")
+    assert (done.returncode, done.stderr) == (4, "")
+    records: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+    why = "the tool delete asks for approval of every call"
+    call = {"id": "c0", "name": "delete", "arguments": '{"path": "a"}'}
+    assert {"event": "call_paused", "call": call, "why": why} in records
+    assert records[-1]["status"] == "paused"
+    assert records[-1]["pending"] == [
+        {"id": "c0", "name": "delete", "arguments": {"path": "a"}, "why": why, "external": False}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "sentence"),
+    [
+        (None, [], "the state 'run.json' cannot be read: No such file"),
+        ("{}", [], "this is not the saved state of a run"),
+        ("", ["--approve", "c9"], "no call 'c9' waits for a decision; waiting: 'c0'"),
+        ("", ["--answer", "c0"], "--answer 'c0' has no text: write --answer ID=TEXT"),
+    ],
+)
+def test_what_cannot_be_resumed_is_one_sentence(
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    content: str | None,
+    arguments: list[str],
+    sentence: str,
+) -> None:
+    for name in ("OPENAI_API_KEY", "AGENTKIT_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    path = place / "run.json"
+    if content == "":
+        with replay(ASKED[0]) as server:
+            start(server.url)
+    elif content is not None:
+        path.write_text(content, encoding="utf-8")
+    before = path.read_bytes() if path.exists() else b""
+    assert main(["resume", "run.json", "-m", "ollama:m", "-t", "tools.py", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"error: {sentence}")
+    assert (path.read_bytes() if path.exists() else b"") == before
+
+
+def test_a_state_that_cannot_be_written_is_told(place: Path) -> None:
+    with replay(events({"content": "hi"})) as server:
+        given = ("run", "-m", "openai:m", "--state", "nowhere/run.json", "go")
+        done = run(*given, OPENAI_BASE_URL=server.url)
+    assert done.returncode == 2
+    assert "the state cannot be written to 'nowhere/run.json': No such file" in done.stderr

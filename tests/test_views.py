@@ -1,0 +1,282 @@
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentkit import Agent, ImagePart, Limits, ToolResult, tool
+from agentkit.chat.estimate import size_of_messages, size_of_request
+from agentkit.chat.events import nobody
+from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage
+from agentkit.chat.request import ChatRequest
+from agentkit.errors import ConfigError
+from agentkit.run.transcript import complaints
+from agentkit.testing import Answer, FunctionModel, ScriptedModel, call
+from agentkit.views import ClearOldResults, Shortened, Summarise, Window
+from agentkit.views.layout import Layout
+from agentkit.views.view import View
+from agentkit.views.window import LEFT_OUT
+from tests.transcripts import TOOLS, growing, transcripts
+
+VIEWS = st.one_of(
+    st.builds(Window, turns=st.integers(1, 5)),
+    st.builds(Window, tokens=st.integers(1, 3_000), keep=st.floats(0.1, 0.9)),
+    st.builds(ClearOldResults, keep=st.integers(0, 8), exclude=st.sampled_from([(), ("look",)])),
+    st.builds(lambda tokens: Summarise(summariser(), tokens=tokens), st.integers(1, 3_000)),
+    st.builds(lambda turns: Summarise(summariser(), turns=turns, keep=1), st.integers(1, 5)),
+)
+
+
+def summariser() -> FunctionModel:
+    return FunctionModel(lambda request: f"{len(request.messages[-1].text)} characters so far")
+
+
+def passed_on(requests: Sequence[ChatRequest], *views: View) -> list[ChatRequest]:
+    """What reaches the model when these requests are made one after the other."""
+    model = FunctionModel(lambda request: "ok")
+
+    async def ask() -> None:
+        for request in requests:
+            ask = model.reply
+            for view in reversed(views):
+                ask = around(view, ask)
+            await ask(request, nobody)
+
+    anyio.run(ask)
+    return model.requests
+
+
+def around(view: View, inner):  # type: ignore[no-untyped-def]  # as the run does it
+    return lambda request, emit: view.around_model(request, emit, inner)
+
+
+def is_valid(view: Sequence[Message], whole: Sequence[Message]) -> bool:
+    """Valid, with the last question and what stands at the end, and with nothing that was not there."""
+    question = next(each for each in reversed(whole) if isinstance(each, UserMessage) and not _has_image(each))
+    asked = [each.text for each in view if isinstance(each, UserMessage)]
+    results = {each.tool_call_id for each in view if isinstance(each, ToolMessage)}
+    calls = {call.id for each in view if isinstance(each, AssistantMessage) for call in each.tool_calls}
+    return (
+        complaints(view) == []
+        and results == calls
+        and any(question.text in text for text in asked)
+        and view[-1].role == whole[-1].role
+        and [each for each in view if isinstance(each, SystemMessage)]
+        == [each for each in whole if isinstance(each, SystemMessage)]
+        and len(view) <= len(whole)
+    )
+
+
+@given(transcripts(), VIEWS)
+def test_any_view_of_any_transcript_is_valid_and_has_the_last_question(messages: list[Message], view: View) -> None:
+    requests = list(growing(messages))
+    assert [complaints(request.messages) for request in requests] == [[]] * len(requests)
+    for request, sent in zip(requests, passed_on(requests, view), strict=True):
+        assert is_valid(sent.messages, request.messages)
+        assert replace(sent, messages=request.messages) == request
+
+
+@given(transcripts(), st.integers(1, 3_000), st.integers(1, 6))
+def test_composed_views_are_valid_too(messages: list[Message], tokens: int, turns: int) -> None:
+    views = ClearOldResults(keep=1), Summarise(summariser(), turns=turns, keep=1), Window(tokens=tokens)
+    requests = list(growing(messages))
+    for request, sent in zip(requests, passed_on(requests, *views), strict=True):
+        assert is_valid(sent.messages, request.messages)
+
+
+@given(transcripts(), st.sampled_from([Window(turns=50), Window(tokens=10**6), Window(), Summarise(tokens=10**6)]))
+def test_what_fits_passes_as_the_same_object(messages: list[Message], view: View) -> None:
+    request = ChatRequest(messages=messages, tools=TOOLS)
+    assert passed_on([request], view)[0] is request
+
+
+SMALL = st.sampled_from(["", "yes"])
+
+
+@given(transcripts(turns=30, texts=SMALL, least=15), st.integers(600, 1_200))
+def test_a_window_moves_seldom_and_what_is_sent_grows_in_between(messages: list[Message], tokens: int) -> None:
+    messages = [each for each in messages if not _has_image(each)]
+    requests = list(growing(messages))
+    sent = passed_on(requests, Window(tokens=tokens))
+    moves = 0
+    for earlier, later in pairwise(sent):
+        before, after = ([each.wire for each in request.messages] for request in (earlier, later))
+        moves += after[: len(before)] != before
+        assert size_of_request(later) <= tokens
+    assert moves <= 4 * size_of_messages(messages) / (tokens - 100)
+
+
+def _has_image(message: Message) -> bool:
+    return isinstance(message.content, tuple) and any(isinstance(part, ImagePart) for part in message.content)
+
+
+@given(transcripts(turns=12, texts=SMALL), st.integers(0, 8))
+def test_results_are_cleared_seldom(messages: list[Message], keep: int) -> None:
+    requests = list(growing(messages))
+    sent = passed_on(requests, ClearOldResults(keep=keep))
+    changes = sum(
+        [each.wire for each in later.messages[: len(earlier.messages)]] != [each.wire for each in earlier.messages]
+        for earlier, later in pairwise(sent)
+    )
+    assert changes <= sum(isinstance(each, ToolMessage) for each in messages) / max(5, keep)
+
+
+@given(transcripts(turns=12), st.integers(200, 3_000), st.integers(1, 5))
+def test_the_cuts_of_a_transcript_stay_when_it_grows(messages: list[Message], tokens: int, turns: int) -> None:
+    requests = list(growing(messages))
+    once = passed_on(requests, Window(tokens=tokens), Window(turns=turns))
+    again = [passed_on([request], Window(tokens=tokens), Window(turns=turns))[0] for request in requests]
+    assert once == again
+
+
+@tool
+def look(size: int, place: int = 0) -> str:
+    """Look something up."""
+    return "r" * size
+
+
+@tool
+def photo() -> ToolResult:
+    """Take a photo."""
+    return ToolResult("a photo", files=(ImagePart("https://example.org/a.png"),))
+
+
+def looking(times: int, size: int = 2_000) -> FunctionModel:
+    """Calls `look` so often, then answers."""
+
+    def answer(request: ChatRequest) -> Answer:
+        last = request.messages[-1]
+        if isinstance(last, UserMessage) and last.text.startswith("You have reached"):
+            return "closed"
+        made = len(model.requests)
+        return call("look", size=size, place=made) if made <= times else "done"
+
+    model = FunctionModel(answer)
+    return model
+
+
+@pytest.mark.anyio
+async def test_the_run_keeps_its_whole_transcript() -> None:
+    model = looking(8)
+    result = await Agent(model, tools=[look], middleware=[Window(tokens=2_000)]).run("Look!")
+    assert len(result.transcript) == 1 + 8 * 2 + 1
+    assert complaints(result.transcript) == []
+    assert max(size_of_request(request) for request in model.requests) <= 2_000
+
+
+@pytest.mark.anyio
+async def test_a_long_turn_loses_its_older_calls_and_keeps_its_question() -> None:
+    model = looking(8)
+    await Agent(model, tools=[look], instructions="Be brief.", middleware=[Window(tokens=2_000)]).run("Look!")
+    system, question, *rest = model.requests[-1].messages
+    assert (system.text, question.text) == ("Be brief.", f"Look!\n\n{LEFT_OUT}")
+    assert 2 <= len(rest) < 8
+    assert isinstance(rest[0], AssistantMessage)
+
+
+@pytest.mark.anyio
+async def test_a_window_of_turns_keeps_between_the_half_and_all_of_them() -> None:
+    model = FunctionModel(lambda request: "ok")
+    agent = Agent(model, middleware=[Window(turns=6)])
+    history: Sequence[Message] = ()
+    for turn in range(20):
+        history = (await agent.run(f"question {turn}", history=history)).transcript
+    asked = [sum(isinstance(each, UserMessage) for each in request.messages) for request in model.requests]
+    assert asked[:6] == [1, 2, 3, 4, 5, 6]
+    assert set(asked[6:]) == {3, 4, 5, 6}
+    assert model.requests[6].messages[0].text == f"{LEFT_OUT}\n\nquestion 4"
+
+
+@pytest.mark.anyio
+async def test_the_note_at_a_limit_does_not_take_the_place_of_the_question() -> None:
+    for tokens in range(1_500, 2_100, 10):  # for some of them it is the note that is too much
+        model = looking(50)
+        agent = Agent(model, tools=[look], limits=Limits(turns=6), middleware=[Window(tokens=tokens)])
+        assert (await agent.run("Look!")).output == "closed"
+        first, *_, result, note = model.requests[-1].messages
+        assert first.text.startswith("Look!")
+        assert (result.role, note.role) == ("tool", "user")
+
+
+@pytest.mark.anyio
+async def test_the_files_of_results_are_no_question() -> None:
+    model = ScriptedModel(
+        [call("photo"), [call("look", size=1_600), call("look", size=1_600)], call("look", size=1_600), "ok"]
+    )
+    await Agent(model, tools=[look, photo], middleware=[Window(tokens=2_000)]).run("Look!")
+    sent = model.requests[-1].messages
+    assert [each.role for each in sent] == ["user", "assistant", "tool", "tool", "assistant", "tool"]
+    assert sent[0].text.startswith("Look!")
+
+
+@pytest.mark.anyio
+async def test_it_is_told_when_the_cut_moves_and_not_every_turn() -> None:
+    told: list[Shortened] = []
+    model = looking(20)
+    agent = Agent(model, tools=[look], middleware=[Window(tokens=4_000)])
+    await agent.run("Look!", emit=lambda event: told.append(event) if isinstance(event, Shortened) else None)
+    assert [each.by for each in told] == ["Window"] * 3
+    assert [each.messages for each in told] == sorted({each.messages for each in told})
+    assert all(each.after <= 2_000 < 4_000 < each.before for each in told[:1])
+
+
+@pytest.mark.anyio
+async def test_old_results_are_cleared_and_new_ones_stay() -> None:
+    model = looking(9)
+    await Agent(model, tools=[look], middleware=[ClearOldResults(keep=2)]).run("Look!")
+    results = [each.text for each in model.requests[-1].messages if isinstance(each, ToolMessage)]
+    note = "[cleared: this result of look had 2,000 characters; call the tool again if needed]"
+    assert results == [note] * 5 + ["r" * 2_000] * 4
+
+
+@pytest.mark.anyio
+async def test_results_that_the_model_has_not_seen_are_never_cleared() -> None:
+    model = ScriptedModel([[call("look", size=500)] * 12, call("look", size=600), "ok"])
+    await Agent(model, tools=[look], middleware=[ClearOldResults(keep=0)]).run("Look!")
+    seen = [[len(each.text) for each in sent.messages if isinstance(each, ToolMessage)] for sent in model.requests]
+    assert seen[1] == [500] * 12
+    assert [size < 200 for size in seen[2]] == [True] * 10 + [False] * 3
+
+
+@pytest.mark.anyio
+async def test_short_results_and_those_of_excluded_tools_stay() -> None:
+    @tool
+    def read() -> str:
+        """Read."""
+        return "important " * 100
+
+    calls = [[call("read"), call("look", size=100), call("look", size=900)]] * 3
+    model = ScriptedModel([*calls, "ok"])
+    await Agent(model, tools=[look, read], middleware=[ClearOldResults(keep=0, exclude=["read"])]).run("Look!")
+    results = [each.text for each in model.requests[-1].messages if isinstance(each, ToolMessage)]
+    assert [text.startswith("[cleared") for text in results] == [False, False, True, *[False] * 6]
+
+
+@pytest.mark.anyio
+async def test_files_go_with_the_results_they_came_with() -> None:
+    model = ScriptedModel([[call("photo")] * 5, call("photo"), "ok"])
+    await Agent(model, tools=[photo], middleware=[ClearOldResults(keep=1)]).run("Look!")
+    files = [each for each in model.requests[-1].messages if isinstance(each, UserMessage)][1:]
+    assert [_has_image(each) for each in files] == [False, True]
+    assert "[cleared" in files[0].text
+    assert len(Layout(model.requests[-1].messages).units) == 3  # they are still part of their batch
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Window(turns=0),
+        lambda: Window(tokens=0),
+        lambda: Window(tokens=10, keep=1.0),
+        lambda: ClearOldResults(keep=-1),
+        lambda: Summarise(turns=2, keep=3),
+        lambda: Summarise(keep=0),
+        lambda: Summarise("nowhere:model"),
+    ],
+)
+def test_numbers_that_cannot_work_are_refused(wrong) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ConfigError):
+        wrong()
