@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypedDict, Unpack, cast
+from typing import Any, Literal, TypedDict, Unpack
 
 import anyio
 
@@ -13,7 +13,8 @@ from agentkit.chat.client import open_model
 from agentkit.chat.events import Emit, nobody
 from agentkit.chat.reply import Model
 from agentkit.chat.settings import ChatSettings
-from agentkit.errors import ConfigError, Interrupted
+from agentkit.errors import ConfigError, Interrupted, StateError
+from agentkit.run.checked import check_agent, check_names, check_options
 from agentkit.run.journal import Journal, PlainJournal
 from agentkit.run.kept import begin_in, continue_in
 from agentkit.run.limits import Limits
@@ -96,9 +97,14 @@ class Agent:
         eager: bool = False,
         journal: Journal | None = None,
     ) -> None:
-        words = {"instructions": instructions, "name": name}
-        for complaint in _wrong(words, settings, limits, approve, middleware, tool_errors):
-            raise ConfigError(complaint)
+        check_agent(
+            words={"instructions": instructions, "name": name},
+            settings=settings,
+            limits=limits,
+            approve=approve,
+            middleware=middleware,
+            tool_errors=tool_errors,
+        )
         self._spec = RunSpec(
             model=_model(model),
             tools={each.name: each for each in flat_tools(tools)},
@@ -113,6 +119,7 @@ class Agent:
             eager=eager,
             journal=journal or PlainJournal(),
         )
+        check_names(self._spec.limits, self._spec.tools)
 
     def __repr__(self) -> str:
         return f"Agent({self.model!r}, tools=[{', '.join(self.tools)}])"
@@ -189,6 +196,7 @@ class Agent:
         unknown = options.keys() - RunOptions.__annotations__.keys()
         if unknown:
             raise TypeError(f"a run takes {', '.join(sorted(RunOptions.__annotations__))}; not {min(unknown)!r}")
+        check_options(prompt, options)
         settings, limits, session = options.get("settings"), options.get("limits"), options.get("session")
         spec = replace(
             self._spec,
@@ -197,14 +205,13 @@ class Agent:
             settings=settings.over(self._spec.settings) if settings else self._spec.settings,
             stream=stream,
         )
-        if session is not None and options.get("history") is not None:
-            raise ConfigError("a session has the messages before the question: give session= or history=, not both")
+        check_names(spec.limits, spec.tools)
         if prompt is None or isinstance(prompt, RunState):
             return _gone_on_with(prompt, spec, session, limits)
         history, news = read_history(options.get("history"))
         spec = replace(spec, news=news)
         state = RunState(
-            messages=[*history, replace(read_question(prompt), meta=spec.meta())],
+            messages=[*history, spec.marked(read_question(prompt))],
             run_id=options.get("run_id") or uuid.uuid4().hex,
             agent=spec.name,
             limits=spec.limits,
@@ -225,6 +232,11 @@ def _gone_on_with(
         return live, lambda emit: continue_in(session, spec, live, emit, given=given, limits=limits)
     if given is None:
         raise ConfigError("the question is missing; only a session can be gone on with without one")
+    if given.revision:
+        raise StateError(
+            "this state is kept in a session, which would not know what a run without it does: give session= too "
+            "(or set state.revision = 0 to go on apart from it)"
+        )
     spec = replace(spec, limits=limits or given.limits or spec.limits)
     state, news = reopened(given, spec)
     return state, lambda emit: run(replace(spec, news=news), state, emit)
@@ -238,26 +250,10 @@ def _model(model: object) -> Model:
     return model
 
 
-def _wrong(
-    words: Mapping[str, object], settings: object, limits: object, approve: object, middleware: object, errors: object
-) -> list[str]:
-    """What is wrong with the agent's arguments, as type checkers are not everywhere."""
-    given = cast("Sequence[object]", middleware) if isinstance(middleware, Sequence) else [middleware]
-    whole = all(isinstance(each, Middleware) for each in given)
-    checks = [
-        *((isinstance(each, str), f"{name} is a text, not {each!r:.80}") for name, each in words.items()),
-        (isinstance(settings, ChatSettings | None), f"settings is a ChatSettings(...), not {settings!r:.80}"),
-        (isinstance(limits, Limits | None), f"limits is a Limits(...), not {limits!r:.80}"),
-        (isinstance(approve, bool) or callable(approve), f"approve is True, False or a function, not {approve!r:.80}"),
-        (whole, f"middleware is a list of Middleware objects, not {middleware!r:.80}"),
-        (errors in ("tell", "raise"), f'tool_errors is "tell" or "raise", not {errors!r}'),
-    ]
-    return [complaint for right, complaint in checks if not right]
-
-
 def _artifacts(history: History) -> dict[str, str]:
     """What results of an earlier run were cut: the model may want to read on."""
-    return dict(history.state.artifacts) if isinstance(history, RunResult) else {}
+    state = history.state if isinstance(history, RunResult) else history
+    return dict(state.artifacts) if isinstance(state, RunState) else {}
 
 
 def _in_event_loop() -> bool:

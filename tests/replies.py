@@ -86,7 +86,10 @@ choices = st.fixed_dictionaries(
     {
         "message": messages,
         "finish_reason": st.sampled_from(["stop", "length", "tool_calls", "content_filter", "newer"]),
-        "logprobs": st.none() | st.fixed_dictionaries({"content": st.lists(tokens, max_size=3), "refusal": st.none()}),
+        "logprobs": st.none()
+        | st.fixed_dictionaries(
+            {"content": st.lists(tokens, max_size=3), "refusal": st.none() | st.lists(tokens, max_size=2)}
+        ),
     },
     optional={"content_filter_results": ARGUMENTS},
 )
@@ -137,7 +140,8 @@ def _choice_chunks(choice: dict[str, Any], dice: random.Random) -> Iterator[dict
     rest = {name: value for name, value in choice.items() if name not in known}
     yield {"index": choice["index"], "delta": {"role": "assistant", "content": ""}, "finish_reason": None, **rest}
     tracks = [track for track in _tracks(choice["message"], dice) if track]
-    tracks.append([{"logprobs": {"content": [each]}} for each in (choice["logprobs"] or {}).get("content", ())])
+    probable = choice["logprobs"] or {}
+    tracks.append([{"logprobs": {name: [each]}} for name in probable for each in probable[name] or ()])
     if choice["logprobs"] is not None:
         tracks[-1].append({"logprobs": {"content": [], "refusal": None}})
     while any(tracks):

@@ -225,6 +225,37 @@ def test_what_is_never_to_be_dropped_is_not_dropped_with_something_else(kept: st
     assert learn({"model": "m", "messages": [USER], **STREAMED}, error, never_drop=frozenset({kept})) is None
 
 
+@pytest.mark.parametrize(
+    ("sent", "said", "lasting"),
+    [
+        ({"metadata": {}}, "The 'metadata' parameter is only allowed when 'store' is enabled.", False),
+        ({"prediction": {}}, "Unsupported parameter: 'prediction' is not supported with tools.", False),
+        ({"reasoning_effort": "high"}, "Function tools with reasoning_effort are not supported for gpt-5.4.", False),
+        ({"seed": 1, "stop": "a"}, "seed is not supported together with stop", False),
+        ({"seed": 1}, "Unsupported parameter: 'seed' is not supported with this model.", True),
+        ({"seed": 1}, "seed is not supported when using this model", True),
+        ({"logprobs": True}, "`logprobs` is not supported with reasoning models", True),
+    ],
+)
+def test_that_two_members_do_not_go_together_is_a_lesson_for_that_request_only(
+    sent: dict[str, Any], said: str, lasting: bool
+) -> None:
+    lesson = learn({"model": "m", "messages": [USER], **sent}, refused(400, openai(said)))
+    assert lesson is not None
+    assert lesson.lasting is lasting
+
+
+def test_a_member_that_the_server_names_apart_is_as_good_as_one_in_its_words() -> None:
+    allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}
+    body = {"model": "m", "messages": [USER], "tools": [ADD], "tool_choice": allowed}
+    said = "Invalid value: 'allowed_tools'. Supported values are: 'none', 'auto', and 'required'."
+    for param in ("tool_choice", "tool_choice.type"):
+        lesson = learn(body, refused(400, openai(said, param)))
+        assert lesson is not None
+        assert lesson.facts == Profile(tool_choice="required")
+    assert learn(body, refused(400, openai(said))) is None
+
+
 def test_what_was_learned_of_store_leaves_a_refusal_to_store_in_the_request() -> None:
     lesson = learn({"model": "m", "messages": [USER], "store": True}, refused(400, openai("store is not supported")))
     assert lesson is not None

@@ -35,6 +35,7 @@ def address_of(server: ReplayServer) -> str:
         ("https://me:p%40ss@[::1]/v1/chat/completions", "https://[::1]/v1", "me:p@ss"),
         ("https://token@h", "https://h", "token"),
         ("https://@h/v1", "https://h/v1", ""),
+        (" https://h/v1 \n", "https://h/v1", ""),
     ],
 )
 def test_an_address_is_one_thing_and_the_login_in_it_another(address: str, url: str, login: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 from agentkit import Agent, ChatClient, ChatSettings, Limits, Middleware, tool
 from agentkit.chat.retry import RetryPolicy
 from agentkit.errors import ConfigError, DefinitionError, Overloaded
+from agentkit.sessions import MemorySessions
 from agentkit.testing import FunctionModel, ScriptedModel, call
 from tests.replay import answer, completion, replay
 
@@ -165,3 +166,39 @@ async def test_the_retries_of_a_run_are_limited_altogether() -> None:
             await agent.run("1+2?", limits=Limits(retries=1))
         assert len(server.requests) == 3
         await agent.aclose()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"session": "chat.db"}, "sessions\\[.alice.\\]"),
+        ({"session": MemorySessions()}, "sessions\\[.alice.\\]"),
+        ({"limits": {"turns": 3}}, r"Limits\("),
+        ({"settings": {"temperature": 1}}, r"ChatSettings\("),
+        ({"run_id": 5}, "run_id is a text"),
+        ({"session": MemorySessions()["a"], "history": []}, "not both"),
+    ],
+)
+async def test_options_of_a_run_that_cannot_be_are_refused_in_a_sentence(
+    options: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        await Agent(ScriptedModel([])).run("hi", **options)
+
+
+@pytest.mark.anyio
+async def test_a_state_is_not_gone_on_with_and_given_a_history() -> None:
+    agent = Agent(ScriptedModel(["hi"]))
+    result = await agent.run("hello")
+    with pytest.raises(ConfigError, match="for a question only"):
+        await agent.run(result.state, history=result)
+
+
+@pytest.mark.anyio
+async def test_what_was_said_to_a_run_after_its_last_turn_is_in_the_history_of_the_next() -> None:
+    agent = Agent(ScriptedModel(["hi", "bye"]))
+    result = await agent.run("hello")
+    result.state.say("and one more thing")
+    told = await agent.run("so?", history=result)
+    assert [each.text for each in told.transcript] == ["hello", "hi", "and one more thing", "so?", "bye"]

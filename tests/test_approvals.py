@@ -581,7 +581,7 @@ async def test_a_run_that_is_done_goes_on_when_something_is_said() -> None:
     assert (await resumed(result.state)).output == "hello"
     result.state.say("and now?")
     assert (await resumed(result.state, "bye")).output == "bye"
-    with pytest.raises(ConfigError, match="the question is empty"):
+    with pytest.raises(ConfigError, match="the message is empty"):
         result.state.say(" ")
 
 

@@ -165,8 +165,8 @@ REFUSED = answer(b'{"error": {"message": "no\\u001b[2J"}}', status="400 Bad Requ
         (["run", "-m", "groq:m", "hi"], [], 2, "groq needs a key: set the environment variable GROQ_API_KEY"),
         (["run", "-m", "nowhere:m", "hi"], [], 2, "there is no endpoint 'nowhere'"),
         (["run", "-m", "openai", "hi"], [], 2, "'openai' names no model"),
-        (["run", "-m", "openai:m", ""], [], 2, "the question is empty"),
-        (["run", "-m", "openai:m", " \n"], [], 2, "the question is empty"),
+        (["run", "-m", "openai:m", ""], [], 2, "the message is empty"),
+        (["run", "-m", "openai:m", " \n"], [], 2, "the message is empty"),
         (["run", "-m", "openai:m", "-t", "nothing", "hi"], [], 2, "there is no module 'nothing'"),
         (["run", "-m", "openai:m", "-t", "cli_tools:ad", "hi"], [], 2, "did you mean 'add'?"),
         (["run", "-m", "openai:m", "-t", "cli_tools:odd", "hi"], [], 2, "tool 'odd': parameter 'x'"),
@@ -178,7 +178,7 @@ REFUSED = answer(b'{"error": {"message": "no\\u001b[2J"}}', status="400 Bad Requ
         ),
         (["run", "-m", "openai:m", "--max-turns", "0", "hi"], [], 2, "--max-turns"),
         (["run", "-m", "openai:m", "what", "is", "it"], [], 2, "put it into quotes"),
-        (["run"], [], 2, "Missing argument 'PROMPT'; `agentkit run --help` says more"),
+        (["run"], [], 2, "the question is missing; `agentkit run --help` says more"),
         (["run", "--nope", "hi"], [], 2, "No such option: --nope"),
         (["fly"], [], 2, "No such command 'fly'"),
         (["tools"], [], 2, "Missing argument"),
@@ -242,6 +242,23 @@ def test_a_missing_extra_is_named(missing: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_ctrl_c_while_the_command_is_loaded_ends_it_quietly() -> None:
+    program = """
+import sys
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "agentkit.cli.app":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+from agentkit.cli import main
+sys.exit(main(["run", "x"]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_schemas_are_printed_as_they_are_sent(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tools", "cli_tools:add", "cli_tools:fail"]) == 0
     first, second = json.loads(capsys.readouterr().out)
@@ -273,7 +290,14 @@ def test_models_are_listed_and_a_key_is_never_shown(
 
 
 def test_help_and_version_are_there(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in ([], ["--help"], ["run", "--help"], ["chat", "-h"], ["models", "pull", "--help"]):
+    for arguments in (
+        [],
+        ["--help"],
+        ["run", "--help"],
+        ["chat", "-h"],
+        ["sessions", "list", "-h"],
+        ["models", "pull", "--help"],
+    ):
         assert main(arguments) == 0
         assert "Usage: agentkit" in capsys.readouterr().out
     assert main(["--version"]) == 0

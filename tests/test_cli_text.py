@@ -266,6 +266,12 @@ def test_a_terminal_shows_the_answer_of_a_model_that_does_not_stream() -> None:
     assert shown(TerminalShow(io.StringIO()), RunStarted(state), TurnFinished(1, reply), RunEnded(state)) == "yes\n"
 
 
+def test_a_run_that_was_done_before_it_went_on_shows_its_answer() -> None:
+    state = RunState(messages=[UserMessage("?"), AssistantMessage("yes")], status="done", turns=1)
+    for show in (PlainShow(io.StringIO()), TerminalShow(io.StringIO())):
+        assert shown(show, RunStarted(state), RunEnded(state)) == "yes\n"
+
+
 def test_thoughts_calls_and_what_tools_print_never_cut_a_line_of_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
     state = RunState(messages=[UserMessage("?")], status="failed", turns=1)
     show = TerminalShow(io.StringIO())

@@ -113,3 +113,15 @@ def test_a_custom_tool_is_shown_as_what_takes_a_text(capsys: pytest.CaptureFixtu
         "sql(text)",
         "  not strict: it takes a text, so it has no schema",
     ]
+
+
+def test_a_file_may_hold_its_tools_in_a_toolset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "shop.py").write_text(
+        "from agentkit.tools.toolset import Toolset\n"
+        "class Shop:\n"
+        "    def stock_of(self, item: str) -> int:\n"
+        "        return 3\n"
+        "tools = Toolset.of(Shop()).prefixed('shop_')\n"
+    )
+    assert main(["tools", str(tmp_path / "shop.py")]) == 0
+    assert [each["function"]["name"] for each in json.loads(capsys.readouterr().out)] == ["shop_stock_of"]

@@ -309,7 +309,7 @@ async def test_an_agent_tells_what_was_adapted() -> None:
     assert Adapted in kinds
 
 
-@pytest.mark.parametrize("options", [{"learn": False}, {"never_drop": {"seed"}}])
+@pytest.mark.parametrize("options", [{"learn": False}, {"never_drop": {"seed"}}, {"never_drop": "seed"}])
 async def test_learning_can_be_forbidden(options: dict[str, Any]) -> None:
     with served(NO_SEED) as server:
         client = client_of(server, **options)

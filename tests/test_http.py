@@ -1,9 +1,11 @@
 """The HTTP seam under contention and cancellation, against a server in the same event loop."""
 
 import gc
+import math
 import random
 import warnings
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -188,3 +190,10 @@ async def test_a_client_that_cannot_send_is_a_setting_that_cannot_work() -> None
     await client.aclose()
     with pytest.raises(ConfigError, match="cannot send"):
         await ask(Http(client), "http://127.0.0.1:9/v1")
+
+
+@pytest.mark.parametrize("wrong", [None, 0, -1, float("nan"), "5", True])
+def test_a_deadline_that_is_no_number_of_seconds_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match=f"the deadline idle is seconds, .*, not {wrong!r}"):
+        Deadlines(idle=wrong)
+    assert Deadlines(idle=math.inf).idle == math.inf

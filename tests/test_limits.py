@@ -5,15 +5,29 @@ from dataclasses import replace
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
-from agentkit import Agent, AssistantMessage, ConfigError, Event, Limits, Reply, RunResult, Usage, tool
+from agentkit import (
+    Agent,
+    AssistantMessage,
+    ConfigError,
+    Event,
+    ImagePart,
+    Limits,
+    Reply,
+    RunResult,
+    Tool,
+    ToolContext,
+    Usage,
+    tool,
+)
 from agentkit.chat.events import Emit
 from agentkit.chat.messages import ToolCall, ToolMessage
 from agentkit.chat.reply import Choice
 from agentkit.chat.request import ChatRequest
 from agentkit.errors import LimitReached, ToolFailed
-from agentkit.run.events import LimitNear
+from agentkit.run.events import LimitNear, RunEnded
 from agentkit.run.limits import Price
 from agentkit.run.repeats import repeated_turns
 from agentkit.run.transcript import complaints
@@ -51,6 +65,12 @@ def wants(*names: str, tokens: int = 0, cost: float | None = None) -> Reply:
     return Reply(choices=(Choice(message=AssistantMessage(None, calls)),), usage=usage)
 
 
+def wants_nothing(tokens: int, cost: float | None = None) -> Reply:
+    """An answer that took so many tokens."""
+    usage = Usage(requests=1, prompt_tokens=tokens, total_tokens=tokens, cost=cost)
+    return Reply(choices=(Choice(message=AssistantMessage("ok")),), usage=usage)
+
+
 wants.count = 0  # type: ignore[attr-defined]
 
 
@@ -72,6 +92,17 @@ def said(result: RunResult) -> list[str]:
         ({"failures": 0}, "one failure"),
         ({"calls_per_tool": {"look": -1}}, "cannot be negative"),
         ({"calls_per_tool": -1}, "cannot be negative"),
+        ({"turns": None}, "whole number$"),
+        ({"depth": None}, "whole number$"),
+        ({"retries": "3"}, "whole number$"),
+        ({"turns": 2.5}, "whole number$"),
+        ({"tokens": float("nan")}, "whole number, or None"),
+        ({"calls": True}, "whole number, or None"),
+        ({"seconds": "5"}, "a number, or None"),
+        ({"cost": True}, "a number, or None"),
+        ({"calls_per_tool": "3"}, "by its name"),
+        ({"calls_per_tool": {"look": "3"}}, "by its name"),
+        ({"price": 3}, "Price"),
         ({"on_limit": "shrug"}, '"answer", "stop" or "raise"'),
     ],
 )
@@ -97,7 +128,7 @@ async def test_a_run_over_its_tokens_is_asked_for_an_answer_from_what_it_has() -
 async def test_a_run_over_its_cost_ends_with_the_servers_figures() -> None:
     model = ScriptedModel([wants("look", tokens=9, cost=0.4), wants("look", tokens=9, cost=0.4), "enough"])
     result = await Agent(model, tools=[look]).run("go", limits=Limits(cost=0.5))
-    assert (result.status, result.limit) == ("limited", "the limit of 0.5 of cost")
+    assert (result.status, result.limit) == ("limited", "the cost limit of 0.5")
     assert result.usage.cost == pytest.approx(0.8)
 
 
@@ -107,7 +138,7 @@ async def test_a_run_over_its_cost_ends_with_a_price_of_the_programs() -> None:
     assert price.of(usage) == pytest.approx(0.6 * 2 + 0.4 * 0.5 + 0.1 * 8)
     model = ScriptedModel([wants("look", tokens=300_000), "enough"])
     result = await Agent(model, tools=[look]).run("go", limits=Limits(cost=0.5, price=price))
-    assert (result.status, result.limit) == ("limited", "the limit of 0.5 of cost")
+    assert (result.status, result.limit) == ("limited", "the cost limit of 0.5")
 
 
 async def test_a_limit_of_cost_that_nobody_can_measure_is_told_and_nothing_is_lost() -> None:
@@ -347,3 +378,163 @@ async def test_a_call_that_waits_when_the_run_fails_is_told_as_not_run() -> None
         await agent.run("go")
     assert "Error: not run: it was waiting for a decision" in caught.value.state.messages[2].text
     assert (ran, complaints(caught.value.state.messages)) == ([], [])
+
+
+async def test_a_circle_is_seen_when_the_calls_return_files_too() -> None:
+    pictures = iter("AAAAABC")
+
+    @tool
+    async def photo() -> ImagePart:
+        """Take a photo."""
+        return ImagePart(f"data:image/png;base64,{next(pictures)}")
+
+    script: list[Answer] = [*([call("photo")] * 5), "enough"]
+    circle = await Agent(ScriptedModel(script), tools=[photo]).run("go")
+    assert (circle.state.turns, circle.limit[:18]) == (6, "the limit of 5 tur")
+    fresh = await Agent(ScriptedModel([call("photo"), call("photo"), "two"]), tools=[photo]).run("go")
+    assert (fresh.status, repeated_turns(fresh.transcript[:-1])) == ("done", 1)
+
+
+async def test_what_an_agent_inside_costs_has_the_price_of_the_run_around_it() -> None:
+    inner = Agent(ScriptedModel([wants_nothing(1000)] * 2))
+
+    @tool
+    async def ask() -> str:
+        """Ask."""
+        return (await inner.run("go")).output
+
+    price = Price(prompt=1.0, completion=1.0)
+    model = ScriptedModel([[call("ask")], "done"])
+    result = await Agent(model, tools=[ask], limits=Limits(cost=1, price=price)).run("go")
+    assert (result.usage.cost or 0) > 1000 / 1e6
+
+
+async def test_an_agent_inside_whose_cost_nobody_knows_does_not_go_on_unseen() -> None:
+    inner = ScriptedModel([call("look"), "never"])
+
+    @tool
+    async def ask(where: str) -> str:
+        """Ask."""
+        return (await Agent(inner, tools=[look]).run("go")).output
+
+    model = ScriptedModel([wants("ask", cost=0.1), wants_nothing(1, cost=0.1)])
+    result = await Agent(model, tools=[ask], limits=Limits(cost=1)).run("go")
+    assert "give it a price" in said(result)[0]
+    assert len(inner.requests) == 1
+
+
+async def test_an_agent_that_begins_when_nothing_is_left_asks_nothing() -> None:
+    inner = ScriptedModel([wants_nothing(1000)] * 3)
+
+    @tool(sequential=True)
+    async def ask(where: str) -> str:
+        """Ask."""
+        return (await Agent(inner).run("go")).status
+
+    model = ScriptedModel([wants("ask", "ask", "ask"), "all"])
+    result = await Agent(model, tools=[ask], limits=Limits(tokens=500)).run("go")
+    assert (said(result), len(inner.requests)) == (["done", "limited", "limited"], 1)
+    assert (result.status, result.output) == ("limited", "all")
+
+
+async def test_a_run_that_was_cancelled_has_used_the_time_until_then() -> None:
+    @tool(timeout=None)
+    async def hang() -> None:
+        """Never end."""
+        await anyio.sleep_forever()
+
+    events: list[Event] = []
+    with anyio.move_on_after(0.1):
+        await Agent(ScriptedModel([call("hang")]), tools=[hang]).run("go", emit=events.append)
+    ended = events[-1]
+    assert isinstance(ended, RunEnded)
+    assert ended.state.seconds >= 0.09
+
+
+async def test_a_cut_answer_is_gone_on_with_however_the_run_ended() -> None:
+    choice = Choice(message=AssistantMessage("half of"), finish_reason="length")
+    model = ScriptedModel([Reply(choices=(choice,), usage=Usage(requests=1)), "the rest"])
+    agent = Agent(model, limits=Limits(on_limit="raise"))
+    with pytest.raises(LimitReached) as caught:
+        await agent.run("go")
+    result = await agent.run(caught.value.state)
+    assert (result.status, result.output) == ("done", "the rest")
+
+
+async def test_the_time_for_the_answer_is_not_taken_by_calls_that_have_not_begun() -> None:
+    async def never(context: ToolContext[Any], arguments: dict[str, Any]) -> bool:
+        await anyio.sleep_forever()
+        return False
+
+    agent = Agent(ScriptedModel([call("look"), "this is all"]), tools=[look], approve=never)
+    result = await agent.run("go", limits=Limits(seconds=0.2))
+    assert (said(result), result.output) == (["Error: not run: the limit of 0.2 seconds was reached"], "this is all")
+
+
+@pytest.mark.parametrize("on_limit", ["answer", "stop"])
+async def test_a_run_without_time_begins_no_approved_call_and_takes_an_answer(on_limit: Any) -> None:
+    careful = tool(look, name="careful", approve=True)
+    ask = Tool.external("ask", "Ask.", {"type": "object", "properties": {}})
+
+    @tool(timeout=None)
+    async def hang() -> None:
+        """Never end."""
+        await anyio.sleep_forever()
+
+    calls = [call("careful", id="a"), call("ask", id="b"), call("hang", id="c")]
+    agent = Agent(ScriptedModel([calls, "this is all"]), tools=[careful, ask, hang])
+    paused = await agent.run("go", limits=Limits(seconds=0.1, on_limit=on_limit))
+    paused.state.approve("a")
+    paused.state.answer("b", 42)
+    result = await agent.run(paused.state)
+    assert said(result)[:2] == ["Error: not run: the limit of 0.1 seconds was reached", "42"]
+    assert (result.status, result.output) == ("limited", "this is all" if on_limit == "answer" else "")
+
+
+@pytest.mark.parametrize("limits", [Limits(calls=1, on_limit="stop"), Limits(calls_per_tool=1, on_limit="stop")])
+async def test_a_limit_that_was_reached_holds_when_the_calls_beside_it_have_waited(limits: Limits) -> None:
+    careful = tool(look, name="careful", approve=True)
+    model = ScriptedModel([[call("careful", id="a"), call("careful", id="b")], "on and on"])
+    agent = Agent(model, tools=[careful])
+    paused = await agent.run("go", limits=limits)
+    paused.state.approve("a")
+    result = await agent.run(paused.state)
+    assert (result.status, result.limit[:14], len(model.requests)) == ("limited", "the limit of 1", 1)
+    more = await agent.run(paused.state, limits=Limits(calls=5))
+    assert (more.status, more.output) == ("done", "on and on")
+
+
+async def test_a_circle_is_seen_however_the_same_arguments_are_written() -> None:
+    texts = ['{"where": "x", "n": 1}', '{"n":1,"where":"x"}'] * 3
+    calls = [ToolCall(f"c{number}", "find", text) for number, text in enumerate(texts)]
+
+    @tool
+    async def find(where: str, n: int) -> str:
+        """Find."""
+        return "nothing"
+
+    result = await Agent(ScriptedModel([*calls[:5], "enough"]), tools=[find]).run("go")
+    assert (result.status, result.state.turns) == ("limited", 6)
+
+
+async def test_agents_beside_each_other_share_a_limit_on_calls_also_while_a_policy_thinks() -> None:
+    async def thinks(context: ToolContext[Any], arguments: dict[str, Any]) -> bool:
+        await anyio.lowlevel.checkpoint()
+        return False
+
+    looked: list[str] = []
+
+    @tool
+    async def see(where: str) -> None:
+        """Look."""
+        looked.append(where)
+
+    @tool
+    async def ask(number: int) -> str:
+        """Ask."""
+        model = ScriptedModel([[call("see", where=f"{number} {each}") for each in "abc"], "done"])
+        return (await Agent(model, tools=[see], approve=thinks).run("go")).status
+
+    model = ScriptedModel([[call("ask", number=each) for each in range(4)], "done"])
+    result = await Agent(model, tools=[ask]).run("go", limits=Limits(calls=8))
+    assert (len(looked), result.state.calls) == (4, 8)

@@ -120,7 +120,7 @@ async def test_a_history_may_be_given_as_it_is_on_the_wire() -> None:
 
 @pytest.mark.parametrize("prompt", ["", "   ", ()])
 async def test_an_empty_question_is_refused(prompt: Any) -> None:
-    with pytest.raises(ConfigError, match="the question is empty"):
+    with pytest.raises(ConfigError, match="the message is empty"):
         await Agent(ScriptedModel([])).run(prompt)
 
 

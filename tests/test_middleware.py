@@ -9,7 +9,7 @@ import agentkit.middleware
 from agentkit import Agent, ChatRequest, Middleware, Reply, RunState, ToolResult, tool
 from agentkit.chat.events import Emit, nobody
 from agentkit.chat.messages import ToolMessage, UserMessage
-from agentkit.errors import DefinitionError, Overloaded
+from agentkit.errors import DefinitionError, Overloaded, ToolFailed
 from agentkit.run.middleware import (
     NextModel,
     NextRun,
@@ -21,6 +21,7 @@ from agentkit.run.middleware import (
     model_of,
     wrap_model,
 )
+from agentkit.run.transcript import complaints
 from agentkit.testing import ScriptedModel, call
 
 pytestmark = pytest.mark.anyio
@@ -212,3 +213,26 @@ def test_every_public_name_is_documented_and_in_the_page() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "agentkit" / "middleware").glob("*.py")), ids=lambda path: path.stem)
 def test_a_ready_made_middleware_is_short_enough_to_be_read(path: Path) -> None:
     assert path.read_text(encoding="utf-8").count("\n") < 80
+
+
+async def test_a_run_whose_error_a_middleware_keeps_is_as_valid_as_any() -> None:
+    @around_run
+    async def content(state: RunState, emit: Emit, inner: NextRun) -> RunState:
+        try:
+            return await inner(state)
+        except ToolFailed:
+            return state
+
+    @tool(approve=True)
+    async def careful() -> None:
+        """Do it."""
+
+    @tool
+    async def fail() -> None:
+        """Fail."""
+        raise OSError("broken")
+
+    model = ScriptedModel([[call("careful"), call("fail")]])
+    agent = Agent(model, tools=[careful, fail], tool_errors="raise", middleware=[content])
+    result = await agent.run("go")
+    assert (result.status, result.pending, complaints(result.transcript)) == ("failed", (), [])

@@ -175,6 +175,41 @@ def test_a_tool_of_the_script_itself_runs_in_a_process_of_its_own(tmp_path: Path
     assert (tmp_path / "log").read_text() == "started "
 
 
+OWN_CLASSES = """
+from dataclasses import dataclass
+from agentkit import Agent, CallFinished, tool
+from agentkit.testing import ScriptedModel, call
+
+@dataclass
+class Box:
+    size: int
+
+class TooLarge(Exception):
+    pass
+
+@tool(process=True)
+def grow(box: Box) -> Box:
+    if box.size > 1:
+        raise TooLarge("no room")
+    return Box(box.size + 1)
+
+def tell(event: object) -> None:
+    if isinstance(event, CallFinished):
+        print(isinstance(event.result.data, Box), isinstance(event.error, TooLarge), event.result.content)
+
+if __name__ == "__main__":
+    model = ScriptedModel([call("grow", box={"size": 1}), call("grow", box={"size": 2}), "done"])
+    Agent(model, tools=[grow]).run_sync("go", emit=tell)
+"""
+
+
+def test_classes_of_the_script_come_back_from_the_other_process_as_they_are(tmp_path: Path) -> None:
+    assert run_script(tmp_path, "script.py", text=OWN_CLASSES).splitlines()[:2] == [
+        'True False {"size":2}',
+        "False True Error: grow failed with TooLarge: no room",
+    ]
+
+
 def test_a_script_that_would_run_its_agents_in_each_process_again_says_what_to_do(tmp_path: Path) -> None:
     told = run_script(tmp_path, "script.py", text=f"{SCRIPT}\nmain()\n")
     assert told.startswith("Error: add failed with RuntimeError: no process for the tool could be started; the script")

@@ -83,6 +83,13 @@ def test_a_function_is_read_from_its_wire_form() -> None:
     assert read_tool({"type": "function", "function": {"name": "f"}}) == FunctionTool("f")
 
 
+def test_no_member_of_a_tool_is_lost_without_a_word() -> None:
+    mores: list[dict[str, Any]] = [{"cache_control": {}}, {"function": {"name": "f", "examples": []}}]
+    for more in mores:
+        with pytest.raises(ConfigError, match=r"the tool 'f' has members .*\((cache_control|examples)\): .*extra_body"):
+            read_tool({"type": "function", "function": {"name": "f"}, **more})
+
+
 @pytest.mark.parametrize("raw", [{}, {"type": "function"}, {"type": "web_search"}, {"custom": {"name": 3}}])
 def test_what_is_no_tool_is_refused(raw: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="a tool is"):

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, computed_field
 
 from agentkit import Agent, tool
 from agentkit.chat.messages import AudioPart, FilePart, ImagePart, TextPart
+from agentkit.errors import ToolError
 from agentkit.testing import ScriptedModel, call
 from agentkit.tools.results import ToolResult, to_result
 
@@ -277,3 +278,21 @@ def test_metadata_that_is_none_is_empty(metadata: Any) -> None:
 def test_files_of_a_result_become_parts_of_a_message(files: Any, kept: list[Any], content: str) -> None:
     result = to_result(ToolResult("x", files=files))
     assert (result.content, list(result.files)) == (content, kept)
+
+
+@pytest.mark.anyio
+async def test_half_a_character_leaves_no_tool_whichever_way_it_is_said() -> None:
+    @tool
+    def say(how: str) -> ToolResult:
+        """Say something."""
+        if how == "result":
+            return ToolResult("half \ud83d")
+        raise ToolError("half \ud83d") if how == "refusal" else ValueError("half \ud83d")
+
+    model = ScriptedModel([[call("say", how=how) for how in ("result", "refusal", "fault")], "ok"])
+    result = await Agent(model, tools=[say]).run("go")
+    assert [each.text for each in result.transcript[2:5]] == [
+        "half \ufffd",
+        "Error: half \ufffd",
+        "Error: say failed with ValueError: half \ufffd",
+    ]

@@ -364,3 +364,22 @@ def test_a_copy_is_another_state() -> None:
     made.messages.clear()
     made.say("more")
     assert state == some_state()
+
+
+@pytest.mark.anyio
+async def test_labels_of_messages_stay_with_them() -> None:
+    reply = AssistantMessage("hello", meta={"label": "public"})
+    agent = Agent(ScriptedModel([reply, "bye"]), name="ann")
+    result = await agent.run(UserMessage("hi", meta={"label": "secret"}))
+    result.state.say(UserMessage("and?", meta={"label": "more"}))
+    stored = RunState.load((await agent.run(result.state)).state.to_json())
+    assert [each.meta.get("label") for each in stored.messages] == ["secret", "public", "more", None]
+    assert all(each.meta["agent"] == "ann" and each.meta["at"] for each in stored.messages)
+
+
+@pytest.mark.parametrize("decide", [lambda state: state.deny("a", 5), lambda state: state.approve("a", by=b"ann")])
+def test_a_decision_that_could_not_be_loaded_again_is_refused(decide: Callable[[RunState], None]) -> None:
+    state = some_state()
+    with pytest.raises(ConfigError, match="is a text"):
+        decide(state)
+    assert state == some_state()

@@ -1,11 +1,13 @@
 import anyio
 import pytest
 
-from agentkit import Agent, Limits, tool
-from agentkit.chat.events import TextDelta
-from agentkit.errors import ConfigError, Overloaded
+from agentkit import Agent, Limits, RunState, tool
+from agentkit.chat.events import Emit, TextDelta
+from agentkit.errors import ConfigError, Overloaded, SessionBusy
 from agentkit.run.events import CallStarted, RunEnded
+from agentkit.run.middleware import NextRun, around_run
 from agentkit.run.transcript import complaints
+from agentkit.sessions import MemorySessions
 from agentkit.testing import Pieces, ScriptedModel, call
 
 pytestmark = pytest.mark.anyio
@@ -125,3 +127,23 @@ async def test_whatever_is_raised_inside_comes_out_as_it_is(error: BaseException
         async with Agent(ScriptedModel([call("hang")]), tools=[hang]).stream("go"):
             raise error
     assert caught.value is error
+
+
+async def test_a_run_that_cannot_begin_has_failed() -> None:
+    session = MemorySessions()["ada"]
+    events = Agent(ScriptedModel([])).stream("go", session=session)
+    async with session.claim():
+        with pytest.raises(SessionBusy):
+            async with events:
+                await events.result()
+    assert events.state.status == "failed"
+
+
+async def test_the_state_is_the_one_that_a_middleware_has_gone_on_with() -> None:
+    @around_run
+    async def copied(state: RunState, emit: Emit, inner: NextRun) -> RunState:
+        return await inner(state.copy())
+
+    async with Agent(ScriptedModel(["hi"]), middleware=[copied]).stream("go") as events:
+        result = await events.result()
+    assert (result.status, events.state) == ("done", result.state)

@@ -97,7 +97,7 @@ def test_a_name_that_servers_refuse_is_refused_where_it_is_written(name: str) ->
 def test_what_cannot_become_a_tool_says_so() -> None:
     with pytest.raises(DefinitionError, match=r"a name has 1 to 64 letters.*tool\(name=\.\.\.\)"):
         as_tool(lambda: 1)
-    with pytest.raises(DefinitionError, match="5 is not a function"):
+    with pytest.raises(DefinitionError, match="5 is not a function; of the methods of an object, make a `Toolset"):
         as_tool(5)  # type: ignore[arg-type]
 
 

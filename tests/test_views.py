@@ -280,3 +280,18 @@ async def test_files_go_with_the_results_they_came_with() -> None:
 def test_numbers_that_cannot_work_are_refused(wrong) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ConfigError):
         wrong()
+
+
+@pytest.mark.anyio
+async def test_the_question_stays_when_a_run_goes_on_after_a_limit() -> None:
+    @tool
+    async def look(at: int) -> str:
+        """Look."""
+        return "nothing"
+
+    script: list[Answer] = [call("look", at=1), "so far nothing", call("look", at=2), "nothing"]
+    agent = Agent(model := ScriptedModel(script), tools=[look], middleware=[Window(turns=1)])
+    short = await agent.run("where is the tea?", limits=Limits(turns=1))
+    await agent.run(short.state, limits=Limits())
+    assert all(each.messages[0].text == "where is the tea?" for each in model.requests)
+    assert model.requests[-1].messages[4].text == "Go on."

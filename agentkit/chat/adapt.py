@@ -50,6 +50,11 @@ _PASSING = re.compile(  # what a server says that has trouble of its own, whatev
     r"|timed? ?out",
     re.I,
 )
+_TOGETHER = re.compile(  # two members do not go together, which says nothing of requests with one of them
+    r"\bonly (?:allowed|supported|available|valid) (?:when|if|with)\b|\b(?:unless|together|combin)"
+    r"|\bwhen (?!using this model)|\bwith (?:function |parallel )?(?:tools?\b|tool_|stream|response_format|reasoning_)",
+    re.I,
+)
 _OTHERS = re.compile(  # what follows names what the server would take, not what it refuses
     r"expected (?:one of|a|an)\b|\bsupported (?:values|param\w*|fields|types|roles) (?:are|is|include)|must be one of"
     r"|allowed values|available options|\binstead\b|\bdid you mean",
@@ -80,10 +85,18 @@ def learn(body: Body, error: StatusError, *, never_drop: frozenset[str] = frozen
         return None
     for rule in RULES:
         kept = rule.member in never_drop or any(is_kept(path, never_drop) for path in rule.facts.drop)
-        if not kept and rule.said.search(said) and rule.fits(body):
+        if not kept and rule.said.search(_naming(rule.member, error, said)) and rule.fits(body):
             return Lesson(rule.facts, rule.lasting)
-    facts = _keywords(body, said) or _members(body, error, said, never_drop)
-    return Lesson(facts) if facts else None
+    if keywords := _keywords(body, said):
+        return Lesson(keywords)
+    members = _members(body, error, said, never_drop)
+    return Lesson(members, lasting=not _TOGETHER.search(said)) if members else None
+
+
+def _naming(member: str, error: StatusError, said: str) -> str:
+    """What the server said, with the member in it if it named that apart, as ``param``."""
+    apart = any(each == member or each.startswith(f"{member}.") for each in error.params)
+    return f"{member}: {said}" if apart else said
 
 
 def _keywords(body: Body, said: str) -> Profile | None:

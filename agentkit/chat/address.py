@@ -20,6 +20,7 @@ def read_address(base_url: str) -> tuple[str, str]:
     Raises:
         ConfigError: It is not the address of a server.
     """
+    base_url = base_url.strip()
     try:
         parts = urlsplit(base_url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0

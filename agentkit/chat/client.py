@@ -107,7 +107,7 @@ class ChatClient:
         self._retry = retry or RetryPolicy()
         self._reading = reading or Reading()
         self._learn = learn
-        self._never_drop = frozenset(never_drop)
+        self._never_drop = frozenset([never_drop] if isinstance(never_drop, str) else never_drop)
         self._file = ProfileFile(profile_file) if profile_file is not None else None
         stored = self._file.load(self.base_url, self.model) if self._file else Profile()
         self._profile = ((profile or Profile()) | stored).keeping(self._never_drop)

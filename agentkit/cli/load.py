@@ -66,7 +66,9 @@ def _split(where: str) -> tuple[str, str]:
 
 
 def _tools_of(module: ModuleType, where: str) -> list[Tool]:
-    tools = [as_tool(each) for each in vars(module).values() if isinstance(each, Tool)]
+    values = list(vars(module).values())
+    tools = [as_tool(each) for each in values if isinstance(each, Tool)]
+    tools = tools or [tool for each in values if isinstance(each, Toolset) for tool in each]
     if not tools:
         raise ConfigError(f"{where} has no tools: decorate its functions with @tool, or name a function behind a colon")
     return tools

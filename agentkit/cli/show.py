@@ -210,10 +210,14 @@ class TerminalShow(PlainShow):
         self.last = ""  # what was written last in the line that is still open; empty at the start of a line
         self.thinking = False
         self.shown = False  # whether text of the reply that is under way was shown
+        self.replied = False  # whether the model has said anything in this run
 
     def tell(self, event: Event) -> None:
         """Show pieces of text at once, and everything else on lines of its own."""
         match event:
+            case RunStarted():
+                self.replied = False
+                super().tell(event)
             case TextDelta(text) if text:
                 self._end_thinking()
                 self.write(printable(text, after=self.last))
@@ -228,7 +232,7 @@ class TerminalShow(PlainShow):
                     self.write(printable(reply.text))
                     self.last = reply.text[-1:].strip("\n")
                 self._end_line()
-                self.shown = False
+                self.shown, self.replied = False, True
             case _:
                 super().tell(event)
 
@@ -252,7 +256,7 @@ class TerminalShow(PlainShow):
         self.shown = False
 
     def answer(self, state: RunState) -> None:
-        """End the answer's line; its text is there already."""
+        """End the answer's line; its text is there already, but for a run that was done before it was gone on with."""
         if state.status == "cancelled":
             self.last = self.last or "^C"  # which the terminal has echoed
         self._end_thinking()
@@ -260,6 +264,8 @@ class TerminalShow(PlainShow):
         if self.shown and state.status in ("failed", "cancelled"):
             self.say(("the answer above is not complete", "yellow"))
         self.shown = False
+        if not self.replied:
+            super().answer(state)
 
     def _end_line(self) -> None:
         if self.last:

@@ -11,19 +11,39 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
-from agentkit.chat.messages import AudioPart, ContentPart, FilePart, ImagePart, TextPart, ToolCall, UserMessage
+from agentkit.chat.messages import (
+    AudioPart,
+    ContentPart,
+    FilePart,
+    ImagePart,
+    Message,
+    TextPart,
+    ToolCall,
+    UserMessage,
+)
 from agentkit.errors import Retry, ToolError
 from agentkit.tools.context import ToolContext
 from agentkit.tools.results import ToolResult
 from agentkit.tools.tool import Tool, tool
 
-__all__ = ["MAX_FILE", "MAX_KEPT", "MAX_RESULT", "READ_RESULT", "attached", "keep", "offered_tools", "shown"]
+__all__ = [
+    "MAX_FILE",
+    "MAX_KEPT",
+    "MAX_RESULT",
+    "READ_RESULT",
+    "attached",
+    "attached_files",
+    "keep",
+    "offered_tools",
+    "shown",
+]
 
 READ_RESULT = "read_result"
 MAX_RESULT = 64 * 1024  # characters of a tool's result that the model gets to read
 MAX_FILE = 16 * 1024 * 1024  # bytes or characters of one file that goes to the model
 MAX_KEPT = 64 * 1024 * 1024  # characters of results that were cut, in a whole run
 _MOST_READ = 32 * 1024
+_ATTACHED = "Attached to the result of "
 
 
 def read_result(
@@ -86,10 +106,22 @@ def attached(results: Iterable[tuple[ToolCall, ToolResult | None]]) -> Iterator[
     parts: list[ContentPart] = []
     for call, result in results:
         if result is not None and result.files:
-            parts.append(TextPart(f"Attached to the result of {call.name} ({call.id}):"))
+            parts.append(TextPart(f"{_ATTACHED}{call.name} ({call.id}):"))
             parts.extend(_fitting(file) for file in result.files)
     if parts:
         yield UserMessage(tuple(parts))
+
+
+def attached_files(message: Message) -> tuple[ContentPart, ...]:
+    """The files of a message that `attached` made; of any other none."""
+    parts = message.content if isinstance(message, UserMessage) else None
+    if not isinstance(parts, tuple) or not parts or not _announces(parts[0]):
+        return ()
+    return tuple(part for part in parts if not _announces(part))
+
+
+def _announces(part: ContentPart) -> bool:
+    return isinstance(part, TextPart) and part.text.startswith(_ATTACHED)
 
 
 def _fitting(file: ContentPart) -> ContentPart:

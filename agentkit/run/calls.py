@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -51,9 +51,13 @@ async def run_calls(spec: RunSpec, state: RunState, step: RunCalls, emit: Emit, 
         Exception: Whatever an observer or a journal raised.
     """
     batch = _Batch.of(spec, state, emit, tools)
-    calls = await batch.allowed(step.calls)
+    spend(calls=len(step.calls))  # before anything is awaited: runs beside this one spend from the same limit
+    calls: Sequence[ToolCall] = ()
+    try:
+        calls = await batch.allowed(step.calls)
+    finally:
+        spend(calls=len(calls) - len(step.calls))
     works = [batch.ready(call) for call in calls]
-    spend(calls=len(works))
     for call in calls:
         state.calls_by_tool[call.name] = state.calls_by_tool.get(call.name, 0) + 1
     state.limit = state.limit or step.limit
@@ -114,7 +118,20 @@ class _Batch:
         for call in calls:
             if call.id in waiting:
                 self.emit(CallPaused(call, waiting[call.id].why))
-        return [call for call in calls if call.id not in waiting]
+        self.state.held = list(self._behind(waiting.keys()))
+        return [call for call in calls if call.id not in waiting and call.id not in self.state.held]
+
+    def _behind(self, waiting: Collection[str]) -> Iterator[str]:
+        """The calls that a barrier keeps behind one that waits: none passes a sequential one, nor that one others."""
+        somebody_waits = barrier = False
+        for call in open_calls(self.state.messages):
+            tool = self.tools.get(call.name)
+            alone, waits = tool is not None and tool.sequential, call.id in waiting
+            behind = not waits and (barrier or (alone and somebody_waits))
+            if behind:
+                yield call.id
+            somebody_waits = somebody_waits or waits
+            barrier = barrier or (alone and (waits or behind))
 
     def ready(self, call: ToolCall) -> Work:
         """A call made ready: its slot is reserved here, before anything is awaited."""

@@ -25,6 +25,7 @@ __all__ = [
     "arguments_of",
     "as_arguments",
     "call_hash",
+    "canonical",
     "changed_call",
     "rule_hash",
 ]
@@ -105,7 +106,7 @@ class Rule:
 def call_hash(call: ToolCall, tool: Tool) -> str:
     """Of a call with its arguments, and of the tool as it is described to the model."""
     text = json.loads(encode_json(call.written))  # as it is when it has been stored
-    return _hash(rule_hash(tool), call.name, text if tool.is_custom else _canonical(text))
+    return _hash(rule_hash(tool), call.name, text if tool.is_custom else canonical(text))
 
 
 def rule_hash(tool: Tool) -> str:
@@ -147,7 +148,7 @@ def changed_call(call: ToolCall, tool: Tool, arguments: str) -> ToolCall:
     return replace(call, arguments=arguments, malformed="", input=None)
 
 
-def _canonical(text: str) -> str:
+def canonical(text: str) -> str:
     """What a text says as JSON: white space and the order of members do not count, but every digit does."""
     digits: list[str] = []  # of numbers with a fraction, which a `Decimal` gets as they are written
 

@@ -73,6 +73,8 @@ async def continue_in(
     async with session.claim():
         saved = await session.load()
         stored = _state(saved)
+        if stored is None and given is not None:
+            raise StateError("this state is not of this session: a state goes on in the session that it came from")
         if stored is None:
             raise StateError("the session has no run to go on with: ask something")
         if given is not None and (given.revision, given.run_id) != (saved.revision, stored.run_id):

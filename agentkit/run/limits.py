@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import chain
+from typing import Any, Literal
 
 from agentkit.chat.reply import Usage
 from agentkit.errors import ConfigError
 
 __all__ = ["Limits", "Price"]
 
+_NEEDED = ("turns", "depth", "retries")  # must be numbers
 _ANSWERING = 0.1  # of the time of a run: what is kept for its last answer
 
 
@@ -43,7 +45,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How far a run may go before it ends as ``limited``. None is no limit.
+    """How far a run may go before it ends as ``limited``. None is no limit, but for ``turns``, ``depth``, ``retries``.
 
     ``calls``, ``tokens``, ``cost``, ``depth`` and ``retries`` hold for a run together with the runs of agents inside
     its tools, ``turns``, ``repeats`` and ``failures`` for each run by itself.
@@ -81,10 +83,30 @@ class Limits:
     on_limit: Literal["answer", "stop", "raise"] = "answer"
 
     def __post_init__(self) -> None:
-        for complaint in self._wrong():
+        for complaint in chain(self._wrong_kinds(), self._wrong()):
             raise ConfigError(f"Limits({complaint}")
         if self.on_limit not in ("answer", "stop", "raise"):
             raise ConfigError(f'Limits(on_limit={self.on_limit!r}): must be "answer", "stop" or "raise"')
+
+    def _wrong_kinds(self) -> Iterator[str]:
+        """What is no number at all, as type checkers are not everywhere."""
+        for name in ("turns", "depth", "retries", "calls", "tokens", "repeats", "failures"):
+            value: object = getattr(self, name)
+            if not _is_count(value) and (value is not None or name in _NEEDED):
+                yield f"{name}={value!r}): must be a whole number{'' if name in _NEEDED else ', or None for no limit'}"
+        for name in ("cost", "seconds"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+                yield f"{name}={value!r}): must be a number, or None for no limit"
+        if not all(each is None or _is_count(each) for each in self._per_tool()):
+            yield f"calls_per_tool={self.calls_per_tool!r}): must be a whole number, or one for each tool by its name"
+        price: Any = self.price
+        if not isinstance(price, Price | None):
+            yield f"price={price!r}): must be a Price(prompt=..., completion=...)"
+
+    def _per_tool(self) -> Iterable[object]:
+        per_tool = self.calls_per_tool
+        return per_tool.values() if isinstance(per_tool, Mapping) else [per_tool]
 
     def _wrong(self) -> Iterator[str]:
         if self.turns < 1:
@@ -101,10 +123,9 @@ class Limits:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 yield f"{name}={value}): must be above 0, or None for no limit"
-        per_tool = self.calls_per_tool.values() if isinstance(self.calls_per_tool, Mapping) else [self.calls_per_tool]
-        for value in per_tool:
-            if value is not None and value < 0:
-                yield f"calls_per_tool={value}): the number of calls cannot be negative"
+        for most in self._per_tool():
+            if isinstance(most, int) and most < 0:
+                yield f"calls_per_tool={most}): the number of calls cannot be negative"
 
     def calls_of(self, tool: str) -> int | None:
         """Most calls of one tool."""
@@ -115,3 +136,7 @@ class Limits:
         if self.seconds is None:
             return math.inf
         return self.seconds * (1 - _ANSWERING) if self.on_limit == "answer" else self.seconds
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

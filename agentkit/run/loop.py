@@ -14,7 +14,7 @@ from agentkit.chat.events import Emit, Mended
 from agentkit.chat.mend import mend_calls
 from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
 from agentkit.chat.reply import Reply
-from agentkit.errors import AgentKitError, LimitReached, Refused
+from agentkit.errors import AgentKitError, LimitReached, Refused, SessionError
 from agentkit.run.asking import request_of
 from agentkit.run.calls import attach_files, run_calls, starter
 from agentkit.run.early import EarlyCalls
@@ -23,7 +23,7 @@ from agentkit.run.mending import repair_calls
 from agentkit.run.middleware import wrap_model, wrap_run
 from agentkit.run.offer import offer
 from agentkit.run.spec import RunSpec
-from agentkit.run.spending import counted, counted_in, narrowed, spend, uses
+from agentkit.run.spending import counted, counted_in, narrowed, spend, time_limit, uses
 from agentkit.run.state import RunState
 from agentkit.run.step import AskModel, Finish, Pause, RunCalls, next_step
 from agentkit.run.transcript import interrupted, open_calls, put_results
@@ -50,11 +50,11 @@ async def run(spec: RunSpec, state: RunState, emit: Emit) -> RunState:
             state = await _opened(spec, state, emit)
         if state.status == "running":  # a middleware took an error for an answer
             state.status = "failed"
+            _close(state)
         await spec.journal.keep(state)
     except BaseException as error:
         state.status = "failed" if isinstance(error, Exception) else "cancelled"
-        put_results(state.messages, [_unfinished(state, call) for call in open_calls(state.messages)])
-        attach_files(state)
+        _close(state)
         if isinstance(error, AgentKitError):
             error.state = state
         await _keep_at_the_end(spec, state)
@@ -64,9 +64,15 @@ async def run(spec: RunSpec, state: RunState, emit: Emit) -> RunState:
     return state
 
 
+def _close(state: RunState) -> None:
+    """Answer the calls that the end of the run has left open."""
+    put_results(state.messages, [_unfinished(state, call) for call in open_calls(state.messages)])
+    attach_files(state)
+
+
 def _unfinished(state: RunState, call: ToolCall) -> ToolMessage:
     """The result of a call that the end of the run has left open."""
-    if call.id in state.asked and call.id not in state.decisions:
+    if (call.id in state.asked or call.id in state.held) and call.id not in state.decisions:
         return ToolMessage("Error: not run: it was waiting for a decision when the run ended", call.id)
     return interrupted(call)
 
@@ -76,8 +82,9 @@ async def _keep_at_the_end(spec: RunSpec, state: RunState) -> None:
     with anyio.CancelScope(shield=True):
         try:
             await spec.journal.keep(state)
-        except Exception:
-            log.exception("the end of the run could not be stored")
+        except Exception as error:
+            unexpected = None if isinstance(error, SessionError) else error
+            log.warning("the end of the run could not be stored: %s", error, exc_info=unexpected)
 
 
 def _tell_end(state: RunState, error: BaseException, emit: Emit) -> None:
@@ -99,12 +106,15 @@ async def _opened(spec: RunSpec, state: RunState, emit: Emit) -> RunState:
 async def run_turns(spec: RunSpec, state: RunState, emit: Emit) -> RunState:
     """The loop with its time: what runs when it is up is cancelled, and the run goes on to its answer or its end."""
     began = anyio.current_time() - state.seconds
-    for deadline in (spec.limits.working_seconds(), spec.limits.seconds or math.inf):
-        state.closing = False
-        with anyio.CancelScope(deadline=began + deadline):
-            return await _turns(spec, state, emit, began)
-    state.limit, state.closing = f"the limit of {spec.limits.seconds:g} seconds", True
-    return await _turns(spec, state, emit, began)
+    try:
+        for deadline in (spec.limits.working_seconds(), spec.limits.seconds or math.inf):
+            state.closing = False
+            with anyio.CancelScope(deadline=began + deadline):
+                return await _turns(spec, state, emit, began)
+        state.limit, state.closing = time_limit(spec.limits), True
+        return await _turns(spec, state, emit, began)
+    finally:
+        state.seconds = anyio.current_time() - began
 
 
 async def _turns(spec: RunSpec, state: RunState, emit: Emit, began: float) -> RunState:
@@ -112,10 +122,10 @@ async def _turns(spec: RunSpec, state: RunState, emit: Emit, began: float) -> Ru
     offered: Mapping[str, Tool] | None = None  # what the model may call, as it was when it was asked
     while True:
         state.seconds = anyio.current_time() - began
-        _warn(spec, state, emit)
         await spec.journal.keep(state)
         match next_step(state, narrowed(spec.limits)):
             case AskModel() as step:
+                _warn(spec, state, emit)
                 offered = offer(spec, state)
                 await ask_model(spec, state, step, emit, offered)
             case RunCalls() as step:
@@ -150,7 +160,7 @@ async def ask_model(spec: RunSpec, state: RunState, step: AskModel, emit: Emit, 
     reply = await slot.run(lambda: ask(request, watch))
     state.turns = turn
     _record(spec, state, reply, emit, tools)
-    spend(counted(reply, request, state, spec.limits))
+    spend(counted(reply, request, state, narrowed(spec.limits)))
     emit(TurnFinished(turn, reply))
     if reply.message.refusal and not reply.text and not reply.message.tool_calls:
         raise Refused(f"the model declined to answer: {reply.message.refusal}")
@@ -159,7 +169,7 @@ async def ask_model(spec: RunSpec, state: RunState, step: AskModel, emit: Emit, 
 def _take_in(spec: RunSpec, state: RunState, emit: Emit) -> None:
     """Put what was said meanwhile into the transcript."""
     while state.inbox:
-        message = replace(state.inbox.pop(0), meta=spec.meta())
+        message = spec.marked(state.inbox.pop(0))
         state.messages.append(message)
         emit(Said(message))
 
@@ -177,8 +187,8 @@ def _record(spec: RunSpec, state: RunState, reply: Reply, emit: Emit, tools: Map
     content = reply.message.content or (None if calls or reply.message.refusal or reply.message.audio else "")
     if content == "":
         emit(Mended("the model answered with nothing"))
-    meta = {**spec.meta(), "model": reply.model} if reply.model else spec.meta()
-    state.messages.append(replace(reply.message, content=content, tool_calls=calls, meta=meta))
+    said = spec.marked(replace(reply.message, content=content, tool_calls=calls))
+    state.messages.append(replace(said, meta={**said.meta, "model": reply.model}) if reply.model else said)
     cut = reply.choices[0].cut
     if cut and calls:
         state.messages.extend(ToolMessage(f"Error: not run: {cut}; make the call shorter", call.id) for call in calls)

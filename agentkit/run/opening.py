@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
+from agentkit.chat.doors import given_message
 from agentkit.chat.events import Event, Mended
-from agentkit.chat.messages import AssistantMessage, Message, read_message
+from agentkit.chat.messages import AssistantMessage, Message, UserMessage
 from agentkit.errors import ConfigError, StateError
 from agentkit.run.events import ToolChanged
 from agentkit.run.spec import RunSpec
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.transcript import open_calls, repaired
 
-__all__ = ["History", "read_history", "reopened"]
+__all__ = ["GOES_ON", "History", "read_history", "reopened"]
 
-History: TypeAlias = Sequence[Message | Mapping[str, Any]] | RunResult | None
+History: TypeAlias = Sequence[Message | Mapping[str, Any]] | RunResult | RunState | None
 
+GOES_ON = "goes_on"  # in the meta of a message of ours that is no question: the one before it is still being answered
 _ROLES = {"human": "user", "ai": "assistant", "model": "assistant"}
 
 
@@ -28,7 +30,10 @@ def read_history(history: object) -> tuple[list[Message], list[Event]]:
     Raises:
         ConfigError: They are not messages.
     """
-    given: object = history.transcript if isinstance(history, RunResult) else history
+    given: object = history
+    if isinstance(history, RunResult | RunState):
+        state = history.state if isinstance(history, RunResult) else history
+        given = [*state.messages, *state.inbox]
     if isinstance(given, str) or not isinstance(given, Sequence | None):
         raise ConfigError(f"history is a list of messages, for example result.transcript, not {given!r:.80}")
     messages = cast("Sequence[object]", given or ())
@@ -59,10 +64,12 @@ def reopened(given: RunState, spec: RunSpec) -> tuple[RunState, list[Event]]:
         for id_ in about.keys() - calls:
             del about[id_]
     answered = bool(state.messages) and isinstance(state.messages[-1], AssistantMessage)
-    if state.status == "limited" and answered and not open_calls(state.messages) and not state.inbox:
-        state.say("Go on.")  # what it said last was only what it had by then
+    if state.limit and answered and not open_calls(state.messages) and not state.inbox:
+        state.say(UserMessage("Go on.", meta={GOES_ON: True}))  # what it said last was only what it had by then
+    if not open_calls(state.messages) or state.limits != spec.limits:
+        state.limit = ""  # with the calls of a batch that has come to a limit open, the run ends there
     state.agent, state.fingerprints, state.limits = spec.name, now, spec.limits
-    state.status, state.limit, state.closing, state.warned = "running", "", False, []
+    state.status, state.closing, state.warned = "running", False, []
     return state, news
 
 
@@ -73,6 +80,6 @@ def _message(raw: object, place: int) -> Message:
         raise ConfigError(f"message {place} of the history is neither a message nor an object: {raw!r:.80}")
     known = cast("Mapping[str, Any]", raw)
     try:
-        return read_message({**known, "role": _ROLES.get(str(known.get("role")), known.get("role"))})
-    except ValueError as error:
+        return given_message({**known, "role": _ROLES.get(str(known.get("role")), known.get("role"))})
+    except ConfigError as error:
         raise ConfigError(f"message {place} of the history: {error}") from None

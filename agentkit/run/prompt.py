@@ -21,7 +21,7 @@ def read_question(prompt: object) -> UserMessage:
     """
     message = prompt if isinstance(prompt, UserMessage) else UserMessage(_content(prompt))
     if not message.content or (isinstance(message.content, str) and not message.content.strip()):
-        raise ConfigError("the question is empty: say what the agent is to do")
+        raise ConfigError("the message is empty: say something")
     return message
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
 
 from agentkit.chat.events import Event
+from agentkit.chat.messages import AssistantMessage, UserMessage
 from agentkit.chat.reply import Model
 from agentkit.chat.settings import ChatSettings
 from agentkit.run.early import EarlyCalls
@@ -18,6 +19,8 @@ from agentkit.tools.options import Approve
 from agentkit.tools.tool import Tool
 
 __all__ = ["RunSpec"]
+
+M = TypeVar("M", UserMessage, AssistantMessage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,10 @@ class RunSpec:
     deps: Any = None
     stream: bool = False
     news: Sequence[Event] = ()  # what was put right in what the run was given, and what has changed since
+
+    def marked(self, message: M) -> M:
+        """A message that enters the transcript now: labels that it has stay."""
+        return replace(message, meta={**message.meta, **self.meta()})
 
     def meta(self) -> dict[str, Any]:
         """What is kept of a message that is made now, beside the message."""

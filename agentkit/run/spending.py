@@ -16,7 +16,7 @@ from agentkit.run.limits import Limits
 from agentkit.run.state import RunState
 from agentkit.tools.context import Remaining
 
-__all__ = ["Used", "counted_in", "narrowed", "reached", "remaining", "spend", "uses"]
+__all__ = ["Used", "counted_in", "narrowed", "out_of_time", "reached", "remaining", "spend", "uses"]
 
 N = TypeVar("N", int, float)
 _NEARLY = 1e-6  # of a second: clocks are floats
@@ -62,13 +62,16 @@ def spend(usage: Usage = Usage(), *, calls: int = 0) -> None:
 def narrowed(limits: Limits) -> Limits:
     """The limits of the innermost run, as far as the runs that it is inside of have so much left."""
     *outer, (state, _) = _above.get()
-    for other, theirs in outer:
+    for other, theirs in reversed(outer):
         limits = replace(
             limits,
+            price=limits.price or theirs.price,
             calls=_smaller(limits.calls, theirs.calls, other.calls, state.calls),
             tokens=_smaller(limits.tokens, theirs.tokens, other.usage.total_tokens, state.usage.total_tokens),
             cost=_smaller(limits.cost, theirs.cost, other.usage.cost or 0.0, state.usage.cost or 0.0),
         )
+    if not state.turns and limits.on_limit == "answer" and 0 in (limits.tokens, limits.cost):
+        return replace(limits, on_limit="stop")  # the others have left it nothing, and it has nothing to answer from
     return limits
 
 
@@ -101,10 +104,20 @@ def reached(state: RunState, limits: Limits) -> str:
     if limits.tokens is not None and state.usage.total_tokens >= limits.tokens:
         return f"the limit of {_words(limits.tokens, 'token')}"
     if limits.cost is not None and (state.usage.cost or 0.0) >= limits.cost:
-        return f"the limit of {limits.cost:g} of cost"
+        return f"the cost limit of {limits.cost:g}"
+    return out_of_time(state, limits)
+
+
+def out_of_time(state: RunState, limits: Limits) -> str:
+    """The limit on the time of a run, if it may not work any more; empty while it may."""
     if limits.seconds is not None and state.seconds >= limits.working_seconds() - _NEARLY:
-        return f"the limit of {limits.seconds:g} seconds"
+        return time_limit(limits)
     return ""
+
+
+def time_limit(limits: Limits) -> str:
+    """The limit on the time of a run, in words."""
+    return f"the limit of {limits.seconds:g} second{'' if limits.seconds == 1 else 's'}"
 
 
 def _words(most: int, what: str) -> str:

@@ -20,11 +20,12 @@ from agentkit.tools.results import to_result
 
 __all__ = ["RunResult", "RunState", "Status"]
 
+_SHOWN = 60  # characters of an answer in a repr
 Status: TypeAlias = Literal["running", "done", "paused", "limited", "cancelled", "failed"]
 """``running``, or one of the five endings; each of these can be continued."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False)
 class RunState:
     """A run, as far as it has come. The loop writes it; observers read it.
 
@@ -50,6 +51,7 @@ class RunState:
         files: Files of results that wait until the results of all calls of the reply are there.
         inbox: What the user said while the run was busy; the model reads it in the next turn.
         asked: The calls that had to be asked about, by id.
+        held: The calls that wait only because one waits that they may not pass, see ``sequential`` of `tool`.
         decisions: What was decided about them.
         rules: Decisions that hold for later calls too.
         fingerprints: What each tool was to the model, to see when one has changed.
@@ -75,10 +77,14 @@ class RunState:
     files: dict[str, list[ContentPart]] = field(default_factory=dict[str, list[ContentPart]])
     inbox: list[UserMessage] = field(default_factory=list[UserMessage])
     asked: dict[str, Asked] = field(default_factory=dict[str, Asked])
+    held: list[str] = field(default_factory=list[str])
     decisions: dict[str, Decision] = field(default_factory=dict[str, Decision])
     rules: list[Rule] = field(default_factory=list[Rule])
     fingerprints: dict[str, str] = field(default_factory=dict[str, str])
     revision: int = 0
+
+    def __repr__(self) -> str:
+        return f"RunState({self.status}, turns={self.turns}, messages={len(self.messages)}, run_id={self.run_id!r})"
 
     # Storing.
 
@@ -206,6 +212,9 @@ class RunState:
     def _decide(self, call: ToolCall, decision: Decision, always: bool | str) -> None:  # noqa: FBT001 - of this class
         if always not in (False, True, "tool", "arguments"):
             raise ConfigError(f'always={always!r} must be False, "tool", "arguments", or True for "tool"')
+        for name, text in (("reason", decision.reason), ("by", decision.by)):
+            if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ConfigError(f"{name} is a text, not {text!r:.80}")
         self.decisions[call.id] = decision
         if not always or decision.kind == "answer":
             return
@@ -218,7 +227,7 @@ class RunState:
                 self.decisions[other.id] = replace(decision, hash=about.hash, arguments=None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RunResult:
     """What a run came to.
 
@@ -227,6 +236,10 @@ class RunResult:
     """
 
     state: RunState
+
+    def __repr__(self) -> str:
+        said = self.output if len(self.output) <= _SHOWN else f"{self.output[:_SHOWN]}..."
+        return f"RunResult({self.status}, {said!r}, turns={self.state.turns})"
 
     @property
     def output(self) -> str:

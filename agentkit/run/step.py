@@ -10,7 +10,7 @@ from typing import TypeAlias
 from agentkit.chat.messages import AssistantMessage, ToolCall
 from agentkit.run.limits import Limits
 from agentkit.run.repeats import repeated_turns
-from agentkit.run.spending import reached
+from agentkit.run.spending import out_of_time, reached
 from agentkit.run.state import RunState, Status
 from agentkit.run.transcript import open_calls
 
@@ -73,7 +73,9 @@ def next_step(state: RunState, limits: Limits) -> Step:
     if waiting and state.closing:
         return RunCalls((), tuple(RefusedCall(call, state.limit) for call in waiting), state.limit)
     if waiting:
-        ready = tuple(call for call in waiting if call.id not in state.asked or call.id in state.decisions)
+        undecided = {call.id for call in waiting if call.id in state.asked and call.id not in state.decisions}
+        kept = {*undecided, *state.held} if undecided else undecided
+        ready = tuple(call for call in waiting if call.id not in kept)
         return _within(limits, state, ready) if ready else Pause(waiting)
     answered = bool(state.messages) and isinstance(state.messages[-1], AssistantMessage)
     if state.closing or (answered and not state.inbox):
@@ -94,10 +96,12 @@ def _within(limits: Limits, state: RunState, calls: Sequence[ToolCall]) -> RunCa
     made = Counter(state.calls_by_tool)
     run: list[ToolCall] = []
     refused: list[RefusedCall] = []
-    ends = ""
+    ends = late = out_of_time(state, limits)
     for call in calls:
-        most = limits.calls_of(call.name)
-        if most is not None and made[call.name] >= most:
+        most, decision = limits.calls_of(call.name), state.decisions.get(call.id)
+        if late and (decision is None or decision.kind == "approve"):  # it would be cancelled as soon as it begins
+            refused.append(RefusedCall(call, late))
+        elif most is not None and made[call.name] >= most:
             refused.append(RefusedCall(call, f"the limit of {most} call{'' if most == 1 else 's'} of {call.name}"))
             ends = ends or (refused[-1].why if limits.on_limit != "answer" else "")
         elif len(run) == left:

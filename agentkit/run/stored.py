@@ -92,6 +92,7 @@ class _Stored(BaseModel):
     files: dict[str, _Parts]
     inbox: list[_UserMessage]
     asked: dict[str, Asked]
+    held: list[str]
     decisions: dict[str, Decision]
     rules: list[Rule]
     fingerprints: dict[str, str]

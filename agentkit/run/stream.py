@@ -31,16 +31,24 @@ class RunStream(Channel[RunResult]):
     """
 
     def __init__(self, state: RunState, start: Callable[[Emit], Awaitable[RunState]]) -> None:
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None  # made in the event loop of the run
+        self._cancelled = False
 
         async def begin(emit: Emit) -> RunResult:
+            self._scope = anyio.CancelScope()
             try:
                 with self._scope:
-                    return RunResult(await start(emit))
+                    if self._cancelled:
+                        self._scope.cancel()
+                    self.state = await start(emit)
+            except Exception:
+                if state.status == "running":  # it could not begin: the session is busy, perhaps
+                    state.status = "failed"
+                raise
             finally:
-                if state.status == "running":  # it was cancelled before it had begun
-                    state.status = "cancelled"
-            return RunResult(state)
+                if self.state.status == "running":  # it was cancelled before it had begun
+                    self.state.status = "cancelled"
+            return RunResult(self.state)
 
         super().__init__(begin)
         self.state = state
@@ -54,8 +62,13 @@ class RunStream(Channel[RunResult]):
         return await self.end()
 
     def cancel(self) -> None:
-        """End the run now: what runs is cancelled, and the result is ``cancelled``. Its state can be gone on with."""
-        self._scope.cancel()
+        """End the run now: what runs is cancelled, and the result is ``cancelled``. Its state can be gone on with.
+
+        Call it in the event loop of the run; from another thread by ``call_soon_threadsafe`` or `anyio.from_thread`.
+        """
+        self._cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
 
     def say(self, prompt: Prompt) -> None:
         """Tell the running agent something more: it reads it in its next turn.

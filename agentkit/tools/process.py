@@ -88,6 +88,7 @@ async def open_process() -> None:
     from anyio import to_process  # noqa: PLC0415 - it loads what starts processes, and few programs need it
 
     check_not_importing()
+    sys.modules.setdefault("__mp_main__", sys.modules["__main__"])  # where classes of the script come back from
     with anyio.CancelScope(shield=True):
         try:
             await to_process.run_sync(_nothing, limiter=anyio.CapacityLimiter(math.inf))

@@ -74,7 +74,7 @@ def to_result(value: object, *, own: bool = False) -> ToolResult:
 
 def _as_typed(result: ToolResult, *, own: bool) -> ToolResult:
     """The result with members of the types that they should have, as the function's author may not check types."""
-    content = _as_words(result.content)
+    content = _text(result.content)
     files, left_out = _as_files(result.files)
     if left_out:
         content += f"\n[Left out: {left_out} that cannot be shown as a file.]"
@@ -82,10 +82,6 @@ def _as_typed(result: ToolResult, *, own: bool) -> ToolResult:
     if content is result.content and files is result.files and metadata is result.metadata:
         return result
     return replace(result, content=content, files=files, metadata=metadata)
-
-
-def _as_words(content: object) -> str:
-    return content if isinstance(content, str) else _text(content)
 
 
 def _as_metadata(metadata: object, *, own: bool) -> Mapping[str, Any]:

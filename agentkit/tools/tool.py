@@ -393,5 +393,5 @@ def _signature(function: Any) -> Signature:
     if isinstance(function, classmethod):
         raise DefinitionError(f"{function.__name__!r} is a class method: write @classmethod above @tool, not below")
     if not callable(function):
-        raise DefinitionError(f"{function!r} is not a function")
+        raise DefinitionError(f"{function!r} is not a function; of the methods of an object, make a `Toolset.of(...)`")
     return read_signature(function, method=is_method(function))

@@ -26,6 +26,7 @@ from agentkit.chat.messages import (
     ToolMessage,
     UserMessage,
 )
+from agentkit.run.opening import GOES_ON
 
 __all__ = ["FILES", "Bounds", "Layout", "cleared", "is_of_results", "noted", "original"]
 
@@ -71,7 +72,7 @@ class Layout:
         before = self.messages[place - 1] if place > self.head else None
         if self.units and is_of_results(message, before):
             return
-        asks = isinstance(message, UserMessage)
+        asks = isinstance(message, UserMessage) and not message.meta.get(GOES_ON)
         if asks:
             self._questions.append(len(self.units))
         self.units.append(_Unit(place, len(self._questions) - 1, asks, _ends_results(before)))

@@ -12,6 +12,7 @@ from agentkit.errors import (
     Overloaded,
 )
 from tests.conformance.case import Case
+from tests.conformance.shapes import used
 from tests.conformance.wire import HANG, add, calls, chunk, http, piece, raw_sse, says, sse, told, whole
 
 ONCE = {"retry": RetryPolicy(retries=0)}
@@ -149,7 +150,7 @@ TRANSPORT = [
                 done=False,
             )
         ],
-        also=lambda outcome: outcome.result and outcome.result.usage.prompt_tokens == 3,
+        also=used(3, 0),
     ),
     Case(q=3, name="neither", stream=[sse(chunk({"role": "assistant"}), done=False), GOOD], told=["Retrying"]),
     Case(

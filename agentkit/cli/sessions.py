@@ -1,0 +1,288 @@
+"""Files of sessions on the command line: what ``--session FILE:NAME`` means, and ``agentkit sessions``.
+
+Whatever uses a file of sessions makes it, so that a command that only looks checks first that the file is there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import typer
+
+from agentkit.chat.messages import AssistantMessage, Message, TextPart, ToolMessage
+from agentkit.cli.approve import read_line, write_private
+from agentkit.cli.reporting import reported
+from agentkit.cli.text import call_line, one_line, printable
+from agentkit.errors import ConfigError, StateError
+from agentkit.run.kept import state_of
+from agentkit.run.session import Session
+from agentkit.run.state import RunState
+from agentkit.sessions import SessionInfo, SQLiteSessions, StoredSession
+
+__all__ = ["check_nothing_waits", "described", "last_state", "open_session", "sessions_app", "split_session"]
+
+_DEFAULT = "default"
+
+sessions_app = typer.Typer(rich_markup_mode=None)
+
+_FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="A file of sessions.")]
+_SessionArgument = Annotated[
+    str, typer.Argument(metavar="FILE:NAME", help=f"A session of a file; {_DEFAULT!r} without a name.")
+]
+_JsonOption = Annotated[bool, typer.Option("--json", help="Print a JSON array.")]
+_DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+# What the commands that run an agent need.
+
+
+def split_session(where: str) -> tuple[str, str]:
+    """The file and the name of ``FILE:NAME``. A name may hold colons if the file exists; a drive's colon is no end.
+
+    Raises:
+        ConfigError: One of the two is empty.
+    """
+    places = [at for at in reversed(range(len(where))) if where[at] == ":"]
+    splits = [(where[:at], where[at + 1 :]) for at in places]
+    splits = [(file, name) for file, name in splits if len(file) != 1 or not name.startswith(("\\", "/"))]
+    if not splits or Path(where).is_file():
+        splits = [(where, _DEFAULT)]
+    file, name = next((each for each in splits if Path(each[0]).is_file()), splits[0])
+    if not file:
+        raise ConfigError(f"{where!r} names no file of sessions: write FILE:NAME")
+    if not name:
+        raise ConfigError(f"{where!r} names no session behind the colon: write {file}:NAME, or {file} for {_DEFAULT!r}")
+    return file, name
+
+
+def open_session(where: str, *, existing: bool = False) -> StoredSession:
+    """The session that ``FILE:NAME`` means.
+
+    Args:
+        where: What was typed.
+        existing: Whether it must be there already. Otherwise it is made when it is first used.
+
+    Raises:
+        ConfigError: There is no such file or session, and it must be there.
+    """
+    file, name = split_session(where)
+    if not existing:
+        return SQLiteSessions(file)[name]
+    sessions = _opened(file)
+    names = [each.name for each in anyio.run(sessions.list)]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"`agentkit sessions list {file}` shows all"
+        raise ConfigError(f"there is no session {name!r} in {file}; {hint}")
+    return sessions[name]
+
+
+def check_nothing_waits(session: StoredSession, where: str) -> None:
+    """See to it that a question can be asked in the session.
+
+    Raises:
+        StateError: Its last run waits for decisions.
+    """
+    state = anyio.run(session.state)
+    if state is not None and state.pending:
+        names = ", ".join(each.name for each in state.pending)
+        raise StateError(
+            f"the last run of session {session.name!r} waits for decisions about {names}: "
+            f"`agentkit run --session {where}`, without a question, asks about them on a terminal, "
+            "and `agentkit resume --session` takes them as options"
+        )
+
+
+def last_state(session: Session) -> RunState:
+    """The state of the last run, to decide about.
+
+    Raises:
+        StateError: There was none.
+    """
+    state = anyio.run(state_of, session)
+    if state is None:
+        raise StateError("the session has no run to go on with: ask something")
+    return state
+
+
+def described(session: StoredSession) -> str:
+    """Which session it is, and whether it is a new one, as a name may be misspelt."""
+    count = len(anyio.run(session.load).messages)
+    return (
+        f"session {one_line(repr(session.name))} of {_counted(count)}"
+        if count
+        else f"new session {one_line(repr(session.name))}"
+    )
+
+
+def _opened(file: str) -> SQLiteSessions:
+    if Path(file).is_dir():
+        raise ConfigError(f"{file!r} is a directory, not a file of sessions")
+    if not Path(file).is_file():
+        raise ConfigError(f"there is no file {file!r}")
+    return SQLiteSessions(file)
+
+
+def _opened_alone(file: str) -> SQLiteSessions:
+    """The file of a command that takes no session."""
+    if not Path(file).is_file() and ":" in file and Path(alone := split_session(file)[0]).is_file():
+        raise ConfigError(f"this command is about all sessions of a file: name it alone, {alone}")
+    return _opened(file)
+
+
+# The commands.
+
+
+@sessions_app.callback(invoke_without_command=True)
+def sessions(context: typer.Context) -> None:
+    """Look into conversations that `--session` has kept.
+
+    \b
+    agentkit sessions list chat.db
+    agentkit sessions show chat.db:ada
+    """  # noqa: D301 - \b is the character that keeps the lines of the example
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@sessions_app.command("list")
+def list_sessions(file: _FileArgument, as_json: _JsonOption = False, debug: _DebugOption = False) -> None:
+    """List the sessions of a file, the one that was saved last first."""
+    with reported(debug=debug):
+        found = anyio.run(_opened_alone(file).list)
+        if as_json:
+            typer.echo(json.dumps([_record(each) for each in found], indent=2))
+        elif found:
+            typer.echo(_table([_row(each) for each in found]))
+        else:
+            typer.echo(f"there are no sessions in {one_line(file)}", err=True)
+
+
+@sessions_app.command()
+def show(where: _SessionArgument, debug: _DebugOption = False) -> None:
+    """Print a conversation: who said what, the calls and their results."""
+    with reported(debug=debug):
+        messages = anyio.run(open_session(where, existing=True).messages)
+        calls = {
+            call.id: call.name for each in messages if isinstance(each, AssistantMessage) for call in each.tool_calls
+        }
+        for number, message in enumerate(messages):
+            typer.echo(_shown(number, message, calls))
+
+
+@sessions_app.command()
+def search(
+    file: _FileArgument,
+    words: Annotated[list[str], typer.Argument(metavar="WORDS", help="A message must have all of them.")],
+    limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Most messages to print.")] = 20,
+    as_json: _JsonOption = False,
+    debug: _DebugOption = False,
+) -> None:
+    """Find messages with all of the words, or with words that begin with them.
+
+    The number behind the name of the session is that of the message in `agentkit sessions show`.
+    """
+    with reported(debug=debug):
+        find = functools.partial(_opened_alone(file).search, " ".join(words), limit=limit)
+        found = anyio.run(find)
+        if as_json:
+            members = [(each.session, each.number, each.role, each.snippet) for each in found]
+            names = ("session", "number", "role", "snippet")
+            typer.echo(json.dumps([dict(zip(names, each, strict=True)) for each in members], indent=2))
+        elif found:
+            typer.echo(_table([(each.session, str(each.number), each.role, each.snippet) for each in found]))
+        else:
+            typer.echo("no message has all of these words", err=True)
+
+
+@sessions_app.command()
+def export(
+    where: _SessionArgument,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="Write to this file instead.")] = "-",
+    debug: _DebugOption = False,
+) -> None:
+    """Print the messages as JSON lines, as a Chat Completions request has them."""
+    with reported(debug=debug):
+        session = open_session(where, existing=True)
+        if output != "-":
+            write_private(output, anyio.run(session.export_lines), "export")
+            return
+        for message in anyio.run(session.export):
+            typer.echo(printable(json.dumps(message, ensure_ascii=not sys.stdout.isatty())))
+
+
+@sessions_app.command()
+def delete(
+    where: _SessionArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    debug: _DebugOption = False,
+) -> None:
+    """Delete a session, after asking."""
+    with reported(debug=debug):
+        session = open_session(where, existing=True)
+        if not yes and not _is_sure(session):
+            typer.echo("nothing was deleted", err=True)
+            raise typer.Exit(1)
+        anyio.run(session.delete)
+
+
+def _is_sure(session: StoredSession) -> bool:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ConfigError("nothing was deleted, as nobody can be asked here: --yes deletes without asking")
+    count = len(anyio.run(session.load).messages)
+    try:
+        said = read_line(f"delete session {one_line(repr(session.name))} with {_counted(count)}? [y]es, [n]o: ")
+    except EOFError:
+        sys.stderr.write("\n")
+        return False
+    return said.strip().lower() in ("y", "yes")
+
+
+# How it looks.
+
+
+def _record(info: SessionInfo) -> Mapping[str, object]:
+    created, updated = info.created.isoformat(), info.updated.isoformat()
+    return {"name": info.name, "messages": info.messages, "created": created, "updated": updated, "status": info.status}
+
+
+def _row(info: SessionInfo) -> Sequence[str]:
+    return info.name, _counted(info.messages), f"{info.updated.astimezone():%Y-%m-%d %H:%M:%S}", info.status
+
+
+def _counted(messages: int) -> str:
+    return f"{messages} message{'' if messages == 1 else 's'}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """The rows with a line each, their columns below each other."""
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _shown(number: int, message: Message, calls: Mapping[str, str]) -> str:
+    """A message. What it says is indented, so that no text can look like the head of another message."""
+    name = f" {one_line(calls.get(message.tool_call_id, ''))}" if isinstance(message, ToolMessage) else ""
+    lines = [f"{number}  {message.role}{name}"]
+    for text in _texts(message):
+        lines += (f"     {line}".rstrip() for line in printable(text.strip("\n")).split("\n"))
+    if isinstance(message, AssistantMessage):
+        lines += (f"   calls {call_line(call)}" for call in message.tool_calls)
+    return "\n".join(lines)
+
+
+def _texts(message: Message) -> Sequence[str]:
+    content = message.content
+    parts = () if content is None or isinstance(content, str) else content
+    others = [f"[{type(part).__name__}]" for part in parts if not isinstance(part, TextPart)]
+    refusal = message.refusal if isinstance(message, AssistantMessage) else None
+    return [each for each in (message.text, *others, refusal) if each]

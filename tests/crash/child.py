@@ -1,0 +1,75 @@
+"""Lives that are ended from outside: ``python -m tests.crash.child DIRECTORY BACKEND``, with plans on the input.
+
+A plan is a line: a name, and for each accident what it is and when. ``KILL:17`` sends SIGKILL at point 17,
+``TIME:0.02`` ends the process after so many seconds. The process imports everything once, and forks one for each life.
+"""
+
+import functools
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import anyio
+
+from agentkit.sessions import SQLiteSessions
+from tests.crash.points import Points
+from tests.crash.world import World
+
+
+def live(folder: Path, accident: str, backend: str) -> None:
+    """One life: until the conversation is at its end, or the accident comes."""
+    ledger = os.open(folder / "ledger", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def note(line: str) -> None:
+        os.write(ledger, f"{line}\n".encode())
+        os.fsync(ledger)
+
+    kind, _, when = accident.partition(":")
+    if kind == "TIME":
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # nobody is asked
+        signal.setitimer(signal.ITIMER_REAL, float(when))
+        points = Points(lambda: None)
+    else:
+        points = Points(
+            functools.partial(os.kill, os.getpid(), getattr(signal, f"SIG{kind or 'KILL'}")), int(when or 0)
+        )
+    anyio.run(World(SQLiteSessions(folder / "chat.db"), points, note).drive, backend=backend)
+    (folder / "points").write_text(str(points.passed))
+
+
+def interrupted(error: BaseException) -> bool:
+    groups = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return isinstance(error, KeyboardInterrupt) or any(map(interrupted, groups))
+
+
+def child(folder: Path, accident: str, backend: str) -> str:
+    """How a life in a process of its own has ended."""
+    if not (pid := os.fork()):
+        code = 1
+        try:
+            live(folder, accident, backend)
+            code = 0
+        except BaseException as error:
+            code = 2 if interrupted(error) else 1
+            if code == 1:
+                logging.getLogger(__name__).exception("a life failed")
+        finally:
+            os._exit(code)
+    return str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def main(directory: Path, backend: str) -> None:
+    """Play the plans of the input, and print how each of their lives has ended."""
+    logging.getLogger("agentkit").setLevel(logging.CRITICAL)
+    for line in sys.stdin:
+        name, *accidents = line.split()
+        folder = directory / name
+        folder.mkdir()
+        endings = [child(folder, each, backend) for each in accidents]
+        print(name, *endings, child(folder, "", backend), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

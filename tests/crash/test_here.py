@@ -1,0 +1,51 @@
+"""Every point at which a run can die, in this process: what the session holds then is all that is left of it."""
+
+import pytest
+
+from agentkit.run.transcript import complaints
+from agentkit.sessions import MemorySessions
+from tests.crash.points import Dying
+from tests.crash.world import World, check, plain, transcripts
+from tests.kept import died
+
+pytestmark = pytest.mark.anyio
+
+
+async def lives(sessions: MemorySessions, ledger: list[str], *deaths: int) -> list[bool]:
+    """Drive a conversation through these deaths to its end; which of them have come."""
+    came: list[bool] = []
+    for at in [*deaths, 0]:
+        dying = Dying(at)
+
+        def note(line: str, dying: Dying = dying) -> None:
+            if not dying.dead:
+                ledger.append(line)
+
+        try:
+            await World(sessions, dying, note).drive()
+        except BaseException as error:
+            if not died(error):
+                raise
+        came.append(dying.dead)
+    return came[:-1]
+
+
+@pytest.mark.parametrize(("step", "then"), [(1, ()), (11, (3,)), (11, (15, 9))])
+async def test_a_conversation_survives_its_end_at_every_point(
+    step: int, then: tuple[int, ...], anyio_backend_name: str
+) -> None:
+    undisturbed: list[str] = []
+    sessions = MemorySessions()
+    assert await lives(sessions, undisturbed) == []
+    expected = {name: plain(each) for name, each in (await transcripts(sessions)).items()}
+    assert all(complaints(each) == [] for each in (await transcripts(sessions)).values())
+    at = 1
+    while True:
+        sessions, ledger = MemorySessions(), list[str]()
+        came = await lives(sessions, ledger, at, *then)
+        if not came[0]:
+            break
+        check(ledger, undisturbed, accidents=sum(came))
+        assert {name: plain(each) for name, each in (await transcripts(sessions)).items()} == expected
+        at += step if anyio_backend_name == "asyncio" else max(5, step)
+    assert at > 150, "that many points there are at least"

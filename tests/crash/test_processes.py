@@ -1,0 +1,127 @@
+"""Processes that are killed at every point that a run in a session passes, and in between: nothing is lost."""
+
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import anyio
+import pytest
+
+from agentkit.run.transcript import complaints
+from agentkit.sessions import SQLiteSessions
+from tests.crash.world import QUESTIONS, check, plain, transcripts
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes do not fork there")
+ROOT = Path(__file__).parent.parent.parent
+KILLED = ("-9", "-14", "-15")
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """Memory instead of a disk, if there is such a place: what is written outlives a process in both."""
+    place = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(dir=place) as made:
+        yield Path(made)
+
+
+def play(folder: Path, backend: str, plans: Sequence[str]) -> dict[str, list[str]]:
+    """How the lives of each plan have ended; two processes play at the same time."""
+    command = [sys.executable, "-m", "tests.crash.child", str(folder), backend]
+    halves = [plans[::2], plans[1::2]]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in halves
+    ]
+    for process, half in zip(processes, halves, strict=True):
+        assert process.stdin
+        process.stdin.write("".join(f"{plan}\n" for plan in half))
+        process.stdin.close()
+        process.stdin = None
+    lines: list[str] = []
+    for process in processes:
+        printed, _ = process.communicate(timeout=300)
+        assert process.returncode == 0
+        lines += printed.splitlines()
+    assert len(lines) == len(plans)
+    return {name: endings for name, *endings in map(str.split, lines)}
+
+
+def ledger_of(folder: Path) -> list[str]:
+    return (folder / "ledger").read_text().splitlines()
+
+
+def told(folder: Path) -> dict[str, list[object]]:
+    kept = anyio.run(transcripts, SQLiteSessions(folder / "chat.db"))
+    assert all(complaints(each) == [] for each in kept.values())
+    return {name: plain(each) for name, each in kept.items()}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder: Path) -> Path:
+    """A life without accidents."""
+    assert play(folder, "asyncio", ["undisturbed"]) == {"undisturbed": ["0"]}
+    return folder / "undisturbed"
+
+
+@pytest.fixture(scope="module")
+def points(undisturbed: Path) -> int:
+    """How many points there are."""
+    count = int((undisturbed / "points").read_text())
+    assert count > 150
+    return count
+
+
+def hold(folder: Path, undisturbed: Path, endings: dict[str, list[str]]) -> int:
+    """Check what came of lives that were ended by force; how many were."""
+    expected, ledger = told(undisturbed), ledger_of(undisturbed)
+    accidents = 0
+    for name, (*ends, last) in endings.items():
+        assert last == "0", name
+        killed = sum(each in KILLED for each in ends)
+        assert killed + ends.count("0") == len(ends), name
+        check(ledger_of(folder / name), ledger, accidents=killed)
+        assert told(folder / name) == expected, name
+        accidents += killed
+    return accidents
+
+
+def test_a_process_is_killed_at_every_point(folder: Path, undisturbed: Path, points: int) -> None:
+    plans = [f"every-{at} KILL:{at}" for at in range(1, points + 1)]
+    assert hold(folder, undisturbed, play(folder, "asyncio", plans)) >= points - 2, "nearly each point is there again"
+
+
+def test_a_process_on_trio_is_killed_at_every_sixteenth_point(folder: Path, undisturbed: Path, points: int) -> None:
+    plans = [f"trio-{at} KILL:{at}" for at in range(1, points, 16)]
+    assert hold(folder, undisturbed, play(folder, "trio", plans)) == len(plans)
+
+
+def test_the_process_that_goes_on_is_killed_too(folder: Path, undisturbed: Path, points: int) -> None:
+    plans = [f"twice-{at} KILL:{at} KILL:{5 + at % 23} TERM:7" for at in range(8, points, 16)]
+    assert hold(folder, undisturbed, play(folder, "asyncio", plans)) > 2 * len(plans)
+
+
+def test_a_process_is_killed_at_any_time(folder: Path, undisturbed: Path) -> None:
+    times = random.Random(7)
+    plans = [f"time-{n} " + " ".join(f"TIME:{times.uniform(0.002, 0.15):.4f}" for _ in "ab") for n in range(15)]
+    assert hold(folder, undisturbed, play(folder, "asyncio", plans)) >= 5, "how many come in time is up to the machine"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_process_that_is_interrupted_stores_a_valid_end_and_repeats_nothing(
+    folder: Path, undisturbed: Path, points: int, backend: str
+) -> None:
+    plans = [f"{backend}-int-{at} INT:{at}" for at in range(3, points, 17)]
+    asked: list[str] = list(QUESTIONS)
+    for name, (first, last) in play(folder, backend, plans).items():
+        assert (first, last) == ("2", "0"), name
+        (main,) = (each for session, each in told(folder / name).items() if session == "alice")
+        assert [each["content"] for each in main if each["role"] == "user"] == asked  # type: ignore[index]
+        ledger = ledger_of(folder / name)
+        assert len({line for line in ledger if line.startswith("start")}) <= len(ledger_of(undisturbed))
+        recorded: set[str] = set()
+        for line in ledger:
+            what, key = line.split()
+            assert what != "start" or key not in recorded, (name, key)
+            recorded |= {key} if what == "recorded" else set()

@@ -1,0 +1,198 @@
+"""What is killed: two questions in one session, with calls of every kind, and a ledger of what they did.
+
+A ledger has lines: ``start KEY`` and ``done KEY`` of each call, as its own code tells, and ``recorded KEY`` when its
+result is in the session. `drive` brings the conversation to its end, from wherever it is.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import anyio.lowlevel
+
+from agentkit import Agent, RunResult, tool
+from agentkit.chat.events import Emit
+from agentkit.chat.messages import AssistantMessage, Message, UserMessage
+from agentkit.chat.reply import Reply
+from agentkit.chat.request import ChatRequest
+from agentkit.run.kept import state_of
+from agentkit.run.middleware import Middleware, NextModel, NextTool, ToolRequest
+from agentkit.run.session import Session
+from agentkit.run.transcript import complaints
+from agentkit.sessions import Sessions
+from agentkit.testing import Answer, FunctionModel, call
+from agentkit.tools.context import ToolContext
+from agentkit.tools.results import ToolResult
+from agentkit.tools.tool import Tool
+from tests.crash.points import Watched
+
+QUESTIONS = ("Do all of it.", "And once more.")
+SCRIPT: list[Answer] = [
+    [call("act", id="a1"), call("fail", id="f1"), call("block", id="b1")],
+    [call("act", id="a2"), call("alone", id="s2"), call("act", id="c2")],
+    [call("send", id="x3"), call("act", id="a3"), call("unheard_of", id="u3"), call("send", id="y3")],
+    [call("delegate", id="d4"), call("large", id="l4")],
+    "That is all.",
+    [call("act", id="a5")],
+    "Once more, then.",
+]
+HELP: list[Answer] = [[call("act", id="h1"), call("act", id="h2")], "The helper is done."]
+
+
+def player(script: Sequence[Answer]) -> FunctionModel:
+    """A model whose answer depends on the request only, so that it is the same in every process."""
+
+    def answer(request: ChatRequest) -> Answer:
+        assert complaints(request.messages) == []
+        return script[sum(isinstance(each, AssistantMessage) for each in request.messages)]
+
+    return FunctionModel(answer)
+
+
+class Announcing(Middleware):
+    """Passes a point before and after each request and each call."""
+
+    def __init__(self, passes: Callable[[str], None]) -> None:
+        self._passes = passes
+
+    async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:
+        self._passes("before model")
+        reply = await inner(request, emit)
+        self._passes("after model")
+        return reply
+
+    async def around_tool(self, request: ToolRequest, inner: NextTool) -> ToolResult:
+        self._passes("before tool")
+        result = await inner(request)
+        self._passes("after tool")
+        return result
+
+
+class World:
+    """The agents, their tools and their sessions.
+
+    Args:
+        sessions: Where the conversations are.
+        passes: Called at each point.
+        note: Writes a line of the ledger.
+    """
+
+    def __init__(self, sessions: Sessions, passes: Callable[[str], None], note: Callable[[str], None]) -> None:
+        self._sessions, self._passes, self._note = sessions, passes, note
+        middleware = [Announcing(passes)]
+        act, fail, block, alone, large, send = self._tools()
+        helper = Agent(player(HELP), tools=[act], name="helper", middleware=middleware)
+
+        @tool
+        async def delegate(context: ToolContext[None]) -> str:
+            """Let the helper do it, in a session of its own."""
+            self._begin(context)
+            session = self.session(context.idempotency_key)
+            begun = await state_of(session)
+            question = () if begun else ("Help.",)
+            result = await helper.run(*question, session=session, run_id=context.idempotency_key)
+            return self._end(context, result.output)
+
+        tools = [act, fail, block, alone, large, send, delegate]
+        self.agent = Agent(player(SCRIPT), tools=tools, name="main", middleware=middleware)
+
+    def session(self, name: str) -> Session:
+        def passes(point: str) -> None:
+            if point.startswith("recorded "):
+                self._note(point)
+            self._passes(point)
+
+        return Watched(self._sessions[name], passes)
+
+    def _begin(self, context: ToolContext[None]) -> None:
+        self._passes("before effect")
+        self._note(f"start {context.idempotency_key}")
+        self._passes("in effect")
+
+    def _end(self, context: ToolContext[None], result: str) -> str:
+        self._note(f"done {context.idempotency_key}")
+        self._passes("after effect")
+        return result
+
+    def _tools(self) -> list[Tool]:
+        @tool
+        async def act(context: ToolContext[None]) -> str:
+            """Do something."""
+            self._begin(context)
+            await anyio.lowlevel.checkpoint()
+            return self._end(context, f"acted in {context.call_id}")
+
+        @tool
+        async def fail(context: ToolContext[None]) -> str:
+            """Do something and fail."""
+            self._begin(context)
+            raise OSError(self._end(context, "broken"))
+
+        @tool
+        def block(context: ToolContext[None]) -> str:
+            """Do something in a thread."""
+            self._begin(context)
+            return self._end(context, "blocked")
+
+        @tool(sequential=True)
+        async def alone(context: ToolContext[None]) -> str:
+            """Do something with nothing beside it."""
+            self._begin(context)
+            await anyio.lowlevel.checkpoint()
+            return self._end(context, "alone")
+
+        @tool
+        async def large(context: ToolContext[None]) -> str:
+            """Make a result that is cut."""
+            self._begin(context)
+            return self._end(context, "large " * 12_000)
+
+        @tool(approve=True)
+        async def send(context: ToolContext[None]) -> str:
+            """Send something, if somebody allows it."""
+            self._begin(context)
+            return self._end(context, "sent")
+
+        return [act, fail, block, alone, large, send]
+
+    async def drive(self) -> None:
+        """Bring the conversation to its end: ask what was not asked, decide what waits, go on with what was ended."""
+        session = self.session("alice")
+        while True:
+            state = await state_of(session)
+            asked = sum(isinstance(each, UserMessage) for each in state.messages) if state else 0
+            if state is None or (state.status == "done" and asked < len(QUESTIONS)):
+                result = await self.agent.run(QUESTIONS[asked], session=session, run_id=f"run-{asked}")
+            elif state.status == "done":
+                return
+            elif state.pending:
+                state.approve("x3")
+                state.deny("y3", "once is enough")
+                result = await self.agent.run(state, session=session)
+            else:
+                result = await self.agent.run(session=session)
+            assert isinstance(result, RunResult)
+
+
+async def transcripts(sessions: Sessions) -> dict[str, list[Message]]:
+    """What the sessions hold in the end."""
+    return {each.name: list(await sessions[each.name].messages()) for each in await sessions.list()}
+
+
+def plain(messages: Sequence[Message]) -> list[object]:
+    """Messages as they are on the wire, without when they were made."""
+    return [each.to_wire() for each in messages]
+
+
+def check(ledger: Sequence[str], undisturbed: Sequence[str], *, accidents: int) -> None:
+    """Whether everything was done that had to be done, and nothing more than may be."""
+    starts, expected = (Counter(line for line in lines if line.startswith("start ")) for lines in (ledger, undisturbed))
+    assert starts.keys() == expected.keys(), "the calls are the same, and have the same keys"
+    assert set(expected.values()) == {1}
+    assert max(starts.values()) <= accidents + 1
+    recorded: set[str] = set()
+    for line in ledger:
+        what, key = line.split()
+        assert what != "start" or key not in recorded, f"{key} was repeated though its result was there"
+        if what == "recorded":
+            recorded.add(key)
+    assert recorded >= {line.split()[1] for line in expected} or accidents, "what was done is recorded"
