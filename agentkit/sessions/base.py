@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar, cast
-
-from anyio.lowlevel import checkpoint
+from typing import Any, Never, TypeVar, cast
 
 from agentkit.chat.messages import Message, encode_json, read_message
-from agentkit.errors import ConfigError, SessionError
+from agentkit.errors import ConfigError, SessionConflict, SessionError
 from agentkit.run.kept import state_of
 from agentkit.run.session import Change, Saved
 from agentkit.run.state import RunState
 
-__all__ = ["Found", "SessionInfo", "Sessions", "Store", "StoredSession", "status_of"]
+__all__ = [
+    "Found",
+    "SessionInfo",
+    "Sessions",
+    "Store",
+    "StoredSession",
+    "check_branch",
+    "check_revision",
+    "gone",
+    "status_of",
+]
 
 T = TypeVar("T")
 
@@ -33,7 +41,8 @@ class SessionInfo:
         messages: How many messages it has.
         created: When it was saved first.
         updated: When it was saved last.
-        status: How its last run ended, or ``"running"``; empty when it is not known.
+        status: How its last run ended (``"done"``, ``"paused"``, ``"limited"``, ``"cancelled"`` or ``"failed"``), or
+            ``"running"``: it runs now, or its program died. Empty when there was no run, as in a branch.
     """
 
     name: str
@@ -66,6 +75,10 @@ class Store(ABC):
     @abstractmethod
     async def perform(self, work: Callable[[], T]) -> T:
         """Do ``work``, which calls the methods below; when this is cancelled, it is done wholly or not at all."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """See that the store can be used."""
 
     @abstractmethod
     def claim(self, name: str) -> AbstractContextManager[None]:
@@ -123,7 +136,7 @@ class StoredSession:
         Raises:
             SessionBusy: Another run has it.
         """
-        await checkpoint()
+        await self._store.perform(self._store.check)
         with self._store.claim(self.name):
             yield
 
@@ -136,21 +149,31 @@ class StoredSession:
 
         Raises:
             SessionConflict: The stored revision is not the one that the change goes on from.
+            SessionError: What the change goes on from was deleted.
         """
         await self._store.perform(partial(self._store.save, self.name, change))
 
     async def record(self, slot: str, result: str) -> None:
-        """Store what the call of a slot came to; on the disk when this returns."""
+        """Store what the call of a slot came to; on the disk when this returns.
+
+        Raises:
+            SessionError: There is no such session: a run saves it before its first call.
+        """
         await self._store.perform(partial(self._store.record, self.name, slot, result))
 
     async def branch(self, new_name: str, *, messages: int | None = None) -> StoredSession:
         """Copy the session, or its first ``messages``, to a new one, from where both go on by themselves.
 
-        A whole copy also goes on with the last run, if that is not done; the beginning of a session has no run.
+        The copy has no run to go on with, and nothing that was allowed ``always``: what both did of one run would have
+        the same idempotency keys.
 
         Raises:
-            SessionError: There is no such session, it has fewer messages, or the new name is taken.
+            SessionError: There is no such session, it has fewer messages, or the new name is taken; or its last run is
+                not finished, and ``messages`` does not say that only messages are wanted.
+            ConfigError: The new name cannot be one, or ``messages`` is not a number.
         """
+        if not isinstance(messages, int | None) or isinstance(messages, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"branch(messages={messages!r:.80}): must be a number of messages, for example 2")
         new = StoredSession(self._store, checked_name(new_name))
         await self._store.perform(partial(self._store.branch, self.name, new.name, messages))
         return new
@@ -211,6 +234,14 @@ class Sessions:
         """
         return StoredSession(self._store, checked_name(name))
 
+    def __contains__(self, name: object) -> bool:
+        """Not there, since it would have to wait: see `list`."""
+        raise TypeError(_LISTED)
+
+    def __iter__(self) -> Iterator[Never]:  # else it would try 0, 1, 2 as names
+        """Not there, since it would have to wait: see `list`."""
+        raise TypeError(_LISTED)
+
     async def list(self) -> Sequence[SessionInfo]:
         """All sessions, the one that was saved last first."""
         return await self._store.perform(self._store.list)
@@ -224,15 +255,56 @@ class Sessions:
         return await self._store.perform(partial(self._store.search, query, limit))
 
 
+_LISTED = "sessions are read with await: `[each.name for each in await sessions.list()]` are their names"
+
+
 def checked_name(name: str) -> str:
     """The name of a session, if it can be one.
 
     Raises:
         ConfigError: It cannot.
     """
-    if not isinstance(name, str) or not name or name != name.encode(errors="ignore").decode():  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigError(f"{name!r} cannot be the name of a session; a name is a text that is not empty")
+    if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"{name!r:.80} cannot be the name of a session; a name is a text that is not empty")
+    if name != name.encode(errors="ignore").decode():
+        raise ConfigError(f"{name!r:.80} cannot be the name of a session; it has half a character, which is no UTF-8")
     return name
+
+
+def check_revision(name: str, stored: int, change: Change) -> None:
+    """See that a change goes on from what is stored, with revision 0 for a session that is not there.
+
+    Raises:
+        SessionConflict: Something else has saved it.
+        SessionError: It is gone.
+    """
+    if change.revision > stored == 0:
+        raise SessionError(gone(name))
+    if stored != change.revision:
+        raise SessionConflict(
+            f"session {name!r} has revision {stored}, and the change goes on from {change.revision}: "
+            "something else has saved it; load it again"
+        )
+
+
+def gone(name: str) -> str:
+    """What to say of a session that was there when its run began."""
+    return f"what was stored of session {name!r} is gone: it was deleted, or its file was; begin it anew"
+
+
+def check_branch(name: str, head: str, count: int, messages: int | None) -> None:
+    """See that a session can be copied.
+
+    Raises:
+        SessionError: It cannot.
+    """
+    if messages is None and (status := status_of(head)) in ("running", "paused"):
+        raise SessionError(
+            f"the last run of session {name!r} is not finished ({status}): go on with it first, or copy its messages "
+            f"only with branch(..., messages={count})"
+        )
+    if messages is not None and not 0 <= messages <= count:
+        raise SessionError(f"session {name!r} has {count} messages, not {messages}")
 
 
 def status_of(head: str) -> str:

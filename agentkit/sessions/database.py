@@ -45,11 +45,12 @@ CREATE TABLE messages (
     UNIQUE (session, position)
 );
 CREATE TABLE artifacts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE,
     call TEXT NOT NULL,
     text TEXT NOT NULL,
-    PRIMARY KEY (session, call)
-) WITHOUT ROWID;
+    UNIQUE (session, call)
+);
 CREATE TABLE results (
     session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE,
     slot TEXT NOT NULL,
@@ -99,14 +100,20 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Generator[sqlite3.Connection]:
-        """A connection on which everything is written, on the disk when this ends, or nothing."""
-        with self._transaction("BEGIN IMMEDIATE") as connection:
+    def writing(self, *, missing: str = "") -> Generator[sqlite3.Connection]:
+        """A connection on which everything is written, on the disk when this ends, or nothing.
+
+        Raises:
+            SessionError: There is no file, and ``missing`` says why none is to be made.
+        """
+        with self._transaction("BEGIN IMMEDIATE", missing) as connection:
             yield connection
 
     @contextmanager
-    def _transaction(self, begin: str) -> Generator[sqlite3.Connection]:
+    def _transaction(self, begin: str, missing: str = "") -> Generator[sqlite3.Connection]:
         with self.errors(), _turn(str(self.path)):
+            if missing and self.path.parent.is_dir() and not self.path.exists():
+                raise SessionError(missing)
             self._create()
             with closing(self._connect()) as connection:  # closing it takes back what was not committed
                 self._prepare(connection)
@@ -129,6 +136,8 @@ class Database:
 
     def _create(self) -> None:
         """Make the file with its rights; SQLite would let others read it."""
+        if self.path.is_dir():
+            raise SessionError(f"{self.path} is a directory: name a file in it, for example {self.path / 'chat.db'}")
         with suppress(FileExistsError):
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from anyio.lowlevel import checkpoint
 
-from agentkit.errors import SessionBusy, SessionConflict, SessionError
+from agentkit.errors import SessionBusy, SessionError
 from agentkit.run.session import Change, Saved
-from agentkit.sessions.base import Found, SessionInfo, Sessions, Store, status_of
+from agentkit.sessions.base import Found, SessionInfo, Sessions, Store, check_branch, check_revision, gone, status_of
 from agentkit.sessions.words import matches, role_of, snippet, storable, text_to_index, words_of
 
 __all__ = ["MemorySessions"]
@@ -41,9 +41,6 @@ class _Kept:
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     updated: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    def copy(self) -> _Kept:
-        return _Kept(1, [*self.messages], self.head, {**self.artifacts}, {**self.results})
-
 
 class _MemoryStore(Store):
     def __init__(self) -> None:
@@ -55,6 +52,9 @@ class _MemoryStore(Store):
         await checkpoint()
         with self._guard:
             return work()
+
+    def check(self) -> None:
+        pass
 
     @contextmanager
     def claim(self, name: str) -> Generator[None]:
@@ -80,11 +80,7 @@ class _MemoryStore(Store):
 
     def save(self, name: str, change: Change) -> None:
         kept = self._kept.get(name, _Kept())
-        if kept.revision != change.revision:
-            raise SessionConflict(
-                f"session {name!r} has revision {kept.revision}, and the change goes on from {change.revision}: "
-                "something else has saved it; load it again"
-            )
+        check_revision(name, kept.revision, change)
         if not 0 <= change.start <= len(kept.messages):
             raise SessionError(f"session {name!r} has {len(kept.messages)} messages, not {change.start}")
         kept.revision += 1
@@ -98,19 +94,17 @@ class _MemoryStore(Store):
         self._kept[name] = kept
 
     def record(self, name: str, slot: str, result: str) -> None:
-        self._kept.setdefault(name, _Kept()).results[storable(slot)] = storable(result)
+        if name not in self._kept:
+            raise SessionError(gone(name))
+        self._kept[name].results[storable(slot)] = storable(result)
 
     def branch(self, name: str, new: str, messages: int | None) -> None:
         with self.claim(new):
             kept = self._find(name)
             if new in self._kept:
                 raise SessionError(f"there is a session {new!r} already; choose another name")
-            copy = kept.copy()
-            if messages is not None and messages != len(kept.messages):
-                if not 0 <= messages < len(kept.messages):
-                    raise SessionError(f"session {name!r} has {len(kept.messages)} messages, not {messages}")
-                copy.messages[messages:], copy.head, copy.results = [], "", {}
-            self._kept[new] = copy
+            check_branch(name, kept.head, len(kept.messages), messages)
+            self._kept[new] = _Kept(1, kept.messages[:messages], artifacts={**kept.artifacts})
 
     def delete(self, name: str) -> None:
         with self.claim(name):

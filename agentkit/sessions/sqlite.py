@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import time
@@ -12,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from agentkit.errors import ConfigError, SessionConflict, SessionError
+from agentkit.errors import ConfigError, SessionError
 from agentkit.run.session import Change, Saved
-from agentkit.sessions.base import Found, SessionInfo, Sessions, Store, status_of
+from agentkit.sessions.base import Found, SessionInfo, Sessions, Store, check_branch, check_revision, gone, status_of
 from agentkit.sessions.claims import claimed
 from agentkit.sessions.database import Database
 from agentkit.sessions.words import (
@@ -35,6 +36,11 @@ T = TypeVar("T")
 _NEW = "INSERT INTO sessions (name, created, updated) VALUES (?1, ?2, ?2) ON CONFLICT DO NOTHING"
 _INSERT = "INSERT INTO messages (session, position, message, text) VALUES (?, ?, ?, ?)"
 _MESSAGES = "SELECT message FROM messages WHERE session = ? ORDER BY position"
+_ARTIFACTS = "SELECT call, text FROM artifacts WHERE session = ? ORDER BY id"
+_KEEP = (
+    "INSERT INTO artifacts (session, call, text) VALUES (?, ?, ?)"
+    " ON CONFLICT (session, call) DO UPDATE SET text = excluded.text"  # where it was: the oldest go first
+)
 _FOUND = "SELECT sessions.name, position, message, messages.text FROM messages JOIN sessions ON sessions.id = session"
 _BEST = f"{_FOUND} JOIN words ON words.rowid = messages.id WHERE words MATCH ? ORDER BY rank, messages.id DESC LIMIT ?"
 _NEWEST = f"{_FOUND} WHERE found(messages.text) ORDER BY messages.id DESC LIMIT ?"
@@ -50,12 +56,17 @@ class SQLiteSessions(Sessions):
             all messages.
 
     Raises:
-        ConfigError: The path is ``":memory:"``, where nothing would be found again: that is `MemorySessions`.
+        ConfigError: The path is none, or ``":memory:"``, where nothing would be found again: that is `MemorySessions`;
+            or the timeout is not a number of seconds.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, timeout: float = 5.0, index: bool = True) -> None:
+        if not isinstance(path, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f'SQLiteSessions takes the path of a file, for example "chat.db", not {path!r:.80}')
         if os.fspath(path) in ("", ":memory:"):
             raise ConfigError("SQLiteSessions needs a file; MemorySessions() keeps sessions in memory")
+        if not isinstance(timeout, int | float) or not 0 <= timeout < math.inf:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"SQLiteSessions(timeout={timeout!r:.80}): must be seconds, from 0 on")
         super().__init__(_SQLiteStore(Database(Path(path).resolve(), timeout), index=index))
         self.path = Path(path)
 
@@ -70,6 +81,10 @@ class _SQLiteStore(Store):
 
     async def perform(self, work: Callable[[], T]) -> T:
         return await self._database.perform(work)
+
+    def check(self) -> None:
+        with self._database.reading():
+            pass
 
     @contextmanager
     def claim(self, name: str) -> Generator[None]:
@@ -86,7 +101,7 @@ class _SQLiteStore(Store):
             session, revision, head = row
 
             messages = connection.execute(_MESSAGES, [session]).fetchall()
-            artifacts = connection.execute("SELECT call, text FROM artifacts WHERE session = ?", [session]).fetchall()
+            artifacts = connection.execute(_ARTIFACTS, [session]).fetchall()
             results = connection.execute("SELECT slot, result FROM results WHERE session = ?", [session]).fetchall()
         return Saved(
             revision=revision,
@@ -98,14 +113,10 @@ class _SQLiteStore(Store):
 
     def save(self, name: str, change: Change) -> None:
         rows = [(storable(each), text_to_index(each)) for each in change.messages]
-        with self._database.writing() as connection:
+        with self._database.writing(missing=gone(name) if change.revision > 0 else "") as connection:
             connection.execute(_NEW, [name, time.time()])
             session, revision = _find(connection, name)
-            if revision != change.revision:
-                raise SessionConflict(
-                    f"session {name!r} has revision {revision}, and the change goes on from {change.revision}: "
-                    "something else has saved it; load it again"
-                )
+            check_revision(name, revision, change)
             count = _count(connection, session)
             if not 0 <= change.start <= count:
                 raise SessionError(f"session {name!r} has {count} messages, not {change.start}")
@@ -118,18 +129,18 @@ class _SQLiteStore(Store):
                 _bring_up_to_date(connection)
 
     def record(self, name: str, slot: str, result: str) -> None:
-        with self._database.writing() as connection:
-            connection.execute(_NEW, [name, time.time()])
-            session, _ = _find(connection, name)
+        with self._database.writing(missing=gone(name)) as connection:
+            session, _ = _find(connection, name, missing=gone(name))
             row = (session, storable(slot), storable(result))
             connection.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", row)
 
     def branch(self, name: str, new: str, messages: int | None) -> None:
+        self.check()
         with self.claim(new), self._database.writing() as connection:
             session, _ = _find(connection, name)
+            (head,) = connection.execute("SELECT head FROM sessions WHERE id = ?", [session]).fetchone()
             count = _count(connection, session)
-            if messages is not None and not 0 <= messages <= count:
-                raise SessionError(f"session {name!r} has {count} messages, not {messages}")
+            check_branch(name, head, count, messages)
             if not connection.execute(_NEW, [new, time.time()]).rowcount:
                 raise SessionError(f"there is a session {new!r} already; choose another name")
             copy, _ = _find(connection, new)
@@ -140,20 +151,16 @@ class _SQLiteStore(Store):
                 [copy, session, part],
             )
             connection.execute(
-                "INSERT INTO artifacts SELECT ?, call, text FROM artifacts WHERE session = ?", [copy, session]
+                "INSERT INTO artifacts (session, call, text) SELECT ?, call, text FROM artifacts WHERE session = ?"
+                " ORDER BY id",
+                [copy, session],
             )
             connection.execute("UPDATE sessions SET revision = 1 WHERE id = ?", [copy])
-            if part == count:
-                connection.execute(
-                    "UPDATE sessions SET head = (SELECT head FROM sessions WHERE id = ?) WHERE id = ?", [session, copy]
-                )
-                connection.execute(
-                    "INSERT INTO results SELECT ?, slot, result FROM results WHERE session = ?", [copy, session]
-                )
             if self._has_index(connection):
                 _bring_up_to_date(connection)
 
     def delete(self, name: str) -> None:
+        self.check()
         with self.claim(name), self._database.writing() as connection:
             session, _ = _find(connection, name)
             index = self._has_index(connection)
@@ -204,11 +211,11 @@ class _SQLiteStore(Store):
         return True
 
 
-def _find(connection: sqlite3.Connection, name: str) -> tuple[int, int]:
+def _find(connection: sqlite3.Connection, name: str, *, missing: str = "") -> tuple[int, int]:
     """The id and the revision of a session."""
     row = connection.execute("SELECT id, revision FROM sessions WHERE name = ?", [name]).fetchone()
     if row is None:
-        raise SessionError(f"there is no session {name!r}")
+        raise SessionError(missing or f"there is no session {name!r}")
     session, revision = row
     return session, revision
 
@@ -222,7 +229,7 @@ def _save_rest(connection: sqlite3.Connection, session: int, change: Change) -> 
     dropped = [(session, storable(each)) for each in change.dropped]
     artifacts = [(session, storable(call), storable(text)) for call, text in change.artifacts.items()]
     connection.executemany("DELETE FROM artifacts WHERE session = ? AND call = ?", dropped)
-    connection.executemany("INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?)", artifacts)
+    connection.executemany(_KEEP, artifacts)
     connection.execute("DELETE FROM results WHERE session = ?", [session])
     connection.execute(
         "UPDATE sessions SET revision = revision + 1, head = ?, updated = ? WHERE id = ?",
