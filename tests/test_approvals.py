@@ -16,7 +16,7 @@ from agentkit.chat.events import Event
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.errors import ConfigError, DefinitionError, StateError
 from agentkit.run.events import CallPaused, CallStarted, RunEnded, RunStarted, ToolChanged
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check
 from agentkit.testing import Answer, ScriptedModel, call
 from agentkit.tools.options import ToolOptions
 from agentkit.tools.tool import Tool
@@ -64,7 +64,7 @@ async def paused(*script: Answer, **options: Any) -> RunState:
 async def resumed(state: RunState, *script: Answer, **options: Any) -> RunResult:
     """Go on elsewhere: the state has been JSON in between."""
     result = await agent(*(script or ["done"]), **options).run(RunState.load(state.to_json()))
-    assert not [each for each in complaints(result.transcript) if result.status != "paused"]
+    assert not [each for each in check(result.transcript) if result.status != "paused"]
     return result
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from agentkit import Agent, RunState, Tool, tool
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check
 from agentkit.testing import ScriptedModel, call
 
 pytestmark = pytest.mark.anyio
@@ -41,4 +41,4 @@ async def test_no_call_passes_a_sequential_one_that_waits_nor_does_that_one_pass
     state = RunState.load(paused.state.to_json())
     state.approve(state.pending[0].id)
     result = await agent.run(state)
-    assert (result.status, ran, complaints(result.transcript)) == ("done", [*first, *then], [])
+    assert (result.status, ran, check(result.transcript)) == ("done", [*first, *then], [])

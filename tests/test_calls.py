@@ -14,7 +14,7 @@ from agentkit.chat.messages import AssistantMessage, ImagePart, TextPart, ToolCa
 from agentkit.chat.reply import Choice, Reply
 from agentkit.errors import Retry, ToolError, TooManyMistakes
 from agentkit.run.events import CallFinished, Repaired
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check
 from agentkit.testing import Answer, FunctionModel, ScriptedModel, call
 from agentkit.tools.context import Remaining
 
@@ -78,7 +78,7 @@ async def test_a_call_that_can_mean_one_thing_only_runs_and_the_transcript_shows
     assert repairs if told is None else repairs == told
     ((shown, sent),) = calls_in(model.requests[1].messages)
     assert (shown, json.loads(sent)) == ("add", {"a": 1, "b": "2" if told == [] else 2})
-    assert complaints(result.transcript) == []
+    assert check(result.transcript) == []
 
 
 async def test_repairing_can_be_switched_off() -> None:
@@ -120,7 +120,7 @@ async def test_too_many_mistakes_in_a_row_end_the_run_with_all_it_had() -> None:
         await agent.run("go")
     assert (caught.value.tool, caught.value.state.status, caught.value.state.turns) == ("guess", "failed", 4)
     assert results(caught.value.state.messages) == ["Error: 1 is too small", "1"] * 4
-    assert complaints(caught.value.state.messages) == []
+    assert check(caught.value.state.messages) == []
 
 
 async def test_wrong_arguments_are_mistakes_and_each_tool_has_its_own_budget() -> None:
@@ -209,7 +209,7 @@ async def test_files_follow_all_results_of_the_batch_in_a_message_of_the_user() 
         TextPart("Attached to the result of draw (1):"), ImagePart("https://x/a.png"),
         TextPart("Attached to the result of draw (3):"), ImagePart("https://x/b.png"),
     ))  # fmt: skip
-    assert complaints(result.transcript) == []
+    assert check(result.transcript) == []
 
 
 async def test_a_file_that_is_too_large_is_not_sent() -> None:
@@ -315,7 +315,7 @@ async def test_a_call_of_a_custom_tool_is_kept_and_answered_with_an_error(tools:
     result = await Agent(ScriptedModel([[custom], "ok"]), tools=tools).run("go")
     assert result.transcript[1] == AssistantMessage(None, (custom,))
     assert results(result.transcript)[0].startswith("Error: ")
-    assert complaints(result.transcript) == []
+    assert check(result.transcript) == []
 
 
 @pytest.mark.parametrize("beside", [0, 1])

@@ -20,7 +20,7 @@ from agentkit.chat.reply import Reply
 from agentkit.chat.request import ChatRequest
 from agentkit.errors import StateError
 from agentkit.run.events import CallStarted, RunEnded, Said
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check
 from agentkit.sessions import MemorySessions
 from agentkit.testing import Answer, ScriptedModel, call
 
@@ -100,17 +100,17 @@ async def test_a_run_may_be_cancelled_at_every_await(kind: str) -> None:
         state = stream.state
         endings.add(state.status)
         assert state.status in ("cancelled", "done")
-        assert complaints(state.messages) == [], f"after {awaits} awaits"
+        assert check(state.messages) == [], f"after {awaits} awaits"
         done = [each.text for each in state.messages if isinstance(each, ToolMessage) and "Error" not in each.text]
         assert ledger.total() >= len(done), "nothing is said to be done that is not"
         if state.status == "cancelled" and state.messages:
             apart = RunState.load(state.to_json())
             apart.revision = 0
             again = await agent_of(later(state), Counter()).run(apart)
-            assert (again.status, again.output, complaints(again.transcript)) == ("done", "done", [])
+            assert (again.status, again.output, check(again.transcript)) == ("done", "done", [])
             if kind == "session" and state.revision:  # before that, not even the question was stored
                 kept = await agent_of(later(state), Counter()).run(session=session)
-                assert (kept.status, complaints(kept.transcript)) == ("done", [])
+                assert (kept.status, check(kept.transcript)) == ("done", [])
         finished += state.status == "done"
         if finished == 2:
             break
@@ -132,7 +132,7 @@ async def test_a_cancelled_run_tells_its_end_and_gives_its_result() -> None:
                 if isinstance(event, CallStarted):
                     events.cancel()
             result = await events.result()
-    assert (result.status, complaints(result.transcript)) == ("cancelled", [])
+    assert (result.status, check(result.transcript)) == ("cancelled", [])
     assert [each.state.status for each in told if isinstance(each, RunEnded)] == ["cancelled"]
     assert "not finished: the run was interrupted" in str(result.transcript[-1])
 
@@ -155,7 +155,7 @@ async def test_leaving_a_run_early_cancels_it_and_its_state_can_be_gone_on_with(
         async for event in events:
             if isinstance(event, CallStarted):
                 break
-    assert (events.state.status, complaints(events.state.messages)) == ("cancelled", [])
+    assert (events.state.status, check(events.state.messages)) == ("cancelled", [])
     assert (await Agent(ScriptedModel(["after"]), tools=[hang]).run(events.state)).output == "after"
 
 
@@ -171,14 +171,14 @@ async def test_a_deadline_of_the_caller_leaves_a_valid_state() -> None:
     assert scope.cancelled_caught
     last = ended[-1]
     assert isinstance(last, RunEnded)
-    assert (last.state.status, complaints(last.state.messages)) == ("cancelled", [])
+    assert (last.state.status, check(last.state.messages)) == ("cancelled", [])
 
 
 CTRL_C = """
 import anyio
 from agentkit import Agent, tool
 from agentkit.errors import Interrupted
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check
 from agentkit.testing import ScriptedModel, call
 
 @tool(timeout=None)
@@ -190,7 +190,7 @@ try:
     Agent(ScriptedModel([[call("hang")], "never"]), tools=[hang]).run_sync("go")
 except Interrupted as error:
     state = error.state
-    print(state.status, complaints(state.messages), isinstance(error, KeyboardInterrupt), flush=True)
+    print(state.status, check(state.messages), isinstance(error, KeyboardInterrupt), flush=True)
 """
 
 
@@ -288,3 +288,11 @@ async def test_something_said_to_a_run_at_its_limit_is_answered_without_tools() 
     async with Agent(Slow(["short answer", "all I can say"]), limits=Limits(turns=1)).stream("go") as events:
         result = await events.result()
     assert (result.status, result.limit, result.output) == ("limited", "the limit of 1 turn", "all I can say")
+
+
+@pytest.mark.anyio
+async def test_what_is_said_to_a_state_without_messages_is_the_question() -> None:
+    state = RunState(messages=[])
+    state.say("hello?")
+    result = await Agent(ScriptedModel(["hello"])).run(state)
+    assert [each.role for each in result.transcript] == ["user", "assistant"]

@@ -180,6 +180,7 @@ REFUSED = answer(b'{"error": {"message": "no\\u001b[2J"}}', status="400 Bad Requ
         (["run", "-m", "openai:m", "what", "is", "it"], [], 2, "put it into quotes"),
         (["run"], [], 2, "the question is missing; `agentkit run --help` says more"),
         (["run", "--nope", "hi"], [], 2, "No such option: --nope"),
+        (["resume", "x", "--approve"], [], 2, "requires an argument; `agentkit resume --help` says more"),
         (["fly"], [], 2, "No such command 'fly'"),
         (["tools"], [], 2, "Missing argument"),
         (["tools", "nothing.py"], [], 2, "there is no file"),

@@ -12,7 +12,7 @@ import pytest
 
 from agentkit.cli import main
 from tests.replay import ReplayServer, events, replay
-from tests.test_cli import Terminal, calls, run
+from tests.test_cli import Terminal, calls, interrupted_at, run
 
 TOOLS = """
 from pathlib import Path
@@ -160,14 +160,19 @@ def test_without_a_terminal_the_run_pauses_and_its_state_goes_on_later(place: Pa
     with replay(both, ASKED[1]) as server:
         done = start(server.url)
         assert (done.returncode, done.stdout, deleted()) == (4, "", [])
-        assert "waits  --approve c0\n" in done.stderr
-        assert '  path = "a"\n' in done.stderr
-        assert "waits  --answer c2\n" in done.stderr
+        waits = "waits  delete  the tool delete asks for approval of every call"
+        assert f'{waits}\n  path = "a"\n  --approve c0, or --deny c0\n' in done.stderr
+        assert '  what = "size"\n  --answer c2=TEXT\n' in done.stderr
+        assert done.stderr.endswith("decide with `agentkit resume run.json` and these options\n")
+        assert done.stderr.count('"a"') == 1
         assert stat.S_IMODE(Path("run.json").stat().st_mode) == 0o600
         some = resume("--deny", "c0=keep it", "--answer", "c2=4=4", url=server.url)
         assert (some.returncode, len(server.requests)) == (4, 1)
+        assert 'denied  delete(path="a")\n' in some.stderr
+        assert "(path=" not in some.stderr.replace('denied  delete(path="a")', "")
         last = resume("--approve", "c1", url=server.url)
         assert (last.returncode, last.stdout, deleted()) == (0, "Done.\n", ["b"])
+        assert "2 turns, 2 calls, 1 denied, " in last.stderr
         again = resume("--approve", "c1", url=server.url)
     assert (again.returncode, again.stdout, deleted()) == (2, "", ["b"])
     assert again.stderr == "error: no call 'c1' waits for a decision; waiting: none\n"
@@ -199,7 +204,9 @@ def test_json_tells_what_waits(place: Path) -> None:
     ("content", "arguments", "sentence"),
     [
         (None, [], "the state 'run.json' cannot be read: No such file"),
-        ("{}", [], "this is not the saved state of a run"),
+        ("{}", [], "'run.json': this is not the saved state of a run"),
+        ("no", [], "'run.json': the saved state cannot be read: it is not JSON"),
+        ("\xff", [], "'run.json': the saved state cannot be read: it is not JSON"),
         ("", ["--approve", "c9"], "no call 'c9' waits for a decision; waiting: 'c0'"),
         ("", ["--answer", "c0"], "--answer 'c0' has no text: write --answer ID=TEXT"),
     ],
@@ -219,7 +226,7 @@ def test_what_cannot_be_resumed_is_one_sentence(
         with replay(ASKED[0]) as server:
             start(server.url)
     elif content is not None:
-        path.write_text(content, encoding="utf-8")
+        path.write_text(content, encoding="latin-1")
     before = path.read_bytes() if path.exists() else b""
     assert main(["resume", "run.json", "-m", "ollama:m", "-t", "tools.py", *arguments]) == 2
     out, err = capsys.readouterr()
@@ -228,9 +235,72 @@ def test_what_cannot_be_resumed_is_one_sentence(
     assert (path.read_bytes() if path.exists() else b"") == before
 
 
-def test_a_state_that_cannot_be_written_is_told(place: Path) -> None:
+@pytest.mark.parametrize(("file", "why"), [("nowhere/run.json", "No such file"), (".", "it is not a file")])
+def test_a_state_that_cannot_be_written_is_told_before_anything_is_asked(place: Path, file: str, why: str) -> None:
     with replay(events({"content": "hi"})) as server:
-        given = ("run", "-m", "openai:m", "--state", "nowhere/run.json", "go")
-        done = run(*given, OPENAI_BASE_URL=server.url)
-    assert done.returncode == 2
-    assert "the state cannot be written to 'nowhere/run.json': No such file" in done.stderr
+        done = run("run", "-m", "openai:m", "--state", file, "go", OPENAI_BASE_URL=server.url)
+    assert (done.returncode, done.stdout, server.requests) == (2, "", [])
+    assert f"the state cannot be written to '{file}': {why}" in done.stderr
+
+
+def test_a_run_that_waits_is_not_overwritten_by_another(place: Path) -> None:
+    Path("run.json").touch()
+    with replay(ASKED[0], ASKED[1], ASKED[1]) as server:
+        assert start(server.url).returncode == 4
+        before = Path("run.json").read_bytes()
+        refused = start(server.url)
+        assert (refused.returncode, len(server.requests), Path("run.json").read_bytes()) == (2, 1, before)
+        said = "holds a run that waits for decisions about delete: decide with `agentkit resume run.json`, or name"
+        assert said in refused.stderr
+        assert resume("--approve", "c0", url=server.url).returncode == 0
+        assert start(server.url).returncode == 0
+
+
+def test_tools_that_are_forgotten_when_a_run_goes_on_are_named(place: Path) -> None:
+    with replay(ASKED[0]) as server:
+        start(server.url)
+        done = run("resume", "run.json", "-m", "openai:m", "--approve", "c0", OPENAI_BASE_URL=server.url)
+    said = "error: this run has the tools ask, delete, look, and none are given: give --tools, as when it was started\n"
+    assert (done.returncode, done.stderr, len(server.requests)) == (2, said, 1)
+
+
+def test_where_nothing_keeps_the_run_no_options_are_shown(place: Path) -> None:
+    with replay(ASKED[0]) as server:
+        done = run("run", "-m", "openai:m", "-t", "tools.py", "go", OPENAI_BASE_URL=server.url)
+    assert (done.returncode, done.stderr.count('path = "a"')) == (4, 1)
+    assert "--approve" not in done.stderr
+    assert done.stderr.endswith("nothing keeps this run: with --session FILE:NAME it could wait for decisions\n")
+
+
+def test_quit_at_a_question_is_no_reason_and_leaves_the_calls_undecided(place: Path) -> None:
+    keep = ("--session", "chat.db:ada")
+    with replay(*ASKED) as server:
+        command = terminal("chat", *keep, url=server.url)
+        command.read_until("\n> ")
+        command.type("go\n")
+        typed(command, "/quit")
+        seen = command.read_all()
+        assert (command.process.returncode, len(server.requests), deleted()) == (0, 1, [])
+        assert "decide with `agentkit resume --session chat.db:ada`" in seen
+        given = ("-m", "openai:m", "-t", "tools.py", *keep)
+        done = run("resume", *given, "--approve", "c0", OPENAI_BASE_URL=server.url)
+    assert (done.returncode, done.stdout, deleted()) == (0, "Done.\n", ["a"])
+
+
+HANG = '\n@tool\nasync def hang() -> str:\n    "Never end."\n    import anyio\n    await anyio.sleep_forever()\n'
+
+
+@pytest.mark.parametrize(
+    ("keep", "go_on"),
+    [
+        (("--state", "my run.json"), "`agentkit resume 'my run.json'` goes on with it"),
+        (("--session", "chat.db:ada"), "`agentkit resume --session chat.db:ada` goes on with it"),
+    ],
+)
+def test_after_ctrl_c_it_is_said_how_to_go_on(place: Path, keep: tuple[str, str], go_on: str) -> None:
+    (place / "tools.py").write_text(TOOLS + HANG, encoding="utf-8")
+    given = ("run", "-m", "openai:m", "-t", "tools.py", *keep, "go")
+    with replay(calls(("hang", {}))) as server:
+        code, _, err = interrupted_at("call 1", "stderr", *given, url=server.url)
+    assert code == 130
+    assert err.splitlines()[-1].startswith(go_on)

@@ -2,8 +2,10 @@
 
 import json
 import re
+import sqlite3
 import stat
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -124,9 +126,12 @@ def test_decisions_about_some_of_the_calls_are_not_kept_and_all_are_listed(place
         typed(command, "y")
         command.read_until("why not: ")
         command.type("\x04")
-        command.read_until("waits  --approve c0\n")
-        command.read_until("waits  --approve c1\n")
-        command.type("/quit\n")
+        if given == "run":
+            command.read_until("  --approve c0, or --deny c0\n")
+            command.read_until("  --approve c1, or --deny c1\n")
+        else:
+            command.read_until("the calls that wait are asked about again")
+            command.type("/quit\n")
         command.read_all()
     assert deleted() == []
 
@@ -155,7 +160,9 @@ def test_without_a_terminal_what_waits_is_listed_and_decided_by_options(place: P
         for command, said in (("run", ""), ("chat", "more\n")):
             waits = run(command, *given, stdin=said, OPENAI_BASE_URL=server.url)
             assert (waits.returncode, waits.stdout) == (4, "")
-            assert "waits  --approve c0\n" in waits.stderr
+            assert waits.stderr.count('  path = "a"\n  --approve c0, or --deny c0\n') == 1
+            assert waits.stderr.count('"a"') == 1
+            assert waits.stderr.endswith("decide with `agentkit resume --session chat.db:ada` and these options\n")
         assert len(server.requests) == 1
         done = run("resume", *given, "--approve", "c0", OPENAI_BASE_URL=server.url)
         assert (done.returncode, done.stdout, deleted()) == (0, "Done.\n", ["a"])
@@ -188,7 +195,14 @@ def test_a_session_that_another_run_has_is_told(place: Path, capsys: pytest.Capt
         (["run", "--session", "chat.db:ada", "--state", "x", "hi"], "give --session or --state, not both"),
         (["run", "--session", "", "hi"], "'' names no file of sessions"),
         (["resume"], "say what to go on with"),
-        (["resume", "x", "--session", "chat.db:ada"], "say what to go on with"),
+        (["resume", "x", "--session", "chat.db:ada"], "give FILE or --session, not both"),
+        (["resume", "chat.db:ada"], "if it is a session, give it as --session chat.db:ada"),
+        (["resume", "chat.db"], "'chat.db' is a file of sessions: give it as --session chat.db:NAME"),
+        (["run", "--state", "chat.db", "hi"], "it would be overwritten: name another file"),
+        (["run", "--session", "ada", "hi"], "there is no file 'ada': write FILE:NAME, as in chat.db:ada"),
+        (["run", "--session", "no/chat.db:ada", "hi"], "check that its directory exists"),
+        (["run", "--session", "dir:ada", "hi"], "is a directory"),
+        (["sessions", "list", "notes.txt"], "it is not a SQLite database"),
         (
             ["resume", "--session", "chat.db"],
             "there is no session 'default' in chat.db; `agentkit sessions list chat.db`",
@@ -197,6 +211,8 @@ def test_a_session_that_another_run_has_is_told(place: Path, capsys: pytest.Capt
         (["sessions", "list", "."], "'.' is a directory"),
         (["sessions", "list", "chat.db:ada"], "name it alone, chat.db"),
         (["sessions", "search", "chat2.db", "x"], "there is no file 'chat2.db'"),
+        (["sessions", "search", "chat.db", "", "?!"], "there is nothing to search for"),
+        (["sessions", "show", "empty.db:ada"], "there is no session 'ada' in empty.db"),
         (["sessions", "search", "chat.db"], "Missing argument 'WORDS'"),
         (["sessions", "show", "chat2.db:ada"], "there is no file 'chat2.db'"),
         (["sessions", "show", "chat.db:a\x1bda"], "there is no session 'a\\x1bda' in chat.db; did you mean 'ada'?"),
@@ -213,6 +229,8 @@ def test_what_is_misspelt_is_one_sentence_and_makes_nothing(
 ) -> None:
     kept("ada", "Hello.")
     (place / "dir").mkdir()
+    (place / "empty.db").touch()
+    (place / "notes.txt").write_text("Buy bread, and never overwrite this.\n" * 9, encoding="utf-8")
     before = sorted(place.rglob("*"))
     assert main([*arguments, *(["-m", "openai:m"] if arguments[0] != "sessions" else [])]) == 2
     out, err = capsys.readouterr()
@@ -229,7 +247,7 @@ def test_sessions_are_listed(place: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["sessions", "list", "chat.db"]) == 0
     lines = [re.split("  +", line) for line in capsys.readouterr().out.splitlines()]
     assert [(line[0], line[1], line[3]) for line in lines] == [
-        ("b\\u001bo b", "2 messages", "done"),
+        ("b\\u001bo\\u000ab", "2 messages", "done"),
         ("ada", "2 messages", "done"),
     ]
     assert main(["sessions", "list", "chat.db", "--json"]) == 0
@@ -242,6 +260,42 @@ def test_sessions_are_listed(place: Path, capsys: pytest.CaptureFixture[str]) ->
         assert main(["sessions", "delete", f"chat.db:{name}", "--yes"]) == 0
     assert main(["sessions", "list", "chat.db"]) == 0
     assert capsys.readouterr() == ("", "there are no sessions in chat.db\n")
+
+
+def test_a_name_as_long_as_a_book_does_not_fill_the_screen_and_times_have_a_zone(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept("ada", "Hello.")
+    kept("x" * 1_000, "Hello.")
+    assert main(["sessions", "list", "chat.db"]) == 0
+    long, short = capsys.readouterr().out.splitlines()
+    assert "[... 1,000 characters]" in long
+    assert max(len(long), len(short) + 200) < 320
+    assert re.fullmatch(r"ada +2 messages  [-0-9]{10} [:0-9]{8}[+-]\d\d:\d\d  done", short)
+
+
+def test_looking_into_an_empty_file_leaves_it_empty(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty.db").touch()
+    assert main(["sessions", "list", "empty.db"]) == 0
+    assert main(["sessions", "search", "empty.db", "x"]) == 0
+    assert capsys.readouterr().err.startswith("there are no sessions in empty.db\n")
+    assert [(each.name, each.stat().st_size) for each in place.glob("empty*")] == [("empty.db", 0)]
+
+
+def test_a_file_that_is_wrong_is_bad_input_and_one_that_is_locked_is_not(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept("ada", "Hello.")
+    Path("other.db").write_text("Not a database at all." * 9, encoding="utf-8")
+    assert main(["sessions", "list", "other.db"]) == 2
+    with closing(sqlite3.connect("mine.db")) as mine:
+        mine.execute("CREATE TABLE mine (x)")
+    assert main(["sessions", "list", "mine.db"]) == 2
+    with closing(sqlite3.connect("chat.db", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        assert main(["sessions", "list", "chat.db"]) == 1
+    assert "another program has locked it" in capsys.readouterr().err
 
 
 def test_a_conversation_is_shown_with_its_calls_and_nothing_in_it_looks_like_another_message(

@@ -14,7 +14,7 @@ from agentkit.chat.reply import Choice, Reply
 from agentkit.cli.load import load_tools
 from agentkit.cli.records import json_line
 from agentkit.cli.show import JsonShow, PlainShow, Show, TerminalShow, ToolOutput
-from agentkit.cli.text import call_line, one_line, printable, shortened
+from agentkit.cli.text import call_line, exact_line, one_line, printable, shortened
 from agentkit.errors import AgentKitError, ConfigError, DefinitionError, Overloaded
 from agentkit.run.events import (
     CallFinished,
@@ -70,6 +70,11 @@ def test_a_text_can_be_put_on_one_line_and_shortened() -> None:
     assert one_line(" a\n\tb\x1b ") == "a b\\u001b"
     assert shortened("a\nb", 10) == "a b"
     assert shortened("x" * 1200, 5) == "xxxxx [... 1,200 characters]"
+
+
+def test_a_name_is_shown_with_all_that_is_in_it_and_not_for_ever() -> None:
+    assert exact_line("a\nb\t c  d\x1b") == "a\\u000ab\\u0009 c  d\\u001b"
+    assert exact_line("x" * 10_000, 5) == "xxxxx [... 10,000 characters]"
 
 
 @pytest.mark.parametrize(
@@ -286,14 +291,14 @@ def test_thoughts_calls_and_what_tools_print_never_cut_a_line_of_the_answer(caps
 
 def test_what_happens_beside_the_answer_is_a_line_each_and_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     told = (
-        CallPaused(ToolCall("1", "f", '{"a":"\\u001b"}'), "for\x1b"),
+        CallPaused(ToolCall("1", "f", "{}"), "shown when it is asked about or listed"),
         LimitNear("seconds", 48.5, 60),
+        LimitNear("turns", 1, 1),
         ToolChanged("f\x1b", "changed"),
         Said(UserMessage("and\nhurry\x1b")),
     )
     assert shown(PlainShow(io.StringIO()), *told) == ""
     assert capsys.readouterr().err.splitlines() == [
-        'waits  f(a="\\u001b")  for\\u001b',
         "near the limit of seconds: 48.5 of 60 are used",
         "the tool f\\u001b was changed since the run was saved",
         "added: and hurry\\u001b",

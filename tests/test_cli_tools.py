@@ -36,6 +36,12 @@ odd = Tool.from_schema(
     lambda context, arguments: "",
 )
 
+ask = Tool.external(
+    "ask",
+    "Ask the customer.",
+    {"type": "object", "properties": {"what": {"type": "string"}, "more": {"type": "array"}}},
+)
+
 sql = Tool.custom("sql", "Run an SQL query.", lambda context, text: "")
 """
 
@@ -104,7 +110,18 @@ def test_what_a_schema_holds_is_shown_and_never_interpreted(
     assert "\x1b" not in out
     assert "\u202e" not in out
     assert "u202eb" in out
-    assert "strict=False" in out
+    assert "its schema is sent as it is, without strict=True" in out
+
+
+def test_a_tool_with_a_schema_and_no_function_is_told_about_its_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tools", "--check", "checked_tools:ask"]) == 1
+    _, strictness, *advice, _, _ = capsys.readouterr().out.splitlines()
+    assert strictness == "  not strict: its schema is sent as it is, without strict=True"
+    assert advice == [
+        '  - what: has no description; give it a "description" in the schema',
+        '  - more: has no description; give it a "description" in the schema',
+        '  - more: is a list of anything; say of what, in "items"',
+    ]
 
 
 def test_a_custom_tool_is_shown_as_what_takes_a_text(capsys: pytest.CaptureFixture[str]) -> None:

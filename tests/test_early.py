@@ -12,7 +12,7 @@ from agentkit.chat.events import CallDelta, Emit, Retrying, nobody
 from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
 from agentkit.chat.reply import Choice
 from agentkit.errors import Overloaded, ToolFailed
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check
 
 pytestmark = pytest.mark.anyio
 
@@ -80,7 +80,7 @@ async def test_a_call_starts_when_its_arguments_are_complete_and_runs_once() -> 
     result = await Agent(model, tools=[looking.tool], eager=True).run("go")
     assert looking.seen == ["sky"]
     assert results(result.transcript) == ["saw sky in turn 1"]
-    assert complaints(result.transcript) == []
+    assert check(result.transcript) == []
 
 
 async def test_without_being_asked_for_nothing_starts_early() -> None:

@@ -11,7 +11,7 @@ from agentkit.chat.events import Mended
 from agentkit.chat.messages import ToolMessage, UserMessage
 from agentkit.errors import ModelError, SessionBusy, SessionConflict, StateError
 from agentkit.run.events import CallStarted
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check
 from agentkit.sessions import MemorySessions, Sessions, SQLiteSessions
 from agentkit.testing import Answer, ScriptedModel, call
 from tests.crash.points import Watched
@@ -85,7 +85,7 @@ async def test_the_beginning_of_another_session_is_made_valid_and_its_long_resul
     told: list[Event] = []
     agent = world.agent([call("read_result", call_id="d", start=99_995)], "yes")
     result = await agent.run("two", session=copy, emit=told.append)
-    assert complaints(world.model.requests[0].messages) == []
+    assert check(world.model.requests[0].messages) == []
     assert ["'e'" in each.what for each in told if isinstance(each, Mended)] == [True]
     assert result.transcript[-2].text.startswith("much")
     assert tuple(await copy.messages()) == result.transcript
@@ -163,7 +163,7 @@ async def test_a_cancelled_run_is_stored_as_cancelled(sessions: Sessions) -> Non
             if isinstance(event, CallStarted) and event.call.id == "h":
                 events.cancel()
     state = await stored(sessions)
-    assert (state.status, complaints(state.messages), state.revision) == ("cancelled", [], events.state.revision)
+    assert (state.status, check(state.messages), state.revision) == ("cancelled", [], events.state.revision)
     result = await world.agent("fine").run(session=sessions["s"])
     assert (result.status, roles(result.transcript)) == ("done", ["user", "assistant", "tool", "tool", "assistant"])
     assert "interrupted" in str(result.transcript[3])
@@ -211,7 +211,7 @@ async def test_a_state_that_was_decided_about_resumes(sessions: Sessions, from_s
     state.approve("x")
     state.deny("y", "not today")
     result = await world.agent("done").run(state, session=sessions["s"])
-    assert (result.status, complaints(result.transcript)) == ("done", [])
+    assert (result.status, check(result.transcript)) == ("done", [])
     assert [each.text for each in result.transcript[2:5]] == [
         "it is done",
         "sent to a",

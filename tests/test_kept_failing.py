@@ -15,7 +15,7 @@ from agentkit.chat.events import Mended
 from agentkit.chat.messages import ToolMessage
 from agentkit.errors import SessionError
 from agentkit.run.events import RunStarted
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check
 from agentkit.sessions import MemorySessions, Sessions, SQLiteSessions
 from agentkit.testing import Answer, call
 from agentkit.tools.context import ToolContext
@@ -123,10 +123,10 @@ async def test_a_session_that_fails_once_ends_the_run_with_its_error_and_nothing
         return
     state = caught.value.state
     assert isinstance(state, RunState)
-    assert complaints(state.messages) == []
+    assert check(state.messages) == []
     assert (await stored(sessions)).messages == state.messages, "when it can be stored after all, it is"
     result = await world.agent(*script[state.turns :]).run(state, session=sessions["s"])
-    assert (result.status, complaints(result.transcript), result.output) == ("done", [], "done")
+    assert (result.status, check(result.transcript), result.output) == ("done", [], "done")
     assert set(world.done.values()) == {1}
 
 
@@ -153,7 +153,7 @@ async def test_a_session_that_goes_on_failing_keeps_what_it_had_and_the_error_ha
     done = world.done.copy()
     if state.revision:
         result = await world.agent(*script[state.turns :]).run(RunState.load(state.to_json()), session=sessions["s"])
-        assert (result.status, complaints(result.transcript)) == ("done", [])
+        assert (result.status, check(result.transcript)) == ("done", [])
         assert tuple(await sessions["s"].messages()) == result.transcript
         assert world.done.keys() >= done.keys()
     assert set(world.done.values()) <= {1}
@@ -232,12 +232,12 @@ async def cancel_at(sessions: Sessions, point: int, rounds: int) -> bool:
     if not live or not live[0].revision:
         return True
     state = live[0]
-    assert (saved.revision, complaints(state.messages)) == (state.revision, [])
+    assert (saved.revision, check(state.messages)) == (state.revision, [])
     assert state.status == "cancelled" or (state.status, state.output) == ("done", "done")
     told = [each.text for each in state.messages if isinstance(each, ToolMessage)]
     assert sum("interrupted" not in each for each in told) == len(world.done), "what was recorded is told"
     result = await world.agent(*script[state.turns :]).run(state, session=session)
-    assert (result.status, complaints(result.transcript)) == ("done", [])
+    assert (result.status, check(result.transcript)) == ("done", [])
     assert tuple(await session.messages()) == result.transcript
     assert set(world.done.values()) <= {1}
     return True

@@ -30,7 +30,7 @@ from agentkit.errors import LimitReached, ToolFailed
 from agentkit.run.events import LimitNear, RunEnded
 from agentkit.run.limits import Price
 from agentkit.run.repeats import repeated_turns
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check
 from agentkit.testing import Answer, ScriptedModel, call
 
 pytestmark = pytest.mark.anyio
@@ -348,7 +348,7 @@ async def test_a_run_that_was_limited_goes_on_with_more() -> None:
     model = ScriptedModel([wants("look"), wants("look"), "done"])
     agent = Agent(model, tools=[look], limits=Limits(turns=1, on_limit="stop"))
     first = await agent.run("go")
-    assert (first.status, complaints(first.transcript)) == ("limited", [])
+    assert (first.status, check(first.transcript)) == ("limited", [])
     again = await agent.run(first.state)
     assert again.status == "limited"
     assert again.state.turns == 1, "its limits are those of the state"
@@ -377,7 +377,7 @@ async def test_a_call_that_waits_when_the_run_fails_is_told_as_not_run() -> None
     with pytest.raises(ToolFailed) as caught:
         await agent.run("go")
     assert "Error: not run: it was waiting for a decision" in caught.value.state.messages[2].text
-    assert (ran, complaints(caught.value.state.messages)) == ([], [])
+    assert (ran, check(caught.value.state.messages)) == ([], [])
 
 
 async def test_a_circle_is_seen_when_the_calls_return_files_too() -> None:
@@ -538,3 +538,30 @@ async def test_agents_beside_each_other_share_a_limit_on_calls_also_while_a_poli
     model = ScriptedModel([[call("ask", number=each) for each in range(4)], "done"])
     result = await Agent(model, tools=[ask]).run("go", limits=Limits(calls=8))
     assert (len(looked), result.state.calls) == (4, 8)
+
+
+async def test_a_tool_of_an_agent_inside_sees_what_the_run_around_it_has_left() -> None:
+    seen: list[int | None] = []
+
+    @tool(read_only=True)
+    async def see(context: ToolContext[Any], number: int) -> None:
+        """Look."""
+        seen.append(context.remaining.calls)
+
+    @tool
+    async def ask() -> None:
+        """Ask."""
+        model = ScriptedModel([[call("see", number=each) for each in range(5)], "done"])
+        async with Agent(model, tools=[see], eager=True).stream("go") as events:
+            await events.result()
+
+    await Agent(ScriptedModel([call("ask"), "done"]), tools=[ask]).run("go", limits=Limits(calls=3))
+    assert seen == [0, 0]
+
+
+@pytest.mark.parametrize("cost", [-5.0, float("nan"), float("inf")])
+async def test_a_cost_that_cannot_be_is_none(cost: float) -> None:
+    result = await Agent(ScriptedModel([wants_nothing(1, cost=cost)])).run("go")
+    assert result.usage.cost is None
+    with pytest.raises(ConfigError, match="give it a price"):
+        await Agent(ScriptedModel([wants_nothing(1, cost=cost)]), limits=Limits(cost=1)).run("go")

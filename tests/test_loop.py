@@ -4,9 +4,10 @@ import anyio
 import pytest
 
 from agentkit import Agent, ChatSettings, Limits, NamedTool, ToolContext, tool
-from agentkit.chat.events import Event, Mended, TextDelta
+from agentkit.chat.events import Emit, Event, Mended, TextDelta
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.reply import Choice, Reply, Usage
+from agentkit.chat.request import ChatRequest
 from agentkit.errors import (
     AgentKitError,
     ConfigError,
@@ -17,7 +18,7 @@ from agentkit.errors import (
     ToolFailed,
 )
 from agentkit.run.events import CallFinished, CallStarted, RunEnded, RunStarted, TurnFinished, TurnStarted
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check
 from agentkit.testing import FunctionModel, Pieces, ScriptedModel, call
 
 pytestmark = pytest.mark.anyio
@@ -129,7 +130,7 @@ async def test_a_history_that_servers_would_refuse_is_put_right_and_told() -> No
     history: list[Message] = [ToolMessage("3", "x"), open_call, ToolMessage("4", "a"), AssistantMessage()]
     seen: list[Event] = []
     result = await Agent(ScriptedModel(["ok"])).run("x", history=history, emit=seen.append)
-    assert complaints(result.transcript) == []
+    assert check(result.transcript) == []
     assert [each.role for each in result.transcript] == ["assistant", "tool", "tool", "user", "assistant"]
     assert result.transcript[1].text == "4"
     assert "interrupted" in result.transcript[2].text
@@ -161,7 +162,7 @@ async def test_an_unexpected_failure_ends_the_run_where_that_is_wanted_after_its
         await Agent(model, tools=[add, fail], tool_errors="raise").run("go")
     assert isinstance(caught.value.__cause__, ValueError)
     assert results(caught.value.state.messages)[1] == "3"
-    assert complaints(caught.value.state.messages) == []
+    assert check(caught.value.state.messages) == []
 
 
 async def test_arguments_that_are_not_json_are_told_to_the_model_and_the_transcript_is_valid() -> None:
@@ -177,7 +178,7 @@ async def test_ids_that_a_server_uses_again_are_made_unique_over_the_whole_trans
     seen: list[Event] = []
     model = ScriptedModel([call("add", id="call_1", a=1, b=2), call("add", id="call_1", a=3, b=4), "ok"])
     result = await Agent(model, tools=[add]).run("go", emit=seen.append)
-    assert complaints(result.transcript) == []
+    assert check(result.transcript) == []
     assert results(result.transcript) == ["3", "7"]
     assert [type(event) for event in seen if isinstance(event, Mended)] == [Mended]
 
@@ -219,14 +220,14 @@ async def test_the_turn_limit_ends_with_an_answer() -> None:
     assert (result.status, result.output, result.limit) == ("limited", "so far 3", "the limit of 3 turns")
     assert len(model.requests) == 4
     assert "the limit of 3 turns" in model.requests[-1].messages[-1].text
-    assert complaints(result.transcript) == []
+    assert check(result.transcript) == []
 
 
 async def test_a_model_that_calls_on_after_the_limit_is_stopped_all_the_same() -> None:
     result = await Agent(FunctionModel(lambda _: call("add", a=1, b=2)), tools=[add], limits=Limits(turns=2)).run("go")
     assert result.status == "limited"
     assert results(result.transcript) == ["3", "3", "Error: not run: the limit of 2 turns was reached"]
-    assert complaints(result.transcript) == []
+    assert check(result.transcript) == []
 
 
 async def test_calls_over_their_limit_do_not_run() -> None:
@@ -242,7 +243,7 @@ async def test_a_limit_may_stop_or_raise() -> None:
     assert (stopped.status, stopped.output) == ("limited", "")
     with pytest.raises(LimitReached, match="the limit of 1 turn") as caught:
         await agent.run("go", limits=Limits(turns=1, on_limit="raise"))
-    assert complaints(caught.value.state.messages) == []
+    assert check(caught.value.state.messages) == []
 
 
 async def test_a_forced_choice_holds_for_the_first_turn() -> None:
@@ -286,7 +287,7 @@ async def test_a_cancelled_run_leaves_a_valid_transcript() -> None:
     assert ended.state.status == "cancelled"
     assert results(ended.state.messages)[0] == "3"
     assert "interrupted" in results(ended.state.messages)[1]
-    assert complaints(ended.state.messages) == []
+    assert check(ended.state.messages) == []
 
 
 async def test_a_tool_knows_its_run() -> None:
@@ -357,6 +358,21 @@ async def test_what_raises_out_of_a_run_is_never_wrapped_into_a_group() -> None:
         await Agent(ScriptedModel([[call("add", a=1, b=2), call("add", a=1, b=2)]]), tools=[add]).run("go", emit=broken)
 
 
+async def test_one_error_in_a_task_group_of_the_model_reaches_the_caller_by_itself() -> None:
+    class Grouped:
+        async def reply(self, request: ChatRequest, emit: Emit) -> Reply:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self.fail)
+            raise AssertionError
+
+        async def fail(self) -> None:
+            raise Overloaded("busy", status=503)
+
+    with pytest.raises(Overloaded, match="busy") as caught:
+        await Agent(Grouped()).run("go")
+    assert caught.value.state.status == "failed"
+
+
 @pytest.mark.parametrize("event", [RunStarted, TurnStarted, TurnFinished, CallStarted, CallFinished])
 async def test_the_transcript_is_valid_wherever_an_observer_raises(event: type[Event]) -> None:
     seen: list[Event] = []
@@ -371,7 +387,7 @@ async def test_the_transcript_is_valid_wherever_an_observer_raises(event: type[E
         await Agent(model, tools=[add]).run("go", emit=broken)
     started = seen[0]
     assert isinstance(started, RunStarted)
-    assert complaints(started.state.messages) == []
+    assert check(started.state.messages) == []
 
 
 async def test_an_empty_answer_is_told_and_can_be_gone_on_from() -> None:

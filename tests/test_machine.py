@@ -26,7 +26,7 @@ from agentkit.errors import AgentKitError, ModelError, SessionConflict, StateErr
 from agentkit.run.kept import state_of
 from agentkit.run.session import Saved
 from agentkit.run.stream import RunStream
-from agentkit.run.transcript import complaints, open_calls, repaired
+from agentkit.run.transcript import check, open_calls, repaired
 from agentkit.sessions import MemorySessions
 from agentkit.testing import Answer, FunctionModel
 from agentkit.tools.context import ToolContext
@@ -140,7 +140,7 @@ class Conversation(RuleBasedStateMachine):
         turns = iter(script)
 
         def answer(request: ChatRequest) -> Answer:
-            assert complaints(request.messages) == [], "a request that servers refuse"
+            assert check(request.messages) == [], "a request that servers refuse"
             turn = next(turns, "text")
             if turn == "error":
                 return ModelError("down")
@@ -321,7 +321,7 @@ class Conversation(RuleBasedStateMachine):
                 assert repaired(state.messages, may_wait=True) == (state.messages, [])
                 assert state.status == "running" or open_calls(state.messages)
             else:
-                assert complaints(state.messages) == []
+                assert check(state.messages) == []
 
     @invariant()
     def no_call_runs_twice_but_those_in_flight_at_a_crash(self) -> None:

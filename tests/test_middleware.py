@@ -21,7 +21,7 @@ from agentkit.run.middleware import (
     model_of,
     wrap_model,
 )
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check
 from agentkit.testing import ScriptedModel, call
 
 pytestmark = pytest.mark.anyio
@@ -235,4 +235,4 @@ async def test_a_run_whose_error_a_middleware_keeps_is_as_valid_as_any() -> None
     model = ScriptedModel([[call("careful"), call("fail")]])
     agent = Agent(model, tools=[careful, fail], tool_errors="raise", middleware=[content])
     result = await agent.run("go")
-    assert (result.status, result.pending, complaints(result.transcript)) == ("failed", (), [])
+    assert (result.status, result.pending, check(result.transcript)) == ("failed", (), [])

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import anyio
 import pytest
@@ -86,13 +87,34 @@ async def test_another_question_setting_header_tool_or_model_is_another_request(
     assert [(await agent.run("go")).output for agent in agents] == ["0", "1", "2", "3", "4"]
 
 
-async def test_a_model_that_cannot_be_told_apart_must_be_named() -> None:
+async def test_models_without_a_repr_are_told_apart_in_memory() -> None:
+    cache = Cache()
+    agents = [Agent(ScriptedModel([name]), middleware=[cache]) for name in "xy"]
+    assert [(await agent.run("go")).output for agent in agents * 2] == ["x", "y", "x", "y"]
+
+
+async def test_a_model_that_cannot_be_told_apart_elsewhere_must_be_named() -> None:
+    class Table(dict[str, bytes]):
+        async def get(self, key: str) -> bytes | None:  # type: ignore[override]
+            return dict.get(self, key)
+
+        async def set(self, key: str, value: bytes) -> None:
+            self[key] = value
+
+    table = Table()
     with pytest.raises(
         ConfigError, match=r"Cache cannot tell one ScriptedModel from another: write Cache\(model=\.\.\.\)"
     ):
-        await Agent(ScriptedModel(["x"]), middleware=[Cache()]).run("go")
-    agent = Agent(ScriptedModel(["x"]), middleware=[Cache(model="m")])
+        await Agent(ScriptedModel(["x"]), middleware=[Cache(table)]).run("go")
+    agent = Agent(ScriptedModel(["x"]), middleware=[Cache(table, model="m")])
     assert [(await agent.run("go")).output for _ in range(2)] == ["x", "x"]
+    assert len(table) == 1  # a store that is empty at first is used all the same
+
+
+@pytest.mark.parametrize("wrong", [{"store": 5}, {"store": "openai:x"}, {"store": {}}, {"model": 5}])
+def test_what_is_no_store_or_no_name_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"Cache\(.*(has the async methods get and set|must be a text)"):
+        Cache(**wrong)
 
 
 @pytest.mark.parametrize(

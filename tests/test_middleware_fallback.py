@@ -71,7 +71,7 @@ async def test_the_next_model_is_asked_when_one_cannot_answer(error: ModelError)
     first, second = Breaking("first", [], error), ScriptedModel(["from the second"])
     answer, told = await watched(first, second)
     assert answer == "from the second"
-    assert told == [FallenBack("first", repr(second), error, continues=False), TextDelta("from the second")]
+    assert told == [FallenBack("first", "ScriptedModel", error, continues=False), TextDelta("from the second")]
     assert second.requests == first.requests
 
 
@@ -98,6 +98,18 @@ async def test_a_fallback_without_a_key_is_told_with_why_it_was_asked() -> None:
     with pytest.raises(ConfigError) as raised:
         await watched(Breaking("one", [], BUSY), Breaking("two", [], no_key), ScriptedModel(["never"]))
     assert raised.value.__notes__ == ["before that, one failed: Overloaded: busy"]
+
+
+async def test_a_model_without_a_repr_is_named_by_its_type() -> None:
+    told: list[FallenBack] = []
+    agent = Agent(
+        ScriptedModel([Overloaded("busy", status=503)]),
+        middleware=[Fallback(ScriptedModel([IncompleteReply("it broke off")]))],
+    )
+    with pytest.raises(IncompleteReply) as raised:
+        await agent.run("go", emit=lambda event: told.append(event) if isinstance(event, FallenBack) else None)
+    assert raised.value.__notes__ == ["before that, ScriptedModel failed: Overloaded: busy"]
+    assert [(each.failed, each.next) for each in told] == [("ScriptedModel", "ScriptedModel")]
 
 
 async def test_a_request_that_was_refused_is_not_tried_elsewhere_unless_asked_for() -> None:
@@ -212,6 +224,12 @@ def test_names_are_opened_at_once_so_that_a_wrong_one_is_told_where_it_is_writte
         ([], {}),
         (["openia:gpt"], {}),
         (["openai:x"], {"after_shown": "x"}),
+        ([5], {}),
+        ([None], {}),
+        ([["openai:x"]], {}),
+        (["openai:x"], {"on": [Overloaded]}),
+        (["openai:x"], {"on": (503,)}),
+        (["openai:x"], {"on": (ValueError,)}),
     ]
     for models, options in wrong:
         with pytest.raises(ConfigError):

@@ -18,9 +18,9 @@ from agentkit import (
     tool,
 )
 from agentkit.chat.events import Emit
-from agentkit.errors import Overloaded
+from agentkit.errors import ConfigError, Overloaded
 from agentkit.middleware import Guard, GuardTripped, ToolRequest
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check
 from agentkit.testing import FunctionModel, Pieces, ScriptedModel, call
 
 pytestmark = pytest.mark.anyio
@@ -139,7 +139,7 @@ async def test_what_a_tool_returns_is_input_too() -> None:
     model = ScriptedModel([call("read"), "never shown"])
     with pytest.raises(GuardTripped, match="it holds a password") as raised:
         await Agent(model, tools=[read], middleware=[Guard(input=no_secrets)]).run("go")
-    assert not complaints(raised.value.state.messages)
+    assert not check(raised.value.state.messages)
 
 
 async def test_the_error_of_the_model_is_raised_as_it_is_while_the_guard_still_looks() -> None:
@@ -265,3 +265,9 @@ async def test_true_none_and_awaited_ones_of_them_agree() -> None:
     guard = Guard(input=lambda messages: None, output=awaited, tool=lambda request: True)
     model = ScriptedModel([call("delete", name="cake"), "Gone."])
     assert (await Agent(model, tools=[delete], middleware=[guard]).run("go")).output == "Gone."
+
+
+@pytest.mark.parametrize("wrong", [{}, {"hold": True}, {"input": "x"}, {"output": True}, {"tool": ["rm"]}])
+def test_a_guard_that_asks_nobody_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"Guard\(.*(asks nobody|must be a function)"):
+        Guard(**wrong)

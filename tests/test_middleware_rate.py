@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -119,7 +120,18 @@ def test_a_limit_at_module_level_works_in_several_event_loops() -> None:
     assert anyio.run(main, backend="trio") == "three"
 
 
-@pytest.mark.parametrize("options", [{"requests": 0}, {"requests": 1, "per": 0}, {"requests": 1, "tokens": 0}])
-def test_a_limit_that_lets_nothing_through_is_refused(options: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="all must be above 0"):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"requests": 0},
+        {"requests": "x"},
+        {"requests": 1, "per": 0},
+        {"requests": 1, "per": float("nan")},
+        {"requests": 1, "per": "60"},
+        {"requests": 1, "tokens": 0},
+        {"requests": 1, "tokens": "x"},
+    ],
+)
+def test_a_limit_that_lets_nothing_through_or_is_no_number_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"RateLimit\(.*must be numbers, all above 0"):
         RateLimit(**options)

@@ -7,10 +7,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from agentkit import AssistantMessage, UserMessage
-from agentkit.errors import ConfigError, SessionBusy, SessionConflict, SessionError
+from agentkit import Agent, AssistantMessage, UserMessage, tool
+from agentkit.errors import ConfigError, SessionBusy, SessionConflict, SessionError, StateError
 from agentkit.run.session import Change, Saved, Session
 from agentkit.sessions import MemorySessions, Sessions, SQLiteSessions
+from agentkit.testing import ScriptedModel, call
 from tests.sessions import append, message, places, texts
 
 pytestmark = pytest.mark.anyio
@@ -59,12 +60,24 @@ async def test_artifacts_are_added_and_dropped(sessions: Sessions) -> None:
     assert (await session.load()).artifacts == {"b": "3", "c": "4"}
 
 
+async def test_artifacts_come_back_in_the_order_in_which_they_were_stored(sessions: Sessions) -> None:
+    session = sessions["alice"]
+    first = {"call_9": "1", "call_10": "2", "a": "3"}
+    await session.save(Change(revision=0, start=0, messages=[], head="", artifacts=first))
+    later = {"call_9": "", "call_2": "4", "a": "5"}
+    await session.save(Change(revision=1, start=0, messages=[], head="", artifacts=later, dropped=["a"]))
+    kept = [("call_9", ""), ("call_10", "2"), ("call_2", "4"), ("a", "5")]
+    assert list((await session.load()).artifacts.items()) == kept
+    assert list((await (await session.branch("bob")).load()).artifacts.items()) == kept
+
+
 async def test_results_are_kept_until_the_next_save(sessions: Sessions) -> None:
     session = sessions["alice"]
+    await append(session)
     await session.record("r:call:1", "one")
     await session.record("r:call:2", "two")
     await session.record("r:call:1", "uno")
-    assert await session.load() == Saved(results={"r:call:1": "uno", "r:call:2": "two"})
+    assert await session.load() == Saved(revision=1, results={"r:call:1": "uno", "r:call:2": "two"})
     await append(session, "hi")
     assert (await session.load()).results == {}
 
@@ -102,6 +115,21 @@ async def test_what_utf8_cannot_express_is_replaced(sessions: Sessions) -> None:
 async def test_a_name_that_cannot_be_stored_is_refused(sessions: Sessions, name: str) -> None:
     with pytest.raises(ConfigError, match="cannot be the name of a session"):
         sessions[name]
+
+
+async def test_sessions_are_listed_with_await_only_and_an_error_says_so(sessions: Sessions) -> None:
+    with pytest.raises(TypeError, match=r"await sessions\.list\(\)"):
+        "alice" in sessions  # noqa: B015  # pyright: ignore[reportUnusedExpression]
+    with pytest.raises(TypeError, match=r"await sessions\.list\(\)"):
+        list(sessions)
+    assert sessions  # there is no length that could be asked for instead
+
+
+@pytest.mark.parametrize("messages", ["2", 1.0, True])
+async def test_a_branch_of_what_is_no_number_is_refused(sessions: Sessions, messages: int) -> None:
+    await append(sessions["alice"], "one", "two")
+    with pytest.raises(ConfigError, match=r"branch\(messages=.*must be a number of messages"):
+        await sessions["alice"].branch("bob", messages=messages)
 
 
 async def test_a_session_is_claimed_by_one_at_a_time(sessions: Sessions) -> None:
@@ -172,16 +200,50 @@ def test_sessions_work_in_threads_with_event_loops_of_their_own(sessions: Sessio
 
 async def test_a_branch_goes_its_own_way(sessions: Sessions) -> None:
     session = sessions["alice"]
-    await append(session, "one", "two", head='{"status": "paused"}')
-    await session.record("slot", "result")
+    await append(session, "one", "two", head='{"state": {"status": "done"}}')
     branch = await session.branch("alice-2")
     assert branch.name == "alice-2"
     whole = await session.load()
-    assert await branch.load() == whole
+    assert await branch.load() == Saved(revision=1, messages=whole.messages)  # what goes on is not the same run
     await append(branch, "three")
     assert await texts(branch) == ["one", "two", "three"]
     assert await session.load() == whole
     assert sorted(places(await sessions.search("two"))) == [("alice", 1), ("alice-2", 1)]
+
+
+async def test_a_state_of_a_run_is_no_state_of_a_branch(sessions: Sessions) -> None:
+    sent: list[str] = []
+
+    @tool(approve=True)
+    def send(to: str) -> str:
+        """Send something."""
+        sent.append(to)
+        return "sent"
+
+    agent = Agent(ScriptedModel([call("send", to="bob"), "Done.", "I sent it."]), tools=[send])
+    paused = await agent.run("Send it.", session=sessions["alice"])
+    for each in paused.pending:
+        paused.state.approve(each.id)
+    await agent.run(paused.state, session=sessions["alice"])
+    branch = await sessions["alice"].branch("new")
+    with pytest.raises(StateError):
+        await agent.run(paused.state, session=branch)
+    with pytest.raises(StateError, match="no run to go on with: ask something"):
+        await agent.run(session=branch)
+    assert (await agent.run("What did you do?", session=branch)).output == "I sent it."
+    assert (len(await branch.messages()), sent) == (6, ["bob"])
+
+
+@pytest.mark.parametrize("status", ["running", "paused"])
+async def test_a_run_that_is_not_finished_is_not_copied_but_its_messages_are(sessions: Sessions, status: str) -> None:
+    session = sessions["alice"]
+    await append(session, "one", "two", head=json.dumps({"state": {"status": status}}))
+    await session.record("slot", "result")
+    with pytest.raises(SessionError, match=rf"is not finished \({status}\): go on with it first, or .*messages=2"):
+        await session.branch("new")
+    assert [each.name for each in await sessions.list()] == ["alice"]
+    branch = await session.branch("new", messages=2)
+    assert await branch.load() == Saved(revision=1, messages=(message("one"), message("two")))
 
 
 async def test_a_branch_of_the_beginning_has_no_run(sessions: Sessions) -> None:
@@ -222,11 +284,13 @@ async def test_a_deleted_session_is_gone_and_its_name_is_free(sessions: Sessions
     assert await texts(session) == ["again"]
 
 
-async def test_a_save_to_a_session_that_was_deleted_is_a_conflict(sessions: Sessions) -> None:
+async def test_nothing_is_stored_in_a_session_that_was_deleted_meanwhile(sessions: Sessions) -> None:
     await append(sessions["alice"], "one")
     await sessions["alice"].delete()
-    with pytest.raises(SessionConflict):
+    with pytest.raises(SessionError, match="session 'alice' is gone: it was deleted"):
         await sessions["alice"].save(Change(revision=1, start=1, messages=[message("two")], head=""))
+    with pytest.raises(SessionError, match="session 'alice' is gone: it was deleted"):
+        await sessions["alice"].record("slot", "result")
     assert list(await sessions.list()) == []
 
 

@@ -58,7 +58,7 @@ class Both(RuleBasedStateMachine):
         behind=st.sampled_from([0, 0, 0, 0, 1]),
         kept=st.floats(0, 1) | st.just(1.0),
         messages=MESSAGES,
-        head=st.sampled_from(["", '{"state": {"status": "done"}}']),
+        head=st.sampled_from(["", '{"state": {"status": "done"}}', '{"state": {"status": "paused"}}']),
         artifacts=st.dictionaries(IDS, TEXTS, max_size=2),
         dropped=st.lists(IDS, max_size=2),
     )
@@ -72,7 +72,7 @@ class Both(RuleBasedStateMachine):
 
     @rule(name=NAMES, slot=IDS, result=TEXTS)
     def record(self, name: str, slot: str, result: str) -> None:
-        assert self.same(lambda sessions: sessions[name].record(slot, result)) is None
+        self.same(lambda sessions: sessions[name].record(slot, result))
 
     @rule(name=NAMES, new=NAMES, messages=st.none() | st.integers(-1, 6))
     def branch(self, name: str, new: str, messages: int | None) -> None:
@@ -108,7 +108,8 @@ class Both(RuleBasedStateMachine):
     def same_content(self) -> None:
         async def work(sessions: Sessions) -> Any:
             infos = sorted((each.name, each.messages, each.status) for each in await sessions.list())
-            return infos, [await sessions[name].load() for name, _, _ in infos]
+            saved = [await sessions[name].load() for name, _, _ in infos]
+            return infos, saved, [list(each.artifacts) for each in saved]
 
         self.same(work)
 

@@ -12,9 +12,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from agentkit.errors import ConfigError, SessionConflict, SessionError
+from agentkit import Agent, tool
+from agentkit.errors import ConfigError, SessionError
 from agentkit.run.session import Change, Saved
 from agentkit.sessions import SQLiteSessions
+from agentkit.testing import ScriptedModel, call
 from tests.sessions import append, message, places, run, texts
 
 pytestmark = pytest.mark.anyio
@@ -171,14 +173,17 @@ async def test_a_save_that_is_cancelled_while_it_waits_is_done_wholly_or_not_at_
     assert is_whole(path)
 
 
-async def test_a_file_that_was_deleted_is_a_conflict_for_who_had_read_it_and_new_for_others(path: Path) -> None:
+async def test_a_file_that_was_deleted_is_gone_for_who_had_read_it_and_new_for_others(path: Path) -> None:
     sessions = SQLiteSessions(path)
     async with sessions["alice"].claim():
         await append(sessions["alice"], "hi")
         for each in path.parent.iterdir():
             each.unlink()
-        with pytest.raises(SessionConflict, match="revision 0, and the change goes on from 1"):
+        with pytest.raises(SessionError, match="session 'alice' is gone: it was deleted, or its file was"):
             await sessions["alice"].save(Change(revision=1, start=1, messages=[message("lost")], head=""))
+        with pytest.raises(SessionError, match="session 'alice' is gone"):
+            await sessions["alice"].record("slot", "lost")
+        assert not path.exists()  # nothing is made that would look like the session
         async with sessions["bob"].claim():
             await append(sessions["bob"], "new")
     async with sessions["alice"].claim(), sessions["bob"].claim():
@@ -199,9 +204,57 @@ async def test_a_file_that_is_gone_and_back_goes_on(path: Path) -> None:
     assert await texts(sessions["alice"]) == ["hi", "back"]
 
 
-async def test_a_path_that_is_a_directory_is_a_typed_error(tmp_path: Path) -> None:
-    with pytest.raises(SessionError, match="check the rights of the file and of its directory"):
-        await SQLiteSessions(tmp_path)["alice"].load()
+async def test_a_run_whose_file_is_deleted_by_a_tool_fails_in_a_sentence_and_leaves_no_other(path: Path) -> None:
+    @tool
+    def tidy_up() -> str:
+        """Delete too much."""
+        for each in path.parent.iterdir():
+            each.unlink()
+        return "clean"
+
+    sessions = SQLiteSessions(path)
+    agent = Agent(ScriptedModel([call("tidy_up"), "never"]), tools=[tidy_up])
+    with pytest.raises(SessionError, match="session 'alice' is gone: it was deleted, or its file was"):
+        await agent.run("go", session=sessions["alice"])
+    assert not path.exists()
+
+
+async def test_a_path_that_is_a_directory_is_said_to_be_one(tmp_path: Path) -> None:
+    directory = tmp_path / "d"
+    directory.mkdir()
+    with pytest.raises(SessionError, match=r"d is a directory: name a file in it, for example .*chat\.db"):
+        await SQLiteSessions(directory)["alice"].load()
+
+
+@pytest.mark.parametrize("path", [None, 7, b"chat.db"])
+async def test_what_is_no_path_is_refused(path: str) -> None:
+    with pytest.raises(ConfigError, match=r'takes the path of a file, for example "chat\.db", not'):
+        SQLiteSessions(path)
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "5", None])
+async def test_a_timeout_that_is_no_time_is_refused(path: Path, seconds: float) -> None:
+    with pytest.raises(ConfigError, match=r"timeout=.*must be seconds, from 0 on"):
+        SQLiteSessions(path, timeout=seconds)
+
+
+@pytest.mark.parametrize("kind", ["text", "database", "directory"])
+async def test_nothing_is_left_beside_what_is_refused(path: Path, kind: str) -> None:
+    if kind == "text":
+        path.write_text("My diary. " * 1000)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        with opened(path) as other:
+            other.execute("CREATE TABLE mine (text)")
+    session = SQLiteSessions(path)["alice"]
+    with pytest.raises(SessionError):
+        await Agent(ScriptedModel(["never"])).run("hi", session=session)
+    with pytest.raises(SessionError):
+        await session.delete()
+    with pytest.raises(SessionError):
+        await session.branch("bob")
+    assert list(path.parent.iterdir()) == [path]
 
 
 async def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:

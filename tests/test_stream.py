@@ -6,7 +6,7 @@ from agentkit.chat.events import Emit, TextDelta
 from agentkit.errors import ConfigError, Overloaded, SessionBusy
 from agentkit.run.events import CallStarted, RunEnded
 from agentkit.run.middleware import NextRun, around_run
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check
 from agentkit.sessions import MemorySessions
 from agentkit.testing import Pieces, ScriptedModel, call
 
@@ -106,7 +106,7 @@ async def test_a_run_that_was_left_early_still_tells_how_far_it_came() -> None:
             if isinstance(event, CallStarted):
                 break
     assert events.state.status == "cancelled"
-    assert complaints(events.state.messages) == []
+    assert check(events.state.messages) == []
     with pytest.raises(ConfigError, match="inside the `async with`"):
         await events.result()
 

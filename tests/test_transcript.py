@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
-from agentkit.run.transcript import complaints, open_calls, repaired
+from agentkit.run.transcript import check, open_calls, repaired
 
 Q = UserMessage("hi")
 A, B = ToolCall("a", "f", "{}"), ToolCall("b", "g", "{}")
@@ -39,7 +39,7 @@ def test_which_calls_are_open_is_seen_from_the_messages(messages: list[Message],
     ],
 )
 def test_what_a_strict_server_would_refuse_is_found(messages: list[Message], complaint: str) -> None:
-    found = complaints(messages)
+    found = check(messages)
     assert (complaint in found[0]) if complaint else found == []
 
 
@@ -65,7 +65,7 @@ MESSAGES = st.lists(
 @given(MESSAGES)
 def test_any_transcript_can_be_made_valid_and_a_valid_one_stays_as_it_is(messages: list[Message]) -> None:
     made, notes = repaired(messages)
-    assert complaints(made) == []
+    assert check(made) == []
     assert repaired(made) == (made, [])
-    if not complaints(messages):
+    if not check(messages):
         assert (made, notes) == (messages, [])

@@ -13,7 +13,7 @@ from agentkit.chat.events import nobody
 from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage
 from agentkit.chat.request import ChatRequest
 from agentkit.errors import ConfigError
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check
 from agentkit.testing import Answer, FunctionModel, ScriptedModel, call
 from agentkit.views import ClearOldResults, Shortened, Summarise, Window
 from agentkit.views.layout import Layout
@@ -60,7 +60,7 @@ def is_valid(view: Sequence[Message], whole: Sequence[Message]) -> bool:
     results = {each.tool_call_id for each in view if isinstance(each, ToolMessage)}
     calls = {call.id for each in view if isinstance(each, AssistantMessage) for call in each.tool_calls}
     return (
-        complaints(view) == []
+        check(view) == []
         and results == calls
         and any(question.text in text for text in asked)
         and view[-1].role == whole[-1].role
@@ -73,7 +73,7 @@ def is_valid(view: Sequence[Message], whole: Sequence[Message]) -> bool:
 @given(transcripts(), VIEWS)
 def test_any_view_of_any_transcript_is_valid_and_has_the_last_question(messages: list[Message], view: View) -> None:
     requests = list(growing(messages))
-    assert [complaints(request.messages) for request in requests] == [[]] * len(requests)
+    assert [check(request.messages) for request in requests] == [[]] * len(requests)
     for request, sent in zip(requests, passed_on(requests, view), strict=True):
         assert is_valid(sent.messages, request.messages)
         assert replace(sent, messages=request.messages) == request
@@ -163,7 +163,7 @@ async def test_the_run_keeps_its_whole_transcript() -> None:
     model = looking(8)
     result = await Agent(model, tools=[look], middleware=[Window(tokens=2_000)]).run("Look!")
     assert len(result.transcript) == 1 + 8 * 2 + 1
-    assert complaints(result.transcript) == []
+    assert check(result.transcript) == []
     assert max(size_of_request(request) for request in model.requests) <= 2_000
 
 
@@ -271,7 +271,14 @@ async def test_files_go_with_the_results_they_came_with() -> None:
         lambda: Window(turns=0),
         lambda: Window(tokens=0),
         lambda: Window(tokens=10, keep=1.0),
+        lambda: Window(turns="x"),  # type: ignore[arg-type]
+        lambda: Window(tokens=2.5),  # type: ignore[arg-type]
+        lambda: Window(turns=1, keep="x"),  # type: ignore[arg-type]
         lambda: ClearOldResults(keep=-1),
+        lambda: ClearOldResults(keep="x"),  # type: ignore[arg-type]
+        lambda: ClearOldResults(keep=None),  # type: ignore[arg-type]
+        lambda: Summarise(100),  # type: ignore[arg-type]
+        lambda: Summarise(keep=None),  # type: ignore[arg-type]
         lambda: Summarise(turns=2, keep=3),
         lambda: Summarise(keep=0),
         lambda: Summarise("nowhere:model"),
@@ -280,6 +287,24 @@ async def test_files_go_with_the_results_they_came_with() -> None:
 def test_numbers_that_cannot_work_are_refused(wrong) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ConfigError):
         wrong()
+
+
+@pytest.mark.anyio
+async def test_the_question_stays_when_something_is_said_to_the_running_run() -> None:
+    @tool
+    async def look() -> str:
+        """Look, while the user adds something."""
+        events.say("only the red ones")
+        return "three red, two blue"
+
+    model = ScriptedModel(["hello", call("look"), "three"])
+    agent = Agent(model, tools=[look], middleware=[Window(turns=1)])
+    first = await agent.run("hi")
+    async with agent.stream("how many are there?", history=first) as events:
+        await events.result()
+    texts = [each.text for each in model.requests[-1].messages]
+    assert "how many are there?" in texts[0]
+    assert texts[-1] == "only the red ones"
 
 
 @pytest.mark.anyio

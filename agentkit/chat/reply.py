@@ -60,11 +60,19 @@ class Usage:
     cost: float | None = None
     estimated_tokens: int = 0
 
+    def at_least(self, other: Usage) -> Usage:
+        """Of each number the larger one."""
+        return Usage(**{name: _larger(getattr(self, name), getattr(other, name)) for name in _USAGE})
+
     def __add__(self, other: Usage) -> Usage:
         return Usage(**{name: _sum(getattr(self, name), getattr(other, name)) for name in _USAGE})
 
 
 _USAGE = tuple(each.name for each in fields(Usage))
+
+
+def _larger(one: Any, other: Any) -> Any:
+    return one if other is None else other if one is None else max(one, other)
 
 
 def _sum(one: Any, other: Any) -> Any:

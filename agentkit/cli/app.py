@@ -7,6 +7,7 @@ import functools
 import io
 import json
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Sequence
@@ -17,17 +18,25 @@ import typer
 import agentkit
 from agentkit import local
 from agentkit.agent import Agent, RunOptions
-from agentkit.cli.approve import decide, list_pending, load_state, save_state, settle
+from agentkit.cli.approve import check_free, check_writable, decide, list_pending, load_state, save_state, settle
 from agentkit.cli.ask import ask, converse
 from agentkit.cli.check import report
 from agentkit.cli.doctor import examine, find_patient
 from agentkit.cli.load import load_tools
 from agentkit.cli.models import list_models
-from agentkit.cli.reporting import complain, reported, say_error
-from agentkit.cli.sessions import check_nothing_waits, described, last_state, open_session, sessions_app
+from agentkit.cli.reporting import complain, reported, say_error, usage
+from agentkit.cli.sessions import (
+    check_nothing_waits,
+    described,
+    hint_at_session,
+    last_state,
+    open_session,
+    sessions_app,
+    waiting_state,
+)
 from agentkit.cli.show import open_show
 from agentkit.cli.text import one_line, printable
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, StateError
 from agentkit.run.limits import Limits
 from agentkit.run.state import RunState
 from agentkit.tools.tool import Tool
@@ -89,7 +98,7 @@ def start(arguments: Sequence[str] | None = None) -> int:
     try:
         code = int(command.main(given, prog_name="agentkit", standalone_mode=False) or 0)
     except typer.TyperException as error:
-        say_error(_usage(error))
+        say_error(usage(error, command, given))
         code = 2
     except typer.Abort:
         code = 130
@@ -152,15 +161,20 @@ def run(  # noqa: PLR0913 - each is an option of the command
         if state and session is not None:
             raise ConfigError("a run is kept in a session or in a file: give --session or --state, not both")
         agent = _agent(model, tools, instructions, Limits(turns=max_turns or _TURNS))
+        go_on = _go_on(state, session)
+        if state:
+            check_free(state, go_on)
         question = _standard_input() if prompt == "-" else prompt
         options: RunOptions = {}
         if session is not None:
             options["session"] = stored = open_session(session, existing=question is None)
             if question is not None:
                 check_nothing_waits(stored, session)
-            elif max_turns is not None:
-                options["limits"] = Limits(turns=max_turns)
-        raise typer.Exit(_answer(agent, question, state, as_json=as_json, options=options))
+            else:
+                _check_tools(agent, last_state(stored))
+                if max_turns is not None:
+                    options["limits"] = Limits(turns=max_turns)
+        raise typer.Exit(_answer(agent, question, state, go_on, as_json=as_json, options=options))
 
 
 @app.command()
@@ -184,16 +198,21 @@ def resume(  # noqa: PLR0913 - each is an option of the command
     agentkit resume --session chat.db:ada --tools tools.py --approve call_1
     """  # noqa: D301
     with reported(debug=debug):
-        if bool(state) == (session is not None):
+        if state and session is not None:
+            raise ConfigError("a run is kept in a session or in a file: give FILE or --session, not both")
+        if not state and session is None:
             raise ConfigError("say what to go on with: the FILE that --state has kept, or --session FILE:NAME")
         options: RunOptions = {}
         if session is None:
+            hint_at_session(state)
             kept = load_state(state)
         else:
             options["session"] = stored = open_session(session, existing=True)
             kept = last_state(stored)
         decide(kept, approve or (), deny or (), answer or ())
-        raise typer.Exit(_answer(_agent(model, tools, instructions), kept, state, as_json=as_json, options=options))
+        agent, go_on = _agent(model, tools, instructions), _go_on(state, session)
+        _check_tools(agent, kept)
+        raise typer.Exit(_answer(agent, kept, state, go_on, as_json=as_json, options=options))
 
 
 @app.command()
@@ -214,12 +233,15 @@ def chat(
     with reported(debug=debug):
         agent = _agent(model, tools, instructions, Limits(turns=max_turns))
         stored = None if session is None else open_session(session)
+        waiting = None if stored is None else waiting_state(stored)
+        if waiting is not None:
+            _check_tools(agent, waiting)
         if sys.stdin.isatty() and not as_json:
             known = f"tools: {', '.join(agent.tools)}" if agent.tools else "no tools"
             kept = "" if stored is None else f", {described(stored)}"
             typer.echo(f"{one_line(model)}, {known}{kept}; /quit or Ctrl-D ends, Ctrl-C stops an answer", err=True)
         show = open_show(sys.stdout, as_json=as_json)
-        raise typer.Exit(converse(agent, show, functools.partial(complain, debug=debug), stored))
+        raise typer.Exit(converse(agent, show, functools.partial(complain, debug=debug), stored, _go_on("", session)))
 
 
 @app.command()
@@ -298,20 +320,41 @@ def pull(debug: _DebugOption = False) -> None:
 # What the commands share.
 
 
-def _answer(agent: Agent, question: str | RunState | None, file: str, *, as_json: bool, options: RunOptions) -> int:
+def _answer(
+    agent: Agent, question: str | RunState | None, file: str, go_on: str, *, as_json: bool, options: RunOptions
+) -> int:
     """Run, keep the state in the file if there is one, and give the exit code."""
+    if file:
+        check_writable(file, "state")
     show = open_show(sys.stdout, as_json=as_json)
+    can_ask = sys.stdin.isatty() and sys.stderr.isatty() and not as_json
     try:
         result = ask(agent, question, show, **options)
-        if sys.stdin.isatty() and sys.stderr.isatty() and not as_json:
-            result = settle(result, functools.partial(ask, agent, show=show, **options))
+        if can_ask:
+            result, _ = settle(result, functools.partial(ask, agent, show=show, **options))
+    except KeyboardInterrupt:
+        if go_on and show.state is not None and not as_json:
+            typer.echo(f"`{go_on}` goes on with it, given the same model and tools", err=True)
+        raise
     finally:
         if file and show.state is not None:
             save_state(file, show.state)
     if result.status == "paused" and not as_json:
         session = options.get("session")  # it has no decisions about some of the calls only
-        list_pending((result if session is None else last_state(session)).pending)
+        list_pending((result if session is None else last_state(session)).pending, go_on, seen=can_ask)
     return {"limited": 3, "paused": 4}.get(result.status, 0)
+
+
+def _go_on(file: str, session: str | None) -> str:
+    """The command that goes on with the run; empty if nothing keeps it."""
+    kept = ["--session", session] if session is not None else [file] if file else []
+    return one_line(shlex.join(["agentkit", "resume", *kept])) if kept else ""
+
+
+def _check_tools(agent: Agent, state: RunState) -> None:
+    if state.fingerprints and not agent.tools:
+        names = ", ".join(sorted(state.fingerprints))
+        raise StateError(f"this run has the tools {names}, and none are given: give --tools, as when it was started")
 
 
 def _agent(model: str, tools: Sequence[str] | None, instructions: str, limits: Limits | None = None) -> Agent:
@@ -331,15 +374,6 @@ def _standard_input() -> str:
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         raise
-
-
-def _usage(error: typer.TyperException) -> str:
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context else "agentkit"
-    message = error.format_message().rstrip(".")
-    if path.endswith(" run") and "unexpected extra" in message:
-        message = "the question is one argument: put it into quotes"
-    return f"{message}; `{path} --help` says more"
 
 
 def _accept_all_text() -> None:

@@ -6,39 +6,63 @@ import contextlib
 import importlib
 import json
 import os
+import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from agentkit.cli.show import NotesConsole
 from agentkit.cli.text import one_line, printable
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, StateError
 from agentkit.run.decisions import PendingCall
 from agentkit.run.state import RunResult, RunState
 
-__all__ = ["decide", "list_pending", "load_state", "read_line", "save_state", "settle", "write_private"]
+__all__ = [
+    "QUIT",
+    "check_free",
+    "check_writable",
+    "decide",
+    "list_pending",
+    "load_state",
+    "read_line",
+    "save_state",
+    "settle",
+    "write_private",
+]
+
+QUIT = "/quit"
 
 _CHOICES = "[y]es, [n]o, [a]lways this tool, or why not: "
 
 
-def settle(result: RunResult, go_on: Callable[[RunState], RunResult]) -> RunResult:
-    """Ask about the calls that wait and let the run go on, until it ends or nobody wants to answer (Ctrl-C, Ctrl-D)."""
-    while result.status == "paused" and _ask_about(result.state):
+class _Quit(EOFError):
+    """Somebody typed /quit at a question."""
+
+
+def settle(result: RunResult, go_on: Callable[[RunState], RunResult]) -> tuple[RunResult, bool]:
+    """Ask about the calls that wait and let the run go on, until it ends or nobody wants to answer (Ctrl-C, Ctrl-D).
+
+    Returns:
+        What the run came to, and whether ``/quit`` was typed. What was decided until then is kept in its state.
+    """
+    while result.status == "paused":
+        try:
+            _ask_about(result.state)
+        except _Quit:
+            return result, True
+        except (EOFError, KeyboardInterrupt):
+            sys.stderr.write("\n")
+            break
         result = go_on(result.state)
-    return result
+    return result, False
 
 
-def _ask_about(state: RunState) -> bool:
-    """Decide about each call that waits; False if that was broken off. What was decided until then is kept."""
+def _ask_about(state: RunState) -> None:
+    """Decide about each call that waits."""
     notes = NotesConsole()
-    try:
-        while state.pending:
-            _ask(state, state.pending[0], notes)
-    except (EOFError, KeyboardInterrupt):
-        sys.stderr.write("\n")
-        return False
-    return True
+    while state.pending:
+        _ask(state, state.pending[0], notes)
 
 
 def _ask(state: RunState, call: PendingCall, notes: NotesConsole) -> None:
@@ -48,6 +72,8 @@ def _ask(state: RunState, call: PendingCall, notes: NotesConsole) -> None:
     match said.lower():
         case "":
             pass  # it is asked again
+        case _ if said == QUIT:
+            raise _Quit
         case _ if call.external:
             state.answer(call.id, said)
         case "y" | "yes":
@@ -60,9 +86,9 @@ def _ask(state: RunState, call: PendingCall, notes: NotesConsole) -> None:
             state.deny(call.id, said)
 
 
-def _show(call: PendingCall, notes: NotesConsole) -> None:
+def _show(call: PendingCall, notes: NotesConsole, *before: tuple[str, str]) -> None:
     """All that the tool would get, each argument on a line of its own, as JSON, nothing left out."""
-    notes.say((one_line(call.name), "bold"), (f"  {one_line(call.why)}", "dim"))
+    notes.say(*before, (one_line(call.name), "bold"), (f"  {one_line(call.why)}", "dim"))
     for name, value in call.arguments.items():
         label = name if name.isidentifier() else _json(name)
         notes.say(f"  {printable(label)} = {printable(_json(value))}")
@@ -72,12 +98,24 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def list_pending(calls: Iterable[PendingCall]) -> None:
-    """Show which calls wait, with the ids to decide about them."""
+def list_pending(calls: Iterable[PendingCall], go_on: str, *, seen: bool = False) -> None:
+    """Show which calls wait, and the options that decide about them if the run is kept.
+
+    Args:
+        calls: Those that wait.
+        go_on: The command that goes on with the run; empty if nothing keeps it.
+        seen: Whether somebody was asked about them already, so that they are shown only with the options.
+    """
     notes = NotesConsole()
-    for call in calls:
-        notes.say(("waits  ", "yellow"), f"{'--answer' if call.external else '--approve'} {one_line(call.id)}")
-        _show(call, notes)
+    for call in calls if go_on or not seen else ():
+        _show(call, notes, ("waits  ", "yellow"))
+        if go_on:
+            id_ = shlex.quote(one_line(call.id))
+            notes.say(f"  --answer {id_}=TEXT" if call.external else f"  --approve {id_}, or --deny {id_}")
+    if go_on:
+        notes.say(f"decide with `{go_on}` and these options")
+    else:
+        notes.say("nothing keeps this run: with --session FILE:NAME it could wait for decisions")
 
 
 def decide(state: RunState, approve: Sequence[str], deny: Sequence[str], answer: Sequence[str]) -> None:
@@ -107,9 +145,36 @@ def load_state(path: str) -> RunState:
         StateError: It is no state.
     """
     try:
-        return RunState.load(Path(path).read_bytes())
+        stored = Path(path).read_bytes()
     except OSError as error:
         raise ConfigError(f"the state {path!r} cannot be read: {error.strerror}") from None
+    if stored.startswith(b"SQLite format 3\0"):
+        raise ConfigError(f"{path!r} is a file of sessions: give it as --session {path}:NAME")
+    try:
+        return RunState.load(stored)
+    except StateError as error:
+        raise StateError(f"{path!r}: {error}") from None
+
+
+def check_free(path: str, go_on: str) -> None:
+    """See to it that a new run can be kept in a file: it is new or empty, or holds a run that waits for nobody.
+
+    Raises:
+        ConfigError: It cannot be written.
+        StateError: A run waits in it, or there is something else in it.
+    """
+    check_writable(path, "state")
+    if not Path(path).exists() or not Path(path).stat().st_size:
+        return
+    try:
+        state = load_state(path)
+    except (ConfigError, StateError) as error:
+        raise StateError(f"{error}; it would be overwritten: name another file for --state") from None
+    if state.pending:
+        names = ", ".join(each.name for each in state.pending)
+        raise StateError(
+            f"{path!r} holds a run that waits for decisions about {names}: decide with `{go_on}`, or name another file"
+        )
 
 
 def save_state(path: str, state: RunState) -> None:
@@ -127,17 +192,35 @@ def write_private(path: str, text: str, what: str) -> None:
     Raises:
         ConfigError: It cannot be written, or there is something else than a file.
     """
+    with _beside(path, what) as beside:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+
+
+def check_writable(path: str, what: str) -> None:
+    """See to it that `write_private` can write a file, before work is done for it.
+
+    Raises:
+        ConfigError: It cannot be written, or there is something else than a file.
+    """
+    with _beside(path, what):
+        pass
+
+
+@contextlib.contextmanager
+def _beside(path: str, what: str) -> Generator[Path]:
+    """A new file beside the one that is to be written, which is gone afterwards if it has not become that."""
     beside = Path(f"{path}.{os.getpid()}.new")
     try:
         if Path(path).exists() and not Path(path).is_file():
             raise ConfigError(f"the {what} cannot be written to {path!r}: it is not a file")
         beside.touch(mode=0o600, exist_ok=False)
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        yield beside
     except OSError as error:
+        raise ConfigError(f"the {what} cannot be written to {path!r}: {error.strerror}") from None
+    finally:
         with contextlib.suppress(OSError):
             beside.unlink()
-        raise ConfigError(f"the {what} cannot be written to {path!r}: {error.strerror}") from None
 
 
 def read_line(prompt: str) -> str:

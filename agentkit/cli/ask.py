@@ -13,7 +13,8 @@ import anyio
 
 from agentkit.agent import Agent, RunOptions
 from agentkit.chat.messages import AssistantMessage, Message
-from agentkit.cli.approve import list_pending, read_line, settle
+from agentkit.cli.approve import QUIT, list_pending, read_line, settle
+from agentkit.cli.sessions import waiting_state
 from agentkit.cli.show import Show, ToolOutput
 from agentkit.cli.text import one_line
 from agentkit.run.decisions import Rule
@@ -21,8 +22,6 @@ from agentkit.run.state import RunResult, RunState
 from agentkit.sessions import StoredSession
 
 __all__ = ["ask", "converse"]
-
-_BYE = "/quit"
 
 
 def ask(
@@ -72,7 +71,11 @@ async def _watch(
 
 
 def converse(
-    agent: Agent, show: Show, complain: Callable[[Exception], int], session: StoredSession | None = None
+    agent: Agent,
+    show: Show,
+    complain: Callable[[Exception], int],
+    session: StoredSession | None = None,
+    go_on: str = "",
 ) -> int:
     """Ask what is typed, line by line, until the input ends.
 
@@ -81,6 +84,7 @@ def converse(
         show: Who shows it.
         complain: Shows why an answer failed and gives the exit code for it.
         session: Where the conversation is kept. Calls that wait in it are asked about first.
+        go_on: The command that goes on with its last run.
 
     Returns:
         On a terminal 0, otherwise 4 as soon as a call waits for a decision, or the exit code of the last answer that
@@ -89,20 +93,20 @@ def converse(
     Raises:
         KeyboardInterrupt: Ctrl-C during an answer, when nobody is there to ask on.
     """
-    talk = _Conversation(agent, show, complain, sys.stdin.isatty(), session)
+    talk = _Conversation(agent, show, complain, sys.stdin.isatty(), session, go_on)
     if talk.at_terminal:
         _edit_lines()
     if talk.look() is not None:
         talk.hear(None)
-    while talk.at_terminal or talk.waiting is None:
+    while not talk.left and (talk.at_terminal or talk.waiting is None):
         line = _next_line(at_terminal=talk.at_terminal)
         if line is None:
             return 0 if talk.at_terminal else talk.code
         if line.startswith("/"):
-            sys.stderr.write(f"there is no command {one_line(line)}; there is {_BYE}\n")
+            sys.stderr.write(f"there is no command {one_line(line)}; there is {QUIT}\n")
         elif line.strip():
             talk.hear(line)
-    return 4
+    return 0 if talk.left else 4
 
 
 @dataclass
@@ -114,16 +118,17 @@ class _Conversation:
     complain: Callable[[Exception], int]
     at_terminal: bool
     session: StoredSession | None = None
+    go_on: str = ""
     history: Sequence[Message] = ()
     rules: Sequence[Rule] = ()
     waiting: RunState | None = None
     code: int = 0
+    left: bool = False  # by /quit at a question
 
     def look(self) -> RunState | None:
         """The run that waits; of a session what is stored, as others may have gone on with it."""
         if self.session is not None:
-            state = anyio.run(self.session.state)
-            self.waiting = state if state is not None and state.pending else None
+            self.waiting = waiting_state(self.session)
         return self.waiting
 
     def hear(self, line: str | None) -> None:
@@ -148,11 +153,15 @@ class _Conversation:
             question = waiting
         result = self._ask(question)
         if self.at_terminal:
-            result = settle(result, self._ask)
+            result, self.left = settle(result, self._ask)
         self.waiting = result.state if result.status == "paused" else None
         self.history, self.rules = result.transcript, result.state.rules
-        if (left := self.look()) is not None:
-            list_pending(left.pending)
+        if (waiting := self.look()) is None:
+            return
+        if self.at_terminal and not self.left:
+            sys.stderr.write("the calls that wait are asked about again after your next line\n")
+        else:
+            list_pending(waiting.pending, self.go_on, seen=self.at_terminal)
 
     def _ask(self, question: str | RunState | None) -> RunResult:
         if self.session is not None:
@@ -182,4 +191,4 @@ def _next_line(*, at_terminal: bool) -> str | None:
     except (EOFError, KeyboardInterrupt):
         sys.stderr.write("\n")
         return None
-    return None if (not line and not at_terminal) or line.strip() == _BYE else line.rstrip("\n")
+    return None if (not line and not at_terminal) or line.strip() == QUIT else line.rstrip("\n")

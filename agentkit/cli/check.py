@@ -74,7 +74,7 @@ def _why_not_strict(tool: Tool) -> str:
     if tool.is_custom:
         return "it takes a text, so it has no schema"
     if tool.strict is False:
-        return "strict=False"
+        return "strict=False" if isinstance(tool, ToolFunction) else "its schema is sent as it is, without strict=True"
     found = why_not_strict(tool.parameters, of_function=isinstance(tool, ToolFunction))
     return " ".join(filter(None, found)) if found else ""
 

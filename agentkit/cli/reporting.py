@@ -5,19 +5,31 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sqlite3
 import sys
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 import typer
 
 from agentkit.cli.show import NotesConsole
 from agentkit.cli.text import one_line, printable
-from agentkit.errors import AgentKitError, AuthenticationFailed, ConfigError, DefinitionError, NotFound, StateError
+from agentkit.errors import (
+    AgentKitError,
+    AuthenticationFailed,
+    ConfigError,
+    DefinitionError,
+    NotFound,
+    SessionBusy,
+    SessionConflict,
+    SessionError,
+    StateError,
+)
 
-__all__ = ["complain", "reported", "say_error"]
+__all__ = ["complain", "reported", "say_error", "usage"]
 
 _BAD_INPUT = (ConfigError, DefinitionError, AuthenticationFailed, NotFound, StateError)
+_WRONG_FILE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
 
 @contextlib.contextmanager
@@ -45,12 +57,34 @@ def complain(error: Exception, *, debug: bool) -> int:
         say_error(str(error))
     else:
         say_error(f"{type(error).__name__}: {error} (--debug shows where)")
-    return 2 if isinstance(error, _BAD_INPUT) else 1
+    return 2 if isinstance(error, _BAD_INPUT) or _is_wrong_file(error) else 1
+
+
+def _is_wrong_file(error: Exception) -> bool:
+    """Whether another file has to be given. One that is locked, or damaged, or has no room, may be the right one."""
+    if not isinstance(error, SessionError) or isinstance(error, SessionBusy | SessionConflict):
+        return False
+    cause = error.__cause__
+    return not isinstance(cause, sqlite3.Error) or getattr(cause, "sqlite_errorcode", 0) & 0xFF in _WRONG_FILE
 
 
 def say_error(sentence: str) -> None:
     """Print an error in one line."""
     NotesConsole().say(("error: ", "bold red"), one_line(sentence))
+
+
+def usage(error: typer.TyperException, command: object, given: Sequence[str]) -> str:
+    """What is wrong with what was typed, and which help says more."""
+    path = "agentkit"
+    for word in given:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            break
+        path += f" {word}"
+    message = error.format_message().rstrip(".")
+    if path.endswith(" run") and "unexpected extra" in message:
+        message = "the question is one argument: put it into quotes"
+    return f"{message}; `{path} --help` says more"
 
 
 class _PrintableFormatter(logging.Formatter):

@@ -19,16 +19,27 @@ import typer
 from agentkit.chat.messages import AssistantMessage, Message, TextPart, ToolMessage
 from agentkit.cli.approve import read_line, write_private
 from agentkit.cli.reporting import reported
-from agentkit.cli.text import call_line, one_line, printable
+from agentkit.cli.text import call_line, exact_line, one_line, printable
 from agentkit.errors import ConfigError, StateError
 from agentkit.run.kept import state_of
 from agentkit.run.session import Session
 from agentkit.run.state import RunState
-from agentkit.sessions import SessionInfo, SQLiteSessions, StoredSession
+from agentkit.sessions import MemorySessions, SessionInfo, Sessions, SQLiteSessions, StoredSession
+from agentkit.sessions.words import words_of
 
-__all__ = ["check_nothing_waits", "described", "last_state", "open_session", "sessions_app", "split_session"]
+__all__ = [
+    "check_nothing_waits",
+    "described",
+    "hint_at_session",
+    "last_state",
+    "open_session",
+    "sessions_app",
+    "split_session",
+    "waiting_state",
+]
 
 _DEFAULT = "default"
+_WIDEST = 40  # of a column; what is longer stands out of it
 
 sessions_app = typer.Typer(rich_markup_mode=None)
 
@@ -47,11 +58,13 @@ def split_session(where: str) -> tuple[str, str]:
     """The file and the name of ``FILE:NAME``. A name may hold colons if the file exists; a drive's colon is no end.
 
     Raises:
-        ConfigError: One of the two is empty.
+        ConfigError: One of the two is empty, or it is a name alone.
     """
     places = [at for at in reversed(range(len(where))) if where[at] == ":"]
     splits = [(where[:at], where[at + 1 :]) for at in places]
     splits = [(file, name) for file, name in splits if len(file) != 1 or not name.startswith(("\\", "/"))]
+    if where and not splits and not Path(where).suffix and Path(where).name == where and not Path(where).exists():
+        raise ConfigError(f"there is no file {where!r}: write FILE:NAME, as in chat.db:{where}")
     if not splits or Path(where).is_file():
         splits = [(where, _DEFAULT)]
     file, name = next((each for each in splits if Path(each[0]).is_file()), splits[0])
@@ -84,20 +97,35 @@ def open_session(where: str, *, existing: bool = False) -> StoredSession:
     return sessions[name]
 
 
+def hint_at_session(path: str) -> None:
+    """See to it that a FILE is not meant as FILE:NAME.
+
+    Raises:
+        ConfigError: It is a session.
+    """
+    if not Path(path).exists() and ":" in path and Path(split_session(path)[0]).is_file():
+        raise ConfigError(f"there is no file {path!r}: if it is a session, give it as --session {path}")
+
+
 def check_nothing_waits(session: StoredSession, where: str) -> None:
     """See to it that a question can be asked in the session.
 
     Raises:
         StateError: Its last run waits for decisions.
     """
-    state = anyio.run(session.state)
-    if state is not None and state.pending:
+    if (state := waiting_state(session)) is not None:
         names = ", ".join(each.name for each in state.pending)
         raise StateError(
             f"the last run of session {session.name!r} waits for decisions about {names}: "
             f"`agentkit run --session {where}`, without a question, asks about them on a terminal, "
             "and `agentkit resume --session` takes them as options"
         )
+
+
+def waiting_state(session: StoredSession) -> RunState | None:
+    """The state of the last run, if it waits for decisions."""
+    state = anyio.run(session.state)
+    return state if state is not None and state.pending else None
 
 
 def last_state(session: Session) -> RunState:
@@ -122,15 +150,16 @@ def described(session: StoredSession) -> str:
     )
 
 
-def _opened(file: str) -> SQLiteSessions:
+def _opened(file: str) -> Sessions:
+    """The sessions in a file to look at. An empty file has none, and is not made a file of sessions by looking."""
     if Path(file).is_dir():
         raise ConfigError(f"{file!r} is a directory, not a file of sessions")
     if not Path(file).is_file():
         raise ConfigError(f"there is no file {file!r}")
-    return SQLiteSessions(file)
+    return SQLiteSessions(file) if Path(file).stat().st_size else MemorySessions()
 
 
-def _opened_alone(file: str) -> SQLiteSessions:
+def _opened_alone(file: str) -> Sessions:
     """The file of a command that takes no session."""
     if not Path(file).is_file() and ":" in file and Path(alone := split_session(file)[0]).is_file():
         raise ConfigError(f"this command is about all sessions of a file: name it alone, {alone}")
@@ -190,6 +219,8 @@ def search(
     The number behind the name of the session is that of the message in `agentkit sessions show`.
     """
     with reported(debug=debug):
+        if not words_of(" ".join(words)):
+            raise ConfigError("there is nothing to search for: give words of letters or digits")
         find = functools.partial(_opened_alone(file).search, " ".join(words), limit=limit)
         found = anyio.run(find)
         if as_json:
@@ -197,7 +228,8 @@ def search(
             names = ("session", "number", "role", "snippet")
             typer.echo(json.dumps([dict(zip(names, each, strict=True)) for each in members], indent=2))
         elif found:
-            typer.echo(_table([(each.session, str(each.number), each.role, each.snippet) for each in found]))
+            rows = [(exact_line(each.session), str(each.number), each.role, one_line(each.snippet)) for each in found]
+            typer.echo(_table(rows))
         else:
             typer.echo("no message has all of these words", err=True)
 
@@ -254,7 +286,8 @@ def _record(info: SessionInfo) -> Mapping[str, object]:
 
 
 def _row(info: SessionInfo) -> Sequence[str]:
-    return info.name, _counted(info.messages), f"{info.updated.astimezone():%Y-%m-%d %H:%M:%S}", info.status
+    updated = info.updated.astimezone().isoformat(" ", "seconds")
+    return exact_line(info.name), _counted(info.messages), updated, info.status
 
 
 def _counted(messages: int) -> str:
@@ -262,10 +295,9 @@ def _counted(messages: int) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    """The rows with a line each, their columns below each other."""
-    cells = [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    """The rows with a line each, their columns below each other; the cells are printable."""
+    widths = [min(_WIDEST, max(map(len, column))) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
 
 

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.chat.events import Adapted, Event, Mended, ReasoningDelta, Retrying, TextDelta
+from agentkit.chat.messages import ToolCall, ToolMessage
 from agentkit.cli.records import json_line
 from agentkit.cli.text import call_line, one_line, printable, shortened
 from agentkit.run.events import (
     CallFinished,
-    CallPaused,
     CallStarted,
     LimitNear,
     RunEnded,
@@ -142,7 +142,7 @@ class PlainShow(Show):
                 self.started, self.numbers, self.reason = time.monotonic(), {}, ""
             case TurnFinished(_, reply) if reply.message.tool_calls and reply.text.strip():
                 self.aside(reply.text)
-            case CallStarted(call):
+            case CallStarted(call) if not self._is_denied(call):
                 self.numbers[call.id] = len(self.numbers) + 1
                 self.say((f"call {self.numbers[call.id]}  ", "cyan"), (call_line(call), "bold"))
             case CallFinished():
@@ -180,7 +180,13 @@ class PlainShow(Show):
             text = printable(state.output)
             self.write(text if text.endswith("\n") else f"{text}\n")
 
+    def _is_denied(self, call: ToolCall) -> bool:
+        return self.state is not None and call.id in _denied(self.state)
+
     def _result(self, event: CallFinished) -> None:
+        if self._is_denied(event.call):
+            self.say(("denied  ", "yellow"), (call_line(event.call), "bold"))
+            return
         failed = event.result.is_error
         gave = shortened(event.result.content, self.notes.room) or "(nothing)"
         style = "red" if failed else "green"
@@ -292,9 +298,7 @@ def _note(event: Event, room: int) -> list[tuple[str, str]]:
             return [(f"mended: {one_line(what)}", "dim")]
         case Adapted(what):
             return [(f"adapted: {one_line(what)}", "dim")]
-        case CallPaused(call, why):
-            return [("waits  ", "yellow"), (call_line(call), "bold"), (f"  {one_line(why)}", "dim")]
-        case LimitNear(limit, used, most):
+        case LimitNear(limit, used, most) if used < most:  # one that is reached is told at the end
             return [(f"near the limit of {limit}: {used:g} of {most:g} are used", "dim")]
         case ToolChanged(tool, how):
             return [(f"the tool {one_line(tool)} was {how} since the run was saved", "yellow")]
@@ -307,7 +311,14 @@ def _note(event: Event, room: int) -> list[tuple[str, str]]:
 def _figures(state: RunState, seconds: float) -> str:
     about = "about " if state.usage.estimated_tokens else ""
     tokens = f"{about}{state.usage.total_tokens:,} tokens" if state.usage.total_tokens else "tokens not reported"
-    return ", ".join([_counted(state.turns, "turn"), _counted(state.calls, "call"), tokens, _seconds(seconds)])
+    answered = {each.tool_call_id for each in state.messages if isinstance(each, ToolMessage)}
+    denied = len(answered & _denied(state))
+    calls = [_counted(state.calls - denied, "call"), *([f"{denied} denied"] if denied else [])]
+    return ", ".join([_counted(state.turns, "turn"), *calls, tokens, _seconds(seconds)])
+
+
+def _denied(state: RunState) -> set[str]:
+    return {id_ for id_, decision in state.decisions.items() if decision.kind == "deny"}
 
 
 def _counted(number: int, what: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from agentkit.chat.messages import ToolCall
 
-__all__ = ["call_line", "one_line", "printable", "shortened"]
+__all__ = ["call_line", "exact_line", "one_line", "printable", "shortened"]
 
 _JOINERS = "\u200c\u200d"  # shape Persian and Indic letters and join emoji, so they stay behind a visible character
 _UNSAFE = re.compile(
@@ -49,6 +49,12 @@ def printable(text: str, *, after: str = "") -> str:
 def one_line(text: str) -> str:
     """The text, printable, with every run of white space as one space."""
     return printable(" ".join(text.split()))
+
+
+def exact_line(text: str, most: int = _MOST) -> str:
+    """A name in one line, with every newline and tab written as an escape; the beginning of a very long one."""
+    line = printable(text[:most]).replace("\n", "\\u000a").replace("\t", "\\u0009")
+    return line if len(text) <= most else f"{line} [... {len(text):,} characters]"
 
 
 def shortened(text: str, most: int = _MOST) -> str:

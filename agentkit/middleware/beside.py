@@ -1,4 +1,4 @@
-"""What `Guard` stands on: work beside other work, and events that wait."""
+"""What `Guard` stands on: work beside other work, events that wait, and what is no guard."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TypeVar
 import anyio
 
 from agentkit.chat.events import Emit, Event
+from agentkit.errors import ConfigError
 
-__all__ = ["Held", "beside"]
+__all__ = ["Held", "beside", "check_guard"]
 
 T = TypeVar("T")
 
@@ -62,3 +63,12 @@ async def beside(check: Callable[[], Awaitable[None]], work: Callable[[], Awaita
     if errors:
         raise errors[0]
     return values[0]
+
+
+def check_guard(**checks: object) -> None:
+    """Refuse a guard that asks nobody, or what is no function."""
+    if all(each is None for each in checks.values()):
+        raise ConfigError("Guard() asks nobody: give it a function as input=, output= or tool=")
+    for name, each in checks.items():
+        if each is not None and not callable(each):
+            raise ConfigError(f"Guard({name}={each!r:.80}): must be a function that says whether all is well")

@@ -14,8 +14,9 @@ from agentkit.chat.events import CallDelta, Emit, ReasoningDelta, TextDelta
 from agentkit.chat.messages import encode_json
 from agentkit.chat.reply import Reply
 from agentkit.chat.request import ChatRequest
-from agentkit.errors import ConfigError
+from agentkit.middleware.checks import check_cache
 from agentkit.middleware.store import CacheStore, MemoryStore, read_reply, record_of
+from agentkit.middleware.words import Names
 from agentkit.run.middleware import Middleware, NextModel, model_of
 
 __all__ = ["Cache"]
@@ -29,12 +30,17 @@ class Cache(Middleware):
 
     Args:
         store: Where replies are kept; by default a `MemoryStore`.
-        model: Names the model, as its replies are no other's; by default the model's repr, which must tell it apart.
+        model: Names the model, as its replies are no other's; by default the model's repr, which must tell it apart. A
+            model without a repr of its own is, in a `MemoryStore`, only itself; another store needs a name for it.
+
+    Raises:
+        ConfigError: The store is none, or the name of the model is no text.
     """
 
     def __init__(self, store: CacheStore | None = None, *, model: str = "") -> None:
-        self._store = store or MemoryStore()
-        self._model = model
+        check_cache(store, model)
+        self._store = MemoryStore() if store is None else store
+        self._model, self._names = model, Names()
         self._locks: MutableMapping[tuple[object, str], anyio.Lock] = WeakValueDictionary()
 
     async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:  # noqa: D102
@@ -49,13 +55,9 @@ class Cache(Middleware):
             return reply
 
     def _key(self, request: ChatRequest, inner: NextModel) -> str:
-        model = model_of(inner)
-        if not self._model and type(model).__repr__ in (object.__repr__, type(None).__repr__):
-            raise ConfigError(
-                f"Cache cannot tell one {type(model).__name__} from another: write Cache(model=...) with a name for it"
-            )
         headers = encode_json(sorted((request.settings.extra_headers or {}).items()))
-        body = replace(request, stream=False).encode(self._model or repr(model))
+        name = self._model or self._names.of(model_of(inner), give=isinstance(self._store, MemoryStore))
+        body = replace(request, stream=False).encode(name)
         return hashlib.sha256(b"agentkit reply 1\n" + headers + body).hexdigest()
 
 

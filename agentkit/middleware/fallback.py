@@ -10,13 +10,14 @@ from agentkit.chat.client import open_model
 from agentkit.chat.events import Emit, Event
 from agentkit.chat.reply import Model, Reply
 from agentkit.chat.request import ChatRequest
-from agentkit.errors import AgentKitError, ConfigError, ModelError
+from agentkit.middleware.checks import check_fallback
 from agentkit.middleware.shown import Shown
+from agentkit.middleware.words import named
 from agentkit.run.middleware import Middleware, NextModel, model_of
 
 __all__ = ["UNAVAILABLE", "Fallback", "FallenBack"]
 
-UNAVAILABLE: tuple[type[ModelError], ...] = (  # after these errors another model may do better
+UNAVAILABLE: tuple[type[errors.ModelError], ...] = (  # after these errors another model may do better
     errors.ConnectionFailed, errors.DeadlineExceeded, errors.IncompleteReply, errors.InvalidReply,
     errors.AuthenticationFailed, errors.NotFound, errors.RateLimited, errors.QuotaExceeded, errors.Overloaded,
     errors.ContextTooLong,
@@ -29,7 +30,7 @@ class FallenBack(Event):
 
     failed: str
     next: str
-    error: ModelError
+    error: errors.ModelError
     continues: bool
 
 
@@ -46,27 +47,26 @@ class Fallback(Middleware):
     def __init__(
         self,
         *models: str | Model,
-        on: tuple[type[ModelError], ...] = UNAVAILABLE,
+        on: tuple[type[errors.ModelError], ...] = UNAVAILABLE,
         after_shown: Literal["raise", "continue"] = "raise",
     ) -> None:
-        if not models or after_shown not in ("raise", "continue"):
-            raise ConfigError('Fallback takes models, and after_shown="raise" or "continue"')
-        self._models = [(each, open_model(each)) if isinstance(each, str) else (repr(each), each) for each in models]
+        check_fallback(models, on, after_shown)
+        self._models = [(each, open_model(each)) if isinstance(each, str) else (named(each), each) for each in models]
         self._on, self._continues = on, after_shown == "continue"
 
     async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:  # noqa: D102
         shown, notes = Shown(emit, streamed=request.stream), list[str]()
-        asks = [(repr(model_of(inner)), inner), *((name, model.reply) for name, model in self._models)]
+        asks = [(named(model_of(inner)), inner), *((name, model.reply) for name, model in self._models)]
         while True:
             name, ask = asks.pop(0)
             try:
                 return shown.joined(await ask(shown.ahead(request), shown))
-            except AgentKitError as error:
+            except errors.AgentKitError as error:
                 for note in notes:
                     error.add_note(note)
                 next_may = shown.leave(text_stays=self._continues)
                 if not asks or not isinstance(error, self._on) or not next_may:
-                    if isinstance(error, ModelError):
+                    if isinstance(error, errors.ModelError):
                         error.partial = shown.text or error.partial
                     raise
                 notes.append(f"before that, {name} failed: {type(error).__name__}: {error}")

@@ -9,7 +9,7 @@ from agentkit.chat.messages import Message
 from agentkit.chat.reply import Reply
 from agentkit.chat.request import ChatRequest
 from agentkit.errors import ToolError
-from agentkit.middleware.beside import Held, beside
+from agentkit.middleware.beside import Held, beside, check_guard
 from agentkit.middleware.verdict import TRIPPED, Check, GuardTripped, objection, stop, unanswered
 from agentkit.run.middleware import Middleware, NextModel, NextRun, NextTool, ToolRequest
 from agentkit.run.state import RunState
@@ -42,6 +42,7 @@ class Guard(Middleware):
         tool: Check[ToolRequest] | None = None,
         hold: bool = False,
     ) -> None:
+        check_guard(input=input, output=output, tool=tool)
         self._input, self._output, self._tool, self._hold = input, output, tool, hold
         self._first = input is None or kind_of(input) != "async"
 

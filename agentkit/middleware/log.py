@@ -12,6 +12,7 @@ import anyio
 from agentkit.chat.events import Emit
 from agentkit.chat.reply import Reply
 from agentkit.chat.request import ChatRequest
+from agentkit.middleware.words import counted, printable, tokens_of
 from agentkit.run.middleware import Middleware, NextModel, NextRun, NextTool, ToolRequest
 from agentkit.run.state import RunState
 from agentkit.tools.results import ToolResult
@@ -60,20 +61,17 @@ class Logging(Middleware):
             raise
         finally:
             line = f"{what}: {end}, {anyio.current_time() - started:.3f} s"
-            self._log.log(self._level, "%s", "".join(map(_printable, line)))
+            self._log.log(self._level, "%s", "".join(map(printable, line)))
         return value
 
     def _told(self, value: RunState | Reply | ToolResult) -> str:
         if isinstance(value, ToolResult):
             return ("error" if value.is_error else "ok") + self._said(value.content)
-        figures = f"{value.usage.prompt_tokens}+{value.usage.completion_tokens} tokens"
         if isinstance(value, RunState):
-            return f"{value.status}, {value.turns} turns, {value.calls} calls, {figures}"
-        return f"{value.finish_reason}, {len(value.message.tool_calls)} calls, {figures}{self._said(value.text)}"
+            turns, calls = counted(value.turns, "turn"), counted(value.calls, "call")
+            return f"{value.status}, {turns}, {calls}{tokens_of(value.usage)}"
+        calls = counted(len(value.message.tool_calls), "call")
+        return f"{value.finish_reason}, {calls}{tokens_of(value.usage)}{self._said(value.text)}"
 
     def _said(self, text: str) -> str:
         return f" {text[:2000]!r}" if text and self._contents else ""
-
-
-def _printable(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode()

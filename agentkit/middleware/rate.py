@@ -14,7 +14,7 @@ from anyio.lowlevel import RunVar
 from agentkit.chat.events import Emit
 from agentkit.chat.reply import Reply
 from agentkit.chat.request import ChatRequest
-from agentkit.errors import ConfigError
+from agentkit.middleware.checks import check_rate
 from agentkit.run.middleware import Middleware, NextModel
 
 __all__ = ["RateLimit"]
@@ -46,8 +46,7 @@ class RateLimit(Middleware):
     """
 
     def __init__(self, requests: int, *, per: float = 60.0, tokens: int | None = None) -> None:
-        if requests < 1 or per <= 0 or (tokens is not None and tokens < 1):
-            raise ConfigError(f"RateLimit({requests}, per={per}, tokens={tokens}): all must be above 0")
+        check_rate(requests, per, tokens)
         self._requests, self._per, self._tokens = requests, per, math.inf if tokens is None else tokens
 
     async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:  # noqa: D102

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic_core import from_json
 
@@ -14,6 +14,7 @@ from agentkit.errors import ConfigError
 __all__ = ["CacheStore", "MemoryStore", "read_reply", "record_of"]
 
 
+@runtime_checkable
 class CacheStore(Protocol):
     """Keeps bytes by key: a dictionary, a table, Redis. What it gives back must be what only you could write."""
 

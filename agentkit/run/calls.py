@@ -21,7 +21,7 @@ from agentkit.run.events import CallFinished, CallPaused, CallStarted
 from agentkit.run.journal import Slot
 from agentkit.run.middleware import ToolRequest, wrap_tool
 from agentkit.run.spec import RunSpec
-from agentkit.run.spending import spend
+from agentkit.run.spending import narrowed, spend
 from agentkit.run.state import RunState
 from agentkit.run.step import RefusedCall, RunCalls
 from agentkit.run.transcript import interrupted, open_calls, put_results
@@ -106,7 +106,8 @@ class _Batch:
     @staticmethod
     def of(spec: RunSpec, state: RunState, emit: Emit, tools: Mapping[str, Tool]) -> _Batch:
         failures: list[Exception] = [] if spec.early is None else spec.early.failures
-        return _Batch(spec, state, LoopEmit(emit, failures), tools, View(spec.limits, state), failures=failures)
+        view = View(narrowed(spec.limits), state)
+        return _Batch(spec, state, LoopEmit(emit, failures), tools, view, failures=failures)
 
     async def allowed(self, calls: Sequence[ToolCall]) -> Sequence[ToolCall]:
         """The calls that need not wait, or no longer."""

@@ -124,7 +124,7 @@ def _settle(state: RunState, results: Mapping[str, str]) -> None:
         stored, told = results.get(_slot(state, call)), interrupted(call)
         if stored is None or told not in state.messages:
             continue
-        finished.append((call, load_result(stored)))
+        finished.append((call, load_result(stored)[0]))
         content, is_cut = shown(*finished[-1], readable=True)
         if is_cut:
             keep(state.artifacts, *finished[-1])
@@ -142,7 +142,7 @@ class _SessionJournal:
     def __init__(self, session: Session, saved: Saved, written: list[Message], inner: Journal) -> None:
         self._session, self._inner = session, inner
         self._revision, self._results = saved.revision, dict(saved.results)
-        self._written = written
+        self._written, self._state = written, RunState(messages=[])
         self._artifacts = dict(saved.artifacts)
         self._failure: Exception | None = None
 
@@ -150,6 +150,7 @@ class _SessionJournal:
         return _SessionSlot(self, key, self._inner.reserve(key))
 
     async def keep(self, state: RunState) -> None:
+        self._state = state
         await self._inner.keep(state)
         failure, self._failure = self._failure, None
         if failure is not None:  # once: how the run ended is stored if it can be
@@ -186,12 +187,18 @@ class _SessionJournal:
             min(len(self._written), len(messages)),
         )
 
-    def recall(self, key: str) -> str | None:
-        return self._results.get(key)
+    def recall(self, key: str) -> ToolResult | None:
+        """What the effect came to when it was run before; what the run had used by then counts again."""
+        if key not in self._results:
+            return None
+        result, usage, calls = load_result(self._results[key])
+        self._state.usage = usage.at_least(self._state.usage)
+        self._state.calls = max(calls, self._state.calls)
+        return result
 
     async def record(self, key: str, result: ToolResult) -> None:
         """Store a result at once. If that fails the call has run all the same: the run ends when its state is kept."""
-        self._results[key] = stored = dump_result(result)
+        self._results[key] = stored = dump_result(result, self._state.usage, self._state.calls)
         try:
             await _to_its_end(lambda: self._session.record(key, stored))
         except Exception as error:  # noqa: BLE001 - of a session that somebody else wrote, perhaps
@@ -203,9 +210,9 @@ class _SessionSlot:
         self._journal, self._key, self._inner = journal, key, inner
 
     async def run(self, effect: Callable[[], Awaitable[T]]) -> T:
-        stored = self._journal.recall(self._key)
-        if stored is not None:
-            return cast("T", load_result(stored))
+        known = self._journal.recall(self._key)
+        if known is not None:
+            return cast("T", known)
         value = await self._inner.run(effect)
         if isinstance(value, ToolResult):
             await self._journal.record(self._key, value)

@@ -22,6 +22,7 @@ from agentkit.run.events import LimitNear, RunEnded, RunStarted, Said, TurnFinis
 from agentkit.run.mending import repair_calls
 from agentkit.run.middleware import wrap_model, wrap_run
 from agentkit.run.offer import offer
+from agentkit.run.opening import GOES_ON
 from agentkit.run.spec import RunSpec
 from agentkit.run.spending import counted, counted_in, narrowed, spend, time_limit, uses
 from agentkit.run.state import RunState
@@ -52,16 +53,26 @@ async def run(spec: RunSpec, state: RunState, emit: Emit) -> RunState:
             state.status = "failed"
             _close(state)
         await spec.journal.keep(state)
-    except BaseException as error:
+    except BaseException as raised:
+        error = _alone(raised)
         state.status = "failed" if isinstance(error, Exception) else "cancelled"
         _close(state)
         if isinstance(error, AgentKitError):
             error.state = state
         await _keep_at_the_end(spec, state)
         _tell_end(state, error, emit)
+        if error is not raised:
+            raise error from None
         raise
     emit(RunEnded(state))
     return state
+
+
+def _alone(error: BaseException) -> BaseException:
+    """The error itself, where task groups of a model or a middleware have wrapped one error into groups."""
+    is_group = issubclass(type(error), BaseExceptionGroup)
+    inner: tuple[BaseException, ...] = getattr(error, "exceptions", ()) if is_group else ()
+    return _alone(inner[0]) if len(inner) == 1 else error
 
 
 def _close(state: RunState) -> None:
@@ -125,7 +136,8 @@ async def _turns(spec: RunSpec, state: RunState, emit: Emit, began: float) -> Ru
         await spec.journal.keep(state)
         match next_step(state, narrowed(spec.limits)):
             case AskModel() as step:
-                _warn(spec, state, emit)
+                if not step.closing:
+                    _warn(spec, state, emit)
                 offered = offer(spec, state)
                 await ask_model(spec, state, step, emit, offered)
             case RunCalls() as step:
@@ -168,9 +180,11 @@ async def ask_model(spec: RunSpec, state: RunState, step: AskModel, emit: Emit, 
 
 def _take_in(spec: RunSpec, state: RunState, emit: Emit) -> None:
     """Put what was said meanwhile into the transcript."""
+    answered = not state.messages or isinstance(state.messages[-1], AssistantMessage)
     while state.inbox:
         message = spec.marked(state.inbox.pop(0))
-        state.messages.append(message)
+        state.messages.append(message if answered else replace(message, meta={**message.meta, GOES_ON: True}))
+        answered = False
         emit(Said(message))
 
 

@@ -10,6 +10,7 @@ from agentkit.chat.messages import AssistantMessage
 from agentkit.errors import ToolFailed
 from agentkit.run.artifacts import offered_tools
 from agentkit.run.spec import RunSpec
+from agentkit.run.spending import narrowed
 from agentkit.run.state import RunState
 from agentkit.run.transcript import open_calls
 from agentkit.run.view import View
@@ -43,7 +44,7 @@ def offer(spec: RunSpec, state: RunState) -> Mapping[str, Tool]:
         tool="",
         idempotency_key="",
         emit=nobody,
-        view=View(spec.limits, state, asked),
+        view=View(narrowed(spec.limits), state, asked),
     )
     return {name: each for name, each in tools.items() if _is_offered(each, context, state)}
 

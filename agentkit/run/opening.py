@@ -68,6 +68,8 @@ def reopened(given: RunState, spec: RunSpec) -> tuple[RunState, list[Event]]:
         state.say(UserMessage("Go on.", meta={GOES_ON: True}))  # what it said last was only what it had by then
     if not open_calls(state.messages) or state.limits != spec.limits:
         state.limit = ""  # with the calls of a batch that has come to a limit open, the run ends there
+    if state.status in ("failed", "limited"):  # whoever goes on wants it tried again
+        state.failures, state.mistakes = 0, {}
     state.agent, state.fingerprints, state.limits = spec.name, now, spec.limits
     state.status, state.closing, state.warned = "running", False, []
     return state, news

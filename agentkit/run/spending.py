@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -137,6 +138,8 @@ def counted(reply: Reply, request: ChatRequest, state: RunState, limits: Limits)
         usage = replace(
             usage, prompt_tokens=prompt, completion_tokens=completion, total_tokens=total, estimated_tokens=total
         )
+    if usage.cost is not None and not 0 <= usage.cost < math.inf:
+        usage = replace(usage, cost=None)  # it would make room in the limit, or reach none
     if usage.cost is None and limits.price is not None:
         usage = replace(usage, cost=limits.price.of(usage))
     if usage.cost is None and state.usage.cost is None and limits.cost is not None and usage.requests:

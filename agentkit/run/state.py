@@ -253,7 +253,7 @@ class RunResult:
 
     @property
     def limit(self) -> str:
-        """The limit that ended the run, in words; empty when it is done."""
+        """The limit that was reached, in words; empty when there was none."""
         return self.state.limit
 
     @property

@@ -178,31 +178,55 @@ def load_message(stored: str) -> Message:
         raise StateError(f"a stored message cannot be read: {error}") from None
 
 
-def dump_result(result: ToolResult) -> str:
-    """What a call came to. Of its ``data`` and ``metadata`` what JSON can hold, as they are for the program only."""
-    record = {
+def dump_result(result: ToolResult, usage: Usage, calls: int) -> str:
+    """What a call came to, and what its run had used by then, agents inside the call included.
+
+    Of ``data`` and ``metadata`` it holds what JSON can, as they are for the program only.
+    """
+    record: dict[str, Any] = {
         "content": result.content,
         "is_error": result.is_error,
         "files": _parts(result.files),
         "data": _jsonable(result.data),
-        "metadata": _jsonable(dict(result.metadata)),
+        "metadata": _jsonable(dict(result.metadata)) or {},
+        "usage": _jsonable(usage),
+        "calls": calls,
     }
     return encode_json(record).decode()
 
 
-def load_result(stored: str) -> ToolResult:
-    """A result that `dump_result` wrote.
+def load_result(stored: str) -> tuple[ToolResult, Usage, int]:
+    """What `dump_result` wrote.
 
     Raises:
         StateError: It cannot be read.
     """
-    record = _object(stored)
-    content, metadata = record.get("content"), record.get("metadata")
-    if not isinstance(content, str):
-        raise StateError("the stored result of a call cannot be read: it has no text")
-    files = _read_parts(record.get("files"))
-    known = cast("dict[str, Any]", metadata) if isinstance(metadata, dict) else {}
-    return ToolResult(content, record.get("data"), record.get("is_error") is True, files, known)
+    try:
+        read = _results().validate_json(stored)
+    except ValidationError as error:
+        raise StateError(f"the stored result of a call cannot be read: {_first(error)}") from None
+    return ToolResult(read.content, read.data, read.is_error, read.files, read.metadata), read.usage, read.calls
+
+
+class _StoredResult(BaseModel):
+    content: str
+    is_error: bool
+    files: _Parts
+    data: Any
+    metadata: dict[str, Any]
+    usage: Usage
+    calls: _Count
+
+
+@functools.cache
+def _results() -> TypeAdapter[_StoredResult]:
+    return TypeAdapter(_StoredResult)
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, and where."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
 
 
 def _jsonable(value: object) -> Any:
@@ -230,8 +254,8 @@ def _check_version(version: object, what: str) -> None:
 def _object(stored: object) -> dict[str, Any]:
     try:
         value = json.loads(cast("str", stored))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise StateError(f"the saved state cannot be read: {error}") from None
+    except (TypeError, ValueError, RecursionError):
+        raise StateError("the saved state cannot be read: it is not JSON") from None
     if not isinstance(value, dict):
         raise StateError("the saved state cannot be read: it is not a JSON object")
     return cast("dict[str, Any]", value)
@@ -241,9 +265,7 @@ def _loaded(members: object) -> dict[str, Any]:
     try:
         stored = _adapter().validate_python(members)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "it"
-        raise StateError(f"the saved state cannot be used: {place}: {first['msg']}") from None
+        raise StateError(f"the saved state cannot be used: {_first(error)}") from None
     except ConfigError as error:
         raise StateError(f"the saved state cannot be used: {error}") from None
     return {name: getattr(stored, name) for name in _Stored.model_fields}

@@ -18,7 +18,7 @@ from agentkit.chat.checks import is_tool_name
 from agentkit.chat.mend import mend_calls
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage
 
-__all__ = ["complaints", "interrupted", "open_calls", "put_results", "repaired"]
+__all__ = ["check", "interrupted", "open_calls", "put_results", "repaired"]
 
 
 def open_calls(messages: Sequence[Message]) -> tuple[ToolCall, ...]:
@@ -53,7 +53,7 @@ def interrupted(call: ToolCall, why: str = "the run was interrupted") -> ToolMes
     return ToolMessage(f"Error: not finished: {why}; it is not known whether it had any effect", call.id)
 
 
-def complaints(messages: Sequence[Message]) -> list[str]:
+def check(messages: Sequence[Message]) -> list[str]:
     """What the strictest server would refuse in a transcript, each in a sentence; nothing when it is valid."""
     found: list[str] = []
     waiting: list[str] = []

@@ -28,6 +28,7 @@ _CLOSED = {"enum", "const", "format", "pattern"}  # what says more of a text tha
 
 _AT_PARAMETER = 'describe it below Args: in the docstring, or with Annotated[..., "what it is"]'
 _AT_FIELD = "describe it in the docstring of its class, or in a text on the line below it"
+_IN_SCHEMA = 'give it a "description" in the schema'
 
 _OPEN_ENDED = re.compile(r"such as|like|e\.g\.|for example|for instance|etc|\.\.\.|…", re.IGNORECASE)
 _QUOTED = r"""(?:'[^'\s]+'|"[^"\s]+"|`[^`\s]+`)"""
@@ -80,10 +81,12 @@ def check_tools(tools: Iterable[ToolLike]) -> list[Advice]:
 def _of_one(made: Tool) -> Iterator[Advice]:
     yield from (Advice(made.name, "", what) for what in _of_tool(made))
     open_ones = set[str]()
-    types = _Types(as_schema(made.parameters.get("$defs")) or {})
+    of_function = isinstance(made, ToolFunction)
+    types = _Types(as_schema(made.parameters.get("$defs")) or {}, of_function)
+    remedy = _AT_PARAMETER if of_function else _IN_SCHEMA
     for name, schema in (as_schema(made.parameters.get("properties")) or {}).items():
         node = as_schema(schema) or {}
-        yield from (Advice(made.name, name, what) for what in _of_words(name, types.said_of(node), _AT_PARAMETER))
+        yield from (Advice(made.name, name, what) for what in _of_words(name, types.said_of(node), remedy))
         for place, what, is_open in types.of(schema, name):
             open_ones |= {place} if is_open else set()
             yield Advice(made.name, place, what)
@@ -94,7 +97,8 @@ def _of_tool(made: Tool) -> Iterator[str]:
     if _EMPTY_TOOL.fullmatch(made.name.lower()) or len(made.name) == 1:
         yield "has a name that says nothing; name it for what it does"
     if not made.description.strip():
-        yield "has no description; say in its docstring what it does, and when to call it"
+        where = "in its docstring " if isinstance(made, ToolFunction) else ""
+        yield f"has no description; say {where}what it does, and when to call it"
     elif _is_short(made.description.strip()):
         yield f"has the short description {made.description.strip()!r}; say what it does, and when to call it"
     count = len(made.parameters.get("properties", ()))
@@ -155,6 +159,7 @@ class _Types:
     """Finds what in the types of a tool's parameters leaves open what to write; each definition is looked at once."""
 
     definitions: Mapping[str, Any]
+    of_function: bool
     _seen: frozenset[str] = frozenset()
 
     def said_of(self, node: JsonSchema) -> str:
@@ -175,7 +180,7 @@ class _Types:
         if name and name not in self._seen:  # it may hold itself
             self._seen |= {name}
             yield from self.of(self.definitions.get(name, False), place, said)
-        what = _open_type(node) or _open_text(node, said)
+        what = _open_type(node, self.of_function) or _open_text(node, said, self.of_function)
         if what:
             yield place, what, True
         else:
@@ -184,7 +189,7 @@ class _Types:
     def _inside(self, node: JsonSchema, place: str, said: str) -> Iterator[tuple[str, str, bool]]:
         for name, each in (as_schema(node.get("properties")) or {}).items():
             inner = f"{place}.{name}"
-            words = _of_words(name, self.said_of(as_schema(each) or {}), _AT_FIELD)
+            words = _of_words(name, self.said_of(as_schema(each) or {}), _AT_FIELD if self.of_function else _IN_SCHEMA)
             yield from ((inner, what, False) for what in words)
             yield from self.of(each, inner)
         for keyword in ("anyOf", "oneOf", "allOf", "prefixItems"):
@@ -195,21 +200,25 @@ class _Types:
                 yield from self.of(node[keyword], place, said)
 
 
-def _open_type(node: JsonSchema) -> str:
+def _open_type(node: JsonSchema, of_function: bool) -> str:  # noqa: FBT001 - of this module
     if not node.keys() - _NOTES:
         return "may be anything; give it a type"
     if node.get("type") == "array" and "prefixItems" not in node and node.get("items", {}) in ({}, True):
-        return "is a list of anything; say of what, as in list[str]"
+        how = "as in list[str]" if of_function else 'in "items"'
+        return f"is a list of anything; say of what, {how}"
     members = node.keys() & {"properties", "patternProperties", "anyOf", "oneOf", "allOf", "enum"}
     if node.get("type") == "object" and not members and node.get("additionalProperties", {}) in ({}, True):
+        if not of_function:
+            return 'is an object with any members; name them in "properties"'
         return "is an object with any members; name them in a class, or say of what they are, as in dict[str, int]"
     return ""
 
 
-def _open_text(node: JsonSchema, description: str) -> str:
+def _open_text(node: JsonSchema, description: str, of_function: bool) -> str:  # noqa: FBT001 - of this module
     if node.get("type") != "string" or node.keys() & _CLOSED or _OPEN_ENDED.search(description):
         return ""
     found = next(filter(None, (each.search(description) for each in _ALTERNATIVES)), None)
     if found is None:
         return ""
-    return f"is any text, but its description lists {found[1]!r}; if these are all, make it a Literal or an Enum"
+    remedy = "make it a Literal or an Enum" if of_function else 'list them in an "enum"'
+    return f"is any text, but its description lists {found[1]!r}; if these are all, {remedy}"

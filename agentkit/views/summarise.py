@@ -68,7 +68,7 @@ class Summarise(View):
         keep: How many of the newest turns stay as they are when it summarises, fewer if they are too long.
 
     Raises:
-        ConfigError: A number is out of its limits, or there is no such model.
+        ConfigError: A number is none or out of its limits, or there is no such model.
     """
 
     def __init__(
@@ -77,6 +77,8 @@ class Summarise(View):
         check_least("Summarise", turns=(turns, 1), tokens=(tokens, 1), keep=(keep, 1))
         if turns is not None and keep > turns:
             raise ConfigError(f"Summarise(turns={turns}, keep={keep}): more turns are to stay than there may be")
+        if not isinstance(model, str | Model | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"Summarise({model!r:.80}): takes a model that summarises; a number is tokens= or turns=")
         super().__init__(tokens)
         self._model = open_model(model) if isinstance(model, str) else model
         self._turns, self._keep = turns, keep

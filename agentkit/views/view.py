@@ -208,14 +208,16 @@ class View(Middleware):
 
 
 def check_least(view: str, **values: tuple[int | None, int]) -> None:
-    """Refuse numbers that are too small: each comes with the least that it may be.
+    """Refuse what is no number, or too small: each comes with the least that it may be. Only ``keep`` may not be None.
 
     Raises:
         ConfigError: One is.
     """
     for name, (value, least) in values.items():
-        if value is not None and value < least:
-            raise ConfigError(f"{view}({name}={value!r}): must be at least {least}")
+        if value is None and name != "keep":
+            continue
+        if not isinstance(value, int) or value < least:
+            raise ConfigError(f"{view}({name}={value!r:.80}): must be a whole number, at least {least}")
 
 
 def _counted(reply: Reply, known: _Known, asking: _Asking, spent: Usage) -> Reply:

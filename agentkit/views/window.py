@@ -34,8 +34,8 @@ class Window(View):
 
     def __init__(self, *, turns: int | None = None, tokens: int | None = None, keep: float = 0.5) -> None:
         check_least("Window", turns=(turns, 1), tokens=(tokens, 1))
-        if not 0 < keep < 1:
-            raise ConfigError(f"Window(keep={keep!r}): must be between 0 and 1, for example 0.5")
+        if not isinstance(keep, int | float) or not 0 < keep < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"Window(keep={keep!r:.80}): must be between 0 and 1, for example 0.5")
         super().__init__(tokens)
         self._turns, self._keep = turns, keep
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check
 from agentkit.sessions import MemorySessions
 from tests.crash.points import Dying
-from tests.crash.world import World, check, plain, transcripts
+from tests.crash.world import World, check_ledger, plain, transcripts
 from tests.kept import died
 
 pytestmark = pytest.mark.anyio
@@ -38,14 +38,14 @@ async def test_a_conversation_survives_its_end_at_every_point(
     sessions = MemorySessions()
     assert await lives(sessions, undisturbed) == []
     expected = {name: plain(each) for name, each in (await transcripts(sessions)).items()}
-    assert all(complaints(each) == [] for each in (await transcripts(sessions)).values())
+    assert all(check(each) == [] for each in (await transcripts(sessions)).values())
     at = 1
     while True:
         sessions, ledger = MemorySessions(), list[str]()
         came = await lives(sessions, ledger, at, *then)
         if not came[0]:
             break
-        check(ledger, undisturbed, accidents=sum(came))
+        check_ledger(ledger, undisturbed, accidents=sum(came))
         assert {name: plain(each) for name, each in (await transcripts(sessions)).items()} == expected
         at += step if anyio_backend_name == "asyncio" else max(5, step)
     assert at > 150, "that many points there are at least"

@@ -10,9 +10,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check
 from agentkit.sessions import SQLiteSessions
-from tests.crash.world import QUESTIONS, check, plain, transcripts
+from tests.crash.world import QUESTIONS, check_ledger, plain, transcripts
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes do not fork there")
 ROOT = Path(__file__).parent.parent.parent
@@ -54,7 +54,7 @@ def ledger_of(folder: Path) -> list[str]:
 
 def told(folder: Path) -> dict[str, list[object]]:
     kept = anyio.run(transcripts, SQLiteSessions(folder / "chat.db"))
-    assert all(complaints(each) == [] for each in kept.values())
+    assert all(check(each) == [] for each in kept.values())
     return {name: plain(each) for name, each in kept.items()}
 
 
@@ -81,7 +81,7 @@ def hold(folder: Path, undisturbed: Path, endings: dict[str, list[str]]) -> int:
         assert last == "0", name
         killed = sum(each in KILLED for each in ends)
         assert killed + ends.count("0") == len(ends), name
-        check(ledger_of(folder / name), ledger, accidents=killed)
+        check_ledger(ledger_of(folder / name), ledger, accidents=killed)
         assert told(folder / name) == expected, name
         accidents += killed
     return accidents

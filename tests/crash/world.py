@@ -17,7 +17,7 @@ from agentkit.chat.request import ChatRequest
 from agentkit.run.kept import state_of
 from agentkit.run.middleware import Middleware, NextModel, NextTool, ToolRequest
 from agentkit.run.session import Session
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check
 from agentkit.sessions import Sessions
 from agentkit.testing import Answer, FunctionModel, call
 from agentkit.tools.context import ToolContext
@@ -42,7 +42,7 @@ def player(script: Sequence[Answer]) -> FunctionModel:
     """A model whose answer depends on the request only, so that it is the same in every process."""
 
     def answer(request: ChatRequest) -> Answer:
-        assert complaints(request.messages) == []
+        assert check(request.messages) == []
         return script[sum(isinstance(each, AssistantMessage) for each in request.messages)]
 
     return FunctionModel(answer)
@@ -183,7 +183,7 @@ def plain(messages: Sequence[Message]) -> list[object]:
     return [each.to_wire() for each in messages]
 
 
-def check(ledger: Sequence[str], undisturbed: Sequence[str], *, accidents: int) -> None:
+def check_ledger(ledger: Sequence[str], undisturbed: Sequence[str], *, accidents: int) -> None:
     """Whether everything was done that had to be done, and nothing more than may be."""
     starts, expected = (Counter(line for line in lines if line.startswith("start ")) for lines in (ledger, undisturbed))
     assert starts.keys() == expected.keys(), "the calls are the same, and have the same keys"

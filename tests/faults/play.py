@@ -25,7 +25,7 @@ from agentkit.chat.messages import Message
 from agentkit.chat.retry import RetryPolicy
 from agentkit.errors import ModelError
 from agentkit.run.events import RunEnded, TurnStarted
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check as check_transcript
 from agentkit.testing import Server
 from agentkit.testing.server import Request, Scripted
 from tests.conformance import strict
@@ -129,7 +129,7 @@ async def go_on(agent: Agent, outcome: Outcome, *, stream: bool) -> None:
 
 def check(outcome: Outcome) -> None:
     """What holds for every run, whatever the server did."""
-    assert complaints(outcome.messages) == []
+    assert check_transcript(outcome.messages) == []
     ended = outcome.events[-1]
     assert isinstance(ended, RunEnded)
     assert (ended.state.messages, ended.error) == (outcome.messages, outcome.error)

@@ -13,7 +13,7 @@ from agentkit.chat.events import nobody
 from agentkit.chat.messages import UserMessage
 from agentkit.chat.request import ChatRequest
 from agentkit.errors import ConfigError, ContextTooLong
-from agentkit.run.transcript import complaints
+from agentkit.run.transcript import check
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +46,7 @@ async def test_an_agent_calls_a_tool_and_answers_from_its_result() -> None:
     assert [each.content for each in result.transcript if isinstance(each, ToolMessage)] == ["42"]
     assert "42" in result.output
     assert result.usage.total_tokens > 0
-    assert complaints(result.transcript) == []
+    assert check(result.transcript) == []
 
 
 async def test_two_calls_of_one_turn() -> None:
