@@ -78,7 +78,9 @@ async def continue_in(
         if stored is None:
             raise StateError("the session has no run to go on with: ask something")
         if given is not None and (given.revision, given.run_id) != (saved.revision, stored.run_id):
-            raise SessionConflict("the session has gone on since this state was taken: load its state and decide again")
+            raise SessionConflict(
+                "the session has gone on since this state was taken, or never had it: load its state and decide again"
+            )
         spec = replace(spec, limits=limits or stored.limits or spec.limits)
         state, news = reopened(given or stored, spec)
         state.inbox += live.inbox[len(given.inbox) if given else 0 :]  # what was said since it was opened
