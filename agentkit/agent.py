@@ -205,7 +205,8 @@ class Agent:
             settings=settings.over(self._spec.settings) if settings else self._spec.settings,
             stream=stream,
         )
-        check_names(spec.limits, spec.tools)
+        if limits is not None:
+            check_names(limits, spec.tools)
         if prompt is None or isinstance(prompt, RunState):
             return _gone_on_with(prompt, spec, session, limits)
         history, news = read_history(options.get("history"))
@@ -215,7 +216,7 @@ class Agent:
             run_id=options.get("run_id") or uuid.uuid4().hex,
             agent=spec.name,
             limits=spec.limits,
-            fingerprints={name: each.fingerprint for name, each in spec.tools.items()},
+            fingerprints=spec.fingerprints,
             artifacts=_artifacts(options.get("history")),
         )
         if session is None:

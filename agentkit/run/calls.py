@@ -11,20 +11,20 @@ from typing import Any
 import anyio
 
 from agentkit.chat.events import Emit
-from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
+from agentkit.chat.messages import ToolCall, ToolMessage
 from agentkit.errors import Retry, ToolError, ToolFailed, TooManyMistakes
 from agentkit.run.approvals import asks, may_ask
 from agentkit.run.artifacts import READ_RESULT, attached, keep, shown
 from agentkit.run.decisions import Decision, changed_call
 from agentkit.run.early import Outcome, Start
 from agentkit.run.events import CallFinished, CallPaused, CallStarted
-from agentkit.run.journal import Slot
+from agentkit.run.journal import Slot, call_slot
 from agentkit.run.middleware import ToolRequest, wrap_tool
 from agentkit.run.spec import RunSpec
 from agentkit.run.spending import narrowed, spend
 from agentkit.run.state import RunState
 from agentkit.run.step import RefusedCall, RunCalls
-from agentkit.run.transcript import interrupted, open_calls, put_results
+from agentkit.run.transcript import interrupted, last_reply, open_calls, put_results
 from agentkit.run.view import View
 from agentkit.tools.context import LoopEmit, ToolContext
 from agentkit.tools.execute import Work, execute
@@ -147,7 +147,7 @@ class _Batch:
             turn=turn,
             call_id=call.id,
             tool=call.name,
-            idempotency_key=f"{self.state.run_id}:call:{call.id}",
+            idempotency_key=call_slot(self.state, call),
             emit=self.emit,
             view=self.view,
         )
@@ -267,8 +267,8 @@ class _Batch:
 
 def attach_files(state: RunState) -> None:
     """Let the files of a batch follow when all its calls have their results."""
-    if state.files and not open_calls(state.messages):
-        said = next(each for each in reversed(state.messages) if isinstance(each, AssistantMessage))
+    said = last_reply(state.messages)
+    if state.files and said is not None and not open_calls(state.messages):
         results = [(call, ToolResult("", files=state.files.get(call.id, ()))) for call in said.tool_calls]
         state.messages.extend(attached(results))
         state.files.clear()

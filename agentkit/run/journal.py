@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
+from agentkit.chat.messages import ToolCall
 from agentkit.run.state import RunState
 
-__all__ = ["Journal", "PlainJournal", "Slot"]
+__all__ = ["Journal", "PlainJournal", "Slot", "call_slot"]
 
 T = TypeVar("T")
 
@@ -36,6 +37,11 @@ class Journal(Protocol):
     async def keep(self, state: RunState) -> None:
         """Store the state, if the journal is one that does; called before each step and at the end."""
         ...
+
+
+def call_slot(state: RunState, call: ToolCall) -> str:
+    """The key of a call: its slot's, and the idempotency key that its tool is given."""
+    return f"{state.run_id}:call:{call.id}"
 
 
 class _PlainSlot:

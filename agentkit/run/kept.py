@@ -9,10 +9,10 @@ from typing import TypeVar, cast
 import anyio
 
 from agentkit.chat.events import Emit, Mended
-from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage
+from agentkit.chat.messages import Message, ToolCall, ToolMessage
 from agentkit.errors import SessionConflict, StateError
 from agentkit.run.artifacts import attached, keep, shown
-from agentkit.run.journal import Journal, Slot
+from agentkit.run.journal import Journal, Slot, call_slot
 from agentkit.run.limits import Limits
 from agentkit.run.loop import run
 from agentkit.run.opening import reopened
@@ -20,7 +20,7 @@ from agentkit.run.session import Change, Saved, Session
 from agentkit.run.spec import RunSpec
 from agentkit.run.state import RunState
 from agentkit.run.stored import dump_head, dump_message, dump_result, load_head, load_message, load_result
-from agentkit.run.transcript import interrupted, open_calls, put_results, repaired
+from agentkit.run.transcript import interrupted, last_reply, open_calls, put_results, repaired
 from agentkit.tools.results import ToolResult
 
 __all__ = ["begin_in", "continue_in", "state_of"]
@@ -86,8 +86,7 @@ async def continue_in(
         state.inbox += live.inbox[len(given.inbox) if given else 0 :]  # what was said since it was opened
         for each in fields(RunState):
             setattr(live, each.name, getattr(state, each.name))
-        kept = [load_message(each) for each in saved.messages] if given is not None else list(stored.messages)
-        journal = _SessionJournal(session, saved, kept, spec.journal)
+        journal = _SessionJournal(session, saved, list(stored.messages), spec.journal)
         return await run(replace(spec, journal=journal, news=news), live, emit)
 
 
@@ -110,7 +109,7 @@ def _close(state: RunState, results: Mapping[str, str]) -> list[str]:
     Returns:
         What had to be put right for that.
     """
-    known = [call for call in open_calls(state.messages) if _slot(state, call) in results]
+    known = [call for call in open_calls(state.messages) if call_slot(state, call) in results]
     put_results(state.messages, map(interrupted, known))
     _settle(state, results)
     state.messages, notes = repaired(state.messages)
@@ -120,10 +119,10 @@ def _close(state: RunState, results: Mapping[str, str]) -> list[str]:
 
 def _settle(state: RunState, results: Mapping[str, str]) -> None:
     """Tell of interrupted calls what they came to, where that is known."""
-    said = next((each for each in reversed(state.messages) if isinstance(each, AssistantMessage)), None)
+    said = last_reply(state.messages)
     finished: list[tuple[ToolCall, ToolResult]] = []
     for call in said.tool_calls if said else ():
-        stored, told = results.get(_slot(state, call)), interrupted(call)
+        stored, told = results.get(call_slot(state, call)), interrupted(call)
         if stored is None or told not in state.messages:
             continue
         finished.append((call, load_result(stored)[0]))
@@ -132,10 +131,6 @@ def _settle(state: RunState, results: Mapping[str, str]) -> None:
             keep(state.artifacts, *finished[-1])
         state.messages[state.messages.index(told)] = ToolMessage(content, call.id)
     state.messages += attached(finished)
-
-
-def _slot(state: RunState, call: ToolCall) -> str:
-    return f"{state.run_id}:call:{call.id}"
 
 
 class _SessionJournal:
@@ -159,7 +154,7 @@ class _SessionJournal:
             raise failure
         if state.status in ("failed", "cancelled"):
             _settle(state, self._results)
-        if not any(_slot(state, call) in self._results for call in open_calls(state.messages)):
+        if not any(call_slot(state, call) in self._results for call in open_calls(state.messages)):
             await _to_its_end(lambda: self._save(state))  # else it would forget results that the messages do not have
 
     async def _save(self, state: RunState) -> None:

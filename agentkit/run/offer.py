@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentkit.chat.events import nobody
-from agentkit.chat.messages import AssistantMessage
 from agentkit.errors import ToolFailed
 from agentkit.run.artifacts import offered_tools
 from agentkit.run.spec import RunSpec
 from agentkit.run.spending import narrowed
 from agentkit.run.state import RunState
-from agentkit.run.transcript import open_calls
+from agentkit.run.transcript import last_reply_at, open_calls
 from agentkit.run.view import View
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool
@@ -34,8 +33,7 @@ def offer(spec: RunSpec, state: RunState) -> Mapping[str, Tool]:
         return tools
     asked, turn = tuple(state.messages), state.turns + 1
     if open_calls(asked):
-        last = max(place for place, each in enumerate(asked) if isinstance(each, AssistantMessage))
-        asked, turn = asked[:last], state.turns
+        asked, turn = asked[: last_reply_at(asked)], state.turns
     context: ToolContext[Any] = ToolContext(
         deps=spec.deps,
         run_id=state.run_id,

@@ -50,7 +50,7 @@ def reopened(given: RunState, spec: RunSpec) -> tuple[RunState, list[Event]]:
     state = given.copy()
     if state.agent and spec.name and state.agent != spec.name:
         raise StateError(f"this is the state of the agent {state.agent!r}, and this agent is {spec.name!r}")
-    now = {name: tool.fingerprint for name, tool in spec.tools.items()}
+    now = spec.fingerprints
     if state.fingerprints and not state.fingerprints.keys() & now.keys():
         tools = ", ".join(sorted(state.fingerprints))
         raise StateError(f"this is the state of another agent: it has the tools {tools}, and this agent none of them")

@@ -48,6 +48,11 @@ class RunSpec:
         """A message that enters the transcript now: labels that it has stay."""
         return replace(message, meta={**message.meta, **self.meta()})
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What each tool is to the model, by name."""
+        return {name: tool.fingerprint for name, tool in self.tools.items()}
+
     def meta(self) -> dict[str, Any]:
         """What is kept of a message that is made now, beside the message."""
         return {"at": round(time.time(), 3), "agent": self.name} if self.name else {"at": round(time.time(), 3)}

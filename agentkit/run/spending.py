@@ -17,7 +17,7 @@ from agentkit.run.limits import Limits
 from agentkit.run.state import RunState
 from agentkit.tools.context import Remaining
 
-__all__ = ["Used", "counted_in", "narrowed", "out_of_time", "reached", "remaining", "spend", "uses"]
+__all__ = ["Used", "counted_in", "limit_of", "narrowed", "out_of_time", "reached", "remaining", "spend", "uses"]
 
 N = TypeVar("N", int, float)
 _NEARLY = 1e-6  # of a second: clocks are floats
@@ -99,11 +99,11 @@ def uses(state: RunState, limits: Limits) -> Iterator[Used]:
 def reached(state: RunState, limits: Limits) -> str:
     """The limit after which the model must answer, in words; empty while there is none. Calls have a rule elsewhere."""
     if state.turns >= limits.turns:
-        return f"the limit of {_words(limits.turns, 'turn')}"
+        return limit_of(limits.turns, "turn")
     if limits.failures is not None and state.failures >= limits.failures:
-        return f"the limit of {_words(limits.failures, 'turn')} in which every call failed"
+        return f"{limit_of(limits.failures, 'turn')} in which every call failed"
     if limits.tokens is not None and state.usage.total_tokens >= limits.tokens:
-        return f"the limit of {_words(limits.tokens, 'token')}"
+        return limit_of(limits.tokens, "token")
     if limits.cost is not None and (state.usage.cost or 0.0) >= limits.cost:
         return f"the cost limit of {limits.cost:g}"
     return out_of_time(state, limits)
@@ -121,8 +121,9 @@ def time_limit(limits: Limits) -> str:
     return f"the limit of {limits.seconds:g} second{'' if limits.seconds == 1 else 's'}"
 
 
-def _words(most: int, what: str) -> str:
-    return f"{most} {what}{'' if most == 1 else 's'}"
+def limit_of(most: int, what: str) -> str:
+    """A limit in words: so many of what."""
+    return f"the limit of {most} {what}{'' if most == 1 else 's'}"
 
 
 def counted(reply: Reply, request: ChatRequest, state: RunState, limits: Limits) -> Usage:

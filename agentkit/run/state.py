@@ -8,14 +8,14 @@ from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self, TypeAlias, cast
 
-from agentkit.chat.messages import AssistantMessage, ContentPart, Message, ToolCall, UserMessage
+from agentkit.chat.messages import ContentPart, Message, ToolCall, UserMessage
 from agentkit.chat.reply import Usage
 from agentkit.errors import ConfigError, StateError
 from agentkit.run.decisions import Asked, Decision, PendingCall, Rule, arguments_of, as_arguments
 from agentkit.run.limits import Limits
 from agentkit.run.prompt import Prompt, read_question
 from agentkit.run.stored import dump_state, load_state
-from agentkit.run.transcript import open_calls
+from agentkit.run.transcript import last_reply, open_calls
 from agentkit.tools.results import to_result
 
 __all__ = ["RunResult", "RunState", "Status"]
@@ -119,7 +119,7 @@ class RunState:
     @property
     def output(self) -> str:
         """The text of the last assistant message, empty when there is none."""
-        last = next((each for each in reversed(self.messages) if isinstance(each, AssistantMessage)), None)
+        last = last_reply(self.messages)
         return last.text if last else ""
 
     @property

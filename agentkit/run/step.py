@@ -10,7 +10,7 @@ from typing import TypeAlias
 from agentkit.chat.messages import AssistantMessage, ToolCall
 from agentkit.run.limits import Limits
 from agentkit.run.repeats import repeated_turns
-from agentkit.run.spending import out_of_time, reached
+from agentkit.run.spending import limit_of, out_of_time, reached
 from agentkit.run.state import RunState, Status
 from agentkit.run.transcript import open_calls
 
@@ -92,7 +92,7 @@ def next_step(state: RunState, limits: Limits) -> Step:
 def _within(limits: Limits, state: RunState, calls: Sequence[ToolCall]) -> RunCalls:
     """The calls that the limits allow, and those that they do not."""
     left = len(calls) if limits.calls is None else max(0, limits.calls - state.calls)
-    why = f"the limit of {limits.calls} tool call{'' if limits.calls == 1 else 's'}"
+    why = "" if limits.calls is None else limit_of(limits.calls, "tool call")
     made = Counter(state.calls_by_tool)
     run: list[ToolCall] = []
     refused: list[RefusedCall] = []
@@ -102,7 +102,7 @@ def _within(limits: Limits, state: RunState, calls: Sequence[ToolCall]) -> RunCa
         if late and (decision is None or decision.kind == "approve"):  # it would be cancelled as soon as it begins
             refused.append(RefusedCall(call, late))
         elif most is not None and made[call.name] >= most:
-            refused.append(RefusedCall(call, f"the limit of {most} call{'' if most == 1 else 's'} of {call.name}"))
+            refused.append(RefusedCall(call, f"{limit_of(most, 'call')} of {call.name}"))
             ends = ends or (refused[-1].why if limits.on_limit != "answer" else "")
         elif len(run) == left:
             refused.append(RefusedCall(call, why))

@@ -18,7 +18,7 @@ from agentkit.chat.checks import is_tool_name
 from agentkit.chat.mend import mend_calls
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage
 
-__all__ = ["check", "interrupted", "open_calls", "put_results", "repaired"]
+__all__ = ["check", "interrupted", "last_reply", "last_reply_at", "open_calls", "put_results", "repaired"]
 
 
 def open_calls(messages: Sequence[Message]) -> tuple[ToolCall, ...]:
@@ -34,9 +34,20 @@ def open_calls(messages: Sequence[Message]) -> tuple[ToolCall, ...]:
     return ()
 
 
+def last_reply_at(messages: Sequence[Message]) -> int | None:
+    """Where the last assistant message is."""
+    return next((at for at in reversed(range(len(messages))) if isinstance(messages[at], AssistantMessage)), None)
+
+
+def last_reply(messages: Sequence[Message]) -> AssistantMessage | None:
+    """The last assistant message."""
+    place = last_reply_at(messages)
+    return None if place is None else cast("AssistantMessage", messages[place])
+
+
 def put_results(messages: list[Message], results: Iterable[ToolMessage]) -> None:
     """Put results behind the assistant message that made the calls, in the order of its calls."""
-    place = next((at for at in reversed(range(len(messages))) if isinstance(messages[at], AssistantMessage)), None)
+    place = last_reply_at(messages)
     results = list(results)
     if place is None or not results:
         return
