@@ -14,26 +14,18 @@
 
 from agentkit.agent import Agent
 from agentkit.chat.client import ChatClient
-from agentkit.chat.events import Event, Mended, Retrying, TextDelta
-from agentkit.chat.messages import (
-    AssistantMessage,
-    ImagePart,
-    Message,
-    TextPart,
-    ToolCall,
-    ToolMessage,
-    UserMessage,
-)
+from agentkit.chat.events import Event, ReplyRepaired, Retrying, TextDelta
+from agentkit.chat.messages import AssistantMessage, ImagePart, Message, TextPart, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.reply import Model, Reply, Usage
 from agentkit.chat.request import ChatRequest
 from agentkit.chat.settings import ChatSettings, NamedTool
 from agentkit.errors import AgentKitError, ConfigError, DefinitionError, ModelError, RunError, ToolError
-from agentkit.run.events import CallFinished, CallStarted, RunEnded, RunStarted, TurnFinished, TurnStarted
+from agentkit.run.events import CallFinished, CallStarted, RunFinished, RunStarted, TurnFinished, TurnStarted
 from agentkit.run.limits import Limits
 from agentkit.run.middleware import Middleware
 from agentkit.run.state import RunResult, RunState
 from agentkit.tools.context import Progress, ToolContext
-from agentkit.tools.results import ToolResult
+from agentkit.tools.result import ToolResult
 from agentkit.tools.tool import Tool, tool
 
 __version__ = "0.1.0"
@@ -52,7 +44,6 @@ __all__ = [
     "Event",
     "ImagePart",
     "Limits",
-    "Mended",
     "Message",
     "Middleware",
     "Model",
@@ -60,9 +51,10 @@ __all__ = [
     "NamedTool",
     "Progress",
     "Reply",
+    "ReplyRepaired",
     "Retrying",
-    "RunEnded",
     "RunError",
+    "RunFinished",
     "RunResult",
     "RunStarted",
     "RunState",

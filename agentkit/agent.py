@@ -10,24 +10,23 @@ from typing import Any, Literal, TypedDict, Unpack
 import anyio
 
 from agentkit.chat.client import open_model
-from agentkit.chat.events import Emit, nobody
+from agentkit.chat.events import Emit, ignore_event
 from agentkit.chat.reply import Model
 from agentkit.chat.settings import ChatSettings
 from agentkit.errors import ConfigError, Interrupted, StateError
 from agentkit.run.checked import check_agent, check_names, check_options
 from agentkit.run.journal import Journal, PlainJournal
-from agentkit.run.kept import begin_in, continue_in
 from agentkit.run.limits import Limits
 from agentkit.run.loop import run
 from agentkit.run.middleware import Middleware
-from agentkit.run.opening import History, read_history, reopened
-from agentkit.run.prompt import Prompt, read_question
-from agentkit.run.session import Session
+from agentkit.run.opening import History, parse_history, prepare_resume
+from agentkit.run.prompt import Prompt, parse_prompt
+from agentkit.run.session_run import Session, resume_in_session, run_in_session
 from agentkit.run.spec import RunSpec
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.stream import RunStream
-from agentkit.tools.options import Approve
-from agentkit.tools.process import check_not_importing
+from agentkit.tools.calls.process import check_not_importing
+from agentkit.tools.options import Approval
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolset import ToolLike, flat_tools
 
@@ -65,10 +64,10 @@ class Agent:
         settings: Parameters of the requests.
         name: Tells agents apart, in records and where a saved run is gone on with.
         limits: How far a run may go.
-        approve: Which calls wait until somebody outside has allowed them, beside those of tools that ask for it
-            themselves: all, or those for which a function says so; see ``approve`` of `tool`.
+        requires_approval: Which calls wait until somebody outside has allowed them, beside those of tools that ask for it
+            themselves: all, or those for which a function says so; see ``requires_approval`` of `tool`.
         middleware: What wraps runs, model turns and tool calls; the first is the outermost.
-        tool_errors: ``"tell"`` gives the model a short result when a tool raises something unexpected; ``"raise"`` ends
+        on_tool_error: ``"report"`` gives the model a short result when a tool raises something unexpected; ``"raise"`` ends
             the run with `ToolFailed`.
         repair: False takes calls as the model wrote them: it is told what is wrong with a name or with arguments, even
             where they can only mean one thing.
@@ -90,9 +89,9 @@ class Agent:
         name: str = "",
         settings: ChatSettings | None = None,
         limits: Limits | None = None,
-        approve: Approve = False,
+        requires_approval: Approval = False,
         middleware: Sequence[Middleware] = (),
-        tool_errors: Literal["tell", "raise"] = "tell",
+        on_tool_error: Literal["report", "raise"] = "report",
         repair: bool = True,
         eager: bool = False,
         journal: Journal | None = None,
@@ -101,9 +100,9 @@ class Agent:
             words={"instructions": instructions, "name": name},
             settings=settings,
             limits=limits,
-            approve=approve,
+            requires_approval=requires_approval,
             middleware=middleware,
-            tool_errors=tool_errors,
+            on_tool_error=on_tool_error,
         )
         self._spec = RunSpec(
             model=_model(model),
@@ -112,9 +111,9 @@ class Agent:
             instructions=instructions,
             settings=settings or ChatSettings(),
             limits=limits or Limits(),
-            approve=approve,
+            requires_approval=requires_approval,
             middleware=tuple(middleware),
-            tool_errors=tool_errors,
+            on_tool_error=on_tool_error,
             repair=repair,
             eager=eager,
             journal=journal or PlainJournal(),
@@ -135,14 +134,14 @@ class Agent:
         return self._spec.tools
 
     async def run(
-        self, prompt: Prompt | RunState | None = None, *, emit: Emit = nobody, **options: Unpack[RunOptions]
+        self, prompt: Prompt | RunState | None = None, *, on_event: Emit = ignore_event, **options: Unpack[RunOptions]
     ) -> RunResult:
         """Run until there is an answer.
 
         Args:
             prompt: The question: text, content parts, or a whole message. A `RunState` is gone on with, however it
                 ended; None goes on with the last run of the session.
-            emit: Told what happens; must return at once. `stream` is the more comfortable way to watch.
+            on_event: Told what happens; must return at once. `stream` is the more comfortable way to watch.
             **options: See `RunOptions`.
 
         Returns:
@@ -152,14 +151,14 @@ class Agent:
             AgentKitError: The run failed; ``error.state`` holds all that was done.
         """
         _, start = self._open(prompt, options, stream=False)
-        return RunResult(await start(emit))
+        return RunResult(await start(on_event))
 
     def stream(self, prompt: Prompt | RunState | None = None, **options: Unpack[RunOptions]) -> RunStream:
         """The same as `run`, to be watched: ``async with agent.stream(...) as events``; see `RunStream`."""
         return RunStream(*self._open(prompt, options, stream=True))
 
     def run_sync(
-        self, prompt: Prompt | RunState | None = None, *, emit: Emit = nobody, **options: Unpack[RunOptions]
+        self, prompt: Prompt | RunState | None = None, *, on_event: Emit = ignore_event, **options: Unpack[RunOptions]
     ) -> RunResult:
         """The same as `run`, for code that is not async.
 
@@ -170,7 +169,7 @@ class Agent:
 
         async def main() -> RunResult:
             try:
-                return RunResult(await start(emit))
+                return RunResult(await start(on_event))
             finally:
                 await self.aclose()
 
@@ -209,10 +208,10 @@ class Agent:
             check_names(limits, spec.tools)
         if prompt is None or isinstance(prompt, RunState):
             return _gone_on_with(prompt, spec, session, limits)
-        history, news = read_history(options.get("history"))
+        history, news = parse_history(options.get("history"))
         spec = replace(spec, news=news)
         state = RunState(
-            messages=[*history, spec.marked(read_question(prompt))],
+            messages=[*history, spec.stamp(parse_prompt(prompt))],
             run_id=options.get("run_id") or uuid.uuid4().hex,
             agent=spec.name,
             limits=spec.limits,
@@ -221,7 +220,7 @@ class Agent:
         )
         if session is None:
             return state, lambda emit: run(spec, state, emit)
-        return state, lambda emit: begin_in(session, spec, state, emit)
+        return state, lambda emit: run_in_session(session, spec, state, emit)
 
 
 def _gone_on_with(
@@ -230,7 +229,7 @@ def _gone_on_with(
     if session is not None:
         live = RunState(messages=[]) if given is None else given.copy()
         live.status = "running"
-        return live, lambda emit: continue_in(session, spec, live, emit, given=given, limits=limits)
+        return live, lambda emit: resume_in_session(session, spec, live, emit, given=given, limits=limits)
     if given is None:
         raise ConfigError("the question is missing; only a session can be gone on with without one")
     if given.revision:
@@ -239,7 +238,7 @@ def _gone_on_with(
             "(or set state.revision = 0 to go on apart from it)"
         )
     spec = replace(spec, limits=limits or given.limits or spec.limits)
-    state, news = reopened(given, spec)
+    state, news = prepare_resume(given, spec)
     return state, lambda emit: run(replace(spec, news=news), state, emit)
 
 

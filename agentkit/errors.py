@@ -55,12 +55,12 @@ __all__ = [
     "InvalidReply",
     "LimitReached",
     "ModelError",
+    "ModelRetry",
     "NotFound",
     "Overloaded",
     "QuotaExceeded",
     "RateLimited",
     "Refused",
-    "Retry",
     "RunError",
     "SessionBusy",
     "SessionConflict",
@@ -285,7 +285,7 @@ class ToolError(AgentKitError):
     """
 
 
-class Retry(ToolError):
+class ModelRetry(ToolError):
     """Raise this in a tool when the call was a mistake: say what to change, and the model tries again.
 
     Unlike a `ToolError`, which is an answer like any other, it counts: see ``retries`` of `tool`. Arguments that do

@@ -21,11 +21,11 @@ from typing import Any
 import anyio.to_thread
 
 from agentkit.chat.client import ChatClient
-from agentkit.chat.constrained import ConstrainedTools
+from agentkit.chat.compat.profile import NO_FACTS, Profile
 from agentkit.chat.events import Emit
-from agentkit.chat.profile import NO_FACTS, Profile
 from agentkit.chat.reply import Model, Reply
 from agentkit.chat.request import ChatRequest
+from agentkit.constrained import ConstrainedTools
 from agentkit.errors import ConfigError
 
 __all__ = ["PACKAGE", "LocalModel", "find_weights", "open_model", "pull"]

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import anyio
 
 from agentkit import ChatRequest, ChatSettings, Tool, UserMessage, tool
-from agentkit.chat.events import nobody
+from agentkit.chat.events import ignore_event
 from agentkit.local import open_model
 
 QUESTIONS = Path(__file__).with_suffix(".jsonl")
@@ -135,7 +135,7 @@ async def main() -> None:
         item = json.loads(line)
         started = time.perf_counter()
         request = ChatRequest(messages=[UserMessage(item["question"])], tools=tools, settings=settings)
-        reply = await model.reply(request, nobody)
+        reply = await model.reply(request, ignore_event)
         seconds.append(time.perf_counter() - started)
         calls = [(call.name, json.loads(call.arguments)) for call in reply.message.tool_calls]
         names_right = [name for name, _ in calls] == [name for name, _ in item["calls"]]

@@ -17,7 +17,7 @@ def is_large(_: ToolContext[Any], arguments: dict[str, Any]) -> bool:
     return bool(arguments["cents"] > 1000)
 
 
-@tool(approve=is_large)
+@tool(requires_approval=is_large)
 def refund(order: int, cents: int) -> str:
     """Pay money back for an order.
 
@@ -58,7 +58,7 @@ def decide(call_id: str, decision: str, model: str | Model, path: Path) -> None:
 def keep(result: RunResult, path: Path) -> None:
     path.write_text(result.state.to_json(key=KEY), encoding="utf-8")
     for call in result.pending:
-        print(f"waits: {call.id}  {call.name}({dict(call.arguments)})  {call.why}")
+        print(f"waits: {call.id}  {call.name}({dict(call.arguments)})  {call.reason}")
     if result.status != "paused":
         print(result.output)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agentkit import Agent, AgentKitError, Event, Message, Model, ToolContext, ToolError, tool
-from agentkit.views import ClearOldResults, Shortened, Summarise, Window
+from agentkit.compaction import ClearToolResults, HistoryShortened, Summarize, Window
 
 PAGE = 3_000  # characters
 
@@ -28,7 +28,7 @@ def read_page(context: ToolContext[str], page: int) -> str:
 
 
 def tell(event: Event) -> None:
-    if isinstance(event, Shortened):
+    if isinstance(event, HistoryShortened):
         print(
             f".. {event.by}: {event.before:,} tokens are {event.after:,} now{event.problem and f' ({event.problem})'}"
         )
@@ -39,16 +39,16 @@ def main(questions: Iterable[str], model: str | Model, document: str, tokens: in
         model,
         tools=[read_page],
         instructions="You answer questions about a document. Read the pages that you need.",
-        middleware=[ClearOldResults(keep=3), Summarise(tokens=tokens), Window()],
+        middleware=[ClearToolResults(keep=3), Summarize(tokens=tokens), Window()],
     )
     history: tuple[Message, ...] = ()
     for question in questions:
         try:
-            result = agent.run_sync(question, history=history, deps=document, emit=tell)
+            result = agent.run_sync(question, history=history, deps=document, on_event=tell)
         except AgentKitError as error:
             print(f"error: {error}")
             continue
-        history = result.transcript
+        history = result.messages
         print(result.output)
     return history
 

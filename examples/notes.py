@@ -49,7 +49,7 @@ def main(questions: Iterable[str], model: str | Model, path: str = ":memory:") -
         except AgentKitError as error:
             print(f"error: {error}")
             continue
-        history = result.transcript
+        history = result.messages
         answers.append(result.output)
         print(result.output)
     database.close()

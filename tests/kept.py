@@ -8,12 +8,12 @@ import pytest
 
 from agentkit import Agent, RunState, tool
 from agentkit.chat.content import ImagePart
-from agentkit.run.kept import state_of
+from agentkit.run.session_run import state_of
 from agentkit.sessions import Sessions
 from agentkit.testing import Answer, ScriptedModel
 from agentkit.tools.context import ToolContext
-from agentkit.tools.options import Approve
-from agentkit.tools.results import ToolResult
+from agentkit.tools.options import Approval
+from agentkit.tools.result import ToolResult
 from tests.crash.points import Died, Dying, Watched
 
 
@@ -25,7 +25,7 @@ class World:
         self.model = ScriptedModel([])
         self.let_go = False
 
-    def agent(self, *script: Answer, approve: Approve = False, name: str = "") -> Agent:
+    def agent(self, *script: Answer, requires_approval: Approval = False, name: str = "") -> Agent:
         @tool
         async def do(what: str, context: ToolContext[None]) -> str:
             """Do something."""
@@ -33,7 +33,7 @@ class World:
             self.done[context.idempotency_key] += 1
             return f"{what} is done"
 
-        @tool(approve=True)
+        @tool(requires_approval=True)
         async def send(to: str, context: ToolContext[None]) -> str:
             """Send something."""
             self.done[context.idempotency_key] += 1
@@ -53,7 +53,7 @@ class World:
                 await anyio.sleep_forever()
 
         self.model = ScriptedModel(script)
-        return Agent(self.model, tools=[do, send, draw, hang], approve=approve, name=name)
+        return Agent(self.model, tools=[do, send, draw, hang], requires_approval=requires_approval, name=name)
 
 
 def roles(messages: object) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agentkit.run.session import Change
+from agentkit.run.session_run import SessionUpdate
 from agentkit.sessions import Found, StoredSession
 
 
@@ -19,7 +19,7 @@ async def append(session: StoredSession, *texts: str, head: str = "") -> None:
     """Save a turn of these messages after all others."""
     saved = await session.load()
     messages = [message(text) for text in texts]
-    await session.save(Change(revision=saved.revision, start=len(saved.messages), messages=messages, head=head))
+    await session.save(SessionUpdate(revision=saved.revision, start=len(saved.messages), messages=messages, head=head))
 
 
 async def texts(session: StoredSession) -> list[str]:
@@ -37,7 +37,7 @@ import os, random, signal, sys, threading, time
 import anyio
 from pathlib import Path
 from agentkit.errors import SessionBusy, SessionConflict, SessionError
-from agentkit.run.session import Change
+from agentkit.run.session_run import Change
 from agentkit.sessions import SQLiteSessions
 from tests.sessions import append, message, texts
 path = Path(sys.argv[1])

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.chat.adapt import learn
-from agentkit.chat.faults import error_of_status
-from agentkit.chat.fit import Fitted, fit
+from agentkit.chat.compat.apply import PreparedRequest, fit
+from agentkit.chat.compat.learn import learn
+from agentkit.chat.compat.profile import Profile
 from agentkit.chat.messages import UserMessage
-from agentkit.chat.profile import Profile
 from agentkit.chat.request import ChatRequest, FunctionTool
 from agentkit.chat.settings import ChatSettings
+from agentkit.chat.transport.status import error_of_status
 from agentkit.errors import StatusError
 
 USER = {"role": "user", "content": "hi"}
@@ -46,7 +46,7 @@ def pydantic(*loc: str | int, kind: str = "extra_forbidden", msg: str = "Extra i
 
 SYSTEM = {"role": "system", "content": "x"}
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
-AS_USER = Profile(system_role="user", alternate=True)
+AS_USER = Profile(system_role="user", merge_user_turns=True)
 OLD, NEW = Profile(token_limit="max_tokens"), Profile(token_limit="max_completion_tokens")
 
 # server, what was sent beside model and a message, status, body of the error, what is learned
@@ -91,12 +91,12 @@ WORDINGS: list[tuple[str, dict[str, Any], int, Any, Profile | None]] = [
     ("vllm", {"messages": [{"role": "developer", "content": "x"}]}, 400, {"object": "error", "message": "Unexpected message role.", "code": 400}, Profile(system_role="system")),
     ("deepseek", {"messages": [{"role": "developer", "content": "x"}]}, 422, {"error": {"message": "messages[0].role: unknown variant `developer`, expected one of `system`, `user`, `assistant`, `tool`"}}, Profile(system_role="system")),
     ("groq", {"messages": [{"role": "developer", "content": "x"}]}, 400, openai("'messages.0' : discriminator property 'role' has invalid value: 'developer' is not one of ['system','user','assistant','tool']"), Profile(system_role="system")),
-    ("o1-mini", {"messages": [{"role": "system", "content": "x"}, USER]}, 400, openai("Unsupported value: 'messages[0].role' does not support 'system' with this model.", "messages[0].role", "unsupported_value"), Profile(system_role="user", alternate=True)),
-    ("gemma", {"messages": [{"role": "system", "content": "x"}, USER]}, 400, {"object": "error", "message": "System role not supported", "code": 400}, Profile(system_role="user", alternate=True)),
-    ("gemini", {"messages": [{"role": "system", "content": "x"}, USER]}, 400, openai("Developer instruction is not enabled for models/gemma-3-27b-it"), Profile(system_role="user", alternate=True)),
-    ("qwen", {"messages": [USER, {"role": "system", "content": "x"}]}, 400, {"object": "error", "message": "System message must be at the beginning.", "code": 400}, Profile(one_system=True)),
-    ("llama.cpp", {"messages": [USER, USER]}, 500, {"error": {"code": 500, "message": "Conversation roles must alternate user/assistant/user/assistant/...", "type": "server_error"}}, Profile(alternate=True)),
-    ("mistral", {"messages": [USER, CALLS, RESULT, USER]}, 400, {"object": "error", "message": "Unexpected role 'user' after role 'tool'", "code": None}, Profile(bridge=True)),
+    ("o1-mini", {"messages": [{"role": "system", "content": "x"}, USER]}, 400, openai("Unsupported value: 'messages[0].role' does not support 'system' with this model.", "messages[0].role", "unsupported_value"), Profile(system_role="user", merge_user_turns=True)),
+    ("gemma", {"messages": [{"role": "system", "content": "x"}, USER]}, 400, {"object": "error", "message": "System role not supported", "code": 400}, Profile(system_role="user", merge_user_turns=True)),
+    ("gemini", {"messages": [{"role": "system", "content": "x"}, USER]}, 400, openai("Developer instruction is not enabled for models/gemma-3-27b-it"), Profile(system_role="user", merge_user_turns=True)),
+    ("qwen", {"messages": [USER, {"role": "system", "content": "x"}]}, 400, {"object": "error", "message": "System message must be at the beginning.", "code": 400}, Profile(single_system_message=True)),
+    ("llama.cpp", {"messages": [USER, USER]}, 500, {"error": {"code": 500, "message": "Conversation roles must alternate user/assistant/user/assistant/...", "type": "server_error"}}, Profile(merge_user_turns=True)),
+    ("mistral", {"messages": [USER, CALLS, RESULT, USER]}, 400, {"object": "error", "message": "Unexpected role 'user' after role 'tool'", "code": None}, Profile(assistant_after_tool=True)),
     # What forces a call.
     ("deepinfra", {"tools": [ADD], "tool_choice": NAMED}, 422, pydantic("body", "tool_choice", "str", kind="string_type", msg="Input should be a valid string"), Profile(tool_choice="required")),
     ("deepseek", {"tools": [ADD], "tool_choice": "required"}, 400, openai("Thinking mode does not support this tool_choice"), Profile(tool_choice="auto")),
@@ -116,16 +116,16 @@ WORDINGS: list[tuple[str, dict[str, Any], int, Any, Profile | None]] = [
     ("openai", {"tools": [ADD]}, 400, openai("Invalid schema for function 'add': In context=(), 'additionalProperties' is required to be supplied and to be false.", "tools[0].function.parameters"), drop("tools.function.strict", "response_format.json_schema.strict")),
     ("openai", {"response_format": FORM}, 400, openai("Invalid schema for response_format 'f': In context=(), 'additionalProperties' is required to be supplied and to be false.", "response_format"), drop("tools.function.strict", "response_format.json_schema.strict")),
     # Content.
-    ("openai", {"messages": [USER, CALLS, RESULT]}, 400, openai("Invalid value for 'content': expected a string, got null.", "messages.[1].content"), Profile(no_null=True)),
-    ("vllm", {"messages": [USER, CALLS, RESULT]}, 422, pydantic("body", "messages", 1, "content", kind="string_type", msg="Input should be a valid string"), Profile(no_null=True)),
-    ("anthropic", {"messages": [USER, CALLS | {"content": ""}, RESULT]}, 400, openai("messages: text content blocks must be non-empty"), Profile(no_empty=True)),
-    ("mistral", {"messages": [USER, {"role": "assistant", "content": ""}, USER]}, 400, {"message": "Assistant message must have either content or tool_calls, but not none."}, Profile(no_empty=True)),
-    ("proxy", {"messages": [USER, CALLS | {"content": "x"}, RESULT | {"content": ""}]}, 400, openai("messages[2].content must not be empty"), Profile(no_empty=True)),
+    ("openai", {"messages": [USER, CALLS, RESULT]}, 400, openai("Invalid value for 'content': expected a string, got null.", "messages.[1].content"), Profile(null_content_as_empty=True)),
+    ("vllm", {"messages": [USER, CALLS, RESULT]}, 422, pydantic("body", "messages", 1, "content", kind="string_type", msg="Input should be a valid string"), Profile(null_content_as_empty=True)),
+    ("anthropic", {"messages": [USER, CALLS | {"content": ""}, RESULT]}, 400, openai("messages: text content blocks must be non-empty"), Profile(fill_empty_content=True)),
+    ("mistral", {"messages": [USER, {"role": "assistant", "content": ""}, USER]}, 400, {"message": "Assistant message must have either content or tool_calls, but not none."}, Profile(fill_empty_content=True)),
+    ("proxy", {"messages": [USER, CALLS | {"content": "x"}, RESULT | {"content": ""}]}, 400, openai("messages[2].content must not be empty"), Profile(fill_empty_content=True)),
     ("groq", {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]}, 400, openai("'messages.0' : for 'role:user' the following must be satisfied[('messages.0.content' : value must be a string)]"), Profile(plain_content=True)),
     ("gemini", {"messages": [USER, CALLS, RESULT]}, 400, [{"error": {"code": 400, "message": "GenerateContentRequest.contents[2].parts[0].function_response.name: Name cannot be empty."}}], Profile(tool_names=True)),
     ("deepseek", {"messages": [USER, CALLS, RESULT]}, 400, openai("The `reasoning_content` in the thinking mode must be passed back to the API."), Profile(reasoning="reasoning_content")),
-    ("litellm", {"messages": [USER, CALLS, RESULT]}, 400, openai("litellm.UnsupportedParamsError: Anthropic expects the `tools=` param to be passed when there are tool calls in messages"), Profile(tools_stub=True)),
-    ("bedrock", {"messages": [USER, CALLS, RESULT]}, 400, openai("The toolConfig field must be defined when using toolUse and toolResult content blocks."), Profile(tools_stub=True)),
+    ("litellm", {"messages": [USER, CALLS, RESULT]}, 400, openai("litellm.UnsupportedParamsError: Anthropic expects the `tools=` param to be passed when there are tool calls in messages"), Profile(keep_tools=True)),
+    ("bedrock", {"messages": [USER, CALLS, RESULT]}, 400, openai("The toolConfig field must be defined when using toolUse and toolResult content blocks."), Profile(keep_tools=True)),
     ("llama.cpp", {"tools": [ADD], "stream": True}, 500, {"error": {"code": 500, "message": "Cannot use tools with stream", "type": "server_error"}}, drop("stream", "stream_options")),
     # No lesson.
     ("openai", {"temperature": 3}, 400, openai("Invalid 'temperature': decimal above maximum value. Expected a value <= 2, but got 3 instead.", "temperature", "decimal_above_max_value"), None),
@@ -146,7 +146,7 @@ WORDINGS: list[tuple[str, dict[str, Any], int, Any, Profile | None]] = [
     ("proxy", {"messages": [SYSTEM, USER]}, 500, openai("system message broker is not reachable"), None),
     ("gemma", {"messages": [SYSTEM, USER]}, 400, openai("System messages are not supported by this model"), AS_USER),
     ("mistral", {"messages": [SYSTEM, CALLS]}, 400, openai("After the optional system message, conversation roles must alternate user/assistant"), AS_USER),
-    ("jinja", {"messages": [USER, SYSTEM]}, 400, openai("alternating user and assistant messages are wanted"), Profile(one_system=True)),
+    ("jinja", {"messages": [USER, SYSTEM]}, 400, openai("alternating user and assistant messages are wanted"), Profile(single_system_message=True)),
     # A server with trouble of its own repeats what it was asked.
     ("proxy", {"seed": 7, "temperature": 0}, 500, openai("Service unavailable. Debug: temperature: 0, seed: 7"), None),
     ("proxy", {"response_format": FORM}, 500, openai("Unexpected error while compiling json_schema grammar, please try again"), None),
@@ -274,5 +274,5 @@ def test_that_calls_may_come_together_after_all_is_told() -> None:
     assert fit(request, "m", facts).changes == ("parallel_tool_calls is not sent",)
 
 
-def request_with(*, store: bool, profile: Profile) -> Fitted:
+def request_with(*, store: bool, profile: Profile) -> PreparedRequest:
     return fit(ChatRequest(messages=[UserMessage("hi")], settings=ChatSettings(store=store)), "m", profile)

@@ -9,9 +9,9 @@ import httpx
 import httpx2
 import pytest
 
-from agentkit.chat.address import read_address
 from agentkit.chat.client import ChatClient, open_model
-from agentkit.chat.retry import RetryPolicy
+from agentkit.chat.transport.http import read_address
+from agentkit.chat.transport.retry import RetryPolicy
 from agentkit.errors import AgentKitError, ConfigError
 from tests.replay import ReplayServer, answer, completion, replay
 

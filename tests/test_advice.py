@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from agentkit import DefinitionError, Tool, tool
-from agentkit.testing import Advice, check_tools
+from agentkit.testing import LintWarning, lint_tools
 from agentkit.tools.toolset import ToolLike, Toolset
 
 
@@ -72,9 +72,9 @@ def named(name: str, description: str = "") -> Tool:
 
 
 def test_there_is_nothing_to_say_of_a_tool_in_order() -> None:
-    assert check_tools([book_table]) == []
-    assert check_tools([made()]) == []
-    assert check_tools([]) == []
+    assert lint_tools([book_table]) == []
+    assert lint_tools([made()]) == []
+    assert lint_tools([]) == []
 
 
 @pytest.mark.parametrize(
@@ -98,14 +98,14 @@ def test_there_is_nothing_to_say_of_a_tool_in_order() -> None:
     ids=str,
 )
 def test_a_type_that_leaves_open_what_to_write_is_named_once(hint: Any, place: str, begins: str) -> None:
-    (advice,) = check_tools([made(hint)])
+    (advice,) = lint_tools([made(hint)])
     assert (advice.tool, advice.parameter) == ("note_wish", place)
     assert advice.what.startswith(begins)
 
 
 @pytest.mark.parametrize("hint", [str, int, bool | None, list[str], Literal["a"], Course, tuple[int, ...]], ids=str)
 def test_a_type_that_says_what_to_write_is_left_alone(hint: Any) -> None:
-    assert check_tools([made(hint)]) == []
+    assert lint_tools([made(hint)]) == []
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_a_type_that_says_what_to_write_is_left_alone(hint: Any) -> None:
 )
 def test_a_text_whose_description_lists_its_values_should_be_a_literal(description: str, listed: str) -> None:
     for hint in (str, str | None, list[str]):
-        (advice,) = check_tools([made(hint, description)])
+        (advice,) = lint_tools([made(hint, description)])
         assert advice.what == (
             f"is any text, but its description lists {listed!r}; if these are all, make it a Literal or an Enum"
         )
-    assert check_tools([made(Literal["asc", "desc"], description)]) == []
+    assert lint_tools([made(Literal["asc", "desc"], description)]) == []
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_text_whose_description_lists_its_values_should_be_a_literal(descripti
     ],
 )
 def test_a_description_that_lists_no_values_is_left_alone(description: str) -> None:
-    assert check_tools([made(str, description)]) == []
+    assert lint_tools([made(str, description)]) == []
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_description_that_lists_no_values_is_left_alone(description: str) -> N
     ids=lambda value: "",
 )
 def test_a_parameter_is_to_be_named_and_described(advised: Tool, begins: str) -> None:
-    (advice,) = check_tools([advised])
+    (advice,) = lint_tools([advised])
     assert advice.parameter
     assert advice.what.startswith(begins)
 
@@ -174,7 +174,7 @@ def test_a_parameter_is_to_be_named_and_described(advised: Tool, begins: str) ->
     ids=lambda value: "",
 )
 def test_a_tool_is_to_be_named_and_described_and_small(advised: Tool, begins: str) -> None:
-    (advice,) = check_tools([advised])
+    (advice,) = lint_tools([advised])
     assert advice.parameter == ""
     assert advice.what.startswith(begins)
 
@@ -188,21 +188,21 @@ def test_the_fields_of_a_class_are_to_be_described_and_each_class_is_looked_at_o
             others: Who comes later.
         """
 
-    assert [(each.parameter, each.what) for each in check_tools([tool(seat, strict=False)])] == [
+    assert [(each.parameter, each.what) for each in lint_tools([tool(seat, strict=False)])] == [
         (place, "has no description; describe it in the docstring of its class, or in a text on the line below it")
         for place in ("guest.name", "guest.friend", "guest.dishes")
     ] + [("guest.dishes.extras", "is a list of anything; say of what, as in list[str]")]
 
 
 def test_a_description_without_spaces_between_its_words_is_not_too_short() -> None:
-    assert check_tools([named("list_days", "列出所有预订的日子")]) == []
+    assert lint_tools([named("list_days", "列出所有预订的日子")]) == []
 
 
 @pytest.mark.parametrize(("count", "advised"), [(8, 0), (9, 1)])
 def test_more_than_eight_parameters_are_too_many(count: int, advised: int) -> None:
     properties = {f"day{number}": {"type": "integer", "description": "Guests expected."} for number in range(count)}
     many = Tool.from_schema("note_days", "Note down many days.", {"properties": properties}, lambda *_: "")
-    assert len(check_tools([many])) == advised
+    assert len(lint_tools([many])) == advised
 
 
 @pytest.mark.parametrize(
@@ -210,22 +210,22 @@ def test_more_than_eight_parameters_are_too_many(count: int, advised: int) -> No
     [("get_user", "getUser"), ("get_user", "get_users"), ("search", "search2"), ("forecast", "forcast")],
 )
 def test_names_that_differ_only_little_are_told_of_the_later_tool(one: str, other: str) -> None:
-    (advice,) = check_tools([named(one), named(other)])
-    assert advice == Advice(other, "", f"has nearly the name of {one!r}; give one of them a name of other words")
+    (advice,) = lint_tools([named(one), named(other)])
+    assert advice == LintWarning(other, "", f"has nearly the name of {one!r}; give one of them a name of other words")
 
 
 @pytest.mark.parametrize(("one", "other"), [("get_user", "set_user"), ("add", "and_then"), ("book", "cancel")])
 def test_names_that_differ_are_left_alone(one: str, other: str) -> None:
-    assert check_tools([named(one), named(other)]) == []
+    assert lint_tools([named(one), named(other)]) == []
 
 
 def test_two_tools_with_the_same_description_are_named() -> None:
-    (advice,) = check_tools([named("book", "Book a table."), named("reserve", "book a  table")])
+    (advice,) = lint_tools([named("book", "Book a table."), named("reserve", "book a  table")])
     assert (advice.tool, advice.what.partition(";")[0]) == ("reserve", "has the same description as 'book'")
 
 
 def test_a_tool_that_is_meant_not_to_be_strict_is_not_advised_to_be() -> None:
-    assert check_tools([made(dict[str, int], strict=False)]) == []
+    assert lint_tools([made(dict[str, int], strict=False)]) == []
 
 
 def test_the_schema_of_somebody_else_is_read_however_odd_it_is() -> None:
@@ -239,7 +239,7 @@ def test_the_schema_of_somebody_else_is_read_however_odd_it_is() -> None:
     odd = Tool.from_schema(
         "walk_tree", "Walk along a tree.", {"properties": properties, "$defs": {"Node": node}}, lambda *_: ""
     )
-    assert [(each.parameter, each.what.partition(";")[0]) for each in check_tools([odd])] == [
+    assert [(each.parameter, each.what.partition(";")[0]) for each in lint_tools([odd])] == [
         ("node.next", "has no description"),
         ("node.data", "has no description"),
         ("node.data", "may be anything"),
@@ -252,16 +252,16 @@ def test_what_agents_take_is_taken() -> None:
     def fetch() -> None: ...
 
     tools: list[ToolLike] = [fetch, Toolset(book_table).prefixed("shop_"), book_table]
-    assert [str(each).partition(";")[0] for each in check_tools(tools)] == [
+    assert [str(each).partition(";")[0] for each in lint_tools(tools)] == [
         "tool 'fetch': has no description",
         "tool 'book_table': has the same description as 'shop_book_table'",
     ]
-    assert check_tools(Toolset(book_table)) == []
+    assert lint_tools(Toolset(book_table)) == []
     with pytest.raises(DefinitionError, match="two tools are named"):
-        check_tools([book_table, book_table])
+        lint_tools([book_table, book_table])
 
 
 def test_advice_is_a_sentence() -> None:
-    whole, part = Advice("order", "", "has no description"), Advice("order", "dish.name", "may be anything")
+    whole, part = LintWarning("order", "", "has no description"), LintWarning("order", "dish.name", "may be anything")
     assert str(whole) == "tool 'order': has no description"
     assert str(part) == "tool 'order': parameter 'dish.name' may be anything"

@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from agentkit import Agent, ChatClient, ChatSettings, Limits, Middleware, tool
-from agentkit.chat.retry import RetryPolicy
+from agentkit.chat.transport.retry import RetryPolicy
 from agentkit.errors import ConfigError, DefinitionError, Overloaded
 from agentkit.sessions import MemorySessions
 from agentkit.testing import FunctionModel, ScriptedModel, call
@@ -146,7 +146,7 @@ async def test_a_history_that_is_none_is_refused_in_a_sentence(history: Any, sai
 async def test_a_history_may_be_an_earlier_result_or_nothing() -> None:
     agent = Agent(ScriptedModel(["a", "b"]))
     first = await agent.run("x", history=None)
-    assert len((await agent.run("y", history=first)).transcript) == 4
+    assert len((await agent.run("y", history=first)).messages) == 4
 
 
 @pytest.mark.anyio
@@ -163,7 +163,7 @@ async def test_the_retries_of_a_run_are_limited_altogether() -> None:
         client = ChatClient(server.url, model="m", retry=RetryPolicy(first_wait=0.0))
         agent = Agent(client, tools=[add])
         with pytest.raises(Overloaded):
-            await agent.run("1+2?", limits=Limits(retries=1))
+            await agent.run("1+2?", limits=Limits(request_retries=1))
         assert len(server.requests) == 3
         await agent.aclose()
 
@@ -199,6 +199,6 @@ async def test_a_state_is_not_gone_on_with_and_given_a_history() -> None:
 async def test_what_was_said_to_a_run_after_its_last_turn_is_in_the_history_of_the_next() -> None:
     agent = Agent(ScriptedModel(["hi", "bye"]))
     result = await agent.run("hello")
-    result.state.say("and one more thing")
+    result.state.add_message("and one more thing")
     told = await agent.run("so?", history=result)
-    assert [each.text for each in told.transcript] == ["hello", "hi", "and one more thing", "so?", "bye"]
+    assert [each.text for each in told.messages] == ["hello", "hi", "and one more thing", "so?", "bye"]

@@ -15,7 +15,7 @@ from agentkit import Agent, ImagePart, Limits, RunResult, RunState, ToolContext,
 from agentkit.chat.events import Event
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.errors import ConfigError, DefinitionError, StateError
-from agentkit.run.events import CallPaused, CallStarted, RunEnded, RunStarted, ToolChanged
+from agentkit.run.events import ApprovalRequested, CallStarted, RunFinished, RunStarted, ToolChanged
 from agentkit.run.transcript import check
 from agentkit.testing import Answer, ScriptedModel, call
 from agentkit.tools.options import ToolOptions
@@ -31,7 +31,7 @@ def nothing_deleted() -> None:
     deleted.clear()
 
 
-@tool(approve=True)
+@tool(requires_approval=True)
 def delete(path: str, force: bool = False) -> str:
     """Delete a file."""
     deleted.append(path)
@@ -64,13 +64,13 @@ async def paused(*script: Answer, **options: Any) -> RunState:
 async def resumed(state: RunState, *script: Answer, **options: Any) -> RunResult:
     """Go on elsewhere: the state has been JSON in between."""
     result = await agent(*(script or ["done"]), **options).run(RunState.load(state.to_json()))
-    assert not [each for each in check(result.transcript) if result.status != "paused"]
+    assert not [each for each in check(result.messages) if result.status != "paused"]
     return result
 
 
 def read(result: RunResult) -> list[str]:
     """What the model read of its calls."""
-    return [each.text for each in result.transcript if isinstance(each, ToolMessage)]
+    return [each.text for each in result.messages if isinstance(each, ToolMessage)]
 
 
 def two(*names: str) -> list[ToolCall]:
@@ -83,14 +83,14 @@ def two(*names: str) -> list[ToolCall]:
 async def test_a_call_that_needs_no_approval_runs_and_the_run_pauses_at_the_other() -> None:
     told: list[Event] = []
     calls = [call("delete", id="d", path="a"), call("look", id="l", path="b")]
-    result = await agent(calls).run("go", emit=told.append)
+    result = await agent(calls).run("go", on_event=told.append)
     assert (result.status, deleted) == ("paused", ["looked at b"])
     (pending,) = result.pending
     assert (pending.id, pending.name, pending.arguments) == ("d", "delete", {"path": "a"})
-    assert pending.why == "the tool delete asks for approval of every call"
-    assert [each.why for each in told if isinstance(each, CallPaused)] == [pending.why]
+    assert pending.reason == "the tool delete asks for approval of every call"
+    assert [each.reason for each in told if isinstance(each, ApprovalRequested)] == [pending.reason]
     assert [each.call.id for each in told if isinstance(each, CallStarted)] == ["l"]
-    assert isinstance(told[-1], RunEnded)
+    assert isinstance(told[-1], RunFinished)
     assert told[-1].state.pending == result.pending
     assert result.state.calls == 1
 
@@ -158,7 +158,7 @@ async def test_files_follow_when_the_last_of_the_calls_has_its_result() -> None:
     assert not [each for each in state.messages[1:] if isinstance(each, UserMessage)]
     state.approve("b")
     result = await resumed(state, tools=[draw, delete])
-    *_, files, answer = result.transcript
+    *_, files, answer = result.messages
     assert isinstance(files, UserMessage)
     assert [part for part in files.content if isinstance(part, ImagePart)] == [image, image]
     assert answer == AssistantMessage("done")
@@ -179,7 +179,7 @@ async def test_a_function_decides_by_the_validated_arguments(in_event_loop: bool
         await anyio.lowlevel.checkpoint()
         return costly(context, arguments)
 
-    @tool(approve=costly if in_event_loop else later)
+    @tool(requires_approval=costly if in_event_loop else later)
     def pay(context: ToolContext[Any], amount: Decimal, to: str = "ann", *, notes: list[str] | None = None) -> str:
         """Pay."""
         return f"paid {amount}"
@@ -187,7 +187,7 @@ async def test_a_function_decides_by_the_validated_arguments(in_event_loop: bool
     calls = [ToolCall("x", "pay", '{"amount": 100.50}'), ToolCall("y", "pay", '{"amount": "20"}')]
     result = await agent(calls, tools=[pay]).run("go", deps="bank")
     assert [each.id for each in result.pending] == ["x"]
-    assert result.pending[0].why == "the tool pay asks for approval of this call"
+    assert result.pending[0].reason == "the tool pay asks for approval of this call"
     assert read(result) == ["paid 20"]
     assert seen[0] == {"deps": "bank", "call": "x", "amount": Decimal("100.50"), "to": "ann", "notes": None}
 
@@ -207,16 +207,16 @@ async def test_a_function_that_does_not_say_no_asks(says: Any, why: str) -> None
             raise says
         return says
 
-    for options in ({"tools": [deletes(approve=approve)]}, {"tools": [deletes(approve=False)]}):
-        policy = {} if options["tools"][0].approve else {"approve": approve}
+    for options in ({"tools": [deletes(requires_approval=approve)]}, {"tools": [deletes(requires_approval=False)]}):
+        policy = {} if options["tools"][0].requires_approval else {"approve": approve}
         state = await paused(two("a"), **options, **policy)
-        assert state.pending[0].why.endswith(why)
+        assert state.pending[0].reason.endswith(why)
     assert deleted == []
 
 
 @pytest.mark.parametrize("says", [False, ""])
 async def test_a_function_that_says_no_lets_the_call_run(says: Any) -> None:
-    result = await agent(two("a"), "done", tools=[deletes(approve=lambda _, __: says)]).run("go")
+    result = await agent(two("a"), "done", tools=[deletes(requires_approval=lambda _, __: says)]).run("go")
     assert (result.status, deleted) == ("done", ["a"])
 
 
@@ -224,13 +224,13 @@ async def test_an_agents_policy_asks_for_tools_that_do_not() -> None:
     def is_b(context: ToolContext[Any], arguments: dict[str, Any]) -> bool:
         return bool(context.tool == "look" and arguments["path"] == "b")
 
-    assert [each.name for each in (await paused(call("look", path="a"), approve=True)).pending] == ["look"]
+    assert [each.name for each in (await paused(call("look", path="a"), requires_approval=True)).pending] == ["look"]
     state = await paused(
         [call("look", path="a"), call("look", path="b")],
-        approve=is_b,
+        requires_approval=is_b,
     )
     assert [each.arguments["path"] for each in state.pending] == ["b"]
-    assert state.pending[0].why == "the agent asks for approval of this call"
+    assert state.pending[0].reason == "the agent asks for approval of this call"
     assert deleted == ["looked at a"]
 
 
@@ -251,7 +251,7 @@ async def test_a_type_that_raises_is_a_failure_of_its_call_only() -> None:
 
             return core_schema.no_info_after_validator_function(refuse, core_schema.str_schema())
 
-    @tool(approve=True)
+    @tool(requires_approval=True)
     def odd(what: Odd) -> str:
         """Odd."""
         raise AssertionError
@@ -262,7 +262,7 @@ async def test_a_type_that_raises_is_a_failure_of_its_call_only() -> None:
 
 def test_approve_is_true_false_or_a_function() -> None:
     with pytest.raises(DefinitionError, match="approve='yes' must be True, False or a function"):
-        deletes(approve="yes")  # type: ignore[arg-type]
+        deletes(requires_approval="yes")  # type: ignore[arg-type]
 
 
 # Deciding.
@@ -282,7 +282,7 @@ async def test_changed_arguments_that_do_not_fit_are_asked_about_again() -> None
     state.approve("b", always=True)  # must not let the first one run as the model wrote it
     result = await resumed(state)
     assert (result.status, deleted) == ("paused", ["b"])
-    assert result.pending[0].why.startswith("the changed arguments cannot be used: invalid arguments")
+    assert result.pending[0].reason.startswith("the changed arguments cannot be used: invalid arguments")
     assert result.pending[0].arguments == {"path": "a"}
 
 
@@ -303,7 +303,7 @@ async def test_what_is_not_pending_cannot_be_decided() -> None:
     before = state.to_json()
     decisions: list[Callable[[str], None]] = [state.approve, state.deny, partial(state.answer, value="x")]
     for decide in decisions:
-        for id_ in ("l", "nobody"):
+        for id_ in ("l", "ignore_event"):
             with pytest.raises(StateError, match=f"no call '{id_}' waits for a decision; waiting: 'a'"):
                 decide(id_)
     assert state.to_json() == before
@@ -344,7 +344,7 @@ async def test_a_decision_can_hold_for_the_same_arguments() -> None:
 
 
 async def test_a_tool_that_is_refused_for_good_is_refused_even_where_it_would_not_ask() -> None:
-    careful = deletes(approve=lambda _, arguments: arguments["force"])
+    careful = deletes(requires_approval=lambda _, arguments: arguments["force"])
     state = await paused(call("delete", id="f", path="a", force=True), tools=[careful])
     state.deny("f", "never", always=True)
     result = await resumed(state, call("delete", path="a"), "done", tools=[careful])
@@ -383,7 +383,7 @@ async def test_a_call_that_was_changed_after_its_approval_is_asked_about_again(a
 
 
 async def test_every_digit_of_the_arguments_counts() -> None:
-    @tool(approve=True)
+    @tool(requires_approval=True)
     def pay(amount: Decimal) -> str:
         """Pay."""
         deleted.append(str(amount))
@@ -399,14 +399,14 @@ async def test_a_tool_that_has_changed_is_asked_about_again() -> None:
     state = await paused(two("a", "b"))
     state.approve("a", always=True)
 
-    @tool(name="delete", approve=True)
+    @tool(name="delete", requires_approval=True)
     def other(path: str) -> str:
         """Delete a directory and all that is in it."""
         deleted.append(f"all of {path}")
         return "deleted"
 
     told: list[Event] = []
-    result = await agent("done", tools=[other]).run(state, emit=told.append)
+    result = await agent("done", tools=[other]).run(state, on_event=told.append)
     assert (result.status, deleted) == ("paused", [])
     assert [each for each in told if isinstance(each, ToolChanged)] == [
         ToolChanged("look", "removed"),
@@ -439,7 +439,7 @@ async def test_the_text_of_a_custom_tool_is_shown_changed_and_bound_exactly() ->
         deleted.append(text)
         return "patched"
 
-    custom = Tool.custom("patch", "Patch.", patch, approve=True)
+    custom = Tool.custom("patch", "Patch.", patch, requires_approval=True)
     for given in (ToolCall.custom("x", "patch", '{"a":1, "a":2}'), ToolCall("x", "patch", '{"a":1, "a":2}')):
         state = await paused(given, tools=[custom])
         assert state.pending[0].arguments == {"input": '{"a":1, "a":2}'}
@@ -523,11 +523,11 @@ async def test_a_cancelled_run_takes_its_approvals_with_it() -> None:
     made = agent([call("hang"), *two("a")], tools=[hang, delete])
     ended: list[Event] = []
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: made.run("go", emit=ended.append))
+        tasks.start_soon(lambda: made.run("go", on_event=ended.append))
         await hanging.wait()
         tasks.cancel_scope.cancel()
     last = ended[-1]
-    assert isinstance(last, RunEnded)
+    assert isinstance(last, RunFinished)
     assert (last.state.status, last.state.pending) == ("cancelled", ())
     result = await agent(two("a"), tools=[hang, delete]).run(last.state)
     assert (result.status, deleted) == ("paused", [])
@@ -559,7 +559,7 @@ async def test_time_that_is_up_while_it_is_asked_whether_to_ask_ends_the_run() -
         await anyio.sleep_forever()
         return False
 
-    result = await agent(call("look", path="a"), "done", approve=never).run("go", limits=Limits(seconds=0.05))
+    result = await agent(call("look", path="a"), "done", requires_approval=never).run("go", limits=Limits(seconds=0.05))
     assert (result.status, deleted) == ("limited", [])
     assert read(result) == ["Error: not run: the limit of 0.05 seconds was reached"]
 
@@ -569,29 +569,29 @@ async def test_time_that_is_up_while_it_is_asked_whether_to_ask_ends_the_run() -
 
 async def test_what_was_said_meanwhile_is_read_after_the_results() -> None:
     state = await paused(two("a"))
-    state.say("and hurry")
+    state.add_message("and hurry")
     state.approve("a")
     result = await resumed(state)
-    assert [each.role for each in result.transcript] == ["user", "assistant", "tool", "user", "assistant"]
-    assert result.transcript[3].text == "and hurry"
+    assert [each.role for each in result.messages] == ["user", "assistant", "tool", "user", "assistant"]
+    assert result.messages[3].text == "and hurry"
 
 
 async def test_a_run_that_is_done_goes_on_when_something_is_said() -> None:
     result = await agent("hello").run("hi")
     assert (await resumed(result.state)).output == "hello"
-    result.state.say("and now?")
+    result.state.add_message("and now?")
     assert (await resumed(result.state, "bye")).output == "bye"
     with pytest.raises(ConfigError, match="the message is empty"):
-        result.state.say(" ")
+        result.state.add_message(" ")
 
 
 async def test_an_observer_may_decide_at_once() -> None:
     def allow(event: Event) -> None:
-        if isinstance(event, CallPaused):
+        if isinstance(event, ApprovalRequested):
             states[0].approve(event.call.id)
         elif isinstance(event, RunStarted):
             states.append(event.state)
 
     states: list[RunState] = []
-    result = await agent(two("a"), "done").run("go", emit=allow)
+    result = await agent(two("a"), "done").run("go", on_event=allow)
     assert (result.status, deleted) == ("done", ["a"])

@@ -23,7 +23,7 @@ def nothing_deleted() -> None:
     deleted.clear()
 
 
-@tool(approve=True)
+@tool(requires_approval=True)
 def delete(path: str) -> str:
     """Delete a file."""
     deleted.append(path)
@@ -101,5 +101,5 @@ async def test_a_replay_pauses_where_the_run_did_and_repeats_nothing() -> None:
     await made.run(RunState.load(stored))
     done = await made.run(RunState.load(stored))
     assert (done.status, deleted) == ("done", ["a"])
-    results = [each.text for each in done.transcript if isinstance(each, ToolMessage)]
+    results = [each.text for each in done.messages if isinstance(each, ToolMessage)]
     assert results == ["deleted a", "Error: not run: a person refused this call"]

@@ -13,8 +13,8 @@ from pydantic import BaseModel, Field, field_validator
 
 from agentkit.chat.messages import encode_json
 from agentkit.errors import ToolError
-from agentkit.tools.arguments import parse_arguments, read_arguments, validate_arguments
-from agentkit.tools.schema import read_signature
+from agentkit.tools.calls.arguments import parse_arguments, read_arguments, validate_arguments
+from agentkit.tools.schema.signature import read_signature
 
 
 @pytest.mark.parametrize(

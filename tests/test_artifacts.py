@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from agentkit.chat.messages import Message, ToolCall
-from agentkit.errors import Retry, ToolError
+from agentkit.errors import ModelRetry, ToolError
 from agentkit.run.artifacts import MAX_KEPT, MAX_RESULT, keep, read_result, shown
 from agentkit.testing import context
 from agentkit.tools.context import Remaining
-from agentkit.tools.results import ToolResult
+from agentkit.tools.result import ToolResult
 
 
 def call(name: str) -> ToolCall:
@@ -20,7 +20,7 @@ def call(name: str) -> ToolCall:
 @dataclass
 class View:
     artifacts: Mapping[str, str]
-    transcript: tuple[Message, ...] = ()
+    messages: tuple[Message, ...] = ()
     remaining: Remaining = field(default_factory=Remaining)
 
 
@@ -58,7 +58,7 @@ def test_what_a_run_keeps_has_a_bound_and_the_oldest_goes_first() -> None:
     assert [len(each) for each in artifacts.values()] == [0, 0, MAX_KEPT // 2, 5]
     with pytest.raises(ToolError, match=r"'f1' is no longer kept, as later ones took its room; make the call again"):
         read(artifacts, "f1", 0)
-    with pytest.raises(Retry, match=r"no result 'f9' was cut; there are: f1, f2, f3, f4"):
+    with pytest.raises(ModelRetry, match=r"no result 'f9' was cut; there are: f1, f2, f3, f4"):
         read(artifacts, "f9", 0)
     assert read(artifacts, "f4", 0) == "small\n[this is the end]"
 

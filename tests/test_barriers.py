@@ -23,14 +23,14 @@ async def test_no_call_passes_a_sequential_one_that_waits_nor_does_that_one_pass
 ) -> None:
     ran: list[str] = []
 
-    def named(name: str, *, sequential: bool, approve: bool) -> Tool:
+    def named(name: str, *, sequential: bool, requires_approval: bool) -> Tool:
         async def run(number: int) -> None:
             ran.append(f"{name} {number}")
 
-        return tool(run, name=name, sequential=sequential, approve=approve)
+        return tool(run, name=name, sequential=sequential, requires_approval=requires_approval)
 
     tools = [
-        named(f"{kind}{asked}", sequential=kind == "alone", approve=bool(asked))
+        named(f"{kind}{asked}", sequential=kind == "alone", requires_approval=bool(asked))
         for kind in ("par", "alone")
         for asked in ("", "_asked")
     ]
@@ -41,4 +41,4 @@ async def test_no_call_passes_a_sequential_one_that_waits_nor_does_that_one_pass
     state = RunState.load(paused.state.to_json())
     state.approve(state.pending[0].id)
     result = await agent.run(state)
-    assert (result.status, ran, check(result.transcript)) == ("done", [*first, *then], [])
+    assert (result.status, ran, check(result.messages)) == ("done", [*first, *then], [])

@@ -12,8 +12,8 @@ from agentkit import Agent, Limits, Message, ToolContext, ToolResult, tool
 from agentkit.chat.events import Event
 from agentkit.chat.messages import AssistantMessage, ImagePart, TextPart, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.reply import Choice, Reply
-from agentkit.errors import Retry, ToolError, TooManyMistakes
-from agentkit.run.events import CallFinished, Repaired
+from agentkit.errors import ModelRetry, ToolError, TooManyMistakes
+from agentkit.run.events import CallFinished, CallRepaired
 from agentkit.run.transcript import check
 from agentkit.testing import Answer, FunctionModel, ScriptedModel, call
 from agentkit.tools.context import Remaining
@@ -31,7 +31,7 @@ async def add(a: int, b: int = 0) -> int:
 async def guess(n: int) -> str:
     """Guess the number."""
     if n < 7:
-        raise Retry(f"{n} is too small")
+        raise ModelRetry(f"{n} is too small")
     return "right"
 
 
@@ -72,31 +72,31 @@ async def test_a_call_that_can_mean_one_thing_only_runs_and_the_transcript_shows
 ) -> None:
     seen: list[Event] = []
     model = ScriptedModel([written(name, arguments), "3"])
-    result = await Agent(model, tools=[add]).run("1+2?", emit=seen.append)
-    assert results(result.transcript) == ["3"]
-    repairs = [each.what for each in seen if isinstance(each, Repaired)]
+    result = await Agent(model, tools=[add]).run("1+2?", on_event=seen.append)
+    assert results(result.messages) == ["3"]
+    repairs = [each.what for each in seen if isinstance(each, CallRepaired)]
     assert repairs if told is None else repairs == told
     ((shown, sent),) = calls_in(model.requests[1].messages)
     assert (shown, json.loads(sent)) == ("add", {"a": 1, "b": "2" if told == [] else 2})
-    assert check(result.transcript) == []
+    assert check(result.messages) == []
 
 
 async def test_repairing_can_be_switched_off() -> None:
     seen: list[Event] = []
     model = ScriptedModel([written("add", "{'a': 1}"), written("Add", '{"a": 1}', "c2"), "well"])
-    result = await Agent(model, tools=[add], repair=False).run("go", emit=seen.append)
-    not_json, unknown = results(result.transcript)
+    result = await Agent(model, tools=[add], repair=False).run("go", on_event=seen.append)
+    not_json, unknown = results(result.messages)
     assert not_json.startswith("Error: the arguments are not valid JSON")
     assert unknown == "Error: there is no tool 'Add'; did you mean add?"
-    assert not [each for each in seen if isinstance(each, Repaired)]
+    assert not [each for each in seen if isinstance(each, CallRepaired)]
 
 
 @pytest.mark.parametrize("repair", [True, False])
 async def test_a_name_that_servers_refuse_to_take_back_is_made_valid(repair: bool) -> None:
     model = ScriptedModel([written("rm -rf ☠" + "x" * 100, "{}"), "well"])
     result = await Agent(model, tools=[add], repair=repair).run("go")
-    assert calls_in(result.transcript)[0][0] == "rm_-rf__" + "x" * 56
-    assert "there is no tool 'rm_-rf__xx" in results(result.transcript)[0]
+    assert calls_in(result.messages)[0][0] == "rm_-rf__" + "x" * 56
+    assert "there is no tool 'rm_-rf__xx" in results(result.messages)[0]
 
 
 async def test_the_same_call_twice_in_one_reply_stays_two_calls() -> None:
@@ -159,7 +159,7 @@ async def test_neither_a_tool_error_nor_an_exception_is_such_a_mistake() -> None
         raise OSError("no database")
 
     script: list[Answer] = [[call("closed"), call("broken")]] * 6
-    agent = Agent(ScriptedModel([*script, "I give up"]), tools=[closed, broken], limits=Limits(repeats=None))
+    agent = Agent(ScriptedModel([*script, "I give up"]), tools=[closed, broken], limits=Limits(repeated_turns=None))
     result = await agent.run("go")
     assert (result.output, result.status) == ("I give up", "done")
 
@@ -177,7 +177,7 @@ async def test_an_error_says_so_in_its_text_and_nothing_is_told_in_words() -> No
         return ""
 
     result = await Agent(ScriptedModel([[call("fail"), call("silent")], "ok"]), tools=[fail, silent]).run("go")
-    assert results(result.transcript) == ["Error: no such file", "(empty)"]
+    assert results(result.messages) == ["Error: no such file", "(empty)"]
 
 
 async def test_only_content_goes_to_the_model_and_the_rest_to_the_program() -> None:
@@ -186,8 +186,8 @@ async def test_only_content_goes_to_the_model_and_the_rest_to_the_program() -> N
         return ToolResult("soup", data={"soup": 4.5}, metadata={"source": "web"})
 
     seen: list[Event] = []
-    result = await Agent(ScriptedModel([call("menu"), "ok"]), tools=[menu]).run("go", emit=seen.append)
-    assert results(result.transcript) == ["soup"]
+    result = await Agent(ScriptedModel([call("menu"), "ok"]), tools=[menu]).run("go", on_event=seen.append)
+    assert results(result.messages) == ["soup"]
     (finished,) = (each for each in seen if isinstance(each, CallFinished))
     assert (finished.result.data, finished.result.metadata) == ({"soup": 4.5}, {"source": "web"})
 
@@ -202,14 +202,14 @@ async def test_files_follow_all_results_of_the_batch_in_a_message_of_the_user() 
         "nice",
     ]
     result = await Agent(ScriptedModel(script), tools=[draw, add]).run("go")
-    assert [each.role for each in result.transcript] == [
+    assert [each.role for each in result.messages] == [
         "user", "assistant", "tool", "tool", "tool", "user", "assistant",
     ]  # fmt: skip
-    assert result.transcript[5] == UserMessage((
+    assert result.messages[5] == UserMessage((
         TextPart("Attached to the result of draw (1):"), ImagePart("https://x/a.png"),
         TextPart("Attached to the result of draw (3):"), ImagePart("https://x/b.png"),
     ))  # fmt: skip
-    assert check(result.transcript) == []
+    assert check(result.messages) == []
 
 
 async def test_a_file_that_is_too_large_is_not_sent() -> None:
@@ -218,7 +218,7 @@ async def test_a_file_that_is_too_large_is_not_sent() -> None:
         return ImagePart("data:image/png;base64," + "A" * 17_000_000)
 
     result = await Agent(ScriptedModel([call("draw"), "ok"]), tools=[draw]).run("go")
-    assert "[a file of 17,000,022 bytes, too large to be shown]" in result.transcript[3].text
+    assert "[a file of 17,000,022 bytes, too large to be shown]" in result.messages[3].text
 
 
 async def test_the_rest_of_a_result_that_was_cut_can_be_read() -> None:
@@ -236,7 +236,7 @@ async def test_the_rest_of_a_result_that_was_cut_can_be_read() -> None:
     ]
     model = ScriptedModel(script)
     result = await Agent(model, tools=[flood, add]).run("go")
-    cut, more, *wrong = results(result.transcript)
+    cut, more, *wrong = results(result.messages)
     note = "[cut: the first 65,536 of 80,000 characters; read_result(call_id='f1', start=65536) reads on]"
     assert cut == f"{whole[:65536]}\n{note}"
     assert more == f"{whole[65536:]}\n[this is the end]"
@@ -257,7 +257,7 @@ async def test_the_rest_of_a_result_of_an_earlier_run_can_be_read_too() -> None:
     earlier = await Agent(ScriptedModel([call("flood", id="f1"), "read"]), tools=[flood]).run("go")
     model = ScriptedModel([call("read_result", call_id="f1", start=65536), "read"])
     result = await Agent(model, tools=[flood]).run("go on", history=earlier)
-    assert results(result.transcript)[1] == "the rest\n[this is the end]"
+    assert results(result.messages)[1] == "the rest\n[this is the end]"
 
 
 async def test_reading_on_goes_in_steps() -> None:
@@ -271,7 +271,7 @@ async def test_reading_on_goes_in_steps() -> None:
         "read",
     ]
     result = await Agent(ScriptedModel(script), tools=[flood]).run("go")
-    assert results(result.transcript)[1].endswith("x\n[101,696 more follow, read on with start=98304]")
+    assert results(result.messages)[1].endswith("x\n[101,696 more follow, read on with start=98304]")
 
 
 # What a tool knows.
@@ -282,8 +282,8 @@ async def test_a_tool_knows_the_transcript_and_what_is_left_of_the_limits() -> N
 
     @tool
     async def look(context: ToolContext[Any]) -> None:
-        assert isinstance(context.transcript[-1], AssistantMessage)
-        known.append((len(context.transcript), context.remaining))
+        assert isinstance(context.messages[-1], AssistantMessage)
+        known.append((len(context.messages), context.remaining))
 
     agent = Agent(ScriptedModel([call("look"), [call("look"), call("look")], "ok"]), tools=[look])
     await agent.run("go", limits=Limits(turns=5, calls=7, tokens=None, seconds=None))
@@ -303,7 +303,7 @@ async def test_a_call_that_times_out_leaves_its_siblings_alone() -> None:
         await anyio.sleep_forever()
 
     result = await Agent(ScriptedModel([[call("hang"), call("add", a=1)], "ok"]), tools=[hang, add]).run("go")
-    assert results(result.transcript) == [
+    assert results(result.messages) == [
         "Error: timed out after 0.01 seconds; it is not known whether it had any effect",
         "1",
     ]
@@ -313,9 +313,9 @@ async def test_a_call_that_times_out_leaves_its_siblings_alone() -> None:
 async def test_a_call_of_a_custom_tool_is_kept_and_answered_with_an_error(tools: list[Any]) -> None:
     custom = ToolCall.custom("c1", "add", "any text")
     result = await Agent(ScriptedModel([[custom], "ok"]), tools=tools).run("go")
-    assert result.transcript[1] == AssistantMessage(None, (custom,))
-    assert results(result.transcript)[0].startswith("Error: ")
-    assert check(result.transcript) == []
+    assert result.messages[1] == AssistantMessage(None, (custom,))
+    assert results(result.messages)[0].startswith("Error: ")
+    assert check(result.messages) == []
 
 
 @pytest.mark.parametrize("beside", [0, 1])
@@ -337,5 +337,5 @@ async def test_a_tool_that_lets_the_cancellation_of_another_task_out_has_failed_
     calls = [call("leak"), *[call("fine")] * beside]
     result = await Agent(ScriptedModel([calls, "ok"]), tools=[leak, fine]).run("go")
     assert result.status == "done"
-    told = [each.text for each in result.transcript if isinstance(each, ToolMessage)]
+    told = [each.text for each in result.messages if isinstance(each, ToolMessage)]
     assert told == ["Error: leak failed with RuntimeError: the tool raised CancelledError", *["fine"] * beside]

@@ -19,7 +19,7 @@ from agentkit.chat.messages import ToolMessage
 from agentkit.chat.reply import Reply
 from agentkit.chat.request import ChatRequest
 from agentkit.errors import StateError
-from agentkit.run.events import CallStarted, RunEnded, Said
+from agentkit.run.events import CallStarted, MessageAdded, RunFinished
 from agentkit.run.transcript import check
 from agentkit.sessions import MemorySessions
 from agentkit.testing import Answer, ScriptedModel, call
@@ -107,10 +107,10 @@ async def test_a_run_may_be_cancelled_at_every_await(kind: str) -> None:
             apart = RunState.load(state.to_json())
             apart.revision = 0
             again = await agent_of(later(state), Counter()).run(apart)
-            assert (again.status, again.output, check(again.transcript)) == ("done", "done", [])
+            assert (again.status, again.output, check(again.messages)) == ("done", "done", [])
             if kind == "session" and state.revision:  # before that, not even the question was stored
                 kept = await agent_of(later(state), Counter()).run(session=session)
-                assert (kept.status, check(kept.transcript)) == ("done", [])
+                assert (kept.status, check(kept.messages)) == ("done", [])
         finished += state.status == "done"
         if finished == 2:
             break
@@ -132,9 +132,9 @@ async def test_a_cancelled_run_tells_its_end_and_gives_its_result() -> None:
                 if isinstance(event, CallStarted):
                     events.cancel()
             result = await events.result()
-    assert (result.status, check(result.transcript)) == ("cancelled", [])
-    assert [each.state.status for each in told if isinstance(each, RunEnded)] == ["cancelled"]
-    assert "not finished: the run was interrupted" in str(result.transcript[-1])
+    assert (result.status, check(result.messages)) == ("cancelled", [])
+    assert [each.state.status for each in told if isinstance(each, RunFinished)] == ["cancelled"]
+    assert "not finished: the run was interrupted" in str(result.messages[-1])
 
 
 @pytest.mark.anyio
@@ -167,10 +167,10 @@ async def test_a_deadline_of_the_caller_leaves_a_valid_state() -> None:
 
     ended: list[Event] = []
     with anyio.move_on_after(0.1) as scope:
-        await Agent(ScriptedModel([[call("hang")]]), tools=[hang]).run("go", emit=ended.append)
+        await Agent(ScriptedModel([[call("hang")]]), tools=[hang]).run("go", on_event=ended.append)
     assert scope.cancelled_caught
     last = ended[-1]
-    assert isinstance(last, RunEnded)
+    assert isinstance(last, RunFinished)
     assert (last.state.status, check(last.state.messages)) == ("cancelled", [])
 
 
@@ -227,12 +227,12 @@ async def test_what_is_said_to_a_running_run_is_read_in_the_next_turn_and_never_
         async for event in events:
             told.append(event)
             if isinstance(event, CallStarted) and event.call.id == "a":
-                events.say("hurry up")
+                events.send("hurry up")
                 said.set()
         result = await events.result()
-    roles = [each.role for each in result.transcript]
+    roles = [each.role for each in result.messages]
     assert roles == ["user", "assistant", "tool", "tool", "user", "assistant"]
-    assert [each.message.text for each in told if isinstance(each, Said)] == ["hurry up"]
+    assert [each.message.text for each in told if isinstance(each, MessageAdded)] == ["hurry up"]
     assert str(model.requests[1].messages[-1]).count("hurry up") == 1
 
 
@@ -242,12 +242,12 @@ async def test_what_is_said_while_the_model_gives_its_answer_gets_an_answer_too(
         async def reply(self, request: ChatRequest, emit: Emit) -> Reply:
             reply = await super().reply(request, emit)
             if len(self.inner.requests) == 1:
-                events.say("and?")
+                events.send("and?")
             return reply
 
     async with Agent(Slow(["first", "second"])).stream("go") as events:
         result = await events.result()
-    assert (result.status, [each.role for each in result.transcript]) == ("done", ["user", "assistant"] * 2)
+    assert (result.status, [each.role for each in result.messages]) == ("done", ["user", "assistant"] * 2)
 
 
 @pytest.mark.anyio
@@ -255,7 +255,7 @@ async def test_a_run_that_has_ended_reads_no_more_and_says_so() -> None:
     async with Agent(ScriptedModel(["bye"])).stream("go") as events:
         await events.result()
         with pytest.raises(StateError, match="the run has ended"):
-            events.say("wait")
+            events.send("wait")
 
 
 @pytest.mark.anyio
@@ -267,12 +267,12 @@ async def test_what_was_said_to_a_cancelled_run_is_read_when_it_goes_on() -> Non
     async with Agent(ScriptedModel([[call("hang")]]), tools=[hang]).stream("go") as events:
         async for event in events:
             if isinstance(event, CallStarted):
-                events.say("never mind")
+                events.send("never mind")
                 events.cancel()
         state = (await events.result()).state
     assert [each.text for each in state.inbox] == ["never mind"]
     result = await Agent(ScriptedModel(["all right"]), tools=[hang]).run(RunState.load(state.to_json()))
-    assert [each.role for each in result.transcript] == ["user", "assistant", "tool", "user", "assistant"]
+    assert [each.role for each in result.messages] == ["user", "assistant", "tool", "user", "assistant"]
     assert result.state.inbox == []
 
 
@@ -282,7 +282,7 @@ async def test_something_said_to_a_run_at_its_limit_is_answered_without_tools() 
         async def reply(self, request: ChatRequest, emit: Emit) -> Reply:
             reply = await super().reply(request, emit)
             if len(self.inner.requests) == 1:
-                events.say("more")
+                events.send("more")
             return reply
 
     async with Agent(Slow(["short answer", "all I can say"]), limits=Limits(turns=1)).stream("go") as events:
@@ -293,6 +293,6 @@ async def test_something_said_to_a_run_at_its_limit_is_answered_without_tools() 
 @pytest.mark.anyio
 async def test_what_is_said_to_a_state_without_messages_is_the_question() -> None:
     state = RunState(messages=[])
-    state.say("hello?")
+    state.add_message("hello?")
     result = await Agent(ScriptedModel(["hello"])).run(state)
-    assert [each.role for each in result.transcript] == ["user", "assistant"]
+    assert [each.role for each in result.messages] == ["user", "assistant"]

@@ -351,7 +351,7 @@ def test_ctrl_c_ends_a_run_whose_tool_never_ends(place: Path, tool: str) -> None
     with replay(calls((tool, {}))) as server:
         code, out, err = interrupted_at("call 1", "stderr", *arguments, url=server.url)
     assert (code, out) == (130, "")
-    assert err.splitlines()[:2] == [f"call 1  {tool}()", "interrupted"]
+    assert err.splitlines()[:2] == [f"call 1  {tool}()", "interrupted_result"]
     assert "Traceback" not in err
 
 
@@ -433,7 +433,7 @@ def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(place: Path) -> Non
         terminal.type("hang\n")
         terminal.read_until("hang()")
         terminal.process.send_signal(signal.SIGINT)
-        terminal.read_until("interrupted")
+        terminal.read_until("interrupted_result")
         terminal.read_until("> ")
         terminal.type("again\n")
         terminal.read_until("back\n")

@@ -16,7 +16,7 @@ from agentkit.cli import main
 from agentkit.cli.sessions import split_session
 from agentkit.errors import ConfigError
 from agentkit.sessions import SQLiteSessions
-from agentkit.sessions.claims import claimed
+from agentkit.sessions.locks import claimed
 from agentkit.testing import ScriptedModel, call
 from agentkit.testing.models import Answer
 from tests.replay import events, replay

@@ -11,25 +11,25 @@ import pytest
 from agentkit.chat.events import ChoiceDelta, Event, ReasoningDelta, Retrying, TextDelta
 from agentkit.chat.messages import AssistantMessage, ToolCall, UserMessage
 from agentkit.chat.reply import Choice, Reply
+from agentkit.cli.event_json import json_line
 from agentkit.cli.load import load_tools
-from agentkit.cli.records import json_line
-from agentkit.cli.show import JsonShow, PlainShow, Show, TerminalShow, ToolOutput
-from agentkit.cli.text import call_line, exact_line, one_line, printable, shortened
+from agentkit.cli.output import JsonShow, PlainShow, Show, TerminalShow, ToolOutput
+from agentkit.cli.terminal_text import call_line, exact_line, one_line, printable, shortened
 from agentkit.errors import AgentKitError, ConfigError, DefinitionError, Overloaded
 from agentkit.run.events import (
+    ApprovalRequested,
     CallFinished,
-    CallPaused,
     CallStarted,
-    LimitNear,
-    RunEnded,
+    LimitWarning,
+    MessageAdded,
+    RunFinished,
     RunStarted,
-    Said,
     ToolChanged,
     TurnFinished,
 )
 from agentkit.run.state import RunState
 from agentkit.tools.context import Progress
-from agentkit.tools.results import ToolResult
+from agentkit.tools.result import ToolResult
 
 
 @pytest.mark.parametrize(
@@ -112,12 +112,12 @@ class MoneyMoved(Event):
         ),
         (MoneyMoved(1.5, ...), {"event": "money_moved", "amount": 1.5, "who": "Ellipsis"}),
         (
-            CallPaused(ToolCall("1", "f", '{"a":1}'), "why"),
+            ApprovalRequested(ToolCall("1", "f", '{"a":1}'), "why"),
             {"event": "call_paused", "call": {"id": "1", "name": "f", "arguments": '{"a":1}'}, "why": "why"},
         ),
-        (LimitNear("turns", 8, 10), {"event": "limit_near", "limit": "turns", "used": 8, "most": 10}),
+        (LimitWarning("turns", 8, 10), {"event": "limit_near", "limit": "turns", "used": 8, "most": 10}),
         (ToolChanged("f", "removed"), {"event": "tool_changed", "tool": "f", "how": "removed"}),
-        (Said(UserMessage("more")), {"event": "said", "message": {"role": "user", "content": "more"}}),
+        (MessageAdded(UserMessage("more")), {"event": "said", "message": {"role": "user", "content": "more"}}),
     ],
 )
 def test_every_event_is_one_line_of_ascii_json(event: Event, record: dict[str, Any]) -> None:
@@ -128,9 +128,9 @@ def test_every_event_is_one_line_of_ascii_json(event: Event, record: dict[str, A
 
 
 def test_the_end_of_a_run_names_its_error_once() -> None:
-    ended = RunEnded(RunState(messages=[], status="failed"), Overloaded("busy", status=503))
+    ended = RunFinished(RunState(messages=[], status="failed"), Overloaded("busy", status=503))
     assert json.loads(json_line(ended, error=KeyError("x")))["error"] == {"type": "Overloaded", "message": "busy"}
-    unnamed = json.loads(json_line(RunEnded(RunState(messages=[], status="failed")), error=KeyError("x")))
+    unnamed = json.loads(json_line(RunFinished(RunState(messages=[], status="failed")), error=KeyError("x")))
     assert unnamed["error"] == {"type": "KeyError", "message": "'x'"}
 
 
@@ -257,7 +257,7 @@ def test_text_of_an_attempt_that_is_retried_is_called_void_and_never_reaches_a_p
         Retrying(1, 0.5, "the connection broke"),
         TextDelta("yes"),
         TurnFinished(1, Reply(choices=(Choice(message=message),))),
-        RunEnded(state),
+        RunFinished(state),
     )
     assert shown(TerminalShow(io.StringIO()), *played) == "no, I\nyes\n"
     notes = capsys.readouterr().err
@@ -268,13 +268,13 @@ def test_text_of_an_attempt_that_is_retried_is_called_void_and_never_reaches_a_p
 def test_a_terminal_shows_the_answer_of_a_model_that_does_not_stream() -> None:
     state = RunState(messages=[UserMessage("?"), AssistantMessage("yes")], status="done", turns=1)
     reply = Reply(choices=(Choice(message=AssistantMessage("yes")),))
-    assert shown(TerminalShow(io.StringIO()), RunStarted(state), TurnFinished(1, reply), RunEnded(state)) == "yes\n"
+    assert shown(TerminalShow(io.StringIO()), RunStarted(state), TurnFinished(1, reply), RunFinished(state)) == "yes\n"
 
 
 def test_a_run_that_was_done_before_it_went_on_shows_its_answer() -> None:
     state = RunState(messages=[UserMessage("?"), AssistantMessage("yes")], status="done", turns=1)
     for show in (PlainShow(io.StringIO()), TerminalShow(io.StringIO())):
-        assert shown(show, RunStarted(state), RunEnded(state)) == "yes\n"
+        assert shown(show, RunStarted(state), RunFinished(state)) == "yes\n"
 
 
 def test_thoughts_calls_and_what_tools_print_never_cut_a_line_of_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,11 +291,11 @@ def test_thoughts_calls_and_what_tools_print_never_cut_a_line_of_the_answer(caps
 
 def test_what_happens_beside_the_answer_is_a_line_each_and_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     told = (
-        CallPaused(ToolCall("1", "f", "{}"), "shown when it is asked about or listed"),
-        LimitNear("seconds", 48.5, 60),
-        LimitNear("turns", 1, 1),
+        ApprovalRequested(ToolCall("1", "f", "{}"), "shown when it is asked about or listed"),
+        LimitWarning("seconds", 48.5, 60),
+        LimitWarning("turns", 1, 1),
         ToolChanged("f\x1b", "changed"),
-        Said(UserMessage("and\nhurry\x1b")),
+        MessageAdded(UserMessage("and\nhurry\x1b")),
     )
     assert shown(PlainShow(io.StringIO()), *told) == ""
     assert capsys.readouterr().err.splitlines() == [
@@ -310,7 +310,7 @@ def test_a_run_that_an_unexpected_error_ends_is_told_once_with_the_error() -> No
     show = JsonShow(io.StringIO())
     show.see(RunStarted(state))
     state.status = "failed"
-    show.see(RunEnded(state))
+    show.see(RunFinished(state))
     show.close(KeyError("x"))
     show.close(KeyError("y"))
     records = [json.loads(line) for line in shown(show).splitlines()]

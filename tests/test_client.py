@@ -9,14 +9,14 @@ import httpx2
 import pytest
 
 from agentkit.chat.client import ChatClient
-from agentkit.chat.events import Event, Mended, Retrying, TextDelta
-from agentkit.chat.http import Deadlines
+from agentkit.chat.decoding.decoder import ReadLimits
+from agentkit.chat.events import Event, ReplyRepaired, Retrying, TextDelta
 from agentkit.chat.messages import UserMessage
-from agentkit.chat.reader import Reading
 from agentkit.chat.reply import Reply
 from agentkit.chat.request import ChatRequest
-from agentkit.chat.retry import RetryPolicy
 from agentkit.chat.settings import ChatSettings
+from agentkit.chat.transport.http import Deadlines
+from agentkit.chat.transport.retry import RetryPolicy
 from agentkit.errors import (
     AuthenticationFailed,
     BadRequest,
@@ -183,7 +183,7 @@ async def test_the_end_may_be_told_by_either_of_its_signs() -> None:
 
 async def test_what_was_mended_is_told() -> None:
     _, seen = await ask(completion({"content": None, "tool_calls": [{"function": {"name": "f"}}]}))
-    assert [type(event) for event in seen][-1] is Mended
+    assert [type(event) for event in seen][-1] is ReplyRepaired
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ async def test_a_broken_event_in_the_middle_of_text_is_left_out_and_told() -> No
     text = [json.dumps({"choices": [{"delta": {"content": each}}]}) for each in "ab"]
     reply, seen = await ask(sse(text[0], '{"broken', text[1], "[DONE]"), stream=True)
     assert reply.text == "ab"
-    assert isinstance(seen[-1], Mended)
+    assert isinstance(seen[-1], ReplyRepaired)
 
 
 async def test_a_server_that_says_done_and_keeps_the_connection_open_has_answered() -> None:
@@ -391,7 +391,7 @@ async def test_the_text_that_was_shown_is_in_the_error_however_the_reply_broke_o
     head = b"HTTP/1.1 200 OK\r\n" + (b"transfer-encoding: chunked\r\n\r\n" if end == b"!\r\n" else b"\r\n")
     text = b'data: {"choices": [{"index": 0, "delta": {"content": "It is "}}]}\n\n'
     text = f"{len(text):x}\r\n".encode() + text + b"\r\n" if end == b"!\r\n" else text
-    options: dict[str, Any] = {"deadlines": Deadlines(idle=0.3), "reading": Reading(max_line=1_000)}
+    options: dict[str, Any] = {"deadlines": Deadlines(idle=0.3), "reading": ReadLimits(max_line=1_000)}
     with pytest.raises(ModelError) as caught:
         await ask([head, text, end], stream=True, **options)
     assert caught.value.partial == "It is "

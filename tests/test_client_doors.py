@@ -13,13 +13,12 @@ import pytest
 
 from agentkit import Agent, tool
 from agentkit.chat.client import ChatClient, open_model
-from agentkit.chat.events import Adapted, ChoiceDelta, Event, Retrying, TextDelta
+from agentkit.chat.compat.profile import Profile
+from agentkit.chat.events import ChoiceDelta, Event, RequestAdapted, Retrying, TextDelta
 from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
-from agentkit.chat.parameters import Parameters
-from agentkit.chat.profile import Profile
 from agentkit.chat.request import ChatRequest, FunctionTool
-from agentkit.chat.retry import RetryPolicy
-from agentkit.chat.settings import ChatSettings, NamedTool
+from agentkit.chat.settings import ChatSettings, NamedTool, Parameters
+from agentkit.chat.transport.retry import RetryPolicy
 from agentkit.errors import (
     AuthenticationFailed,
     BadRequest,
@@ -144,7 +143,7 @@ async def test_a_transcript_may_be_in_the_form_of_the_api() -> None:
     ("prompt", "options", "said"),
     [
         ([], {}, "there are no messages"),
-        ([{"role": "nobody"}], {}, "nobody"),
+        ([{"role": "ignore_event"}], {}, "ignore_event"),
         ("hi", {"tempratur": 1}, "no such parameter.*tempratur.*extra_body"),
         ("hi", {"temperature": 3}, "temperature is 3"),
         ("hi", {"tools": [{"type": "function"}]}, "a tool is"),
@@ -210,7 +209,7 @@ async def test_a_refused_parameter_is_left_out_told_and_remembered() -> None:
         await client.aclose()
     assert ["seed" in body for _, body in server.requests] == [True, False, False]
     assert first.adaptations == second.adaptations == ("seed is not sent",)
-    assert [event for event in seen if isinstance(event, Adapted)] == [Adapted("seed is not sent")]
+    assert [event for event in seen if isinstance(event, RequestAdapted)] == [RequestAdapted("seed is not sent")]
     assert third_profile == Profile(drop=frozenset({"seed"}))
     keys = [headers["idempotency-key"] for headers, _ in server.requests]
     assert len(set(keys)) == 3  # another body is another request
@@ -268,7 +267,11 @@ async def test_an_error_of_the_server_teaches_only_after_the_retries() -> None:
         await client.create([UserMessage("a"), UserMessage("b")], emit=seen.append)
         await client.aclose()
     assert [len(body["messages"]) for _, body in server.requests] == [2, 2, 2, 1]
-    assert [type(event) for event in seen if isinstance(event, Retrying | Adapted)] == [Retrying, Retrying, Adapted]
+    assert [type(event) for event in seen if isinstance(event, Retrying | RequestAdapted)] == [
+        Retrying,
+        Retrying,
+        RequestAdapted,
+    ]
 
 
 async def test_an_error_of_the_server_that_passes_teaches_nothing() -> None:
@@ -306,7 +309,7 @@ async def test_an_agent_tells_what_was_adapted() -> None:
         async with agent.stream("hi") as seen:
             kinds = [type(event) async for event in seen]
         await agent.aclose()
-    assert Adapted in kinds
+    assert RequestAdapted in kinds
 
 
 @pytest.mark.parametrize("options", [{"learn": False}, {"never_drop": {"seed"}}, {"never_drop": "seed"}])

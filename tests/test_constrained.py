@@ -19,10 +19,10 @@ from agentkit import (
     UserMessage,
     tool,
 )
-from agentkit.chat.constrained import ConstrainedTools
-from agentkit.chat.constrained.words import is_negative, led_by, mentions, numbers, quoted, spans, stems, value_of
-from agentkit.chat.events import nobody
+from agentkit.chat.events import ignore_event
 from agentkit.chat.reply import Choice, Usage, read_logprobs
+from agentkit.constrained import ConstrainedTools
+from agentkit.constrained.words import is_negative, led_by, mentions, numbers, quoted, spans, stems, value_of
 from agentkit.errors import ConnectionFailed, InvalidReply
 from agentkit.testing import FunctionModel
 
@@ -150,7 +150,7 @@ async def calls(question: str, *picks: str, **settings: Any) -> list[tuple[str, 
         tools=[each.definition for each in TOOLS],
         settings=ChatSettings(**settings),
     )
-    reply = await model.reply(request, nobody)
+    reply = await model.reply(request, ignore_event)
     return [(call.name, json.loads(call.arguments)) for call in reply.message.tool_calls]
 
 
@@ -196,7 +196,7 @@ async def test_a_whole_run_calls_and_answers_from_the_results() -> None:
     server = Server(FITS, ("Paris",), text="It is sunny in Paris.")
     result = await Agent(ConstrainedTools(server), tools=TOOLS).run("How is the weather in Paris?")
     assert result.output == "It is sunny in Paris."
-    assert [each.text for each in result.transcript if isinstance(each, ToolMessage)] == ["sunny in Paris"]
+    assert [each.text for each in result.messages if isinstance(each, ToolMessage)] == ["sunny in Paris"]
     assert result.usage.requests == len(server.requests)
 
 
@@ -220,7 +220,7 @@ async def test_talk_that_needs_no_tool_goes_to_the_model_with_what_it_can_read()
     server = Server(FITS, text="Hi!")
     agent = Agent(ConstrainedTools(server), tools=TOOLS, instructions="Be brief.")
     first = await agent.run("What is 17 times 23?")
-    result = await agent.run("Hello!", history=first.transcript)
+    result = await agent.run("Hello!", history=first.messages)
     assert result.output == "Hi!"
     assert [each.role for each in server.requests[-1].messages] == ["system", "user", "assistant", "user"]
     assert server.requests[-1].tools == ()

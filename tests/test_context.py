@@ -22,20 +22,20 @@ async def test_progress_is_told_with_the_call_it_is_about() -> None:
 
 async def test_outside_of_a_run_there_is_nothing_to_see() -> None:
     given = context("deps")
-    assert (given.transcript, given.remaining, dict(given.artifacts)) == ((), Remaining(), {})
+    assert (given.messages, given.remaining, dict(given.artifacts)) == ((), Remaining(), {})
     assert not given.cancelled
 
 
 async def test_a_view_of_ones_own_can_be_given_in_tests() -> None:
     class View:
-        transcript = (UserMessage("hi"),)
+        messages = (UserMessage("hi"),)
         remaining = Remaining(turns=1)
         artifacts = {"a": "whole"}  # noqa: RUF012 - it is only read
 
     given: ToolContext[Any] = ToolContext(
         deps=None, run_id="r", turn=1, call_id="c", tool="t", idempotency_key="k", emit=print, view=View()
     )
-    assert (given.transcript, given.remaining.turns, given.artifacts["a"]) == ((UserMessage("hi"),), 1, "whole")
+    assert (given.messages, given.remaining.turns, given.artifacts["a"]) == ((UserMessage("hi"),), 1, "whole")
 
 
 async def test_a_context_tells_when_it_was_given_up_wherever_it_was_passed_on_to() -> None:

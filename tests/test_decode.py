@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.chat.decode import PIECE, BodyDecoder
+from agentkit.chat.transport.decompress import PIECE, BodyDecoder
 from agentkit.errors import InvalidReply
 
 

@@ -31,7 +31,7 @@ import agentkit
 import agentkit.errors
 import agentkit.testing
 from agentkit import ChatSettings, Limits
-from agentkit.chat.endpoints import ENDPOINTS, Endpoint
+from agentkit.chat.providers import PROVIDERS, Provider
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -178,7 +178,7 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_says(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     namespace: dict[str, Any] = {"__name__": "__main__"}
     with stage() as server:
-        for endpoint in ENDPOINTS.values():
+        for endpoint in PROVIDERS.values():
             monkeypatch.delenv(endpoint.key_variable or "-", raising=False)
             if endpoint.base_url_variable:
                 monkeypatch.setenv(endpoint.base_url_variable, server.url)
@@ -244,14 +244,14 @@ def test_every_error_setting_and_limit_is_in_its_page() -> None:
 
 
 def test_the_table_of_endpoints_is_the_table_of_the_code() -> None:
-    def row(endpoint: Endpoint) -> str:
+    def row(endpoint: Provider) -> str:
         key = f"`{endpoint.key_variable}`" if endpoint.key_variable else "none"
         base = f"`{endpoint.base_url_variable}`" if endpoint.base_url_variable else "none"
         return f"| `{endpoint.name}` | `{endpoint.base_url}` | {key} | {base} |"
 
     text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `[\w.]+` \| `http.*$", text, re.MULTILINE)
-    assert rows == [row(endpoint) for endpoint in ENDPOINTS.values()]
+    assert rows == [row(endpoint) for endpoint in PROVIDERS.values()]
 
 
 def commands() -> set[tuple[str, ...]]:

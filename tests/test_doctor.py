@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from agentkit.chat.client import ChatClient
-from agentkit.chat.probe import CONSTRAINED, Finding, probe
-from agentkit.chat.profile import Profile
+from agentkit.chat.compat.profile import Profile
+from agentkit.chat.decoding.lenient import as_mapping
 from agentkit.chat.reply import Model, Reply
 from agentkit.chat.request import ChatRequest
-from agentkit.chat.retry import RetryPolicy
 from agentkit.chat.settings import ChatSettings
-from agentkit.chat.tolerant import as_mapping
+from agentkit.chat.transport.retry import RetryPolicy
 from agentkit.cli import main
 from agentkit.cli.doctor import examine
 from agentkit.errors import AuthenticationFailed
+from agentkit.probe import CONSTRAINED, Finding, probe
 from agentkit.testing import FunctionModel
 from tests.test_constrained import Server as LlamaCpp
 

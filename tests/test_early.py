@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from agentkit import Agent, CallStarted, ChatRequest, Limits, Reply, Tool, ToolContext, tool
-from agentkit.chat.events import CallDelta, Emit, Retrying, nobody
+from agentkit.chat.events import CallDelta, Emit, Retrying, ignore_event
 from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
 from agentkit.chat.reply import Choice
 from agentkit.errors import Overloaded, ToolFailed
@@ -79,8 +79,8 @@ async def test_a_call_starts_when_its_arguments_are_complete_and_runs_once() -> 
     model.before_the_end = looking.started.wait
     result = await Agent(model, tools=[looking.tool], eager=True).run("go")
     assert looking.seen == ["sky"]
-    assert results(result.transcript) == ["saw sky in turn 1"]
-    assert check(result.transcript) == []
+    assert results(result.messages) == ["saw sky in turn 1"]
+    assert check(result.messages) == []
 
 
 async def test_without_being_asked_for_nothing_starts_early() -> None:
@@ -94,7 +94,7 @@ async def test_without_being_asked_for_nothing_starts_early() -> None:
 
         model.before_the_end = note
         result = await Agent(model, tools=[looking.tool], eager=eager).run("go")
-        assert (early, looking.seen, results(result.transcript)) == ([False], ["sky"], ["saw sky in turn 1"])
+        assert (early, looking.seen, results(result.messages)) == ([False], ["sky"], ["saw sky in turn 1"])
 
 
 async def test_several_calls_start_as_they_come_also_the_same_twice() -> None:
@@ -102,7 +102,7 @@ async def test_several_calls_start_as_they_come_also_the_same_twice() -> None:
     model.before_the_end = looking.started.wait
     result = await Agent(model, tools=[looking.tool], eager=True).run("go")
     assert looking.seen == ["sky"] * 3
-    assert len(results(result.transcript)) == 3
+    assert len(results(result.messages)) == 3
 
 
 async def test_a_call_that_still_runs_when_the_reply_is_done_is_waited_for() -> None:
@@ -114,8 +114,8 @@ async def test_a_call_that_still_runs_when_the_reply_is_done_is_waited_for() -> 
         if isinstance(event, CallStarted):
             looking.release.set()
 
-    result = await Agent(model, tools=[looking.tool], eager=True).run("go", emit=emit)
-    assert (looking.seen, results(result.transcript)) == (["sky"], ["saw sky in turn 1"])
+    result = await Agent(model, tools=[looking.tool], eager=True).run("go", on_event=emit)
+    assert (looking.seen, results(result.messages)) == (["sky"], ["saw sky in turn 1"])
 
 
 @pytest.mark.parametrize("finish", ["length", "content_filter"])
@@ -124,7 +124,7 @@ async def test_the_result_of_a_reply_that_was_cut_is_not_used(finish: str) -> No
     looking.release = anyio.Event()
     model.before_the_end = looking.started.wait
     result = await Agent(model, tools=[looking.tool], eager=True).run("go")
-    assert results(result.transcript)[0].startswith("Error: not run: the reply was cut")
+    assert results(result.messages)[0].startswith("Error: not run: the reply was cut")
     assert looking.cancelled == ["sky"]
 
 
@@ -133,7 +133,7 @@ async def test_a_reply_that_says_something_else_in_the_end_gets_its_own_call() -
     model.before_the_end = looking.started.wait
     result = await Agent(model, tools=[looking.tool], eager=True).run("go")
     assert looking.seen == ["sky", "sea"]
-    assert results(result.transcript) == ["saw sea in turn 1"]
+    assert results(result.messages) == ["saw sea in turn 1"]
 
 
 async def test_a_reply_that_is_asked_for_again_starts_anew() -> None:
@@ -141,7 +141,7 @@ async def test_a_reply_that_is_asked_for_again_starts_anew() -> None:
     model.real = '{"at": "sea"}'
     model.before_the_end = looking.started.wait
     result = await Agent(model, tools=[looking.tool], eager=True).run("go")
-    assert (looking.seen, results(result.transcript)) == (["sea"], ["saw sea in turn 1"])
+    assert (looking.seen, results(result.messages)) == (["sea"], ["saw sea in turn 1"])
 
 
 async def test_an_error_of_the_model_is_not_wrapped_and_cancels_what_started() -> None:
@@ -159,7 +159,7 @@ async def test_no_more_calls_start_early_than_the_run_may_make() -> None:
     model.before_the_end = looking.started.wait
     result = await Agent(model, tools=[looking.tool], eager=True).run("go", limits=Limits(calls=1))
     assert looking.seen == ["a"]
-    assert results(result.transcript)[1].startswith("Error: not run")
+    assert results(result.messages)[1].startswith("Error: not run")
 
 
 async def test_a_failure_of_an_early_call_is_one_of_its_call() -> None:
@@ -168,7 +168,7 @@ async def test_a_failure_of_an_early_call_is_one_of_its_call() -> None:
         raise ValueError(at)
 
     with pytest.raises(ToolFailed, match="ValueError: sky"):
-        await Agent(Streaming(piece('{"at": "sky"}')), tools=[look], eager=True, tool_errors="raise").run("go")
+        await Agent(Streaming(piece('{"at": "sky"}')), tools=[look], eager=True, on_tool_error="raise").run("go")
 
 
 async def test_a_cancelled_run_ends_its_early_calls() -> None:
@@ -176,7 +176,7 @@ async def test_a_cancelled_run_ends_its_early_calls() -> None:
     looking.release = anyio.Event()
     model.before_the_end = anyio.sleep_forever
     async with anyio.create_task_group() as group:
-        group.start_soon(lambda: Agent(model, tools=[looking.tool], eager=True).run("go", emit=nobody))
+        group.start_soon(lambda: Agent(model, tools=[looking.tool], eager=True).run("go", on_event=ignore_event))
         await looking.started.wait()
         group.cancel_scope.cancel()
     assert looking.cancelled == ["sky"]
@@ -233,4 +233,4 @@ async def test_the_text_of_a_custom_tool_is_taken_as_it_is_also_when_it_looks_li
     tools = [Tool.custom("look", "Look.", look, read_only=True)]
     result = await Agent(model, tools=tools, eager=True).run("go")
     assert sorted(seen) == ["half a {", '{"at": "sky"}']
-    assert results(result.transcript) == ['saw {"at": "sky"}', "saw half a {"]
+    assert results(result.messages) == ['saw {"at": "sky"}', "saw half a {"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.chat.embedded import CONTROL_MARKS, MARKS, read_calls, read_failed_generation
+from agentkit.chat.decoding.tool_parsers import CONTROL_MARKS, MARKS, read_calls, read_failed_generation
 
 NUMBER: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}, "t": {"type": "string"}}}
 OFFERED = {"f": NUMBER, "g.h-i": NUMBER}

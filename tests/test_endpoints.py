@@ -1,7 +1,7 @@
 import pytest
 
 from agentkit.chat.client import ChatClient, open_model
-from agentkit.chat.endpoints import ENDPOINTS
+from agentkit.chat.providers import PROVIDERS
 from agentkit.errors import ConfigError
 
 
@@ -29,7 +29,7 @@ def test_a_name_that_means_nothing_is_refused_with_what_to_write(name: str, said
 
 
 def test_the_environment_can_point_an_endpoint_elsewhere_where_no_key_may_be_needed() -> None:
-    there = ENDPOINTS["openai"].from_environment({"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"})
+    there = PROVIDERS["openai"].from_environment({"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"})
     assert there.base_url == "http://127.0.0.1:1/v1"
     assert there.key({}) == ""
     assert there.key({"OPENAI_API_KEY": " k "}) == "k"
@@ -37,12 +37,12 @@ def test_the_environment_can_point_an_endpoint_elsewhere_where_no_key_may_be_nee
 
 def test_a_key_that_is_needed_and_missing_is_told_by_its_variable() -> None:
     with pytest.raises(ConfigError, match="ACEDATA_API_KEY"):
-        ENDPOINTS["acedata"].key({"OPENAI_API_KEY": "of somebody else"})
+        PROVIDERS["acedata"].key({"OPENAI_API_KEY": "of somebody else"})
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS.values(), ids=lambda each: each.name)
+@pytest.mark.parametrize("endpoint", PROVIDERS.values(), ids=lambda each: each.name)
 def test_no_endpoint_reads_the_key_of_another(endpoint: object) -> None:
-    others = {each.key_variable for each in ENDPOINTS.values() if each is not endpoint}
+    others = {each.key_variable for each in PROVIDERS.values() if each is not endpoint}
     assert getattr(endpoint, "key_variable") not in others - {""}  # noqa: B009
 
 

@@ -66,8 +66,8 @@ def test_a_long_conversation_is_sent_in_part_and_kept_whole(capsys: pytest.Captu
     history = load("long_conversation").main(questions, model, "word " * 5_000, tokens=4_000)
     told = capsys.readouterr().out
     assert len(history) == 8 * 4
-    assert ".. ClearOldResults: " in told
-    assert ".. Summarise: " in told
+    assert ".. ClearToolResults: " in told
+    assert ".. Summarize: " in told
     assert any("one page after the other" in request.messages[1].text for request in model.requests if request.tools)
     assert told.endswith("Words.\n")
 

@@ -4,7 +4,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from agentkit.tools.execute import Work, execute
+from agentkit.run.execute import Work, execute
 
 pytestmark = pytest.mark.anyio
 

@@ -30,7 +30,7 @@ async def resumed(state: RunState, *script: Answer, **options: Any) -> RunResult
 
 
 def read(result: RunResult) -> list[str]:
-    return [each.text for each in result.transcript if isinstance(each, ToolMessage)]
+    return [each.text for each in result.messages if isinstance(each, ToolMessage)]
 
 
 async def test_a_call_of_an_external_tool_pauses_until_it_is_answered() -> None:
@@ -39,7 +39,7 @@ async def test_a_call_of_an_external_tool_pauses_until_it_is_answered() -> None:
     assert (result.status, result.state.calls) == ("paused", 0)
     first, second = result.pending
     assert (first.id, first.name, first.arguments) == ("q", "ask_customer", {"question": "Which size?"})
-    assert (first.external, first.why) == (True, "ask_customer is run by somebody outside")
+    assert (first.external, first.reason) == (True, "ask_customer is run by somebody outside")
     result.state.answer("q", {"size": 43}, by="shop")
     again = await resumed(result.state)
     assert [each.id for each in again.pending] == [second.id]
@@ -64,7 +64,7 @@ async def test_an_external_call_cannot_be_approved() -> None:
 
 
 async def test_a_tool_that_was_moved_outside_needs_an_answer_though_it_was_approved() -> None:
-    @tool(name="ask_customer", approve=True)
+    @tool(name="ask_customer", requires_approval=True)
     def here(question: str) -> str:
         """Ask the customer."""
         raise AssertionError
@@ -97,7 +97,7 @@ async def test_an_answer_holds_for_its_call_only_and_so_do_its_files() -> None:
     result = await resumed(state)
     assert [each.arguments for each in result.pending] == [{"question": "Why?"}]
     result.state.deny("q")
-    assert [each.role for each in (await resumed(result.state, "done")).transcript][2:] == ["tool", "assistant"]
+    assert [each.role for each in (await resumed(result.state, "done")).messages][2:] == ["tool", "assistant"]
 
 
 async def test_an_answer_that_failed_reads_like_a_failed_call() -> None:

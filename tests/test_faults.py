@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from agentkit.chat.faults import error_of_status, error_of_value
+from agentkit.chat.transport.status import error_of_status, error_of_value
 from agentkit.errors import (
     AuthenticationFailed,
     BadRequest,

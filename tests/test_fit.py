@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentkit.chat.compat.apply import fit
+from agentkit.chat.compat.profile import Profile
 from agentkit.chat.content import AudioOutput
-from agentkit.chat.fit import fit
+from agentkit.chat.json_schema import inlined, keywords_in, without_keywords
 from agentkit.chat.messages import (
     AssistantMessage,
     DeveloperMessage,
@@ -18,9 +20,7 @@ from agentkit.chat.messages import (
     ToolMessage,
     UserMessage,
 )
-from agentkit.chat.profile import Profile
 from agentkit.chat.request import ChatRequest, FunctionTool
-from agentkit.chat.schemas import inlined, keywords_in, without_keywords
 from agentkit.chat.settings import ChatSettings, NamedTool
 
 USER = UserMessage("hi")
@@ -91,25 +91,29 @@ def test_roles_of_instructions() -> None:
 
 
 def test_instructions_are_gathered_at_the_beginning() -> None:
-    body, _ = sent(Profile(one_system=True), SystemMessage("a"), USER, SystemMessage("b"))
+    body, _ = sent(Profile(single_system_message=True), SystemMessage("a"), USER, SystemMessage("b"))
     assert body["messages"][0] == {"role": "system", "content": "a\n\nb"}
     assert roles(body) == ["system", "user"]
-    assert not sent(Profile(one_system=True), SystemMessage("a"), USER)[1]
+    assert not sent(Profile(single_system_message=True), SystemMessage("a"), USER)[1]
 
 
 def test_neighbouring_questions_become_one_also_with_parts() -> None:
-    body, _ = sent(Profile(alternate=True), USER, UserMessage((TextPart("b"),)), AssistantMessage("c"), USER)
+    body, _ = sent(Profile(merge_user_turns=True), USER, UserMessage((TextPart("b"),)), AssistantMessage("c"), USER)
     assert roles(body) == ["user", "assistant", "user"]
     assert [part["text"] for part in body["messages"][0]["content"]] == ["hi", "b"]
 
 
 def test_a_word_stands_between_a_result_and_the_user() -> None:
-    assert roles(sent(Profile(bridge=True), USER, CALLED, RESULT, USER)[0])[-2:] == ["assistant", "user"]
-    assert not sent(Profile(bridge=True), USER, CALLED, RESULT)[1]
+    assert roles(sent(Profile(assistant_after_tool=True), USER, CALLED, RESULT, USER)[0])[-2:] == ["assistant", "user"]
+    assert not sent(Profile(assistant_after_tool=True), USER, CALLED, RESULT)[1]
 
 
 @pytest.mark.parametrize(
-    ("profile", "content"), [(Profile(no_null=True), {"content": ""}), (Profile(no_null=True, no_empty=True), {})]
+    ("profile", "content"),
+    [
+        (Profile(null_content_as_empty=True), {"content": ""}),
+        (Profile(null_content_as_empty=True, fill_empty_content=True), {}),
+    ],
 )
 def test_content_is_not_null(profile: Profile, content: dict[str, str]) -> None:
     message = sent(profile, USER, CALLED, RESULT)[0]["messages"][1]
@@ -119,7 +123,7 @@ def test_content_is_not_null(profile: Profile, content: dict[str, str]) -> None:
 def test_nothing_is_sent_empty() -> None:
     empty = AssistantMessage("", CALLED.tool_calls)
     parts = UserMessage((TextPart(""), TextPart("a")))
-    body, _ = sent(Profile(no_empty=True), parts, empty, ToolMessage("", "c1"), AssistantMessage(""), USER)
+    body, _ = sent(Profile(fill_empty_content=True), parts, empty, ToolMessage("", "c1"), AssistantMessage(""), USER)
     assert [each["content"] for each in body["messages"]] == [[{"type": "text", "text": "a"}], None, "(empty)", "hi"]
 
 
@@ -136,7 +140,7 @@ def test_nothing_is_sent_empty() -> None:
 def test_what_says_something_without_a_text_is_not_left_out(
     said: AssistantMessage, member: dict[str, Any], content: str | None
 ) -> None:
-    body, _ = sent(Profile(no_empty=True), USER, replace(said, content=content), USER)
+    body, _ = sent(Profile(fill_empty_content=True), USER, replace(said, content=content), USER)
     assert body["messages"][1:-1] == [{**member, "role": "assistant", "content": None}]
 
 
@@ -150,8 +154,8 @@ def test_results_carry_the_name_of_their_tool() -> None:
 
 
 def test_a_transcript_with_calls_never_goes_without_tools() -> None:
-    assert len(sent(Profile(tools_stub=True), USER, CALLED, RESULT)[0]["tools"]) == 1
-    assert "tools" not in sent(Profile(tools_stub=True))[0]
+    assert len(sent(Profile(keep_tools=True), USER, CALLED, RESULT)[0]["tools"]) == 1
+    assert "tools" not in sent(Profile(keep_tools=True))[0]
 
 
 def test_reasoning_goes_back_in_the_member_it_came_in_or_in_the_one_that_is_wanted() -> None:
@@ -262,6 +266,8 @@ def test_profiles_join_and_survive_json(one: Profile, other: Profile) -> None:
     assert Profile.from_json(json.loads(json.dumps(one.to_json()))) == one
 
 
-@pytest.mark.parametrize("raw", [None, [], {"drop": 3, "token_limit": "nothing", "no_null": "yes", "newer": 1}])
+@pytest.mark.parametrize(
+    "raw", [None, [], {"drop": 3, "token_limit": "nothing", "null_content_as_empty": "yes", "newer": 1}]
+)
 def test_what_is_no_profile_is_an_empty_one(raw: object) -> None:
     assert not Profile.from_json(raw)

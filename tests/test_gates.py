@@ -10,8 +10,8 @@ import pytest
 from trio.testing import MockClock
 
 from agentkit.testing import context
-from agentkit.tools import gates
-from agentkit.tools.gates import Gate
+from agentkit.tools.calls import concurrency
+from agentkit.tools.calls.concurrency import ConcurrencyLimit
 from agentkit.tools.tool import Tool, tool
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +24,7 @@ async def call(called: Tool, arguments: str = "") -> str:
 
 
 async def test_who_waits_goes_in_by_turn_and_nobody_passes() -> None:
-    gate, entered = Gate(), list[int]()
+    gate, entered = ConcurrencyLimit(), list[int]()
 
     async def one(number: int) -> None:
         place = await gate.enter(1)
@@ -46,12 +46,12 @@ async def test_who_waits_goes_in_by_turn_and_nobody_passes() -> None:
 
 async def outside(function: Any, *args: Any) -> None:
     """Call it as code that is part of no call."""
-    gates._CHAIN.set(())
+    concurrency._CHAIN.set(())
     await function(*args)
 
 
 async def test_leaving_wakes_one_and_not_all() -> None:
-    gate, woken = Gate(), list[int]()
+    gate, woken = ConcurrencyLimit(), list[int]()
 
     async def wait(number: int) -> None:
         await gate.enter(1)
@@ -71,7 +71,7 @@ async def test_leaving_wakes_one_and_not_all() -> None:
 
 
 async def test_a_waiter_cancelled_after_it_was_let_in_gives_its_place_on() -> None:
-    gate, entered = Gate(), list[str]()
+    gate, entered = ConcurrencyLimit(), list[str]()
     scope = anyio.CancelScope()
 
     async def cancelled() -> None:
@@ -97,7 +97,7 @@ async def test_a_waiter_cancelled_after_it_was_let_in_gives_its_place_on() -> No
 
 
 async def test_those_behind_a_waiter_that_is_cancelled_go_in_if_they_fit() -> None:
-    gate, entered = Gate(), list[str]()
+    gate, entered = ConcurrencyLimit(), list[str]()
     scope = anyio.CancelScope()
 
     async def needs_much() -> None:
@@ -314,7 +314,7 @@ async def test_calls_inside_a_call_keep_to_the_rate(anyio_backend: object) -> No
 
 
 async def test_a_call_that_need_not_wait_gives_way_to_no_other_task() -> None:
-    gate, order = Gate(), list[str]()
+    gate, order = ConcurrencyLimit(), list[str]()
 
     async def other() -> None:
         order.append("other")

@@ -12,7 +12,7 @@ import anyio.abc
 import httpx2
 import pytest
 
-from agentkit.chat.http import Deadlines, Http
+from agentkit.chat.transport.http import Deadlines, Http
 from agentkit.errors import ConfigError, ConnectionFailed, InvalidReply
 from tests.replay import HANG, answer, replay
 

@@ -7,7 +7,7 @@ import anyio.lowlevel
 import pytest
 
 from agentkit import Agent, ConfigError, Event, Limits, RunState
-from agentkit.chat.events import Mended
+from agentkit.chat.events import ReplyRepaired
 from agentkit.chat.messages import ToolMessage, UserMessage
 from agentkit.errors import ModelError, SessionBusy, SessionConflict, StateError
 from agentkit.run.events import CallStarted
@@ -33,8 +33,8 @@ async def test_a_session_remembers_earlier_runs(sessions: Sessions) -> None:
     await world.agent([call("do", what="it")], "first").run("one", session=sessions["s"])
     result = await world.agent("second").run("two", session=sessions["s"])
     assert (result.status, result.output) == ("done", "second")
-    assert roles(result.transcript) == ["user", "assistant", "tool", "assistant", "user", "assistant"]
-    assert result.transcript == tuple(await sessions["s"].messages())
+    assert roles(result.messages) == ["user", "assistant", "tool", "assistant", "user", "assistant"]
+    assert result.messages == tuple(await sessions["s"].messages())
     assert [each.text for each in world.model.requests[0].messages] == ["one", "", "it is done", "first", "two"]
 
 
@@ -61,7 +61,7 @@ async def test_long_results_and_rules_live_on_in_the_session(sessions: Sessions)
     world = World()
     script: list[Answer] = [[call("send", to="b"), call("read_result", call_id="d", start=99_990)], "done"]
     result = await world.agent(*script).run("again", session=sessions["s"])
-    said = [each.text for each in result.transcript if isinstance(each, ToolMessage)]
+    said = [each.text for each in result.messages if isinstance(each, ToolMessage)]
     assert said[-2:] == ["sent to b", "much much \n[this is the end]"]
 
 
@@ -84,11 +84,11 @@ async def test_the_beginning_of_another_session_is_made_valid_and_its_long_resul
     copy = await sessions["s"].branch("copy", messages=3)
     told: list[Event] = []
     agent = world.agent([call("read_result", call_id="d", start=99_995)], "yes")
-    result = await agent.run("two", session=copy, emit=told.append)
+    result = await agent.run("two", session=copy, on_event=told.append)
     assert check(world.model.requests[0].messages) == []
-    assert ["'e'" in each.what for each in told if isinstance(each, Mended)] == [True]
-    assert result.transcript[-2].text.startswith("much")
-    assert tuple(await copy.messages()) == result.transcript
+    assert ["'e'" in each.what for each in told if isinstance(each, ReplyRepaired)] == [True]
+    assert result.messages[-2].text.startswith("much")
+    assert tuple(await copy.messages()) == result.messages
     beginning = await sessions["s"].branch("beginning", messages=1)
     with pytest.raises(StateError, match="no run to go on with"):
         await world.agent("never").run(session=beginning)
@@ -123,7 +123,7 @@ async def test_an_empty_session_without_a_question_is_refused(sessions: Sessions
 async def test_a_run_that_is_done_has_nothing_to_go_on_with_and_gives_its_answer_again(sessions: Sessions) -> None:
     await World().agent("hello").run("hi", session=sessions["s"])
     result = await World().agent().run(session=sessions["s"])
-    assert (result.status, result.output, len(result.transcript)) == ("done", "hello", 2)
+    assert (result.status, result.output, len(result.messages)) == ("done", "hello", 2)
 
 
 async def test_a_run_whose_model_failed_is_stored_and_gone_on_with(sessions: Sessions) -> None:
@@ -134,7 +134,7 @@ async def test_a_run_whose_model_failed_is_stored_and_gone_on_with(sessions: Ses
     assert caught.value.state is not None
     assert caught.value.state.revision == (await stored(sessions)).revision
     result = await world.agent("up again").run(session=sessions["s"])
-    assert (result.output, roles(result.transcript)) == ("up again", ["user", "assistant", "tool", "assistant"])
+    assert (result.output, roles(result.messages)) == ("up again", ["user", "assistant", "tool", "assistant"])
     assert set(world.done.values()) == {1}
 
 
@@ -165,8 +165,8 @@ async def test_a_cancelled_run_is_stored_as_cancelled(sessions: Sessions) -> Non
     state = await stored(sessions)
     assert (state.status, check(state.messages), state.revision) == ("cancelled", [], events.state.revision)
     result = await world.agent("fine").run(session=sessions["s"])
-    assert (result.status, roles(result.transcript)) == ("done", ["user", "assistant", "tool", "tool", "assistant"])
-    assert "interrupted" in str(result.transcript[3])
+    assert (result.status, roles(result.messages)) == ("done", ["user", "assistant", "tool", "tool", "assistant"])
+    assert "interrupted_result" in str(result.messages[3])
     assert max(world.done.values()) == 1
 
 
@@ -174,21 +174,21 @@ async def test_what_is_said_before_the_session_is_read_is_heard(sessions: Sessio
     with pytest.raises(ModelError):
         await World().agent(ModelError("down")).run("go", session=sessions["s"])
     async with World().agent("yes").stream(session=sessions["s"]) as events:
-        events.say("hurry")
+        events.send("hurry")
         result = await events.result()
-    assert [each.text for each in result.transcript] == ["go", "hurry", "yes"]
+    assert [each.text for each in result.messages] == ["go", "hurry", "yes"]
 
 
 @pytest.mark.parametrize("kept", [True, False])
 async def test_a_run_that_is_gone_on_with_can_be_talked_to_at_once(sessions: Sessions, kept: bool) -> None:
     options = {"session": sessions["s"]} if kept else {}
     paused = (await World().agent([call("send", id="x", to="a")]).run("go", **options)).state  # type: ignore[arg-type]
-    paused.say("first")
+    paused.add_message("first")
     paused.deny("x")
     async with World().agent("yes").stream(paused, **options) as events:  # type: ignore[arg-type]
-        events.say("second")
+        events.send("second")
         result = await events.result()
-    assert [each.text for each in result.transcript if isinstance(each, UserMessage)] == ["go", "first", "second"]
+    assert [each.text for each in result.messages if isinstance(each, UserMessage)] == ["go", "first", "second"]
 
 
 # Decisions.
@@ -211,14 +211,14 @@ async def test_a_state_that_was_decided_about_resumes(sessions: Sessions, from_s
     state.approve("x")
     state.deny("y", "not today")
     result = await world.agent("done").run(state, session=sessions["s"])
-    assert (result.status, check(result.transcript)) == ("done", [])
-    assert [each.text for each in result.transcript[2:5]] == [
+    assert (result.status, check(result.messages)) == ("done", [])
+    assert [each.text for each in result.messages[2:5]] == [
         "it is done",
         "sent to a",
         "Error: not run: a person refused this call: not today",
     ]
     assert sorted(world.done.values()) == [1, 1]
-    assert tuple(await sessions["s"].messages()) == result.transcript
+    assert tuple(await sessions["s"].messages()) == result.messages
 
 
 async def test_a_call_that_is_not_pending_cannot_be_decided_and_the_session_stays_as_it_was(sessions: Sessions) -> None:

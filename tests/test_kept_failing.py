@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from agentkit import Event, RunState
-from agentkit.chat.events import Mended
+from agentkit.chat.events import ReplyRepaired
 from agentkit.chat.messages import ToolMessage
 from agentkit.errors import SessionError
 from agentkit.run.events import RunStarted
@@ -48,7 +48,7 @@ async def test_a_call_that_was_finished_is_not_repeated_and_one_in_flight_runs_w
     assert world.done == {"r:call:a": 1, "r:call:b": 2}
     paused.state.deny("x")
     result = await world.agent("done").run(paused.state, session=sessions["s"])
-    assert roles(result.transcript) == ["user", "assistant", "tool", "tool", "tool", "user", "assistant"]
+    assert roles(result.messages) == ["user", "assistant", "tool", "tool", "tool", "user", "assistant"]
     assert result.state.calls == 3
     assert len(result.state.artifacts["a"]) == 100_000
 
@@ -58,15 +58,15 @@ async def test_a_new_question_after_a_crash_knows_what_was_finished(sessions: Se
     calls = [call("hang", id="a"), call("draw", id="b"), call("hang", id="c")]
     await crashed(world.agent(calls, "never"), sessions, "recorded r:call:b", prompt="go", run_id="r")
     told: list[Event] = []
-    result = await world.agent("well").run("what now?", session=sessions["s"], emit=told.append)
-    assert [each.what for each in told if isinstance(each, Mended)] == [
+    result = await world.agent("well").run("what now?", session=sessions["s"], on_event=told.append)
+    assert [each.what for each in told if isinstance(each, ReplyRepaired)] == [
         "the call 'a' of hang had no result and got one that says so",
         "the call 'c' of hang had no result and got one that says so",
     ]
-    assert roles(result.transcript) == ["user", "assistant", *["tool"] * 3, "user", "user", "assistant"]
-    said = [each.text for each in result.transcript[2:6]]
-    assert "interrupted" in said[0]
-    assert "interrupted" in said[2]
+    assert roles(result.messages) == ["user", "assistant", *["tool"] * 3, "user", "user", "assistant"]
+    said = [each.text for each in result.messages[2:6]]
+    assert "interrupted_result" in said[0]
+    assert "interrupted_result" in said[2]
     assert (len(said[1]) < 70_000, said[1][:5], "[cut: " in said[1]) == (True, "much ", True)
     assert said[3].startswith("Attached to the result of draw")
     assert len(result.state.artifacts["b"]) == 100_000
@@ -89,11 +89,11 @@ async def test_a_result_outlives_a_second_accident(sessions: Sessions, ending: s
             await anyio.lowlevel.checkpoint()
             return False
 
-        async with world.agent("never", approve=look).stream(session=sessions["s"]) as events:
+        async with world.agent("never", requires_approval=look).stream(session=sessions["s"]) as events:
             assert (await events.result()).status == "cancelled"
     world.let_go = True
     result = await world.agent("done").run(*["and now?"] * (ending == "question"), session=sessions["s"])
-    said = [each.text for each in result.transcript if isinstance(each, ToolMessage)]
+    said = [each.text for each in result.messages if isinstance(each, ToolMessage)]
     assert (result.status, said[0]) == ("done", "it is done")
     assert (said[1] == "null") == (ending == "crash")
     assert world.done["r:call:a"] == 1
@@ -126,7 +126,7 @@ async def test_a_session_that_fails_once_ends_the_run_with_its_error_and_nothing
     assert check(state.messages) == []
     assert (await stored(sessions)).messages == state.messages, "when it can be stored after all, it is"
     result = await world.agent(*script[state.turns :]).run(state, session=sessions["s"])
-    assert (result.status, check(result.transcript), result.output) == ("done", [], "done")
+    assert (result.status, check(result.messages), result.output) == ("done", [], "done")
     assert set(world.done.values()) == {1}
 
 
@@ -153,8 +153,8 @@ async def test_a_session_that_goes_on_failing_keeps_what_it_had_and_the_error_ha
     done = world.done.copy()
     if state.revision:
         result = await world.agent(*script[state.turns :]).run(RunState.load(state.to_json()), session=sessions["s"])
-        assert (result.status, check(result.transcript)) == ("done", [])
-        assert tuple(await sessions["s"].messages()) == result.transcript
+        assert (result.status, check(result.messages)) == ("done", [])
+        assert tuple(await sessions["s"].messages()) == result.messages
         assert world.done.keys() >= done.keys()
     assert set(world.done.values()) <= {1}
 
@@ -168,7 +168,7 @@ async def test_a_session_that_breaks_in_its_own_way_loses_no_result(sessions: Se
     with pytest.raises(OSError, match="gone"):
         await world.agent([call("do", id="a", what="it")]).run("go", session=Watched(sessions["s"], passes))
     result = await world.agent("done").run(session=sessions["s"])
-    assert (result.status, result.transcript[2].text) == ("done", "it is done")
+    assert (result.status, result.messages[2].text) == ("done", "it is done")
     assert world.done.total() == 1
 
 
@@ -189,7 +189,7 @@ async def test_a_database_that_gets_locked_loses_nothing_that_the_error_does_not
     state = caught.value.state
     assert isinstance(state, RunState)
     result = await world.agent("done").run(state, session=session)
-    assert (result.status, result.transcript[2].text, world.done.total()) == ("done", "it is done", 1)
+    assert (result.status, result.messages[2].text, world.done.total()) == ("done", "it is done", 1)
 
 
 # Tasks of asyncio that are cancelled in its own way, as web servers and `asyncio.timeout` do it.
@@ -220,7 +220,7 @@ async def cancel_at(sessions: Sessions, point: int, rounds: int) -> bool:
         if isinstance(event, RunStarted):
             live.append(event.state)
 
-    running = world.agent(*script).run("go", session=Watched(session, passes), emit=look)
+    running = world.agent(*script).run("go", session=Watched(session, passes), on_event=look)
     task = asyncio.create_task(running)
     try:
         await task
@@ -235,10 +235,10 @@ async def cancel_at(sessions: Sessions, point: int, rounds: int) -> bool:
     assert (saved.revision, check(state.messages)) == (state.revision, [])
     assert state.status == "cancelled" or (state.status, state.output) == ("done", "done")
     told = [each.text for each in state.messages if isinstance(each, ToolMessage)]
-    assert sum("interrupted" not in each for each in told) == len(world.done), "what was recorded is told"
+    assert sum("interrupted_result" not in each for each in told) == len(world.done), "what was recorded is told"
     result = await world.agent(*script[state.turns :]).run(state, session=session)
-    assert (result.status, check(result.transcript)) == ("done", [])
-    assert tuple(await session.messages()) == result.transcript
+    assert (result.status, check(result.messages)) == ("done", [])
+    assert tuple(await session.messages()) == result.messages
     assert set(world.done.values()) <= {1}
     return True
 

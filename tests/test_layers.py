@@ -20,12 +20,12 @@ OPTIONAL = [
     "cli",
 ]  # they import only what a stranger could; nobody imports them
 ALONE = {  # a third-party library -> the one module that may import it
-    "httpx2": "agentkit.chat.http",
-    "httpx": "nobody",
-    "docstring_parser": "agentkit.tools.docstrings",
+    "httpx2": "agentkit.chat.transport.http",
+    "httpx": "ignore_event",
+    "docstring_parser": "agentkit.tools.schema.docstrings",
     "typer": "agentkit.cli",
     "rich": "agentkit.cli",
-    "xllamacpp": "nobody",
+    "xllamacpp": "ignore_event",
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef

@@ -27,7 +27,7 @@ from agentkit.chat.messages import ToolCall, ToolMessage
 from agentkit.chat.reply import Choice
 from agentkit.chat.request import ChatRequest
 from agentkit.errors import LimitReached, ToolFailed
-from agentkit.run.events import LimitNear, RunEnded
+from agentkit.run.events import LimitWarning, RunFinished
 from agentkit.run.limits import Price
 from agentkit.run.repeats import repeated_turns
 from agentkit.run.transcript import check
@@ -75,7 +75,7 @@ wants.count = 0  # type: ignore[attr-defined]
 
 
 def said(result: RunResult) -> list[str]:
-    return [each.text for each in result.transcript if isinstance(each, ToolMessage)]
+    return [each.text for each in result.messages if isinstance(each, ToolMessage)]
 
 
 @pytest.mark.parametrize(
@@ -172,15 +172,15 @@ async def test_calls_of_one_tool_over_their_limit_end_the_run_where_that_is_want
 
 
 async def test_turns_with_nothing_but_failures_end_the_run_with_an_answer() -> None:
-    model = ScriptedModel([[call("fail")], [call("nobody")], [call("fail")], "I could not"])
-    result = await Agent(model, tools=[fail]).run("go", limits=Limits(failures=3))
+    model = ScriptedModel([[call("fail")], [call("ignore_event")], [call("fail")], "I could not"])
+    result = await Agent(model, tools=[fail]).run("go", limits=Limits(failed_turns=3))
     assert (result.status, result.output) == ("limited", "I could not")
     assert result.limit == "the limit of 3 turns in which every call failed"
 
 
 async def test_a_call_that_works_gives_the_budget_for_failures_back() -> None:
     model = ScriptedModel([[call("fail")], [call("fail"), call("look")], [call("fail")], "done"])
-    result = await Agent(model, tools=[fail, look]).run("go", limits=Limits(failures=2))
+    result = await Agent(model, tools=[fail, look]).run("go", limits=Limits(failed_turns=2))
     assert result.status == "done"
 
 
@@ -244,8 +244,8 @@ async def test_time_counts_on_in_a_run_that_is_gone_on_with() -> None:
 async def test_four_fifths_of_a_limit_are_told_once() -> None:
     events: list[Event] = []
     model = ScriptedModel([wants("look"), wants("look"), wants("look"), wants("look"), "done"])
-    await Agent(model, tools=[look]).run("go", emit=events.append, limits=Limits(turns=5, calls=100))
-    assert [each for each in events if isinstance(each, LimitNear)] == [LimitNear("turns", 4, 5)]
+    await Agent(model, tools=[look]).run("go", on_event=events.append, limits=Limits(turns=5, calls=100))
+    assert [each for each in events if isinstance(each, LimitWarning)] == [LimitWarning("turns", 4, 5)]
 
 
 # Going round in a circle.
@@ -259,7 +259,7 @@ async def test_the_third_time_round_the_model_is_told_and_after_the_fifth_it_mus
     notes = ["the same calls 3 times in a row" in str(each.messages[-1]) for each in model.requests]
     assert notes == [False, False, False, True, False, False]
     assert "the same calls 4 times in a row" in str(model.requests[4].messages[-1])
-    assert not any("times in a row" in str(each) for each in result.transcript), "the note is not part of what was said"
+    assert not any("times in a row" in str(each) for each in result.messages), "the note is not part of what was said"
 
 
 @pytest.mark.parametrize(
@@ -289,14 +289,14 @@ async def test_the_same_call_with_other_results_is_no_circle() -> None:
 async def test_the_same_calls_in_another_order_are_a_circle() -> None:
     one, other = call("look", where="a"), call("look", where="b")
     model = ScriptedModel([[one, other], [other, one], "I stop"])
-    result = await Agent(model, tools=[look]).run("go", limits=Limits(repeats=2))
+    result = await Agent(model, tools=[look]).run("go", limits=Limits(repeated_turns=2))
     assert result.status == "limited"
-    assert repeated_turns(result.transcript[:-1]) == 2
+    assert repeated_turns(result.messages[:-1]) == 2
 
 
 async def test_circles_may_be_allowed() -> None:
     model = ScriptedModel([*([call("look")] * 9), "done"])
-    assert (await Agent(model, tools=[look]).run("go", limits=Limits(repeats=None))).status == "done"
+    assert (await Agent(model, tools=[look]).run("go", limits=Limits(repeated_turns=None))).status == "done"
 
 
 # Agents inside tools.
@@ -328,14 +328,14 @@ async def test_an_agent_inside_a_tool_has_no_more_than_the_run_around_it_has_lef
 
 
 async def test_agents_inside_agents_go_only_so_deep() -> None:
-    limits = Limits(depth=2)
+    limits = Limits(nested_depth=2)
     agent = Agent(ScriptedModel(["the innermost"]))
     for _ in range(4):
         agent = nested(agent, limits, [call("ask", question="?"), "fine"])
     events: list[Event] = []
-    result = await agent.run("go", emit=events.append)
+    result = await agent.run("go", on_event=events.append)
     assert result.status == "done"
-    shallow = nested(Agent(ScriptedModel(["in"])), Limits(depth=0), [call("ask", question="?"), "fine"])
+    shallow = nested(Agent(ScriptedModel(["in"])), Limits(nested_depth=0), [call("ask", question="?"), "fine"])
     assert said(await shallow.run("go")) == [
         "Error: ask failed with LimitReached: agents may call agents 0 deep here, and no deeper"
     ]
@@ -348,7 +348,7 @@ async def test_a_run_that_was_limited_goes_on_with_more() -> None:
     model = ScriptedModel([wants("look"), wants("look"), "done"])
     agent = Agent(model, tools=[look], limits=Limits(turns=1, on_limit="stop"))
     first = await agent.run("go")
-    assert (first.status, check(first.transcript)) == ("limited", [])
+    assert (first.status, check(first.messages)) == ("limited", [])
     again = await agent.run(first.state)
     assert again.status == "limited"
     assert again.state.turns == 1, "its limits are those of the state"
@@ -363,17 +363,17 @@ async def test_a_run_that_answered_at_its_limit_goes_on_with_more_than_that_answ
     assert (first.status, first.output) == ("limited", "so far nothing")
     last = await agent.run(first.state, limits=Limits())
     assert (last.status, last.output) == ("done", "found")
-    assert [each.role for each in last.transcript][3:6] == ["assistant", "user", "assistant"]
+    assert [each.role for each in last.messages][3:6] == ["assistant", "user", "assistant"]
 
 
 async def test_a_call_that_waits_when_the_run_fails_is_told_as_not_run() -> None:
     ran: list[str] = []
 
-    @tool(approve=True)
+    @tool(requires_approval=True)
     async def careful() -> None:
         ran.append("careful")
 
-    agent = Agent(ScriptedModel([[call("careful"), call("fail")]]), tools=[careful, fail], tool_errors="raise")
+    agent = Agent(ScriptedModel([[call("careful"), call("fail")]]), tools=[careful, fail], on_tool_error="raise")
     with pytest.raises(ToolFailed) as caught:
         await agent.run("go")
     assert "Error: not run: it was waiting for a decision" in caught.value.state.messages[2].text
@@ -392,7 +392,7 @@ async def test_a_circle_is_seen_when_the_calls_return_files_too() -> None:
     circle = await Agent(ScriptedModel(script), tools=[photo]).run("go")
     assert (circle.state.turns, circle.limit[:18]) == (6, "the limit of 5 tur")
     fresh = await Agent(ScriptedModel([call("photo"), call("photo"), "two"]), tools=[photo]).run("go")
-    assert (fresh.status, repeated_turns(fresh.transcript[:-1])) == ("done", 1)
+    assert (fresh.status, repeated_turns(fresh.messages[:-1])) == ("done", 1)
 
 
 async def test_what_an_agent_inside_costs_has_the_price_of_the_run_around_it() -> None:
@@ -445,9 +445,9 @@ async def test_a_run_that_was_cancelled_has_used_the_time_until_then() -> None:
 
     events: list[Event] = []
     with anyio.move_on_after(0.1):
-        await Agent(ScriptedModel([call("hang")]), tools=[hang]).run("go", emit=events.append)
+        await Agent(ScriptedModel([call("hang")]), tools=[hang]).run("go", on_event=events.append)
     ended = events[-1]
-    assert isinstance(ended, RunEnded)
+    assert isinstance(ended, RunFinished)
     assert ended.state.seconds >= 0.09
 
 
@@ -466,14 +466,14 @@ async def test_the_time_for_the_answer_is_not_taken_by_calls_that_have_not_begun
         await anyio.sleep_forever()
         return False
 
-    agent = Agent(ScriptedModel([call("look"), "this is all"]), tools=[look], approve=never)
+    agent = Agent(ScriptedModel([call("look"), "this is all"]), tools=[look], requires_approval=never)
     result = await agent.run("go", limits=Limits(seconds=0.2))
     assert (said(result), result.output) == (["Error: not run: the limit of 0.2 seconds was reached"], "this is all")
 
 
 @pytest.mark.parametrize("on_limit", ["answer", "stop"])
 async def test_a_run_without_time_begins_no_approved_call_and_takes_an_answer(on_limit: Any) -> None:
-    careful = tool(look, name="careful", approve=True)
+    careful = tool(look, name="careful", requires_approval=True)
     ask = Tool.external("ask", "Ask.", {"type": "object", "properties": {}})
 
     @tool(timeout=None)
@@ -493,7 +493,7 @@ async def test_a_run_without_time_begins_no_approved_call_and_takes_an_answer(on
 
 @pytest.mark.parametrize("limits", [Limits(calls=1, on_limit="stop"), Limits(calls_per_tool=1, on_limit="stop")])
 async def test_a_limit_that_was_reached_holds_when_the_calls_beside_it_have_waited(limits: Limits) -> None:
-    careful = tool(look, name="careful", approve=True)
+    careful = tool(look, name="careful", requires_approval=True)
     model = ScriptedModel([[call("careful", id="a"), call("careful", id="b")], "on and on"])
     agent = Agent(model, tools=[careful])
     paused = await agent.run("go", limits=limits)
@@ -533,7 +533,7 @@ async def test_agents_beside_each_other_share_a_limit_on_calls_also_while_a_poli
     async def ask(number: int) -> str:
         """Ask."""
         model = ScriptedModel([[call("see", where=f"{number} {each}") for each in "abc"], "done"])
-        return (await Agent(model, tools=[see], approve=thinks).run("go")).status
+        return (await Agent(model, tools=[see], requires_approval=thinks).run("go")).status
 
     model = ScriptedModel([[call("ask", number=each) for each in range(4)], "done"])
     result = await Agent(model, tools=[ask]).run("go", limits=Limits(calls=8))

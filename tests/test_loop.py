@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from agentkit import Agent, ChatSettings, Limits, NamedTool, ToolContext, tool
-from agentkit.chat.events import Emit, Event, Mended, TextDelta
+from agentkit.chat.events import Emit, Event, ReplyRepaired, TextDelta
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.reply import Choice, Reply, Usage
 from agentkit.chat.request import ChatRequest
@@ -17,7 +17,7 @@ from agentkit.errors import (
     ToolError,
     ToolFailed,
 )
-from agentkit.run.events import CallFinished, CallStarted, RunEnded, RunStarted, TurnFinished, TurnStarted
+from agentkit.run.events import CallFinished, CallStarted, RunFinished, RunStarted, TurnFinished, TurnStarted
 from agentkit.run.transcript import check
 from agentkit.testing import FunctionModel, Pieces, ScriptedModel, call
 
@@ -49,7 +49,7 @@ def results(messages: Any) -> list[str]:
 async def test_a_question_without_tools_is_answered() -> None:
     result = await Agent(ScriptedModel(["hello"])).run("hi")
     assert (result.output, result.status) == ("hello", "done")
-    assert result.transcript == (UserMessage("hi"), AssistantMessage("hello"))
+    assert result.messages == (UserMessage("hi"), AssistantMessage("hello"))
 
 
 async def test_calls_run_and_their_results_go_back_in_the_models_order() -> None:
@@ -69,9 +69,9 @@ async def test_calls_run_and_their_results_go_back_in_the_models_order() -> None
 
     model = ScriptedModel([[call("slow", id="1"), call("fast", id="2")], "done"])
     result = await Agent(model, tools=[slow, fast]).run("go")
-    assert results(result.transcript) == ["slow", "fast"]
-    assert [each.tool_call_id for each in result.transcript if isinstance(each, ToolMessage)] == ["1", "2"]
-    assert tuple(model.requests[1].messages) == result.transcript[:-1]
+    assert results(result.messages) == ["slow", "fast"]
+    assert [each.tool_call_id for each in result.messages if isinstance(each, ToolMessage)] == ["1", "2"]
+    assert tuple(model.requests[1].messages) == result.messages[:-1]
 
 
 async def test_a_sequential_tool_runs_alone() -> None:
@@ -89,7 +89,7 @@ async def test_a_sequential_tool_runs_alone() -> None:
     free = tool(work, name="free", description="Free.")
     calls = [call("free", name="a"), call("alone", name="b"), call("free", name="c"), call("free", name="d")]
     result = await Agent(ScriptedModel([calls, "ok"]), tools=[alone, free]).run("go")
-    assert results(result.transcript) == ["a", "b", "c", "d"]
+    assert results(result.messages) == ["a", "b", "c", "d"]
     together = [set(each) for each in beside]
     assert {"b"} in together
     assert {"c", "d"} in together
@@ -102,15 +102,15 @@ async def test_the_instructions_are_sent_first_and_are_not_part_of_the_transcrip
         ["system", "user"],
         ["system", "user", "assistant", "tool"],
     ]
-    assert [each.role for each in result.transcript] == ["user", "assistant", "tool", "assistant"]
+    assert [each.role for each in result.messages] == ["user", "assistant", "tool", "assistant"]
 
 
 async def test_a_conversation_goes_on_from_its_transcript() -> None:
     model = ScriptedModel(["hello", "still here"])
     agent = Agent(model)
     first = await agent.run("hi")
-    second = await agent.run("and now?", history=first.transcript)
-    assert [each.text for each in second.transcript] == ["hi", "hello", "and now?", "still here"]
+    second = await agent.run("and now?", history=first.messages)
+    assert [each.text for each in second.messages] == ["hi", "hello", "and now?", "still here"]
 
 
 async def test_a_history_may_be_given_as_it_is_on_the_wire() -> None:
@@ -129,12 +129,12 @@ async def test_a_history_that_servers_would_refuse_is_put_right_and_told() -> No
     open_call = AssistantMessage(None, (call("add", id="a"), call("bad name", id="a")))
     history: list[Message] = [ToolMessage("3", "x"), open_call, ToolMessage("4", "a"), AssistantMessage()]
     seen: list[Event] = []
-    result = await Agent(ScriptedModel(["ok"])).run("x", history=history, emit=seen.append)
-    assert check(result.transcript) == []
-    assert [each.role for each in result.transcript] == ["assistant", "tool", "tool", "user", "assistant"]
-    assert result.transcript[1].text == "4"
-    assert "interrupted" in result.transcript[2].text
-    assert len([event for event in seen if isinstance(event, Mended)]) == 4
+    result = await Agent(ScriptedModel(["ok"])).run("x", history=history, on_event=seen.append)
+    assert check(result.messages) == []
+    assert [each.role for each in result.messages] == ["assistant", "tool", "tool", "user", "assistant"]
+    assert result.messages[1].text == "4"
+    assert "interrupted_result" in result.messages[2].text
+    assert len([event for event in seen if isinstance(event, ReplyRepaired)]) == 4
 
 
 async def test_one_failing_call_leaves_its_siblings_alone_and_is_told_to_the_model() -> None:
@@ -146,8 +146,8 @@ async def test_one_failing_call_leaves_its_siblings_alone_and_is_told_to_the_mod
         call("add", a="x", b=2),
     ]
     seen: list[Event] = []
-    result = await Agent(ScriptedModel([calls, "well"]), tools=[add, fail, refuse]).run("go", emit=seen.append)
-    told = results(result.transcript)
+    result = await Agent(ScriptedModel([calls, "well"]), tools=[add, fail, refuse]).run("go", on_event=seen.append)
+    told = results(result.messages)
     assert told[:3] == ["Error: fail failed with ValueError: boom", "3", "Error: not on a Sunday"]
     assert "there is no tool 'ad'; did you mean add?" in told[3]
     assert told[4].startswith("Error: ")
@@ -159,7 +159,7 @@ async def test_one_failing_call_leaves_its_siblings_alone_and_is_told_to_the_mod
 async def test_an_unexpected_failure_ends_the_run_where_that_is_wanted_after_its_siblings() -> None:
     model = ScriptedModel([[call("fail", why="boom"), call("add", a=1, b=2)], "never"])
     with pytest.raises(ToolFailed, match="fail raised ValueError: boom") as caught:
-        await Agent(model, tools=[add, fail], tool_errors="raise").run("go")
+        await Agent(model, tools=[add, fail], on_tool_error="raise").run("go")
     assert isinstance(caught.value.__cause__, ValueError)
     assert results(caught.value.state.messages)[1] == "3"
     assert check(caught.value.state.messages) == []
@@ -169,18 +169,18 @@ async def test_arguments_that_are_not_json_are_told_to_the_model_and_the_transcr
     broken = Reply(choices=(Choice(message=AssistantMessage(None, (ToolCall("a", "add", '{"a": 1,'),))),))
     model = ScriptedModel([broken, "sorry"])
     result = await Agent(model, tools=[add]).run("go")
-    assert results(result.transcript)[0].startswith("Error: ")
-    assert isinstance(result.transcript[1], AssistantMessage)
-    assert result.transcript[1].tool_calls[0].arguments == "{}"
+    assert results(result.messages)[0].startswith("Error: ")
+    assert isinstance(result.messages[1], AssistantMessage)
+    assert result.messages[1].tool_calls[0].arguments == "{}"
 
 
 async def test_ids_that_a_server_uses_again_are_made_unique_over_the_whole_transcript() -> None:
     seen: list[Event] = []
     model = ScriptedModel([call("add", id="call_1", a=1, b=2), call("add", id="call_1", a=3, b=4), "ok"])
-    result = await Agent(model, tools=[add]).run("go", emit=seen.append)
-    assert check(result.transcript) == []
-    assert results(result.transcript) == ["3", "7"]
-    assert [type(event) for event in seen if isinstance(event, Mended)] == [Mended]
+    result = await Agent(model, tools=[add]).run("go", on_event=seen.append)
+    assert check(result.messages) == []
+    assert results(result.messages) == ["3", "7"]
+    assert [type(event) for event in seen if isinstance(event, ReplyRepaired)] == [ReplyRepaired]
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
@@ -196,7 +196,7 @@ async def test_calls_of_a_reply_that_was_cut_never_run(reason: str) -> None:
     cut = Reply(choices=(Choice(message=AssistantMessage(None, (call("pay", amount=10),)), finish_reason=reason),))
     result = await Agent(ScriptedModel([cut, "not paid"]), tools=[pay]).run("go")
     assert ran == []
-    assert "was cut" in results(result.transcript)[0]
+    assert "was cut" in results(result.messages)[0]
     assert result.output == "not paid"
 
 
@@ -220,20 +220,20 @@ async def test_the_turn_limit_ends_with_an_answer() -> None:
     assert (result.status, result.output, result.limit) == ("limited", "so far 3", "the limit of 3 turns")
     assert len(model.requests) == 4
     assert "the limit of 3 turns" in model.requests[-1].messages[-1].text
-    assert check(result.transcript) == []
+    assert check(result.messages) == []
 
 
 async def test_a_model_that_calls_on_after_the_limit_is_stopped_all_the_same() -> None:
     result = await Agent(FunctionModel(lambda _: call("add", a=1, b=2)), tools=[add], limits=Limits(turns=2)).run("go")
     assert result.status == "limited"
-    assert results(result.transcript) == ["3", "3", "Error: not run: the limit of 2 turns was reached"]
-    assert check(result.transcript) == []
+    assert results(result.messages) == ["3", "3", "Error: not run: the limit of 2 turns was reached"]
+    assert check(result.messages) == []
 
 
 async def test_calls_over_their_limit_do_not_run() -> None:
     model = ScriptedModel([[call("add", a=1, b=2), call("add", a=3, b=4)], "only one"])
     result = await Agent(model, tools=[add]).run("go", limits=Limits(calls=1))
-    assert results(result.transcript) == ["3", "Error: not run: the limit of 1 tool call was reached"]
+    assert results(result.messages) == ["3", "Error: not run: the limit of 1 tool call was reached"]
     assert (result.status, result.output) == ("limited", "only one")
 
 
@@ -277,16 +277,16 @@ async def test_a_cancelled_run_leaves_a_valid_transcript() -> None:
     seen: list[Event] = []
     model = ScriptedModel([[call("add", a=1, b=2), call("hang")]])
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: Agent(model, tools=[add, hang]).run("go", emit=seen.append))
+        tasks.start_soon(lambda: Agent(model, tools=[add, hang]).run("go", on_event=seen.append))
         await started.wait()
         while not any(isinstance(event, CallFinished) for event in seen):
             await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()
     ended = seen[-1]
-    assert isinstance(ended, RunEnded)
+    assert isinstance(ended, RunFinished)
     assert ended.state.status == "cancelled"
     assert results(ended.state.messages)[0] == "3"
-    assert "interrupted" in results(ended.state.messages)[1]
+    assert "interrupted_result" in results(ended.state.messages)[1]
     assert check(ended.state.messages) == []
 
 
@@ -302,9 +302,9 @@ async def test_a_tool_knows_its_run() -> None:
 
     seen: list[Event] = []
     result = await Agent(ScriptedModel([call("look", id="a", what="!"), "ok"]), tools=[look]).run(
-        "go", deps="db", emit=seen.append
+        "go", deps="db", on_event=seen.append
     )
-    assert results(result.transcript) == ["db!"]
+    assert results(result.messages) == ["db!"]
     assert (known[0].call_id, known[0].turn, known[0].tool, known[0].run_id) == ("a", 1, "look", result.state.run_id)
     assert [event.message for event in seen if hasattr(event, "message")] == ["half"]
 
@@ -312,11 +312,11 @@ async def test_a_tool_knows_its_run() -> None:
 async def test_events_tell_the_whole_run_in_order() -> None:
     seen: list[Event] = []
     model = ScriptedModel([call("add", a=1, b=2), Pieces("th", "ree")])
-    await Agent(model, tools=[add]).run("go", emit=seen.append)
+    await Agent(model, tools=[add]).run("go", on_event=seen.append)
     told = [type(event) for event in seen if type(event).__name__ != "CallDelta"]
     assert told == [
         RunStarted, TurnStarted, TurnFinished, CallStarted, CallFinished,
-        TurnStarted, TextDelta, TextDelta, TurnFinished, RunEnded,
+        TurnStarted, TextDelta, TextDelta, TurnFinished, RunFinished,
     ]  # fmt: skip
 
 
@@ -344,7 +344,7 @@ async def test_a_huge_result_is_cut_and_says_so() -> None:
         return "x" * 1_000_000
 
     result = await Agent(ScriptedModel([call("flood"), "ok"]), tools=[flood]).run("go")
-    told = results(result.transcript)[0]
+    told = results(result.messages)[0]
     assert len(told) < 70_000
     assert "[cut: the first 65,536 of 1,000,000 characters" in told
 
@@ -355,7 +355,9 @@ async def test_what_raises_out_of_a_run_is_never_wrapped_into_a_group() -> None:
             raise KeyError("observer")
 
     with pytest.raises(KeyError):
-        await Agent(ScriptedModel([[call("add", a=1, b=2), call("add", a=1, b=2)]]), tools=[add]).run("go", emit=broken)
+        await Agent(ScriptedModel([[call("add", a=1, b=2), call("add", a=1, b=2)]]), tools=[add]).run(
+            "go", on_event=broken
+        )
 
 
 async def test_one_error_in_a_task_group_of_the_model_reaches_the_caller_by_itself() -> None:
@@ -384,7 +386,7 @@ async def test_the_transcript_is_valid_wherever_an_observer_raises(event: type[E
 
     model = ScriptedModel([[call("add", a=1, b=2), call("add", a=3, b=4)], "ok"])
     with pytest.raises(KeyError):
-        await Agent(model, tools=[add]).run("go", emit=broken)
+        await Agent(model, tools=[add]).run("go", on_event=broken)
     started = seen[0]
     assert isinstance(started, RunStarted)
     assert check(started.state.messages) == []
@@ -393,10 +395,10 @@ async def test_the_transcript_is_valid_wherever_an_observer_raises(event: type[E
 async def test_an_empty_answer_is_told_and_can_be_gone_on_from() -> None:
     seen: list[Event] = []
     agent = Agent(ScriptedModel([AssistantMessage(), "better"]))
-    first = await agent.run("go", emit=seen.append)
+    first = await agent.run("go", on_event=seen.append)
     assert (first.output, first.status) == ("", "done")
-    assert Mended("the model answered with nothing") in seen
-    assert (await agent.run("again", history=first.transcript)).output == "better"
+    assert ReplyRepaired("the model answered with nothing") in seen
+    assert (await agent.run("again", history=first.messages)).output == "better"
 
 
 async def test_a_run_can_be_given_its_name() -> None:
@@ -406,11 +408,11 @@ async def test_a_run_can_be_given_its_name() -> None:
 
 async def test_an_observer_that_fails_at_the_end_does_not_hide_why_the_run_failed() -> None:
     def broken(event: Event) -> None:
-        if isinstance(event, RunEnded):
+        if isinstance(event, RunFinished):
             raise ValueError("observer")
 
     with pytest.raises(Overloaded):
-        await Agent(ScriptedModel([Overloaded("busy", status=503)])).run("go", emit=broken)
+        await Agent(ScriptedModel([Overloaded("busy", status=503)])).run("go", on_event=broken)
 
 
 def test_errors_of_runs_are_errors_of_agentkit() -> None:

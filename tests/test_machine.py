@@ -23,8 +23,7 @@ from agentkit import Agent, Limits, RunState, tool
 from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
 from agentkit.chat.request import ChatRequest
 from agentkit.errors import AgentKitError, ModelError, SessionConflict, StateError
-from agentkit.run.kept import state_of
-from agentkit.run.session import Saved
+from agentkit.run.session_run import SessionSnapshot, state_of
 from agentkit.run.stream import RunStream
 from agentkit.run.transcript import check, open_calls, repaired
 from agentkit.sessions import MemorySessions
@@ -43,7 +42,7 @@ TURN = st.one_of(
 )
 SCRIPT = st.lists(TURN, min_size=1, max_size=4)
 LIMITS = st.sampled_from(
-    [None, Limits(turns=1), Limits(turns=2, on_limit="stop"), Limits(calls=1), Limits(calls_per_tool=1, failures=2)]
+    [None, Limits(turns=1), Limits(turns=2, on_limit="stop"), Limits(calls=1), Limits(calls_per_tool=1, failed_turns=2)]
 )
 
 
@@ -74,7 +73,7 @@ async def watch(stream: RunStream, how: How) -> BaseException | None:
             if how.cancel is not None:
                 events.cancel()
             if how.say is not None and events.state.status == "running":
-                events.say("this too")
+                events.send("this too")
             await events.result()
     except (AgentKitError, ZeroDivisionError) as error:
         return error
@@ -134,7 +133,7 @@ class Conversation(RuleBasedStateMachine):
 
         made = [tool(each) for each in (do, fail, picture)]
         ask = Tool.external("ask", "Ask a person.", {"type": "object", "properties": {}})
-        return [*made, tool(send, approve=True), tool(alone, sequential=True), ask]
+        return [*made, tool(send, requires_approval=True), tool(alone, sequential=True), ask]
 
     def agent(self, script: list[Any]) -> Agent:
         turns = iter(script)
@@ -204,7 +203,7 @@ class Conversation(RuleBasedStateMachine):
         known = set(saved.results) | {f"{state.run_id}:call:{each}" for each in told}
         self.in_flight.update(started - known)
 
-    def saved(self) -> Saved:
+    def saved(self) -> SessionSnapshot:
         return anyio.run(self.sessions["s"].load)
 
     def stored(self) -> RunState | None:
@@ -281,7 +280,7 @@ class Conversation(RuleBasedStateMachine):
     @rule()
     def say(self) -> None:
         assert self.state is not None
-        self.state.say("one thing more")
+        self.state.add_message("one thing more")
 
     @precondition(lambda self: self.state)
     @rule()

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.chat.calls import ToolCall
-from agentkit.chat.mend import mend_calls
+from agentkit.chat.decoding.tool_calls import normalize_tool_calls
+from agentkit.chat.messages import ToolCall
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),
@@ -17,7 +17,7 @@ objects = st.dictionaries(st.text(max_size=3), values, max_size=3)
 
 
 def mended(arguments: str) -> tuple[list[str], list[str]]:
-    calls, notes = mend_calls([ToolCall("callA0001", "f", arguments)])
+    calls, notes = normalize_tool_calls([ToolCall("callA0001", "f", arguments)])
     return [call.arguments for call in calls], notes
 
 
@@ -51,20 +51,20 @@ def test_arguments_that_have_one_meaning_are_put_right(written: str, arguments: 
     ['{"a": ', "[1]", "7", '"text"', '{"a": NaN}', '{"a": 1}{"b"', '{"a": 1}x', "{'a': 1}", "[{}]", '{"a": 1}[]'],
 )
 def test_all_others_are_kept_aside(written: str) -> None:
-    (call,), notes = mend_calls([ToolCall("callA0001", "f", written)])
+    (call,), notes = normalize_tool_calls([ToolCall("callA0001", "f", written)])
     assert (call.arguments, call.malformed) == ("{}", written)
     assert len(notes) == 1
 
 
 def test_calls_taken_apart_have_ids_of_their_own() -> None:
-    calls, _ = mend_calls([ToolCall("callA0001", "f", '{"a": 1}{"a": 2}')])
+    calls, _ = normalize_tool_calls([ToolCall("callA0001", "f", '{"a": 1}{"a": 2}')])
     assert calls[0].id == "callA0001"
     assert calls[1].id != "callA0001"
     assert len(calls[1].id) == 9
 
 
 def test_a_call_of_a_custom_tool_keeps_its_text() -> None:
-    (call,), notes = mend_calls([ToolCall.custom("callA0001", "f", "{}{}")])
+    (call,), notes = normalize_tool_calls([ToolCall.custom("callA0001", "f", "{}{}")])
     assert call.input == "{}{}"
     assert notes == []
 
@@ -88,9 +88,9 @@ def test_no_object_is_lost_or_made_up(values: list[dict[str, Any]], between: str
 
 @given(st.lists(st.builds(ToolCall, st.text(max_size=50), st.text(max_size=3), st.text(max_size=9)), max_size=4))
 def test_whatever_comes_what_goes_out_is_valid(calls: list[ToolCall]) -> None:
-    made, _ = mend_calls(calls, taken=["callA0001"])
+    made, _ = normalize_tool_calls(calls, taken=["callA0001"])
     ids = [call.id for call in made]
     assert len(set(ids)) == len(ids)
     assert all(0 < len(each) <= 40 and each.isascii() for each in ids)
     assert all(isinstance(json.loads(call.arguments), dict) for call in made)
-    assert mend_calls(made)[0] == made
+    assert normalize_tool_calls(made)[0] == made

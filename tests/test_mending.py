@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from agentkit import Agent, Reply
-from agentkit.chat.mend import mend_calls
+from agentkit.chat.decoding.tool_calls import normalize_tool_calls
 from agentkit.chat.messages import AssistantMessage, ToolCall
 from agentkit.chat.reply import Choice
-from agentkit.run.mending import repair_calls
+from agentkit.run.turn import repair_tool_calls
 from agentkit.testing import ScriptedModel
 from agentkit.testing import call as scripted_call
 from agentkit.tools.tool import Tool, tool
@@ -35,21 +35,21 @@ TOOLS: dict[str, Tool] = {"search": search}
 
 
 def repaired(name: str, arguments: str, *, forgive: bool = True) -> tuple[ToolCall, list[str]]:
-    calls, _ = mend_calls([ToolCall("c1", name, arguments)])
-    (call,), notes = repair_calls(calls, TOOLS, forgive=forgive)
+    calls, _ = normalize_tool_calls([ToolCall("c1", name, arguments)])
+    (call,), notes = repair_tool_calls(calls, TOOLS, forgive=forgive)
     return call, [each.what for each in notes]
 
 
 def test_a_call_that_is_right_is_left_as_it_is() -> None:
-    calls, _ = mend_calls([ToolCall("c1", "search", '{"query":  "x", "most": null}')])
-    right, _ = mend_calls([ToolCall("c1", "search", '{"query":  "x"}')])
-    assert repair_calls(right, TOOLS) == (right, [])
-    assert repair_calls(calls, TOOLS, forgive=False) == (calls, [])
+    calls, _ = normalize_tool_calls([ToolCall("c1", "search", '{"query":  "x", "most": null}')])
+    right, _ = normalize_tool_calls([ToolCall("c1", "search", '{"query":  "x"}')])
+    assert repair_tool_calls(right, TOOLS) == (right, [])
+    assert repair_tool_calls(calls, TOOLS, forgive=False) == (calls, [])
 
 
 def test_each_step_is_told_with_the_call_it_is_about() -> None:
-    calls, _ = mend_calls([ToolCall("c1", "Search", "{'query': 'x', 'tags': '[\"a\"]', 'most': None,}")])
-    (call,), notes = repair_calls(calls, TOOLS)
+    calls, _ = normalize_tool_calls([ToolCall("c1", "Search", "{'query': 'x', 'tags': '[\"a\"]', 'most': None,}")])
+    (call,), notes = repair_tool_calls(calls, TOOLS)
     assert (call.name, call.arguments, call.malformed) == ("search", '{"query":"x","tags":["a"]}', "")
     assert {(each.call_id, each.tool) for each in notes} == {("c1", "search")}
     assert [each.what for each in notes] == [
@@ -85,8 +85,8 @@ def pay(price: Decimal, parts: list[Decimal] | None = None, factor: float = 1) -
 )
 def test_what_is_put_right_keeps_the_digits_of_its_numbers(written: str, mended: str) -> None:
     digits = "0.12345678901234567890123"
-    calls, _ = mend_calls([ToolCall("c1", "pay", written.replace("D", digits))])
-    (call,), notes = repair_calls(calls, {"pay": pay})
+    calls, _ = normalize_tool_calls([ToolCall("c1", "pay", written.replace("D", digits))])
+    (call,), notes = repair_tool_calls(calls, {"pay": pay})
     assert (call.arguments, bool(notes)) == (mended.replace("D", digits), True)
 
 
@@ -94,20 +94,20 @@ def test_what_is_put_right_keeps_the_digits_of_its_numbers(written: str, mended:
 async def test_a_decimal_in_a_call_that_was_put_right_is_the_one_that_the_model_wrote() -> None:
     model = ScriptedModel([[ToolCall("c1", "pay", '{"arguments": {"price": 0.12345678901234567890123}}')], "ok"])
     result = await Agent(model, tools=[pay]).run("go")
-    assert result.transcript[2].text == '["0.12345678901234567890123",null,1]'
+    assert result.messages[2].text == '["0.12345678901234567890123",null,1]'
 
 
 def test_an_unknown_tool_and_a_custom_call_keep_their_arguments() -> None:
     assert repaired("other", '{"arguments": {"query": "x"}}')[0].arguments == '{"arguments": {"query": "x"}}'
     custom = ToolCall.custom("c1", "search", "{'query': 1}")
-    assert repair_calls([custom], TOOLS) == ((custom,), [])
+    assert repair_tool_calls([custom], TOOLS) == ((custom,), [])
 
 
 @pytest.mark.parametrize("forgive", [True, False])
 @given(name=st.text(), arguments=st.text() | st.text("{}[]'\":, \\truenullquerysag01"))
 def test_whatever_comes_the_transcript_can_be_sent(forgive: bool, name: str, arguments: str) -> None:
-    calls, _ = mend_calls([ToolCall("c1", name, arguments)])
-    for call in repair_calls(calls, TOOLS, forgive=forgive)[0]:
+    calls, _ = normalize_tool_calls([ToolCall("c1", name, arguments)])
+    for call in repair_tool_calls(calls, TOOLS, forgive=forgive)[0]:
         assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", call.name)
         assert isinstance(json.loads(call.arguments), dict)
 
@@ -128,7 +128,7 @@ def test_a_tool_that_is_switched_off_is_never_taken_for_another(written: str) ->
     tools: list[Any] = [Toolset(get_user).when(lambda context: False), get_user_v]
     result = Agent(model, tools=tools).run_sync("go")
     assert ran == []
-    assert result.transcript[2].text == "Error: the tool 'get_user' is switched off in this turn"
+    assert result.messages[2].text == "Error: the tool 'get_user' is switched off in this turn"
 
 
 def test_a_number_that_is_too_large_is_told_to_the_model() -> None:
@@ -138,7 +138,7 @@ def test_a_number_that_is_too_large_is_told_to_the_model() -> None:
     message = AssistantMessage(None, (ToolCall("c1", "search", text),))
     model = ScriptedModel([Reply(choices=(Choice(message=message),)), "done"])
     result = Agent(model, tools=[search]).run_sync("go")
-    assert result.transcript[2].text.startswith("Error: the arguments are not valid JSON: ")
+    assert result.messages[2].text.startswith("Error: the arguments are not valid JSON: ")
 
 
 class Stop(BaseModel):
@@ -193,7 +193,7 @@ def test_broken_arguments_of_every_type_are_a_result_and_nothing_else(
     message = AssistantMessage(None, (ToolCall("c1", "everything", text[: len(text) - cut]),))
     model = ScriptedModel([Reply(choices=(Choice(message=message),)), "done"])
     result = Agent(model, tools=[everything]).run_sync("go")
-    told = result.transcript[2].text
+    told = result.messages[2].text
     assert told == "fine" or told.startswith(
         ("Error: invalid arguments, nothing was done:\n- ", "Error: the arguments ")
     )

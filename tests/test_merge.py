@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit.chat.content import AudioOutput, OtherPart, UrlCitation
+from agentkit.chat.decoding.accumulator import ReplyAccumulator
 from agentkit.chat.events import AudioDelta, CallDelta, ChoiceDelta, Event, ReasoningDelta, RefusalDelta, TextDelta
-from agentkit.chat.merge import Merger
 from agentkit.chat.messages import AssistantMessage, ToolCall
 from agentkit.chat.reply import Logprobs, Reply, TokenLogprob
 from tests.replies import chunks_of, replies
@@ -27,7 +27,7 @@ def piece(**members: Any) -> dict[str, Any]:
 
 
 def merged(*chunks: dict[str, Any]) -> tuple[Reply, list[Event]]:
-    merger = Merger()
+    merger = ReplyAccumulator()
     events = [event for each in chunks for event in merger.add(each)]
     return merger.finish(), events
 
@@ -208,7 +208,7 @@ def test_logprobs_are_joined() -> None:
 
 
 def test_several_answers_are_kept_apart() -> None:
-    merger = Merger(choices=2)
+    merger = ReplyAccumulator(choices=2)
     for index, text in ((0, "a"), (1, "x"), (0, "b"), (1, "y")):
         merger.add({"choices": [{"index": index, "delta": {"content": text}, "finish_reason": "stop"}]})
     assert [choice.message.text for choice in merger.finish().choices] == ["ab", "xy"]
@@ -230,7 +230,7 @@ def test_call_pieces_say_which_call_they_belong_to() -> None:
 
 @given(replies(), st.randoms(use_true_random=False))
 def test_a_streamed_reply_is_the_whole_one_to_the_last_member(reply: dict[str, Any], dice: random.Random) -> None:
-    whole, streamed = Merger(choices=len(reply["choices"])), Merger(choices=len(reply["choices"]))
+    whole, streamed = ReplyAccumulator(choices=len(reply["choices"])), ReplyAccumulator(choices=len(reply["choices"]))
     whole.add(reply)
     for each in chunks_of(reply, dice):
         streamed.add(each)
@@ -240,7 +240,7 @@ def test_a_streamed_reply_is_the_whole_one_to_the_last_member(reply: dict[str, A
 
 @given(replies(), st.randoms(use_true_random=False))
 def test_what_an_observer_is_told_adds_up_to_each_answer(reply: dict[str, Any], dice: random.Random) -> None:
-    merger = Merger(choices=len(reply["choices"]))
+    merger = ReplyAccumulator(choices=len(reply["choices"]))
     told = [event for each in chunks_of(reply, dice) for event in merger.add(each)] + merger.close()
     for index, choice in enumerate(merger.finish().choices):
         of_this = [each.delta for each in told if isinstance(each, ChoiceDelta) and each.choice == index]
@@ -286,7 +286,7 @@ def spoilt(draw: st.DrawFn, value: Any) -> Any:
 def test_nothing_a_server_sends_makes_merging_fail(
     data: st.DataObject, reply: dict[str, Any], dice: random.Random
 ) -> None:
-    merger = Merger(choices=2)
+    merger = ReplyAccumulator(choices=2)
     for each in chunks_of(reply, dice)[:8]:
         chunk = data.draw(spoilt(each))
         merger.add(chunk if isinstance(chunk, dict) else {})
@@ -387,7 +387,7 @@ def test_what_a_reply_says_of_itself_is_read() -> None:
 
 
 def test_fewer_answers_than_asked_for_are_told() -> None:
-    merger = Merger(choices=3)
+    merger = ReplyAccumulator(choices=3)
     merger.add(chunk({"content": "a"}, "stop"))
     reply = merger.finish()
     assert len(reply.choices) == 1
@@ -471,7 +471,7 @@ OFFERED = ["tool_tool_x", "look", "look_up", "a", "b"]
     ],
 )
 def test_the_tools_that_were_offered_tell_where_a_name_goes_on(pieces: list[dict[str, Any]], names: list[str]) -> None:
-    merger = Merger(names=OFFERED)
+    merger = ReplyAccumulator(names=OFFERED)
     for each in [*pieces, piece(arguments="{}")]:
         merger.add(chunk({"tool_calls": [each]}))
     calls = merger.finish().message.tool_calls
@@ -482,14 +482,14 @@ def test_the_tools_that_were_offered_tell_where_a_name_goes_on(pieces: list[dict
 @given(st.data(), st.sampled_from(OFFERED))
 def test_a_name_is_read_wherever_it_is_cut(data: st.DataObject, name: str) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(1, len(name)))) | {0, len(name)})
-    merger = Merger(names=OFFERED)
+    merger = ReplyAccumulator(names=OFFERED)
     for start, end in itertools.pairwise(cuts):
         merger.add(chunk({"tool_calls": [piece(index=0, name=name[start:end], arguments="")]}))
     assert [call.name for call in merger.finish().message.tool_calls] == [name]
 
 
 def test_pieces_of_answers_beside_the_first_say_which_answer_they_are_of() -> None:
-    merger = Merger(choices=2)
+    merger = ReplyAccumulator(choices=2)
     told = [
         event for index in (0, 1) for event in merger.add({"choices": [{"index": index, "delta": {"content": "a"}}]})
     ]

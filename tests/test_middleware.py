@@ -7,7 +7,7 @@ import pytest
 
 import agentkit.middleware
 from agentkit import Agent, ChatRequest, Middleware, Reply, RunState, ToolResult, tool
-from agentkit.chat.events import Emit, nobody
+from agentkit.chat.events import Emit, ignore_event
 from agentkit.chat.messages import ToolMessage, UserMessage
 from agentkit.errors import DefinitionError, Overloaded, ToolFailed
 from agentkit.run.middleware import (
@@ -62,7 +62,7 @@ async def test_the_first_is_the_outermost_around_run_model_and_tool() -> None:
 
 
 async def test_a_middleware_may_change_what_goes_in_and_out() -> None:
-    class Change(Middleware):
+    class SessionUpdate(Middleware):
         async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:
             return await inner(replace(request, settings=replace(request.settings, temperature=0.5)), emit)
 
@@ -71,8 +71,8 @@ async def test_a_middleware_may_change_what_goes_in_and_out() -> None:
             return replace(result, content=f"<{result.content}>")
 
     model = ScriptedModel([call("add", a=1, b=2), "ok"])
-    result = await Agent(model, tools=[add], middleware=[Change()]).run("go")
-    assert [each.content for each in result.transcript if isinstance(each, ToolMessage)] == ["<42>"]
+    result = await Agent(model, tools=[add], middleware=[SessionUpdate()]).run("go")
+    assert [each.content for each in result.messages if isinstance(each, ToolMessage)] == ["<42>"]
     assert model.requests[0].settings.temperature == 0.5
 
 
@@ -94,7 +94,7 @@ async def test_a_middleware_may_answer_a_call_itself() -> None:
             return ToolResult("denied", is_error=True)
 
     result = await Agent(ScriptedModel([call("add", a=1, b=2), "ok"]), tools=[add], middleware=[Deny()]).run("go")
-    assert [each.content for each in result.transcript if isinstance(each, ToolMessage)] == ["Error: denied"]
+    assert [each.content for each in result.messages if isinstance(each, ToolMessage)] == ["Error: denied"]
 
 
 async def test_a_middleware_that_forgets_to_return_is_named() -> None:
@@ -186,7 +186,7 @@ async def test_each_layer_knows_the_model_behind_it() -> None:
         return await inner(request, emit)
 
     model = ScriptedModel(["x"])
-    await wrap_model([look, Middleware(), look], model)(ChatRequest(messages=[UserMessage("go")]), nobody)
+    await wrap_model([look, Middleware(), look], model)(ChatRequest(messages=[UserMessage("go")]), ignore_event)
     assert seen == [model, model]
     assert model_of(model.reply) is None
 
@@ -223,7 +223,7 @@ async def test_a_run_whose_error_a_middleware_keeps_is_as_valid_as_any() -> None
         except ToolFailed:
             return state
 
-    @tool(approve=True)
+    @tool(requires_approval=True)
     async def careful() -> None:
         """Do it."""
 
@@ -233,6 +233,6 @@ async def test_a_run_whose_error_a_middleware_keeps_is_as_valid_as_any() -> None
         raise OSError("broken")
 
     model = ScriptedModel([[call("careful"), call("fail")]])
-    agent = Agent(model, tools=[careful, fail], tool_errors="raise", middleware=[content])
+    agent = Agent(model, tools=[careful, fail], on_tool_error="raise", middleware=[content])
     result = await agent.run("go")
-    assert (result.status, result.pending, check(result.transcript)) == ("failed", (), [])
+    assert (result.status, result.pending, check(result.messages)) == ("failed", (), [])

@@ -52,7 +52,7 @@ async def test_the_same_request_is_answered_without_asking_and_takes_no_tokens()
     model = Named("m", [replace(reply(message), id="r1", model="m-1", extra={"x": [1]})])
     agent = Agent(model, middleware=[Cache()])
     first, second = await agent.run("Hello"), await agent.run("Hello")
-    assert first.transcript == second.transcript
+    assert first.messages == second.messages
     assert (first.usage.requests, first.usage.total_tokens) == (1, 10)
     assert second.usage == Usage()
 

@@ -15,10 +15,10 @@ from agentkit import (
     Retrying,
     TextDelta,
 )
-from agentkit.chat.events import Adapted, CallDelta, Emit, ReasoningDelta
+from agentkit.chat.events import CallDelta, Emit, ReasoningDelta, RequestAdapted
 from agentkit.chat.messages import UserMessage
 from agentkit.errors import BadRequest, ConfigError, ConnectionFailed, IncompleteReply, NotFound, Overloaded
-from agentkit.middleware import Fallback, FallenBack
+from agentkit.middleware import Fallback, ModelFallback
 from agentkit.testing import Answer, Pieces, ScriptedModel, Server, call, raw
 from agentkit.testing.models import as_reply
 
@@ -56,7 +56,7 @@ async def watched(
 ) -> tuple[str, list[Event]]:
     """The answer of a streamed run and the events of its requests."""
     agent = Agent(model, middleware=[Fallback(*others, after_shown=after_shown)])
-    kinds = (TextDelta, ReasoningDelta, CallDelta, Retrying, Adapted, FallenBack)
+    kinds = (TextDelta, ReasoningDelta, CallDelta, Retrying, RequestAdapted, ModelFallback)
     async with agent.stream("go") as events:
         told: list[Event] = [event async for event in events if isinstance(event, kinds)]
         return (await events.result()).output, told
@@ -71,7 +71,7 @@ async def test_the_next_model_is_asked_when_one_cannot_answer(error: ModelError)
     first, second = Breaking("first", [], error), ScriptedModel(["from the second"])
     answer, told = await watched(first, second)
     assert answer == "from the second"
-    assert told == [FallenBack("first", "ScriptedModel", error, continues=False), TextDelta("from the second")]
+    assert told == [ModelFallback("first", "ScriptedModel", error, continues=False), TextDelta("from the second")]
     assert second.requests == first.requests
 
 
@@ -79,7 +79,7 @@ async def test_models_are_asked_in_order_until_one_answers() -> None:
     models: list[Model] = [Breaking("two", [], BUSY), Breaking("three", [], "done"), ScriptedModel([])]
     answer, told = await watched(Breaking("one", [], BUSY), *models)
     assert answer == "done"
-    assert [(each.failed, each.next) for each in told if isinstance(each, FallenBack)] == [
+    assert [(each.failed, each.next) for each in told if isinstance(each, ModelFallback)] == [
         ("one", "two"),
         ("two", "three"),
     ]
@@ -101,13 +101,13 @@ async def test_a_fallback_without_a_key_is_told_with_why_it_was_asked() -> None:
 
 
 async def test_a_model_without_a_repr_is_named_by_its_type() -> None:
-    told: list[FallenBack] = []
+    told: list[ModelFallback] = []
     agent = Agent(
         ScriptedModel([Overloaded("busy", status=503)]),
         middleware=[Fallback(ScriptedModel([IncompleteReply("it broke off")]))],
     )
     with pytest.raises(IncompleteReply) as raised:
-        await agent.run("go", emit=lambda event: told.append(event) if isinstance(event, FallenBack) else None)
+        await agent.run("go", on_event=lambda event: told.append(event) if isinstance(event, ModelFallback) else None)
     assert raised.value.__notes__ == ["before that, ScriptedModel failed: Overloaded: busy"]
     assert [(each.failed, each.next) for each in told] == [("ScriptedModel", "ScriptedModel")]
 
@@ -140,8 +140,8 @@ async def test_pieces_that_were_void_do_not_count_as_shown() -> None:
 async def test_without_a_stream_nothing_counts_as_shown() -> None:
     told: list[Event] = []
     agent = Agent(Breaking("one", [TextDelta("The ")], BROKEN), middleware=[Fallback(ScriptedModel(["whole"]))])
-    assert (await agent.run("go", emit=told.append)).output == "whole"
-    assert [each.continues for each in told if isinstance(each, FallenBack)] == [False]
+    assert (await agent.run("go", on_event=told.append)).output == "whole"
+    assert [each.continues for each in told if isinstance(each, ModelFallback)] == [False]
 
 
 async def test_the_next_model_goes_on_and_what_was_shown_begins_what_is_returned() -> None:
@@ -149,7 +149,7 @@ async def test_the_next_model_goes_on_and_what_was_shown_begins_what_is_returned
     second = ScriptedModel([Pieces(" blue", ".")])
     answer, told = await watched(first, second, after_shown="continue")
     assert answer == text_of(told) == "The sky is blue."
-    assert [each.continues for each in told if isinstance(each, FallenBack)] == [True]
+    assert [each.continues for each in told if isinstance(each, ModelFallback)] == [True]
     question, partial, note = second.requests[0].messages
     assert (question, partial) == (UserMessage("go"), AssistantMessage("The sky is"))
     assert "Go on exactly where it stops" in note.text
@@ -176,10 +176,10 @@ async def test_several_models_may_write_one_answer() -> None:
 
 
 async def test_what_was_shown_stays_valid_when_the_next_model_is_asked_again() -> None:
-    second = Breaking("two", [Retrying(1, 0.0, "busy"), Adapted("without seed")], "b")
+    second = Breaking("two", [Retrying(1, 0.0, "busy"), RequestAdapted("without seed")], "b")
     answer, told = await watched(Breaking("one", [TextDelta("a")], BROKEN), second, after_shown="continue")
     assert answer == "ab"
-    assert not [each for each in told if isinstance(each, Retrying | Adapted)]
+    assert not [each for each in told if isinstance(each, Retrying | RequestAdapted)]
 
 
 async def test_the_error_of_the_last_model_holds_all_that_was_shown() -> None:
@@ -202,7 +202,7 @@ async def test_only_thoughts_were_shown_so_the_next_model_starts_afresh() -> Non
     first = Breaking("one", [ReasoningDelta("Hm")], BROKEN)
     answer, told = await watched(first, second, after_shown="continue")
     assert (answer, second.requests[0].messages) == ("whole", [UserMessage("go")])
-    assert [each.continues for each in told if isinstance(each, FallenBack)] == [False]
+    assert [each.continues for each in told if isinstance(each, ModelFallback)] == [False]
 
 
 async def test_each_turn_begins_with_the_agents_own_model() -> None:

@@ -11,7 +11,7 @@ from agentkit import (
     Limits,
     Message,
     Reply,
-    RunEnded,
+    RunFinished,
     TextDelta,
     ToolMessage,
     UserMessage,
@@ -66,11 +66,11 @@ async def test_an_input_guard_runs_beside_the_model_and_stops_it() -> None:
 
     told: list[Event] = []
     with pytest.raises(GuardTripped, match="the input guard slow objected: not about the weather") as raised:
-        await Agent(model, middleware=[Guard(input=slow)]).run("go", emit=told.append)
+        await Agent(model, middleware=[Guard(input=slow)]).run("go", on_event=told.append)
     assert model.cancelled
     assert (raised.value.guard, raised.value.check, raised.value.reason) == ("input", "slow", "not about the weather")
     assert raised.value.state.status == "failed"
-    assert [each.error for each in told if isinstance(each, RunEnded)] == [raised.value]
+    assert [each.error for each in told if isinstance(each, RunFinished)] == [raised.value]
     assert not [each for each in told if isinstance(each, TextDelta)]
 
 
@@ -94,7 +94,7 @@ async def test_nothing_is_shown_before_the_input_guard_agrees_and_then_everythin
             emit(TextDelta("three"))
             return reply
 
-    result = await Agent(Late(model), middleware=[Guard(input=slow)]).run("go", emit=told.append)
+    result = await Agent(Late(model), middleware=[Guard(input=slow)]).run("go", on_event=told.append)
     assert result.output == "one two "
     assert shown_before == []
     assert [each.text for each in told if isinstance(each, TextDelta)] == ["one ", "two ", "three"]
@@ -198,9 +198,9 @@ async def test_what_an_output_guard_is_to_see_first_is_held_back_if_asked_for(*,
     told: list[Event] = []
     agent = Agent(ScriptedModel(["hunter2", "fine"]), middleware=[Guard(output=safe, hold=hold)])
     with pytest.raises(GuardTripped):
-        await agent.run("go", emit=told.append)
+        await agent.run("go", on_event=told.append)
     assert [each.text for each in told if isinstance(each, TextDelta)] == shown
-    await agent.run("go", emit=told.append)
+    await agent.run("go", on_event=told.append)
     assert [each.text for each in told if isinstance(each, TextDelta)] == [*shown, "fine"]
 
 
@@ -211,7 +211,7 @@ async def test_the_model_reads_what_a_tool_guard_has_against_a_call() -> None:
     calls = [call("delete", name="production"), call("delete", name="cake")]
     agent = Agent(ScriptedModel([calls, "ok"]), tools=[delete], middleware=[Guard(tool=careful)])
     result = await agent.run("go")
-    assert results(result.transcript) == ["Error: not allowed: production stays", "cake is gone"]
+    assert results(result.messages) == ["Error: not allowed: production stays", "cake is gone"]
 
 
 def strict(request: ToolRequest) -> None:

@@ -9,7 +9,7 @@ from agentkit import Agent, ChatRequest, Progress, Reply, ToolContext, tool
 from agentkit.chat.events import CallDelta, Emit, Event
 from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
 from agentkit.chat.reply import Choice
-from agentkit.run.events import RunEnded
+from agentkit.run.events import RunFinished
 from agentkit.testing import ScriptedModel, call
 from agentkit.tools.context import Remaining
 
@@ -47,11 +47,11 @@ class Once:
 
 @pytest.mark.parametrize("kind", ["async", "thread", "early"])
 async def test_an_observer_that_raises_in_the_middle_of_a_call_ends_the_run_when_the_call_is_done(kind: str) -> None:
-    ended: list[RunEnded] = []
+    ended: list[RunFinished] = []
     worked: list[Any] = []
 
     def observe(event: Event) -> None:
-        if isinstance(event, RunEnded):
+        if isinstance(event, RunFinished):
             ended.append(event)
         if isinstance(event, Progress):
             raise KeyError("observer")
@@ -59,7 +59,7 @@ async def test_an_observer_that_raises_in_the_middle_of_a_call_ends_the_run_when
     model: Any = Once() if kind == "early" else ScriptedModel([call("later" if kind == "async" else "in_a_thread")])
     agent = Agent(model, tools=[later, in_a_thread], eager=kind == "early")
     with pytest.raises(KeyError, match="observer"):
-        await agent.run("go", emit=observe, deps=worked)
+        await agent.run("go", on_event=observe, deps=worked)
     assert len(worked) == 1
     (end,) = ended
     assert [each.text for each in end.state.messages if isinstance(each, ToolMessage)] == ["done"]

@@ -13,7 +13,7 @@ import pytest
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.testing import context
 from agentkit.tools.context import ToolContext
-from agentkit.tools.results import ToolResult
+from agentkit.tools.result import ToolResult
 from agentkit.tools.tool import tool
 
 pytestmark = pytest.mark.anyio

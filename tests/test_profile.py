@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from agentkit.chat.client import ChatClient
-from agentkit.chat.locked import locked
-from agentkit.chat.profile import Profile, ProfileFile
+from agentkit.chat.compat.profile import Profile, ProfileFile
+from agentkit.chat.compat.store import locked
 from agentkit.errors import ConfigError
 from tests.replay import answer, completion, replay
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 URL = "http://h/v1"
 WRITER = """
 import sys
-from agentkit.chat.profile import Profile, ProfileFile
+from agentkit.chat.compat.profile import Profile, ProfileFile
 
 who, path = sys.argv[1:]
 file = ProfileFile(path)
@@ -33,7 +33,7 @@ for place in range(25):
 HOLDER = """
 import sys
 from pathlib import Path
-from agentkit.chat.locked import locked
+from agentkit.chat.compat.store import locked
 
 with locked(Path(sys.argv[1])):
     print("ready", flush=True)
@@ -81,9 +81,9 @@ def test_a_lock_is_waited_for_not_for_ever_and_ends_with_its_process(tmp_path: P
 
 def test_what_a_file_knows_and_what_is_saved_are_joined(tmp_path: Path) -> None:
     file = ProfileFile(tmp_path / "profiles.json")
-    for facts in (Profile(tool_choice="auto"), Profile(tool_choice="required", no_null=True)):
+    for facts in (Profile(tool_choice="auto"), Profile(tool_choice="required", null_content_as_empty=True)):
         file.save(URL, "m", facts)
-    assert file.load(URL, "m") == Profile(tool_choice="auto", no_null=True)
+    assert file.load(URL, "m") == Profile(tool_choice="auto", null_content_as_empty=True)
 
 
 @pytest.mark.parametrize("text", ["not ours", "[]", '{"version": 99}', "\xff", ""])
@@ -92,7 +92,7 @@ def test_a_file_that_is_something_else_stays_as_it_is(tmp_path: Path, text: str)
     path.write_text(text, encoding="latin-1")
     assert ProfileFile(path).load(URL, "m") == Profile()
     with pytest.raises(ConfigError, match="is no file of profiles"):
-        ProfileFile(path).save(URL, "m", Profile(no_null=True))
+        ProfileFile(path).save(URL, "m", Profile(null_content_as_empty=True))
     assert path.read_text(encoding="latin-1") == text
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from agentkit.chat.client import ChatClient
+from agentkit.chat.decoding.decoder import ReadLimits
 from agentkit.chat.messages import UserMessage
-from agentkit.chat.reader import Reading
 from agentkit.chat.reply import Reply
 from agentkit.chat.request import ChatRequest, FunctionTool
-from agentkit.chat.retry import RetryPolicy
+from agentkit.chat.transport.retry import RetryPolicy
 from agentkit.errors import InvalidReply, RateLimited
 from tests.replay import answer, completion, events, replay
 
@@ -27,9 +27,9 @@ def packed(message: dict[str, Any]) -> bytes:
     return answer(gzip.compress(body), headers="content-encoding: gzip\r\n")
 
 
-async def ask(sent: bytes, reading: Reading | None, *, stream: bool = False) -> Reply:
+async def ask(sent: bytes, reading: ReadLimits | None, *, stream: bool = False) -> Reply:
     with replay(sent) as server:
-        client = ChatClient(server.url, model="m", retry=RetryPolicy(retries=0), reading=reading)
+        client = ChatClient(server.url, model="m", retry=RetryPolicy(retries=0), read_limits=reading)
         try:
             messages = [UserMessage("hi")]
             return await client.reply(ChatRequest(messages=messages, tools=[FunctionTool("f")], stream=stream))
@@ -39,22 +39,22 @@ async def ask(sent: bytes, reading: Reading | None, *, stream: bool = False) -> 
 
 @pytest.mark.parametrize("sent", [completion(LONG), events(LONG), packed(LONG)], ids=["whole", "stream", "packed"])
 async def test_the_largest_reply_is_a_setting(sent: bytes) -> None:
-    assert (await ask(sent, Reading(max_reply=5_000))).text == LONG["content"]
+    assert (await ask(sent, ReadLimits(max_reply=5_000))).text == LONG["content"]
     with pytest.raises(InvalidReply, match=r"more than 1,000 bytes in one reply; Reading\(max_reply=...\) sets the"):
-        await ask(sent, Reading(max_reply=1_000))
+        await ask(sent, ReadLimits(max_reply=1_000))
 
 
 async def test_the_largest_line_of_a_stream_is_a_setting() -> None:
-    assert (await ask(events(LONG), Reading(max_line=5_000))).text == LONG["content"]
+    assert (await ask(events(LONG), ReadLimits(max_line=5_000))).text == LONG["content"]
     with pytest.raises(InvalidReply, match=r"a line of more than 1,000 bytes.*Reading\(max_line=...\) sets the limit"):
-        await ask(events(LONG), Reading(max_line=1_000))
-    assert (await ask(completion(LONG), Reading(max_line=1_000))).text == LONG["content"]
+        await ask(events(LONG), ReadLimits(max_line=1_000))
+    assert (await ask(completion(LONG), ReadLimits(max_line=1_000))).text == LONG["content"]
 
 
 @BOTH
 async def test_calls_in_the_text_of_an_answer_are_text_where_that_is_switched_off(stream: bool) -> None:
     sent = events(CALL) if stream else completion(CALL)
-    reply = await ask(sent, Reading(calls_in_text=False), stream=stream)
+    reply = await ask(sent, ReadLimits(calls_in_text=False), stream=stream)
     assert (reply.text, reply.message.tool_calls, reply.mended) == (CALL["content"], (), ())
     reply = await ask(sent, None, stream=stream)
     assert (reply.text, [call.name for call in reply.message.tool_calls]) == ("", ["f"])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit.chat.messages import encode_json
-from agentkit.tools.repair import Unreadable, fit_arguments, repair_text
+from agentkit.tools.calls.repair import Unreadable, fit_arguments, repair_text
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from agentkit import Agent, tool
 from agentkit.chat.messages import AudioPart, FilePart, ImagePart, TextPart
 from agentkit.errors import ToolError
 from agentkit.testing import ScriptedModel, call
-from agentkit.tools.results import ToolResult, to_result
+from agentkit.tools.result import ToolResult, to_result
 
 
 class Mood(enum.Enum):
@@ -239,7 +239,7 @@ def test_metadata_of_a_tool_neither_ends_a_run_nor_counts_as_a_mistake() -> None
 
     keys = ["mistake", "raised", "agentkit:mistake", "agentkit:raised"]
     model = ScriptedModel([*(call("note", key=key) for key in keys), "done"])
-    assert Agent(model, tools=[note], tool_errors="raise").run_sync("go").transcript[-1].text == "done"
+    assert Agent(model, tools=[note], on_tool_error="raise").run_sync("go").messages[-1].text == "done"
 
 
 def test_a_result_that_is_right_is_kept() -> None:
@@ -291,7 +291,7 @@ async def test_half_a_character_leaves_no_tool_whichever_way_it_is_said() -> Non
 
     model = ScriptedModel([[call("say", how=how) for how in ("result", "refusal", "fault")], "ok"])
     result = await Agent(model, tools=[say]).run("go")
-    assert [each.text for each in result.transcript[2:5]] == [
+    assert [each.text for each in result.messages[2:5]] == [
         "half \ufffd",
         "Error: half \ufffd",
         "Error: say failed with ValueError: half \ufffd",

@@ -1,6 +1,6 @@
 import pytest
 
-from agentkit.chat.retry import RetryPolicy, wait_before_retry
+from agentkit.chat.transport.retry import RetryPolicy, wait_before_retry
 from agentkit.errors import (
     AuthenticationFailed,
     BadRequest,

@@ -16,10 +16,10 @@ from trio.testing import MockClock
 from agentkit import Agent
 from agentkit.chat.events import Event
 from agentkit.chat.messages import ToolMessage
-from agentkit.errors import DefinitionError, Retry, ToolError
+from agentkit.errors import DefinitionError, ModelRetry, ToolError
 from agentkit.testing import ScriptedModel, context
 from agentkit.testing import call as model_call
-from agentkit.tools.context import CallRepeated, LeftRunning, Progress, ToolContext
+from agentkit.tools.context import CallRetried, Progress, ThreadAbandoned, ToolContext
 from agentkit.tools.tool import Tool, as_tool, tool
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +61,7 @@ async def test_a_thread_that_hangs_is_reported_and_no_longer_waited_for(caplog: 
 
     with caplog.at_level(logging.WARNING, "agentkit"), pytest.raises(ToolError, match="timed out"):
         await call(hang, seen=seen)
-    assert seen == [LeftRunning("call", "tool")]
+    assert seen == [ThreadAbandoned("call", "tool")]
     assert "its thread goes on" in caplog.text
     release.set()
     assert await anyio.to_thread.run_sync(ended.wait, 10)
@@ -260,7 +260,7 @@ async def test_an_idempotent_tool_is_run_again_when_it_fails() -> None:
     assert len(keys) == 2
     assert len(set(keys)) == 1
     (repeated,) = seen
-    assert isinstance(repeated, CallRepeated)
+    assert isinstance(repeated, CallRetried)
     assert (repeated.attempt, str(repeated.error)) == (1, "reset")
 
 
@@ -276,7 +276,7 @@ async def test_an_idempotent_tool_that_always_fails_raises_its_last_error() -> N
         await call(fail)
 
 
-@pytest.mark.parametrize("error", [ToolError("no"), Retry("other"), ValueError("x")])
+@pytest.mark.parametrize("error", [ToolError("no"), ModelRetry("other"), ValueError("x")])
 async def test_what_is_said_on_purpose_and_what_is_not_idempotent_is_not_repeated(error: Exception) -> None:
     tries: list[int] = []
 
@@ -347,7 +347,7 @@ async def test_whatever_a_tool_raises_its_siblings_finish_and_the_model_is_told(
 
     model = ScriptedModel([[model_call("fine"), model_call("fail_later"), model_call("fail")], "done"])
     result = await Agent(model, tools=[fail, fail_later, fine]).run("go")
-    texts = [each.text for each in result.transcript if isinstance(each, ToolMessage)]
+    texts = [each.text for each in result.messages if isinstance(each, ToolMessage)]
     later = told if not isinstance(error, StopIteration) else "RuntimeError: coroutine raised StopIteration"
     assert texts == ["fine", f"Error: fail_later failed with {later}", f"Error: fail failed with {told}"]
 
@@ -402,7 +402,7 @@ async def test_a_generator_in_a_thread_ends_at_its_next_yield_when_it_is_given_u
     release.set()
     assert await anyio.to_thread.run_sync(closed.wait, 10)
     assert steps == [1]
-    assert seen == [LeftRunning("call", "tool")]
+    assert seen == [ThreadAbandoned("call", "tool")]
 
 
 async def test_the_last_that_an_async_generator_yields_is_its_result() -> None:

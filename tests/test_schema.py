@@ -10,9 +10,9 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from agentkit.errors import DefinitionError, ToolError
-from agentkit.tools.attributes import attribute_docs, class_summary
 from agentkit.tools.context import ToolContext
-from agentkit.tools.schema import name_of, read_signature
+from agentkit.tools.schema.descriptions import attribute_docs, class_summary
+from agentkit.tools.schema.signature import name_of, read_signature
 from agentkit.tools.tool import tool
 
 

@@ -19,9 +19,9 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import to_jsonable_python
 
 from agentkit.errors import DefinitionError
-from agentkit.tools.generate import stable
-from agentkit.tools.schema import Signature, read_signature
-from agentkit.tools.strict import strict_form
+from agentkit.tools.schema.generate import stable
+from agentkit.tools.schema.signature import Signature, read_signature
+from agentkit.tools.schema.strict import strict_form
 
 
 class Color(enum.Enum):

@@ -9,7 +9,7 @@ import pytest
 
 from agentkit import Agent, AssistantMessage, UserMessage, tool
 from agentkit.errors import ConfigError, SessionBusy, SessionConflict, SessionError, StateError
-from agentkit.run.session import Change, Saved, Session
+from agentkit.run.session_run import Session, SessionSnapshot, SessionUpdate
 from agentkit.sessions import MemorySessions, Sessions, SQLiteSessions
 from agentkit.testing import ScriptedModel, call
 from tests.sessions import append, message, places, texts
@@ -30,24 +30,26 @@ async def test_a_session_is_what_a_run_needs(sessions: Sessions) -> None:
 
 
 async def test_a_new_session_is_empty_and_not_in_the_list(sessions: Sessions) -> None:
-    assert await sessions["alice"].load() == Saved()
+    assert await sessions["alice"].load() == SessionSnapshot()
     assert list(await sessions["alice"].messages()) == []
     assert list(await sessions.list()) == []
 
 
 async def test_what_was_saved_is_loaded(sessions: Sessions) -> None:
     messages = (message("hi"), message("h\u00e9llo \U0001f600", "assistant"))
-    change = Change(revision=0, start=0, messages=messages, head='{"status": "done"}', artifacts={"c1": "long\0text"})
+    change = SessionUpdate(
+        revision=0, start=0, messages=messages, head='{"status": "done"}', artifacts={"c1": "long\0text"}
+    )
     await sessions["alice"].save(change)
     saved = await sessions["alice"].load()
-    assert saved == Saved(revision=1, messages=messages, head=change.head, artifacts=change.artifacts)
-    assert await sessions["bob"].load() == Saved()
+    assert saved == SessionSnapshot(revision=1, messages=messages, head=change.head, artifacts=change.artifacts)
+    assert await sessions["bob"].load() == SessionSnapshot()
 
 
 async def test_a_save_replaces_the_messages_after_those_that_stay(sessions: Sessions) -> None:
     session = sessions["alice"]
     await append(session, "one", "two", "three")
-    await session.save(Change(revision=1, start=1, messages=[message("zwei")], head=""))
+    await session.save(SessionUpdate(revision=1, start=1, messages=[message("zwei")], head=""))
     assert await texts(session) == ["one", "zwei"]
     assert places(await sessions.search("two")) == []
     assert places(await sessions.search("zwei")) == [("alice", 1)]
@@ -55,17 +57,19 @@ async def test_a_save_replaces_the_messages_after_those_that_stay(sessions: Sess
 
 async def test_artifacts_are_added_and_dropped(sessions: Sessions) -> None:
     session = sessions["alice"]
-    await session.save(Change(revision=0, start=0, messages=[], head="", artifacts={"a": "1", "b": "2"}))
-    await session.save(Change(revision=1, start=0, messages=[], head="", artifacts={"b": "3", "c": "4"}, dropped=["a"]))
+    await session.save(SessionUpdate(revision=0, start=0, messages=[], head="", artifacts={"a": "1", "b": "2"}))
+    await session.save(
+        SessionUpdate(revision=1, start=0, messages=[], head="", artifacts={"b": "3", "c": "4"}, dropped=["a"])
+    )
     assert (await session.load()).artifacts == {"b": "3", "c": "4"}
 
 
 async def test_artifacts_come_back_in_the_order_in_which_they_were_stored(sessions: Sessions) -> None:
     session = sessions["alice"]
     first = {"call_9": "1", "call_10": "2", "a": "3"}
-    await session.save(Change(revision=0, start=0, messages=[], head="", artifacts=first))
+    await session.save(SessionUpdate(revision=0, start=0, messages=[], head="", artifacts=first))
     later = {"call_9": "", "call_2": "4", "a": "5"}
-    await session.save(Change(revision=1, start=0, messages=[], head="", artifacts=later, dropped=["a"]))
+    await session.save(SessionUpdate(revision=1, start=0, messages=[], head="", artifacts=later, dropped=["a"]))
     kept = [("call_9", ""), ("call_10", "2"), ("call_2", "4"), ("a", "5")]
     assert list((await session.load()).artifacts.items()) == kept
     assert list((await (await session.branch("bob")).load()).artifacts.items()) == kept
@@ -77,7 +81,7 @@ async def test_results_are_kept_until_the_next_save(sessions: Sessions) -> None:
     await session.record("r:call:1", "one")
     await session.record("r:call:2", "two")
     await session.record("r:call:1", "uno")
-    assert await session.load() == Saved(revision=1, results={"r:call:1": "uno", "r:call:2": "two"})
+    assert await session.load() == SessionSnapshot(revision=1, results={"r:call:1": "uno", "r:call:2": "two"})
     await append(session, "hi")
     assert (await session.load()).results == {}
 
@@ -89,21 +93,21 @@ async def test_a_change_of_an_older_revision_is_refused_and_changes_nothing(sess
     before = await session.load()
     for revision in (0, 2):
         with pytest.raises(SessionConflict, match=f"revision 1, and the change goes on from {revision}.*load it again"):
-            await session.save(Change(revision=revision, start=0, messages=[message("two")], head="{}"))
+            await session.save(SessionUpdate(revision=revision, start=0, messages=[message("two")], head="{}"))
     assert await session.load() == before
 
 
 async def test_a_change_that_would_leave_a_gap_is_refused(sessions: Sessions) -> None:
     for start in (1, -1):
         with pytest.raises(SessionError, match=f"has 0 messages, not {start}"):
-            await sessions["alice"].save(Change(revision=0, start=start, messages=[message("x")], head=""))
+            await sessions["alice"].save(SessionUpdate(revision=0, start=start, messages=[message("x")], head=""))
     assert list(await sessions.list()) == []
 
 
 async def test_what_utf8_cannot_express_is_replaced(sessions: Sessions) -> None:
     session = sessions["alice"]
     head, escaped = '{"x": "\ud800"}', message("lost \ud800 soul")  # json.dumps writes the latter in ASCII
-    await session.save(Change(revision=0, start=0, messages=[escaped], head=head, artifacts={"a": "\udfff"}))
+    await session.save(SessionUpdate(revision=0, start=0, messages=[escaped], head=head, artifacts={"a": "\udfff"}))
     await session.record("s\ud800", "\ud801")
     saved = await session.load()
     assert (saved.head, saved.artifacts, saved.results) == ('{"x": "\ufffd"}', {"a": "\ufffd"}, {"s\ufffd": "\ufffd"})
@@ -160,7 +164,7 @@ async def test_a_cancelled_save_saves_nothing_when_it_has_not_begun(sessions: Se
     with anyio.CancelScope() as scope:
         scope.cancel()
         await append(sessions["alice"], "hi")
-    assert await sessions["alice"].load() == Saved()
+    assert await sessions["alice"].load() == SessionSnapshot()
 
 
 async def test_of_many_that_save_the_same_revision_one_wins(sessions: Sessions) -> None:
@@ -168,7 +172,7 @@ async def test_of_many_that_save_the_same_revision_one_wins(sessions: Sessions) 
 
     async def save(number: int) -> None:
         try:
-            await sessions["alice"].save(Change(revision=0, start=0, messages=[message(str(number))], head=""))
+            await sessions["alice"].save(SessionUpdate(revision=0, start=0, messages=[message(str(number))], head=""))
         except SessionConflict as error:
             lost.append(error)
 
@@ -204,7 +208,9 @@ async def test_a_branch_goes_its_own_way(sessions: Sessions) -> None:
     branch = await session.branch("alice-2")
     assert branch.name == "alice-2"
     whole = await session.load()
-    assert await branch.load() == Saved(revision=1, messages=whole.messages)  # what goes on is not the same run
+    assert await branch.load() == SessionSnapshot(
+        revision=1, messages=whole.messages
+    )  # what goes on is not the same run
     await append(branch, "three")
     assert await texts(branch) == ["one", "two", "three"]
     assert await session.load() == whole
@@ -214,7 +220,7 @@ async def test_a_branch_goes_its_own_way(sessions: Sessions) -> None:
 async def test_a_state_of_a_run_is_no_state_of_a_branch(sessions: Sessions) -> None:
     sent: list[str] = []
 
-    @tool(approve=True)
+    @tool(requires_approval=True)
     def send(to: str) -> str:
         """Send something."""
         sent.append(to)
@@ -243,16 +249,16 @@ async def test_a_run_that_is_not_finished_is_not_copied_but_its_messages_are(ses
         await session.branch("new")
     assert [each.name for each in await sessions.list()] == ["alice"]
     branch = await session.branch("new", messages=2)
-    assert await branch.load() == Saved(revision=1, messages=(message("one"), message("two")))
+    assert await branch.load() == SessionSnapshot(revision=1, messages=(message("one"), message("two")))
 
 
 async def test_a_branch_of_the_beginning_has_no_run(sessions: Sessions) -> None:
     session = sessions["alice"]
     messages = (message("one"), message("two"))
-    await session.save(Change(revision=0, start=0, messages=messages, head="{}", artifacts={"c": "long"}))
+    await session.save(SessionUpdate(revision=0, start=0, messages=messages, head="{}", artifacts={"c": "long"}))
     await session.record("slot", "result")
     branch = await session.branch("short", messages=1)
-    assert await branch.load() == Saved(revision=1, messages=messages[:1], artifacts={"c": "long"})
+    assert await branch.load() == SessionSnapshot(revision=1, messages=messages[:1], artifacts={"c": "long"})
 
 
 async def test_a_branch_that_cannot_be_made_changes_nothing(sessions: Sessions) -> None:
@@ -273,10 +279,12 @@ async def test_a_branch_that_cannot_be_made_changes_nothing(sessions: Sessions) 
 
 async def test_a_deleted_session_is_gone_and_its_name_is_free(sessions: Sessions) -> None:
     session = sessions["alice"]
-    await session.save(Change(revision=0, start=0, messages=[message("secret")], head="{}", artifacts={"c": "long"}))
+    await session.save(
+        SessionUpdate(revision=0, start=0, messages=[message("secret")], head="{}", artifacts={"c": "long"})
+    )
     await append(sessions["bob"], "secret too")
     await session.delete()
-    assert await session.load() == Saved()
+    assert await session.load() == SessionSnapshot()
     assert places(await sessions.search("secret")) == [("bob", 0)]
     with pytest.raises(SessionError, match="there is no session 'alice'"):
         await session.delete()
@@ -288,7 +296,7 @@ async def test_nothing_is_stored_in_a_session_that_was_deleted_meanwhile(session
     await append(sessions["alice"], "one")
     await sessions["alice"].delete()
     with pytest.raises(SessionError, match="session 'alice' is gone: it was deleted"):
-        await sessions["alice"].save(Change(revision=1, start=1, messages=[message("two")], head=""))
+        await sessions["alice"].save(SessionUpdate(revision=1, start=1, messages=[message("two")], head=""))
     with pytest.raises(SessionError, match="session 'alice' is gone: it was deleted"):
         await sessions["alice"].record("slot", "result")
     assert list(await sessions.list()) == []
@@ -308,7 +316,7 @@ async def test_the_list_says_what_there_is_the_last_saved_first(sessions: Sessio
 async def test_an_export_is_what_a_request_has(sessions: Sessions) -> None:
     record = {"role": "assistant", "content": "h\u00e9llo", "reasoning_content": "they greet me"}
     messages = [message("hi"), json.dumps(record)]
-    await sessions["alice"].save(Change(revision=0, start=0, messages=messages, head=""))
+    await sessions["alice"].save(SessionUpdate(revision=0, start=0, messages=messages, head=""))
     export = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "h\u00e9llo"}]
     assert list(await sessions["alice"].export()) == export
     lines = await sessions["alice"].export_lines()
@@ -322,7 +330,7 @@ async def test_an_export_is_what_a_request_has(sessions: Sessions) -> None:
 
 @pytest.mark.parametrize("broken", ["{", "[]", '{"role": "wizard"}'])
 async def test_a_message_that_cannot_be_read_is_named(sessions: Sessions, broken: str) -> None:
-    await sessions["alice"].save(Change(revision=0, start=0, messages=[message("hi"), broken], head=""))
+    await sessions["alice"].save(SessionUpdate(revision=0, start=0, messages=[message("hi"), broken], head=""))
     with pytest.raises(SessionError, match="message 1 of session 'alice' cannot be read"):
         await sessions["alice"].messages()
 
@@ -362,7 +370,7 @@ async def test_a_search_finds_messages_with_all_words(sessions: Sessions, query:
         message("rules", "system"),
         message("\u6211\u60f3\u8981\u4e00\u4e2a\u52a9\u624b"),
     ]
-    await sessions["alice"].save(Change(revision=0, start=0, messages=messages, head=""))
+    await sessions["alice"].save(SessionUpdate(revision=0, start=0, messages=messages, head=""))
     assert sorted(places(await sessions.search(query))) == [("alice", number) for number in numbers]
 
 

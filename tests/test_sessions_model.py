@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from agentkit.errors import SessionBusy, SessionConflict, SessionError
-from agentkit.run.session import Change
+from agentkit.run.session_run import SessionUpdate
 from agentkit.sessions import MemorySessions, Sessions, SQLiteSessions
 from tests.sessions import message, places
 
@@ -66,7 +66,7 @@ class Both(RuleBasedStateMachine):
         async def work(sessions: Sessions) -> None:
             saved = await sessions[name].load()
             start = round(len(saved.messages) * kept)
-            await sessions[name].save(Change(revision=saved.revision - behind, start=start, **members))
+            await sessions[name].save(SessionUpdate(revision=saved.revision - behind, start=start, **members))
 
         assert self.same(work) is (SessionConflict if behind else None)
 

@@ -14,7 +14,7 @@ import pytest
 
 from agentkit import Agent, tool
 from agentkit.errors import ConfigError, SessionError
-from agentkit.run.session import Change, Saved
+from agentkit.run.session_run import SessionSnapshot, SessionUpdate
 from agentkit.sessions import SQLiteSessions
 from agentkit.testing import ScriptedModel, call
 from tests.sessions import append, message, places, run, texts
@@ -81,7 +81,7 @@ async def test_a_long_conversation_costs_what_is_new(path: Path) -> None:
     await append(sessions["alice"], *(f"message {number} about tea" for number in range(10_000)))
     with opened(path) as connection:
         before = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        await sessions["alice"].save(Change(revision=1, start=10_000, messages=[message("and coffee")], head=""))
+        await sessions["alice"].save(SessionUpdate(revision=1, start=10_000, messages=[message("and coffee")], head=""))
         written = connection.execute("PRAGMA wal_checkpoint").fetchone()[1]
     assert before[0] == 0
     assert written < 30  # pages, of some 700
@@ -93,7 +93,7 @@ async def test_the_index_follows_what_was_written_without_it(path: Path) -> None
     await append(without["alice"], "tea one", "tea two")
     assert sorted(places(await with_index.search("tea"))) == [("alice", 0), ("alice", 1)]
     await append(with_index["alice"], "tea three")
-    await without["alice"].save(Change(revision=2, start=1, messages=[message("tea zwei")], head=""))
+    await without["alice"].save(SessionUpdate(revision=2, start=1, messages=[message("tea zwei")], head=""))
     assert sorted(places(await with_index.search("tea"))) == [("alice", 0), ("alice", 1)]
     assert places(await with_index.search("two")) == []
     await append(with_index["alice"], "tea drei")
@@ -147,12 +147,14 @@ async def test_a_new_file_that_is_locked_is_a_typed_error(path: Path) -> None:
 async def test_a_save_that_is_cancelled_while_it_waits_is_done_wholly_or_not_at_all(path: Path) -> None:
     sessions = SQLiteSessions(path, timeout=30)
     await append(sessions["alice"], "hi")
-    change = Change(revision=1, start=1, messages=[message("one"), message("two")], head="")
+    change = SessionUpdate(revision=1, start=1, messages=[message("one"), message("two")], head="")
 
     async def save(name: str, scope: anyio.CancelScope, started: anyio.Event) -> None:
         with scope:
             started.set()
-            await sessions[name].save(change if name == "alice" else Change(revision=0, start=0, messages=[], head="x"))
+            await sessions[name].save(
+                change if name == "alice" else SessionUpdate(revision=0, start=0, messages=[], head="x")
+            )
 
     scopes, events = [anyio.CancelScope(), anyio.CancelScope()], [anyio.Event(), anyio.Event()]
     with anyio.fail_after(10):
@@ -166,7 +168,7 @@ async def test_a_save_that_is_cancelled_while_it_waits_is_done_wholly_or_not_at_
                 for scope in scopes:
                     scope.cancel()
     assert scopes[1].cancelled_caught  # it had not begun
-    assert await sessions["bob"].load() == Saved()
+    assert await sessions["bob"].load() == SessionSnapshot()
     saved = await sessions["alice"].load()
     assert (saved.revision, len(saved.messages)) in [(1, 1), (2, 3)]
     await append(sessions["alice"], "three")  # and nothing is locked
@@ -180,7 +182,7 @@ async def test_a_file_that_was_deleted_is_gone_for_who_had_read_it_and_new_for_o
         for each in path.parent.iterdir():
             each.unlink()
         with pytest.raises(SessionError, match="session 'alice' is gone: it was deleted, or its file was"):
-            await sessions["alice"].save(Change(revision=1, start=1, messages=[message("lost")], head=""))
+            await sessions["alice"].save(SessionUpdate(revision=1, start=1, messages=[message("lost")], head=""))
         with pytest.raises(SessionError, match="session 'alice' is gone"):
             await sessions["alice"].record("slot", "lost")
         assert not path.exists()  # nothing is made that would look like the session

@@ -3,10 +3,18 @@ from typing import Any
 
 import pytest
 
-from agentkit.chat.choice import choice_to_wire, unforced
-from agentkit.chat.options import AudioOptions, Prediction, WebSearchOptions, json_schema
-from agentkit.chat.parameters import Parameters
-from agentkit.chat.settings import AllowedTools, ChatSettings, NamedTool
+from agentkit.chat.settings import (
+    AllowedTools,
+    AudioOptions,
+    ChatSettings,
+    NamedTool,
+    Parameters,
+    Prediction,
+    WebSearchOptions,
+    choice_to_wire,
+    json_schema,
+    unforced,
+)
 from agentkit.errors import ConfigError
 
 # What the API has beside model, messages, tools and stream; and our two doors for everything else.

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.tools.context import ToolContext
-from agentkit.tools.strict import strict_form
+from agentkit.tools.schema.strict import strict_form
 from agentkit.tools.tool import Tool, tool
 from tests.signatures import REFUSED, ROWS, Row
 from tests.signatures.oracle import is_a

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from agentkit import Agent, ImagePart, Limits, RunState, TextPart, Usage, tool
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, UserMessage, read_message
 from agentkit.errors import ConfigError, StateError
-from agentkit.run.decisions import Asked, Decision, Rule
+from agentkit.run.decisions import ApprovalRequest, Decision, StandingDecision
 from agentkit.run.limits import Price
-from agentkit.run.stored import VERSION, _Stored, dump_message, load_head  # pyright: ignore[reportPrivateUsage]
+from agentkit.run.serialization import VERSION, _Stored, dump_message, load_head
 from agentkit.testing import ScriptedModel, call
 from tests.transcripts import transcripts
 
@@ -72,13 +72,13 @@ STATES = st.builds(
     seconds=SECONDS,
     limits=st.none() | LIMITS,
     limit=TEXT,
-    closing=st.booleans(),
+    final_turn=st.booleans(),
     warned=st.lists(TEXT, max_size=2),
     mistakes=mapped(COUNT),
     artifacts=mapped(TEXT),
     files=mapped(PARTS),
     inbox=st.lists(st.builds(UserMessage, TEXT, meta=mapped(JSON)), max_size=2),
-    asked=mapped(st.builds(Asked, TEXT, HASH, HASH, st.booleans(), st.booleans())),
+    approvals=mapped(st.builds(ApprovalRequest, TEXT, HASH, HASH, st.booleans(), st.booleans())),
     decisions=mapped(
         st.builds(
             Decision,
@@ -91,7 +91,9 @@ STATES = st.builds(
             at=SECONDS,
         )
     ),
-    rules=st.lists(st.builds(Rule, kind=st.sampled_from(["approve", "deny"]), tool=TEXT, hash=HASH), max_size=2),
+    rules=st.lists(
+        st.builds(StandingDecision, kind=st.sampled_from(["approve", "deny"]), tool=TEXT, hash=HASH), max_size=2
+    ),
     fingerprints=mapped(HASH),
     revision=COUNT,
 )
@@ -107,7 +109,7 @@ def some_state() -> RunState:
     return RunState(
         messages=[UserMessage("hi", meta={"label": "x"}), AssistantMessage(None, calls)],
         run_id="r",
-        asked={"a": Asked("why", "h", "r")},
+        approvals={"a": ApprovalRequest("why", "h", "r")},
     )
 
 
@@ -130,7 +132,7 @@ def test_a_state_comes_back_as_it_was(state: RunState, key: bytes | None) -> Non
 
 
 def test_a_run_goes_on_in_another_process() -> None:
-    @tool(approve=True)
+    @tool(requires_approval=True)
     def delete(path: str) -> str:
         """Delete a file."""
         raise AssertionError
@@ -362,7 +364,7 @@ def test_a_copy_is_another_state() -> None:
     made = state.copy()
     made.approve("a")
     made.messages.clear()
-    made.say("more")
+    made.add_message("more")
     assert state == some_state()
 
 
@@ -371,7 +373,7 @@ async def test_labels_of_messages_stay_with_them() -> None:
     reply = AssistantMessage("hello", meta={"label": "public"})
     agent = Agent(ScriptedModel([reply, "bye"]), name="ann")
     result = await agent.run(UserMessage("hi", meta={"label": "secret"}))
-    result.state.say(UserMessage("and?", meta={"label": "more"}))
+    result.state.add_message(UserMessage("and?", meta={"label": "more"}))
     stored = RunState.load((await agent.run(result.state)).state.to_json())
     assert [each.meta.get("label") for each in stored.messages] == ["secret", "public", "more", None]
     assert all(each.meta["agent"] == "ann" and each.meta["at"] for each in stored.messages)

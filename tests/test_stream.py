@@ -4,7 +4,7 @@ import pytest
 from agentkit import Agent, Limits, RunState, tool
 from agentkit.chat.events import Emit, TextDelta
 from agentkit.errors import ConfigError, Overloaded, SessionBusy
-from agentkit.run.events import CallStarted, RunEnded
+from agentkit.run.events import CallStarted, RunFinished
 from agentkit.run.middleware import NextRun, around_run
 from agentkit.run.transcript import check
 from agentkit.sessions import MemorySessions
@@ -38,7 +38,7 @@ async def test_a_streamed_run_asks_the_model_for_a_stream() -> None:
 
 async def test_events_are_the_same_as_those_that_run_emits() -> None:
     seen: list[object] = []
-    await Agent(ScriptedModel(["x"])).run("hi", emit=seen.append)
+    await Agent(ScriptedModel(["x"])).run("hi", on_event=seen.append)
     async with Agent(ScriptedModel(["x"])).stream("hi") as events:
         assert [type(event) async for event in events] == [type(event) for event in seen]
 
@@ -90,7 +90,7 @@ async def test_a_deadline_around_a_stream_works() -> None:
 async def test_the_last_event_is_the_end() -> None:
     async with Agent(ScriptedModel([Pieces("a")])).stream("hi", limits=Limits(turns=1)) as events:
         seen = [event async for event in events]
-    assert isinstance(seen[-1], RunEnded)
+    assert isinstance(seen[-1], RunFinished)
     assert TextDelta("a") in seen
 
 

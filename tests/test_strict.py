@@ -9,14 +9,14 @@ import typing_extensions
 from pydantic import BaseModel, Field, HttpUrl
 from pydantic_core import from_json
 
-from agentkit.chat.fit import fit
+from agentkit.chat.compat.apply import fit
+from agentkit.chat.compat.profile import Profile
 from agentkit.chat.messages import UserMessage
-from agentkit.chat.profile import Profile
 from agentkit.chat.request import ChatRequest
 from agentkit.errors import DefinitionError
 from agentkit.tools.context import ToolContext
-from agentkit.tools.schema import read_signature
-from agentkit.tools.strict import strict_form
+from agentkit.tools.schema.signature import read_signature
+from agentkit.tools.schema.strict import strict_form
 from agentkit.tools.tool import Tool, tool
 
 UNSET: Any = object()

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.chat.embedded import MARKS
+from agentkit.chat.decoding.text import TextScanner
+from agentkit.chat.decoding.tool_parsers import MARKS
 from agentkit.chat.events import Event, ReasoningDelta, TextDelta
-from agentkit.chat.text import TextReader
 
 
 def read(pieces: Sequence[str], marks: tuple[str, ...] = MARKS) -> tuple[str, str, str, list[Event]]:
-    reader = TextReader(marks)
+    reader = TextScanner(marks)
     events = [event for piece in pieces for event in reader.feed(piece)]
     events += reader.finish()
     return reader.text, reader.thoughts, reader.held, events

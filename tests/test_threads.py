@@ -13,7 +13,7 @@ import pytest
 from agentkit import Agent, tool
 from agentkit.errors import ToolError
 from agentkit.testing import ScriptedModel, call, context
-from agentkit.tools.threads import run_in_thread
+from agentkit.tools.calls.threads import run_in_thread
 
 pytestmark = pytest.mark.anyio
 
@@ -105,7 +105,7 @@ async def test_a_tool_in_a_thread_may_run_an_agent_in_a_loop_of_its_own() -> Non
 
     @tool
     def outer() -> Any:
-        return Agent(ScriptedModel([call("inner"), "done"]), tools=[inner]).run_sync("go").transcript[2].text
+        return Agent(ScriptedModel([call("inner"), "done"]), tools=[inner]).run_sync("go").messages[2].text
 
     assert (await outer.call(context(None), "")).content == "from within"
 

@@ -16,10 +16,10 @@ from agentkit import Agent
 from agentkit.chat.events import Event
 from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
 from agentkit.chat.request import CustomTool, FunctionTool, Grammar
-from agentkit.errors import DefinitionError, Retry, ToolError
+from agentkit.errors import DefinitionError, ModelRetry, ToolError
 from agentkit.testing import ScriptedModel, call
 from agentkit.tools.context import Progress, ToolContext
-from agentkit.tools.results import ToolResult
+from agentkit.tools.result import ToolResult
 from agentkit.tools.tool import Tool, as_tool, tool
 from agentkit.tools.toolset import Toolset
 
@@ -172,13 +172,13 @@ async def test_what_would_end_the_program_is_a_failure_of_the_tool(error: BaseEx
 
 
 def test_ctrl_c_ends_the_program_even_in_a_tool() -> None:
-    async def interrupted() -> None:
+    async def interrupted_result() -> None:
         signal.raise_signal(signal.SIGINT)
         await anyio.sleep_forever()
 
     for backend in ("asyncio", "trio"):
         with pytest.raises(KeyboardInterrupt):
-            anyio.run(as_tool(interrupted).call, context(), "{}", backend=backend)
+            anyio.run(as_tool(interrupted_result).call, context(), "{}", backend=backend)
 
 
 def test_a_call_that_is_closed_from_outside_just_ends() -> None:
@@ -415,7 +415,7 @@ async def test_a_custom_tool_gets_the_text_that_the_model_wrote() -> None:
 async def test_a_run_offers_custom_tools_beside_functions_and_runs_their_calls() -> None:
     def count(ctx: ToolContext[Any], text: str) -> int:
         if not text.strip():
-            raise Retry("send at least one word")
+            raise ModelRetry("send at least one word")
         return len(text.split())
 
     words = Tool.custom("words", "Count words.", count)
@@ -423,8 +423,8 @@ async def test_a_run_offers_custom_tools_beside_functions_and_runs_their_calls()
     model = ScriptedModel([[*texts, call("add", id="c3", a=1)], "done"])
     result = await Agent(model, tools=[words, add]).run("go")
     assert [type(each) for each in model.requests[0].tools] == [CustomTool, FunctionTool]
-    assert result.transcript[1] == AssistantMessage(None, (*texts, call("add", id="c3", a=1)))
-    told = [each.text for each in result.transcript if isinstance(each, ToolMessage)]
+    assert result.messages[1] == AssistantMessage(None, (*texts, call("add", id="c3", a=1)))
+    told = [each.text for each in result.messages if isinstance(each, ToolMessage)]
     assert told == ["4", "Error: send at least one word", "2"]
 
 

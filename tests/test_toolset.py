@@ -323,7 +323,7 @@ async def test_an_agent_takes_toolsets_among_other_tools() -> None:
     agent = Agent(model, tools=[add, Toolset.of(Calendar("Ada")).only("book").prefixed("cal_")])
     assert list(agent.tools) == ["add", "cal_book"]
     result = await agent.run("Book Monday.")
-    assert result.transcript[2].text == "Monday for Ada"
+    assert result.messages[2].text == "Monday for Ada"
     assert list(Agent(model, tools=Toolset(add, double)).tools) == ["add", "double"]
     with pytest.raises(DefinitionError, match="two tools are named 'add'"):
         Agent(model, tools=[Toolset(add), add])
@@ -349,7 +349,7 @@ async def test_a_tool_with_a_condition_is_offered_only_while_it_is_true() -> Non
         ["open_door", "go_through"],
         ["open_door", "go_through"],
     ]
-    texts = [message.text for message in result.transcript if message.role == "tool"]
+    texts = [message.text for message in result.messages if message.role == "tool"]
     assert "'go_through' is switched off in this turn" in texts[0]
     assert (texts[1], texts[2]) == ("open", "through")
     assert "'double' is switched off in this turn" in texts[3]
@@ -374,9 +374,9 @@ def test_a_condition_cannot_be_async() -> None:
 
 @pytest.mark.anyio
 async def test_a_condition_sees_the_transcript_as_the_model_saw_it() -> None:
-    once = Toolset(double).when(lambda context: not any(each.role == "assistant" for each in context.transcript))
+    once = Toolset(double).when(lambda context: not any(each.role == "assistant" for each in context.messages))
     model = ScriptedModel([call("double", n=2), call("double", n=3), "Done."])
     result = await Agent(model, tools=once).run("Go.")
-    texts = [message.text for message in result.transcript if message.role == "tool"]
+    texts = [message.text for message in result.messages if message.role == "tool"]
     assert texts[0] == "4"
     assert "is switched off in this turn" in texts[1]

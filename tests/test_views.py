@@ -8,25 +8,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit import Agent, ImagePart, Limits, ToolResult, tool
-from agentkit.chat.estimate import size_of_messages, size_of_request
-from agentkit.chat.events import nobody
+from agentkit.chat.events import ignore_event
 from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage
 from agentkit.chat.request import ChatRequest
+from agentkit.chat.tokens import size_of_messages, size_of_request
+from agentkit.compaction import ClearToolResults, HistoryShortened, Summarize, Window
+from agentkit.compaction.base import View
+from agentkit.compaction.layout import Layout
+from agentkit.compaction.window import LEFT_OUT
 from agentkit.errors import ConfigError
 from agentkit.run.transcript import check
 from agentkit.testing import Answer, FunctionModel, ScriptedModel, call
-from agentkit.views import ClearOldResults, Shortened, Summarise, Window
-from agentkit.views.layout import Layout
-from agentkit.views.view import View
-from agentkit.views.window import LEFT_OUT
 from tests.transcripts import TOOLS, growing, transcripts
 
 VIEWS = st.one_of(
     st.builds(Window, turns=st.integers(1, 5)),
     st.builds(Window, tokens=st.integers(1, 3_000), keep=st.floats(0.1, 0.9)),
-    st.builds(ClearOldResults, keep=st.integers(0, 8), exclude=st.sampled_from([(), ("look",)])),
-    st.builds(lambda tokens: Summarise(summariser(), tokens=tokens), st.integers(1, 3_000)),
-    st.builds(lambda turns: Summarise(summariser(), turns=turns, keep=1), st.integers(1, 5)),
+    st.builds(ClearToolResults, keep=st.integers(0, 8), exclude=st.sampled_from([(), ("look",)])),
+    st.builds(lambda tokens: Summarize(summariser(), tokens=tokens), st.integers(1, 3_000)),
+    st.builds(lambda turns: Summarize(summariser(), turns=turns, keep=1), st.integers(1, 5)),
 )
 
 
@@ -43,7 +43,7 @@ def passed_on(requests: Sequence[ChatRequest], *views: View) -> list[ChatRequest
             ask = model.reply
             for view in reversed(views):
                 ask = around(view, ask)
-            await ask(request, nobody)
+            await ask(request, ignore_event)
 
     anyio.run(ask)
     return model.requests
@@ -81,13 +81,13 @@ def test_any_view_of_any_transcript_is_valid_and_has_the_last_question(messages:
 
 @given(transcripts(), st.integers(1, 3_000), st.integers(1, 6))
 def test_composed_views_are_valid_too(messages: list[Message], tokens: int, turns: int) -> None:
-    views = ClearOldResults(keep=1), Summarise(summariser(), turns=turns, keep=1), Window(tokens=tokens)
+    views = ClearToolResults(keep=1), Summarize(summariser(), turns=turns, keep=1), Window(tokens=tokens)
     requests = list(growing(messages))
     for request, sent in zip(requests, passed_on(requests, *views), strict=True):
         assert is_valid(sent.messages, request.messages)
 
 
-@given(transcripts(), st.sampled_from([Window(turns=50), Window(tokens=10**6), Window(), Summarise(tokens=10**6)]))
+@given(transcripts(), st.sampled_from([Window(exchanges=50), Window(tokens=10**6), Window(), Summarize(tokens=10**6)]))
 def test_what_fits_passes_as_the_same_object(messages: list[Message], view: View) -> None:
     request = ChatRequest(messages=messages, tools=TOOLS)
     assert passed_on([request], view)[0] is request
@@ -116,7 +116,7 @@ def _has_image(message: Message) -> bool:
 @given(transcripts(turns=12, texts=SMALL), st.integers(0, 8))
 def test_results_are_cleared_seldom(messages: list[Message], keep: int) -> None:
     requests = list(growing(messages))
-    sent = passed_on(requests, ClearOldResults(keep=keep))
+    sent = passed_on(requests, ClearToolResults(keep=keep))
     changes = sum(
         [each.wire for each in later.messages[: len(earlier.messages)]] != [each.wire for each in earlier.messages]
         for earlier, later in pairwise(sent)
@@ -127,8 +127,8 @@ def test_results_are_cleared_seldom(messages: list[Message], keep: int) -> None:
 @given(transcripts(turns=12), st.integers(200, 3_000), st.integers(1, 5))
 def test_the_cuts_of_a_transcript_stay_when_it_grows(messages: list[Message], tokens: int, turns: int) -> None:
     requests = list(growing(messages))
-    once = passed_on(requests, Window(tokens=tokens), Window(turns=turns))
-    again = [passed_on([request], Window(tokens=tokens), Window(turns=turns))[0] for request in requests]
+    once = passed_on(requests, Window(tokens=tokens), Window(exchanges=turns))
+    again = [passed_on([request], Window(tokens=tokens), Window(exchanges=turns))[0] for request in requests]
     assert once == again
 
 
@@ -162,8 +162,8 @@ def looking(times: int, size: int = 2_000) -> FunctionModel:
 async def test_the_run_keeps_its_whole_transcript() -> None:
     model = looking(8)
     result = await Agent(model, tools=[look], middleware=[Window(tokens=2_000)]).run("Look!")
-    assert len(result.transcript) == 1 + 8 * 2 + 1
-    assert check(result.transcript) == []
+    assert len(result.messages) == 1 + 8 * 2 + 1
+    assert check(result.messages) == []
     assert max(size_of_request(request) for request in model.requests) <= 2_000
 
 
@@ -180,10 +180,10 @@ async def test_a_long_turn_loses_its_older_calls_and_keeps_its_question() -> Non
 @pytest.mark.anyio
 async def test_a_window_of_turns_keeps_between_the_half_and_all_of_them() -> None:
     model = FunctionModel(lambda request: "ok")
-    agent = Agent(model, middleware=[Window(turns=6)])
+    agent = Agent(model, middleware=[Window(exchanges=6)])
     history: Sequence[Message] = ()
     for turn in range(20):
-        history = (await agent.run(f"question {turn}", history=history)).transcript
+        history = (await agent.run(f"question {turn}", history=history)).messages
     asked = [sum(isinstance(each, UserMessage) for each in request.messages) for request in model.requests]
     assert asked[:6] == [1, 2, 3, 4, 5, 6]
     assert set(asked[6:]) == {3, 4, 5, 6}
@@ -214,10 +214,10 @@ async def test_the_files_of_results_are_no_question() -> None:
 
 @pytest.mark.anyio
 async def test_it_is_told_when_the_cut_moves_and_not_every_turn() -> None:
-    told: list[Shortened] = []
+    told: list[HistoryShortened] = []
     model = looking(20)
     agent = Agent(model, tools=[look], middleware=[Window(tokens=4_000)])
-    await agent.run("Look!", emit=lambda event: told.append(event) if isinstance(event, Shortened) else None)
+    await agent.run("Look!", on_event=lambda event: told.append(event) if isinstance(event, HistoryShortened) else None)
     assert [each.by for each in told] == ["Window"] * 3
     assert [each.messages for each in told] == sorted({each.messages for each in told})
     assert all(each.after <= 2_000 < 4_000 < each.before for each in told[:1])
@@ -226,7 +226,7 @@ async def test_it_is_told_when_the_cut_moves_and_not_every_turn() -> None:
 @pytest.mark.anyio
 async def test_old_results_are_cleared_and_new_ones_stay() -> None:
     model = looking(9)
-    await Agent(model, tools=[look], middleware=[ClearOldResults(keep=2)]).run("Look!")
+    await Agent(model, tools=[look], middleware=[ClearToolResults(keep=2)]).run("Look!")
     results = [each.text for each in model.requests[-1].messages if isinstance(each, ToolMessage)]
     note = "[cleared: this result of look had 2,000 characters; call the tool again if needed]"
     assert results == [note] * 5 + ["r" * 2_000] * 4
@@ -235,7 +235,7 @@ async def test_old_results_are_cleared_and_new_ones_stay() -> None:
 @pytest.mark.anyio
 async def test_results_that_the_model_has_not_seen_are_never_cleared() -> None:
     model = ScriptedModel([[call("look", size=500)] * 12, call("look", size=600), "ok"])
-    await Agent(model, tools=[look], middleware=[ClearOldResults(keep=0)]).run("Look!")
+    await Agent(model, tools=[look], middleware=[ClearToolResults(keep=0)]).run("Look!")
     seen = [[len(each.text) for each in sent.messages if isinstance(each, ToolMessage)] for sent in model.requests]
     assert seen[1] == [500] * 12
     assert [size < 200 for size in seen[2]] == [True] * 10 + [False] * 3
@@ -250,7 +250,7 @@ async def test_short_results_and_those_of_excluded_tools_stay() -> None:
 
     calls = [[call("read"), call("look", size=100), call("look", size=900)]] * 3
     model = ScriptedModel([*calls, "ok"])
-    await Agent(model, tools=[look, read], middleware=[ClearOldResults(keep=0, exclude=["read"])]).run("Look!")
+    await Agent(model, tools=[look, read], middleware=[ClearToolResults(keep=0, exclude=["read"])]).run("Look!")
     results = [each.text for each in model.requests[-1].messages if isinstance(each, ToolMessage)]
     assert [text.startswith("[cleared") for text in results] == [False, False, True, *[False] * 6]
 
@@ -258,7 +258,7 @@ async def test_short_results_and_those_of_excluded_tools_stay() -> None:
 @pytest.mark.anyio
 async def test_files_go_with_the_results_they_came_with() -> None:
     model = ScriptedModel([[call("photo")] * 5, call("photo"), "ok"])
-    await Agent(model, tools=[photo], middleware=[ClearOldResults(keep=1)]).run("Look!")
+    await Agent(model, tools=[photo], middleware=[ClearToolResults(keep=1)]).run("Look!")
     files = [each for each in model.requests[-1].messages if isinstance(each, UserMessage)][1:]
     assert [_has_image(each) for each in files] == [False, True]
     assert "[cleared" in files[0].text
@@ -268,20 +268,20 @@ async def test_files_go_with_the_results_they_came_with() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda: Window(turns=0),
+        lambda: Window(exchanges=0),
         lambda: Window(tokens=0),
         lambda: Window(tokens=10, keep=1.0),
-        lambda: Window(turns="x"),  # type: ignore[arg-type]
+        lambda: Window(exchanges="x"),  # type: ignore[arg-type]
         lambda: Window(tokens=2.5),  # type: ignore[arg-type]
-        lambda: Window(turns=1, keep="x"),  # type: ignore[arg-type]
-        lambda: ClearOldResults(keep=-1),
-        lambda: ClearOldResults(keep="x"),  # type: ignore[arg-type]
-        lambda: ClearOldResults(keep=None),  # type: ignore[arg-type]
-        lambda: Summarise(100),  # type: ignore[arg-type]
-        lambda: Summarise(keep=None),  # type: ignore[arg-type]
-        lambda: Summarise(turns=2, keep=3),
-        lambda: Summarise(keep=0),
-        lambda: Summarise("nowhere:model"),
+        lambda: Window(exchanges=1, keep="x"),  # type: ignore[arg-type]
+        lambda: ClearToolResults(keep=-1),
+        lambda: ClearToolResults(keep="x"),  # type: ignore[arg-type]
+        lambda: ClearToolResults(keep=None),  # type: ignore[arg-type]
+        lambda: Summarize(100),  # type: ignore[arg-type]
+        lambda: Summarize(keep=None),  # type: ignore[arg-type]
+        lambda: Summarize(turns=2, keep=3),
+        lambda: Summarize(keep=0),
+        lambda: Summarize("nowhere:model"),
     ],
 )
 def test_numbers_that_cannot_work_are_refused(wrong) -> None:  # type: ignore[no-untyped-def]
@@ -294,11 +294,11 @@ async def test_the_question_stays_when_something_is_said_to_the_running_run() ->
     @tool
     async def look() -> str:
         """Look, while the user adds something."""
-        events.say("only the red ones")
+        events.send("only the red ones")
         return "three red, two blue"
 
     model = ScriptedModel(["hello", call("look"), "three"])
-    agent = Agent(model, tools=[look], middleware=[Window(turns=1)])
+    agent = Agent(model, tools=[look], middleware=[Window(exchanges=1)])
     first = await agent.run("hi")
     async with agent.stream("how many are there?", history=first) as events:
         await events.result()
@@ -315,7 +315,7 @@ async def test_the_question_stays_when_a_run_goes_on_after_a_limit() -> None:
         return "nothing"
 
     script: list[Answer] = [call("look", at=1), "so far nothing", call("look", at=2), "nothing"]
-    agent = Agent(model := ScriptedModel(script), tools=[look], middleware=[Window(turns=1)])
+    agent = Agent(model := ScriptedModel(script), tools=[look], middleware=[Window(exchanges=1)])
     short = await agent.run("where is the tea?", limits=Limits(turns=1))
     await agent.run(short.state, limits=Limits())
     assert all(each.messages[0].text == "where is the tea?" for each in model.requests)

@@ -6,14 +6,14 @@ import anyio
 import pytest
 
 from agentkit import Agent, ChatSettings, Limits, Model, Reply, Usage, tool
-from agentkit.chat.estimate import size_of_request
 from agentkit.chat.events import Emit
 from agentkit.chat.messages import AssistantMessage, Message, UserMessage
 from agentkit.chat.reply import Choice
 from agentkit.chat.request import ChatRequest
+from agentkit.chat.tokens import size_of_request
+from agentkit.compaction import ClearToolResults, HistoryShortened, Summarize, Window
 from agentkit.errors import ContextTooLong
 from agentkit.testing import Answer, FunctionModel, call
-from agentkit.views import ClearOldResults, Shortened, Summarise, Window
 
 pytestmark = pytest.mark.anyio
 
@@ -57,16 +57,16 @@ def conversation(turns: int, words: int = 100) -> list[Message]:
 
 
 @pytest.mark.parametrize("factor", [0.6, 1.0, 1.8])
-@pytest.mark.parametrize("view", [Window, lambda: Summarise(FunctionModel(lambda request: "a summary"))])
+@pytest.mark.parametrize("view", [Window, lambda: Summarize(FunctionModel(lambda request: "a summary"))])
 async def test_a_request_that_was_too_long_is_sent_again_and_fits(
-    view: Callable[[], Window | Summarise], factor: float
+    view: Callable[[], Window | Summarize], factor: float
 ) -> None:
     model = Small(2_000, factor=factor)
     result = await Agent(model, middleware=[view()]).run("the question", history=conversation(40))
     assert result.output == "ok"
     assert len(model.refused) == 1
     assert "the question" in model.requests[-1].messages[-1].text
-    assert len(result.transcript) == 82
+    assert len(result.messages) == 82
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ async def test_few_tries_are_enough_with_numbers_missing_or_wrong(tell: Telling)
 async def test_what_was_learned_holds_for_the_next_run() -> None:
     model = Small(2_000, factor=1.5)
     agent = Agent(model, middleware=[Window()])
-    history = (await agent.run("one", history=conversation(40))).transcript
+    history = (await agent.run("one", history=conversation(40))).messages
     for _ in range(30):
-        history = (await agent.run("word " * 50, history=history)).transcript
+        history = (await agent.run("word " * 50, history=history)).messages
     assert len(model.refused) == 1
 
 
@@ -93,7 +93,7 @@ async def test_room_for_the_reply_is_kept_in_a_limit_that_was_learned() -> None:
     agent = Agent(model, middleware=[Window()], settings=ChatSettings(max_completion_tokens=1_000))
     history = conversation(40)
     for _ in range(20):
-        history = list((await agent.run("word " * 50, history=history)).transcript)
+        history = list((await agent.run("word " * 50, history=history)).messages)
     assert max(size_of_request(each) for each in model.requests if each not in model.refused) <= 1_000
 
 
@@ -107,10 +107,12 @@ async def test_one_object_keeps_what_it_learned_of_each_model_apart() -> None:
 
 async def test_what_can_not_be_made_shorter_is_refused_after_one_request() -> None:
     model = Small(100)
-    told: list[Shortened] = []
-    agent = Agent(model, middleware=[ClearOldResults(), Summarise(), Window()])
+    told: list[HistoryShortened] = []
+    agent = Agent(model, middleware=[ClearToolResults(), Summarize(), Window()])
     with pytest.raises(ContextTooLong) as caught:
-        await agent.run("word " * 500, emit=lambda event: told.append(event) if isinstance(event, Shortened) else None)
+        await agent.run(
+            "word " * 500, on_event=lambda event: told.append(event) if isinstance(event, HistoryShortened) else None
+        )
     assert len(model.requests) == 1
     assert told == []
     assert len(caught.value.state.messages) == 1
@@ -127,13 +129,13 @@ async def test_the_gentlest_view_shortens_first_also_when_the_model_refused() ->
     model = Small(2_000)
     summariser = FunctionModel(lambda request: "a summary")
     told: list[str] = []
-    agent = Agent(model, middleware=[ClearOldResults(), Summarise(summariser), Window()])
+    agent = Agent(model, middleware=[ClearToolResults(), Summarize(summariser), Window()])
     await agent.run(
         "the question",
         history=conversation(40),
-        emit=lambda event: told.append(event.by) if isinstance(event, Shortened) else None,
+        on_event=lambda event: told.append(event.by) if isinstance(event, HistoryShortened) else None,
     )
-    assert told == ["Summarise"]
+    assert told == ["Summarize"]
     assert len(model.requests) == 2
     assert "a summary" in model.requests[-1].messages[0].text
 
@@ -151,7 +153,7 @@ async def test_the_last_resort_helps_when_the_gentler_ones_can_not() -> None:
             return call("look", place=made) if isinstance(answer, Reply) and made <= 8 else answer
 
     model = Looking(2_000)
-    agent = Agent(model, tools=[look], middleware=[ClearOldResults(exclude=["look"]), Window()])
+    agent = Agent(model, tools=[look], middleware=[ClearToolResults(exclude=["look"]), Window()])
     assert (await agent.run("Look!")).output == "ok"
     assert len(model.refused) == 1
 
@@ -169,7 +171,7 @@ async def test_a_run_in_a_tool_is_not_seen_as_part_of_the_question_around_it() -
     agent = Agent(outside, tools=[ask_expert], middleware=[Window()], eager=True)
     async with agent.stream("Go!") as events:
         result = await events.result()
-    assert [each.text for each in result.transcript][2] == "ok"
+    assert [each.text for each in result.messages][2] == "ok"
     assert len(inside.refused) == 1
 
 
@@ -190,14 +192,14 @@ class Slow(FunctionModel):
 
 async def test_runs_at_the_same_time_do_not_mix() -> None:
     small = Small(3_000, factor=1.3)
-    agent = Agent(Slow(8, small), middleware=[ClearOldResults(), Summarise(turns=6, keep=2), Window()])
+    agent = Agent(Slow(8, small), middleware=[ClearToolResults(), Summarize(turns=6, keep=2), Window()])
     outputs: dict[int, str] = {}
 
     async def one(number: int) -> None:
         history = [UserMessage(f"I am {number}"), AssistantMessage("hello"), *conversation(10)]
         result = await agent.run(f"who is {number}?", history=history, limits=Limits(turns=2))
         outputs[number] = result.output
-        assert len(result.transcript) == 24
+        assert len(result.messages) == 24
 
     async with anyio.create_task_group() as tasks:
         for number in range(8):

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit import Agent, ChatRequest, ChatSettings, ImagePart, Message, TextPart, Usage
-from agentkit.chat.estimate import size_of_messages, size_of_request, size_of_text
 from agentkit.chat.messages import AssistantMessage, AudioPart, FilePart, ToolCall, UserMessage
 from agentkit.chat.request import FunctionTool
+from agentkit.chat.tokens import size_of_messages, size_of_request, size_of_text
+from agentkit.compaction import Window
+from agentkit.compaction.calibration import Scale, prompt_tokens
 from agentkit.testing import FunctionModel
-from agentkit.views import Window
-from agentkit.views.scale import Scale, prompt_tokens
 from tests.test_views_refused import Small
 
 
@@ -106,19 +106,19 @@ async def test_what_a_server_counts_corrects_the_size_of_the_next_request() -> N
     agent = Agent(model, middleware=[Window(tokens=2_000)])
     history: Sequence[Message] = ()
     for _ in range(40):
-        history = (await agent.run("word " * 200, history=history)).transcript
+        history = (await agent.run("word " * 200, history=history)).messages
     assert max(2 * size_of_request(request) for request in model.requests) <= 2_000
 
 
 def test_one_object_serves_runs_in_several_threads() -> None:
-    agent = Agent(FunctionModel(lambda request: "ok"), middleware=[Window(turns=2)])
+    agent = Agent(FunctionModel(lambda request: "ok"), middleware=[Window(exchanges=2)])
     outputs: list[str] = []
 
     def talk() -> None:
         history: Sequence[Message] = ()
         for turn in range(10):
             result = agent.run_sync(f"question {turn}", history=history)
-            history = result.transcript
+            history = result.messages
         outputs.append(result.output)
 
     threads = [threading.Thread(target=talk) for _ in range(4)]

@@ -18,32 +18,29 @@ import anyio
 import anyio.to_thread
 from pydantic_core import from_json
 
-from agentkit.chat.adapt import Lesson, learn
-from agentkit.chat.address import authorization, read_address, secrets_in, without_login
-from agentkit.chat.budget import spend_retry
-from agentkit.chat.constrained import ConstrainedTools
-from agentkit.chat.doors import Prompt, ReplyStream, ToolLike, request_of
-from agentkit.chat.endpoints import ENDPOINTS, Endpoint, find_endpoint
+from agentkit.chat.compat.apply import PreparedRequest, fit
+from agentkit.chat.compat.learn import Lesson, learn
+from agentkit.chat.compat.profile import Profile, ProfileFile
+from agentkit.chat.decoding.decoder import ReadLimits, ResponseDecoder
 from agentkit.chat.events import (
-    Adapted,
     AudioDelta,
     ChoiceDelta,
     Emit,
     Event,
     RefusalDelta,
+    RequestAdapted,
     Retrying,
     TextDelta,
-    nobody,
+    ignore_event,
 )
-from agentkit.chat.fit import Fitted, fit
-from agentkit.chat.http import Deadlines, Http
-from agentkit.chat.parameters import Parameters
-from agentkit.chat.profile import Profile, ProfileFile
-from agentkit.chat.reader import Reading, ReplyReader
+from agentkit.chat.providers import PROVIDERS, Provider, find_provider
 from agentkit.chat.reply import Model, Reply
-from agentkit.chat.request import ChatRequest, FunctionTool
-from agentkit.chat.retry import RetryPolicy, wait_before_retry
-from agentkit.chat.settings import ChatSettings
+from agentkit.chat.request import ChatRequest, FunctionTool, Prompt, ToolLike, request_of
+from agentkit.chat.settings import ChatSettings, Parameters
+from agentkit.chat.stream import ReplyStream
+from agentkit.chat.transport.http import Deadlines, Http, authorization, read_address, secrets_in, without_login
+from agentkit.chat.transport.retry import RetryPolicy, spend_retry, wait_before_retry
+from agentkit.constrained import ConstrainedTools
 from agentkit.errors import ConfigError, ModelError, StatusError
 
 __all__ = ["ChatClient", "open_model"]
@@ -69,7 +66,7 @@ class ChatClient:
             closes it.
         deadlines: How long a try may take.
         retry: How often a failed request is sent again.
-        reading: How much of an answer is read, and how.
+        read_limits: How much of an answer is read, and how.
         profile: What is known of the model already; see `Profile`.
         learn: Whether a refusal that names what it does not like changes the request, which is then sent again; what
             was learned so is remembered in the client. Each reply says in ``adaptations`` what was changed.
@@ -91,7 +88,7 @@ class ChatClient:
         http: Any = None,
         deadlines: Deadlines | None = None,
         retry: RetryPolicy | None = None,
-        reading: Reading | None = None,
+        read_limits: ReadLimits | None = None,
         profile: Profile | None = None,
         learn: bool = True,
         never_drop: Collection[str] = (),
@@ -105,7 +102,7 @@ class ChatClient:
         self._http = Http(http)
         self._deadlines = deadlines or Deadlines()
         self._retry = retry or RetryPolicy()
-        self._reading = reading or Reading()
+        self._read_limits = read_limits or ReadLimits()
         self._learn = learn
         self._never_drop = frozenset([never_drop] if isinstance(never_drop, str) else never_drop)
         self._file = ProfileFile(profile_file) if profile_file is not None else None
@@ -128,7 +125,7 @@ class ChatClient:
         *,
         tools: Sequence[ToolLike] = (),
         settings: ChatSettings | None = None,
-        emit: Emit = nobody,
+        emit: Emit = ignore_event,
         **parameters: Unpack[Parameters],
     ) -> Reply:
         """Ask and wait for the whole reply.
@@ -158,7 +155,7 @@ class ChatClient:
         request = request_of(prompt, tools, settings, parameters, stream=True)
         return ReplyStream(lambda emit: self.reply(request, emit))
 
-    async def reply(self, request: ChatRequest, emit: Emit = nobody) -> Reply:
+    async def reply(self, request: ChatRequest, emit: Emit = ignore_event) -> Reply:
         """Answer a request: adapted to the server, and repeated where that helps, as long as no text was shown.
 
         Raises:
@@ -184,7 +181,7 @@ class ChatClient:
                     _tell_what_was_tried(error, fitted)
                     raise
                 lasting = lasting | lesson.facts if lesson.lasting else lasting
-                watch(Adapted("; ".join(each for each in again.changes if each not in fitted.changes)))
+                watch(RequestAdapted("; ".join(each for each in again.changes if each not in fitted.changes)))
                 fitted, steps = again, steps + 1
             else:
                 await self._remember(lasting)
@@ -217,8 +214,8 @@ class ChatClient:
         choices = request.settings.n or 1
         headers = self._header_lines(request, idempotency_key)
         secrets = [*secrets_in(self._http.headers), *secrets_in(headers), self._login.partition(":")[2]]
-        reader = ReplyReader(
-            watch, server=server, choices=choices, offered=offered, secrets=secrets, reading=self._reading
+        reader = ResponseDecoder(
+            watch, server=server, choices=choices, offered=offered, secrets=secrets, read_limits=self._read_limits
         )
         try:
             await self._http.send(
@@ -276,7 +273,7 @@ class ChatClient:
 def open_model(name: str, *, profile_file: str | Path | None = None) -> Model:
     """The model that ``endpoint:model`` means.
 
-    ``endpoint`` is a row of `ENDPOINTS`, or a name that an installed package registers under the entry point group
+    ``endpoint`` is a row of `PROVIDERS`, or a name that an installed package registers under the entry point group
     ``agentkit.models`` (``local`` is one): a function that takes what stands behind the colon, or an empty string.
 
     Args:
@@ -287,7 +284,7 @@ def open_model(name: str, *, profile_file: str | Path | None = None) -> Model:
         ConfigError: There is no such endpoint, or the model's name is missing.
     """
     prefix, _, model = name.partition(":")
-    endpoint = find_endpoint(prefix)
+    endpoint = find_provider(prefix)
     if endpoint is not None:
         if not model:
             raise ConfigError(f"{name!r} names no model; write for example {prefix}:{_EXAMPLES.get(prefix, 'MODEL')}")
@@ -296,10 +293,10 @@ def open_model(name: str, *, profile_file: str | Path | None = None) -> Model:
     if prefix in entries:
         opened: Model = entries[prefix].load()(model)
         return opened
-    raise ConfigError(_unknown_endpoint(name, prefix, [*ENDPOINTS, *entries]))
+    raise ConfigError(_unknown_provider(name, prefix, [*PROVIDERS, *entries]))
 
 
-def _unknown_endpoint(name: str, prefix: str, known: Sequence[str]) -> str:
+def _unknown_provider(name: str, prefix: str, known: Sequence[str]) -> str:
     if prefix in ("http", "https"):
         name = without_login(name)
         return f"{name!r} is an address: use ChatClient({name!r}, model=...), or openai:MODEL with OPENAI_BASE_URL"
@@ -342,7 +339,7 @@ def _changed(before: bytes, after: bytes, names: Collection[str]) -> bool:
     return any(name in one and one[name] != other.get(name) for name in names)
 
 
-def _tell_what_was_tried(error: StatusError, fitted: Fitted) -> None:
+def _tell_what_was_tried(error: StatusError, fitted: PreparedRequest) -> None:
     if fitted.changes:
         error.add_note(f"tried with these changes: {'; '.join(fitted.changes)}")
 
@@ -350,7 +347,7 @@ def _tell_what_was_tried(error: StatusError, fitted: Fitted) -> None:
 _EXAMPLES = {"openai": "gpt-5-mini", "ollama": "qwen3"}
 
 
-def _client(endpoint: Endpoint, model: str, profile_file: str | Path | None) -> Model:
+def _client(endpoint: Provider, model: str, profile_file: str | Path | None) -> Model:
     client = ChatClient(
         endpoint.base_url,
         model=model,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from agentkit.chat.tolerant import as_count, as_mapping, as_mappings, as_text, sendable, without
+from agentkit.chat.decoding.lenient import as_count, as_mapping, as_mappings, as_text, json_safe, without
 from agentkit.errors import ConfigError
 
 __all__ = [
@@ -275,7 +275,7 @@ Annotation: TypeAlias = UrlCitation | OtherPart
 
 def read_annotation(raw: Mapping[str, Any]) -> Annotation:
     """Read an annotation; one that does not cite a URL is kept as it came, as far as JSON can express it."""
-    raw = sendable(raw)
+    raw = json_safe(raw)
     citation = as_mapping(raw.get("url_citation"))
     if not isinstance(citation.get("url"), str):
         return OtherPart(raw)

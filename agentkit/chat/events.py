@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 __all__ = [
-    "Adapted",
     "AudioDelta",
     "CallDelta",
     "ChoiceDelta",
     "Emit",
     "Event",
-    "Mended",
     "ReasoningDelta",
     "RefusalDelta",
+    "ReplyRepaired",
+    "RequestAdapted",
     "Retrying",
     "TextDelta",
-    "nobody",
+    "ignore_event",
 ]
 
 
@@ -96,14 +96,14 @@ class Retrying(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Mended(Event):
+class ReplyRepaired(Event):
     """The reply bent the protocol; ``what`` says how, and the reply's value is already put right."""
 
     what: str
 
 
 @dataclass(frozen=True, slots=True)
-class Adapted(Event):
+class RequestAdapted(Event):
     """The server refused the request as it was; ``what`` says how it is sent now, and the client remembers it.
 
     Pieces emitted before are void.
@@ -115,5 +115,5 @@ class Adapted(Event):
 Emit: TypeAlias = Callable[[Event], None]
 
 
-def nobody(event: Event) -> None:
+def ignore_event(event: Event) -> None:
     """The observer of a run that nobody watches."""

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, TypeAlias, cast
 
-from agentkit.chat.calls import ToolCall, read_call
 from agentkit.chat.content import (
     Annotation,
     AudioOutput,
@@ -39,7 +38,7 @@ from agentkit.chat.content import (
     read_content,
     text_of,
 )
-from agentkit.chat.tolerant import as_mapping, as_mappings, as_text, without
+from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text, without
 from agentkit.errors import ConfigError
 
 __all__ = [
@@ -60,8 +59,61 @@ __all__ = [
     "ToolMessage",
     "UserMessage",
     "encode_json",
+    "read_call",
     "read_message",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that the model wants.
+
+    ``arguments`` is a JSON object as text. When the model wrote anything else, what it wrote is in ``malformed`` and
+    ``arguments`` is ``"{}"``, as servers refuse a transcript whose arguments are not JSON.
+
+    A call of a custom tool has no arguments (``"{}"``) but an ``input``, any text; for functions that is None.
+    """
+
+    id: str
+    name: str
+    arguments: str
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    malformed: str = ""
+    input: str | None = None
+
+    @classmethod
+    def custom(cls, id: str, name: str, input: str) -> ToolCall:  # noqa: A002 - the API's own words
+        """A call of a custom tool."""
+        return cls(id, name, "{}", input=input)
+
+    @property
+    def written(self) -> str:
+        """The arguments, or the input, as the model wrote them."""
+        return self.malformed or self.arguments if self.input is None else self.input
+
+    def to_wire(self) -> dict[str, Any]:
+        """The call as the API writes it."""
+        if self.input is not None:
+            return {**self.extra, "id": self.id, "type": "custom", "custom": {"name": self.name, "input": self.input}}
+        function = {"name": self.name, "arguments": self.arguments}
+        return {**self.extra, "id": self.id, "type": "function", "function": function}
+
+    def to_record(self) -> dict[str, Any]:
+        """The call for storing, with what the model wrote in place of arguments."""
+        return {**self.to_wire(), "malformed": self.malformed} if self.malformed else self.to_wire()
+
+
+def read_call(raw: Mapping[str, Any]) -> ToolCall:
+    """Read a call from its wire form or its record."""
+    id_, extra = str(raw.get("id") or ""), without(raw, "id", "type", "function", "custom", "malformed")
+    if "function" not in raw and "custom" in raw:
+        custom = as_mapping(raw["custom"])
+        return ToolCall(id_, as_text(custom.get("name")), "{}", extra, input=as_text(custom.get("input")))
+    function = as_mapping(raw.get("function"))
+    arguments = function.get("arguments") or ""
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return ToolCall(id_, as_text(function.get("name")), text, extra, as_text(raw.get("malformed")))
+
 
 REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
 """The members in which servers give reasoning as text."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from agentkit.chat.content import AudioOutput
+from agentkit.chat.decoding.lenient import as_count, as_mapping, as_mappings, as_number, as_text, without
 from agentkit.chat.events import Emit
 from agentkit.chat.messages import AssistantMessage
 from agentkit.chat.request import ChatRequest
-from agentkit.chat.tolerant import as_count, as_mapping, as_mappings, as_number, as_text, without
 
 __all__ = ["Choice", "Logprobs", "Model", "Reply", "TokenLogprob", "Usage", "read_logprobs", "read_usage"]
 

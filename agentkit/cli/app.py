@@ -20,11 +20,11 @@ from agentkit import local
 from agentkit.agent import Agent, RunOptions
 from agentkit.cli.approve import check_free, check_writable, decide, list_pending, load_state, save_state, settle
 from agentkit.cli.ask import ask, converse
-from agentkit.cli.check import report
-from agentkit.cli.doctor import examine, find_patient
+from agentkit.cli.doctor import examine, find_model
+from agentkit.cli.errors import complain, reported, say_error, usage
 from agentkit.cli.load import load_tools
 from agentkit.cli.models import list_models
-from agentkit.cli.reporting import complain, reported, say_error, usage
+from agentkit.cli.output import open_show
 from agentkit.cli.sessions import (
     check_nothing_waits,
     described,
@@ -34,8 +34,8 @@ from agentkit.cli.sessions import (
     sessions_app,
     waiting_state,
 )
-from agentkit.cli.show import open_show
-from agentkit.cli.text import one_line, printable
+from agentkit.cli.terminal_text import one_line, printable
+from agentkit.cli.tool_report import report
 from agentkit.errors import ConfigError, StateError
 from agentkit.run.limits import Limits
 from agentkit.run.state import RunState
@@ -287,7 +287,7 @@ def doctor(
     agentkit doctor http://127.0.0.1:8000/v1 --name qwen3 --save profiles.json
     """  # noqa: D301
     with reported(debug=debug):
-        patient = find_patient(where, name, key_variable)
+        patient = find_model(where, name, key_variable)
         examine(patient, name=where, as_json=as_json, save=save, write=lambda text: typer.echo(printable(text)))
 
 

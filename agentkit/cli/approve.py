@@ -12,8 +12,8 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from agentkit.cli.show import NotesConsole
-from agentkit.cli.text import one_line, printable
+from agentkit.cli.output import NotesConsole
+from agentkit.cli.terminal_text import one_line, printable
 from agentkit.errors import ConfigError, StateError
 from agentkit.run.decisions import PendingCall
 from agentkit.run.state import RunResult, RunState
@@ -88,7 +88,7 @@ def _ask(state: RunState, call: PendingCall, notes: NotesConsole) -> None:
 
 def _show(call: PendingCall, notes: NotesConsole, *before: tuple[str, str]) -> None:
     """All that the tool would get, each argument on a line of its own, as JSON, nothing left out."""
-    notes.say(*before, (one_line(call.name), "bold"), (f"  {one_line(call.why)}", "dim"))
+    notes.say(*before, (one_line(call.name), "bold"), (f"  {one_line(call.reason)}", "dim"))
     for name, value in call.arguments.items():
         label = name if name.isidentifier() else _json(name)
         notes.say(f"  {printable(label)} = {printable(_json(value))}")

@@ -14,10 +14,10 @@ import anyio
 from agentkit.agent import Agent, RunOptions
 from agentkit.chat.messages import AssistantMessage, Message
 from agentkit.cli.approve import QUIT, list_pending, read_line, settle
+from agentkit.cli.output import Show, ToolOutput
 from agentkit.cli.sessions import waiting_state
-from agentkit.cli.show import Show, ToolOutput
-from agentkit.cli.text import one_line
-from agentkit.run.decisions import Rule
+from agentkit.cli.terminal_text import one_line
+from agentkit.run.decisions import StandingDecision
 from agentkit.run.state import RunResult, RunState
 from agentkit.sessions import StoredSession
 
@@ -29,7 +29,7 @@ def ask(
     question: str | RunState | None,
     show: Show,
     *,
-    rules: Sequence[Rule] = (),
+    rules: Sequence[StandingDecision] = (),
     **options: Unpack[RunOptions],
 ) -> RunResult:
     """Run the agent once in an event loop of its own, so that Ctrl-C ends this run and nothing else.
@@ -56,7 +56,7 @@ def ask(
 
 
 async def _watch(
-    agent: Agent, question: str | RunState | None, show: Show, rules: Sequence[Rule], options: RunOptions
+    agent: Agent, question: str | RunState | None, show: Show, rules: Sequence[StandingDecision], options: RunOptions
 ) -> RunResult:
     try:
         stream = agent.stream(question, **options)
@@ -120,7 +120,7 @@ class _Conversation:
     session: StoredSession | None = None
     go_on: str = ""
     history: Sequence[Message] = ()
-    rules: Sequence[Rule] = ()
+    rules: Sequence[StandingDecision] = ()
     waiting: RunState | None = None
     code: int = 0
     left: bool = False  # by /quit at a question
@@ -149,13 +149,13 @@ class _Conversation:
         question: str | RunState | None = line
         if (waiting := self.look()) is not None:
             if line is not None:
-                waiting.say(line)
+                waiting.add_message(line)
             question = waiting
         result = self._ask(question)
         if self.at_terminal:
             result, self.left = settle(result, self._ask)
         self.waiting = result.state if result.status == "paused" else None
-        self.history, self.rules = result.transcript, result.state.rules
+        self.history, self.rules = result.messages, result.state.rules
         if (waiting := self.look()) is None:
             return
         if self.at_terminal and not self.left:

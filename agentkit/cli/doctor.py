@@ -12,22 +12,22 @@ from typing import Any
 import anyio
 
 from agentkit.chat.client import ChatClient, open_model
-from agentkit.chat.probe import CONSTRAINED, Finding, probe
-from agentkit.chat.profile import NO_FACTS, Profile, ProfileFile
+from agentkit.chat.compat.profile import NO_FACTS, Profile, ProfileFile
 from agentkit.chat.reply import Model
-from agentkit.cli.text import one_line, shortened
+from agentkit.cli.terminal_text import one_line, shortened
 from agentkit.errors import ConfigError
+from agentkit.probe import CONSTRAINED, Finding, probe
 
-__all__ = ["examine", "find_patient"]
+__all__ = ["examine", "find_model"]
 
 _WIDTH, _VERDICT = 40, 13
 _ADVICE = (
     "This model calls no tools by itself, but ConstrainedTools can make it call some: "
-    "Agent(ConstrainedTools(ChatClient(...))), from agentkit.chat.constrained."
+    "Agent(ConstrainedTools(ChatClient(...))), from agentkit.constrained."
 )
 
 
-def find_patient(where: str, model: str, key_variable: str, environment: Mapping[str, str] = os.environ) -> Model:
+def find_model(where: str, model: str, key_variable: str, environment: Mapping[str, str] = os.environ) -> Model:
     """The model to examine: a name (``endpoint:model``, ``local``), or a URL with the model's name there.
 
     Raises:

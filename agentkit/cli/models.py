@@ -10,8 +10,8 @@ from importlib.metadata import entry_points
 from typing import Any
 from urllib.parse import urlsplit
 
-from agentkit.chat.endpoints import ENDPOINTS, Endpoint
-from agentkit.cli.text import one_line
+from agentkit.chat.providers import PROVIDERS, Provider
+from agentkit.cli.terminal_text import one_line
 from agentkit.local import find_weights
 
 __all__ = ["ModelList", "list_models"]
@@ -78,14 +78,14 @@ def list_models(environment: Mapping[str, str] = os.environ) -> ModelList:
     """Look at the table, the environment and what is installed."""
     weights = find_weights()
     return ModelList(
-        endpoints=tuple(_row(endpoint.from_environment(environment), environment) for endpoint in ENDPOINTS.values()),
+        endpoints=tuple(_row(endpoint.from_environment(environment), environment) for endpoint in PROVIDERS.values()),
         registered={entry.name: entry.value for entry in entry_points(group="agentkit.models")},
         llama_cpp=importlib.util.find_spec("xllamacpp") is not None,
         weights=str(weights) if weights else None,
     )
 
 
-def _row(endpoint: Endpoint, environment: Mapping[str, str]) -> Row:
+def _row(endpoint: Provider, environment: Mapping[str, str]) -> Row:
     return Row(
         name=endpoint.name,
         base_url=_without_secrets(endpoint.base_url),

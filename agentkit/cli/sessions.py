@@ -18,14 +18,13 @@ import typer
 
 from agentkit.chat.messages import AssistantMessage, Message, TextPart, ToolMessage
 from agentkit.cli.approve import read_line, write_private
-from agentkit.cli.reporting import reported
-from agentkit.cli.text import call_line, exact_line, one_line, printable
+from agentkit.cli.errors import reported
+from agentkit.cli.terminal_text import call_line, exact_line, one_line, printable
 from agentkit.errors import ConfigError, StateError
-from agentkit.run.kept import state_of
-from agentkit.run.session import Session
+from agentkit.run.session_run import Session, state_of
 from agentkit.run.state import RunState
 from agentkit.sessions import MemorySessions, SessionInfo, Sessions, SQLiteSessions, StoredSession
-from agentkit.sessions.words import words_of
+from agentkit.sessions.search import words_of
 
 __all__ = [
     "check_nothing_waits",

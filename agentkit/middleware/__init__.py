@@ -1,12 +1,10 @@
 """Ready-made middleware, and what is needed to write some: ``Agent(..., middleware=[Logging(), RateLimit(5)])``."""
 
-from agentkit.middleware.cache import Cache
-from agentkit.middleware.fallback import UNAVAILABLE, Fallback, FallenBack
-from agentkit.middleware.guard import Guard
-from agentkit.middleware.log import Logging
-from agentkit.middleware.rate import RateLimit
-from agentkit.middleware.store import CacheStore, MemoryStore
-from agentkit.middleware.verdict import GuardTripped
+from agentkit.middleware.cache import Cache, CacheStore, MemoryStore
+from agentkit.middleware.fallback import UNAVAILABLE, Fallback, ModelFallback
+from agentkit.middleware.guard import Guard, GuardTripped
+from agentkit.middleware.logging import Logging
+from agentkit.middleware.rate_limit import RateLimit
 from agentkit.run.middleware import (
     Middleware,
     NextModel,
@@ -24,12 +22,12 @@ __all__ = [
     "Cache",
     "CacheStore",
     "Fallback",
-    "FallenBack",
     "Guard",
     "GuardTripped",
     "Logging",
     "MemoryStore",
     "Middleware",
+    "ModelFallback",
     "NextModel",
     "NextRun",
     "NextTool",

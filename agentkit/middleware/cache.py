@@ -3,23 +3,89 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import MutableMapping
 from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
 from weakref import WeakValueDictionary
 
 import anyio
 import anyio.lowlevel
+from pydantic_core import from_json
 
 from agentkit.chat.events import CallDelta, Emit, ReasoningDelta, TextDelta
-from agentkit.chat.messages import encode_json
-from agentkit.chat.reply import Reply
+from agentkit.chat.messages import encode_json, read_message
+from agentkit.chat.reply import Choice, Reply, Usage
 from agentkit.chat.request import ChatRequest
-from agentkit.middleware.checks import check_cache
-from agentkit.middleware.store import CacheStore, MemoryStore, read_reply, record_of
+from agentkit.errors import ConfigError
 from agentkit.middleware.words import Names
 from agentkit.run.middleware import Middleware, NextModel, model_of
 
-__all__ = ["Cache"]
+__all__ = ["Cache", "CacheStore", "MemoryStore", "read_reply", "record_of"]
+
+
+@runtime_checkable
+class CacheStore(Protocol):
+    """Keeps bytes by key: a dictionary, a table, Redis. What it gives back must be what only you could write."""
+
+    async def get(self, key: str) -> bytes | None:
+        """What was set, or None if there is nothing, or no more."""
+        ...
+
+    async def set(self, key: str, value: bytes) -> None:
+        """Keep it, in place of what was there."""
+        ...
+
+
+class MemoryStore:
+    """Keeps replies in this process.
+
+    Args:
+        entries: How many; the one that was not asked for the longest goes first.
+        ttl: For how many seconds; None for as long as there is room.
+    """
+
+    def __init__(self, *, entries: int = 1000, ttl: float | None = 3600.0) -> None:
+        if entries < 1:
+            raise ConfigError(f"MemoryStore(entries={entries}): it needs room for one at least")
+        self._most, self._ttl = entries, ttl
+        self._entries: dict[str, tuple[float, bytes]] = {}  # the one that was asked for last is the last
+
+    async def get(self, key: str) -> bytes | None:
+        """What was set, if it is still there."""
+        entry = self._entries.pop(key, None)
+        if entry is None or (self._ttl is not None and time.monotonic() - entry[0] >= self._ttl):
+            return None
+        self._entries[key] = entry
+        return entry[1]
+
+    async def set(self, key: str, value: bytes) -> None:
+        """Keep it."""
+        self._entries.pop(key, None)
+        self._entries[key] = (time.monotonic(), value)
+        while len(self._entries) > self._most:
+            del self._entries[next(iter(self._entries))]
+
+
+_MEMBERS = ("id", "model", "created", "service_tier", "system_fingerprint", "metadata", "moderation", "extra")
+
+
+def record_of(reply: Reply) -> bytes:
+    """A reply as JSON, without what its request took and what became of it on the way."""
+    choices = [
+        {"message": each.message.to_record(), "finish_reason": each.finish_reason, "extra": each.extra}
+        for each in reply.choices
+    ]
+    return encode_json({"choices": choices, **{name: getattr(reply, name) for name in _MEMBERS}})
+
+
+def read_reply(record: bytes) -> Reply:
+    """The reply of a record. It has taken no tokens."""
+    members: dict[str, Any] = from_json(record)
+    choices: list[dict[str, Any]] = members.pop("choices")
+    messages: list[Any] = [read_message(each.pop("message")) for each in choices]
+    read = (Choice(message=message, **each) for message, each in zip(messages, choices, strict=True))
+    return Reply(choices=tuple(read), usage=Usage(), **members)
 
 
 class Cache(Middleware):
@@ -38,7 +104,7 @@ class Cache(Middleware):
     """
 
     def __init__(self, store: CacheStore | None = None, *, model: str = "") -> None:
-        check_cache(store, model)
+        _check_cache(store, model)
         self._store = MemoryStore() if store is None else store
         self._model, self._names = model, Names()
         self._locks: MutableMapping[tuple[object, str], anyio.Lock] = WeakValueDictionary()
@@ -76,3 +142,11 @@ def _shown(reply: Reply, emit: Emit) -> Reply:
     for index, call in enumerate(reply.message.tool_calls):
         emit(CallDelta(index, call.name, call.written))
     return reply
+
+
+def _check_cache(store: object, model: object) -> None:
+    """Refuse what is no store, and no name of a model."""
+    if not isinstance(store, CacheStore | None):
+        raise ConfigError(f"Cache({store!r:.80}): a store has the async methods get and set; a name is model=")
+    if not isinstance(model, str):
+        raise ConfigError(f"Cache(model={model!r:.80}): must be a text that names the model")

@@ -2,21 +2,160 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
-from agentkit.chat.events import Emit
-from agentkit.chat.messages import Message
+import anyio
+
+from agentkit.chat.events import Emit, Event
+from agentkit.chat.messages import AssistantMessage, Message, SystemMessage
 from agentkit.chat.reply import Reply
 from agentkit.chat.request import ChatRequest
-from agentkit.errors import ToolError
-from agentkit.middleware.beside import Held, beside, check_guard
-from agentkit.middleware.verdict import TRIPPED, Check, GuardTripped, objection, stop, unanswered
+from agentkit.errors import AgentKitError, ConfigError, ToolError
 from agentkit.run.middleware import Middleware, NextModel, NextRun, NextTool, ToolRequest
 from agentkit.run.state import RunState
-from agentkit.tools.results import ToolResult
-from agentkit.tools.running import kind_of
+from agentkit.tools.calls.execute import kind_of
+from agentkit.tools.result import ToolResult
 
-__all__ = ["Guard"]
+__all__ = [
+    "TRIPPED",
+    "Check",
+    "Guard",
+    "GuardTripped",
+    "Held",
+    "beside",
+    "check_guard",
+    "objection",
+    "stop",
+    "unanswered",
+]
+
+T = TypeVar("T")
+Verdict: TypeAlias = bool | str | None
+"""None or True if all is well; False, or the reason, if not."""
+Check: TypeAlias = Callable[[T], Verdict | Awaitable[Verdict]]
+
+
+class GuardTripped(AgentKitError):
+    """A guard objected, and so the run ended. A function of a guard may raise it itself.
+
+    Attributes:
+        reason: Why, in words.
+        guard: Which: ``"input"``, ``"output"`` or ``"tool"``.
+        check: The name of the function.
+    """
+
+    def __init__(self, reason: str, *, guard: str = "", check: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.guard, self.check = reason, guard, check
+
+    def __str__(self) -> str:
+        return f"the {self.guard} guard {self.check} objected: {self.reason}" if self.guard else self.reason
+
+
+TRIPPED: ContextVar[list[GuardTripped]] = ContextVar("agentkit_tripped_tool_guards")
+"""What functions for tool guards have raised in this run."""
+
+
+async def objection(guard: Literal["input", "output", "tool"], check: Check[T] | None, value: T) -> GuardTripped | None:
+    """What a check has against a value.
+
+    Raises:
+        GuardTripped: The check raised it itself.
+        TypeError: It returned what is no verdict, which must not pass for agreement.
+    """
+    if check is None:
+        return None
+    name = getattr(check, "__name__", type(check).__name__)
+    try:
+        verdict: Any = check(value)
+        if inspect.isawaitable(verdict):
+            verdict = await verdict
+    except GuardTripped as error:
+        error.guard, error.check = guard, name
+        raise
+    if verdict is None or verdict is True:
+        return None
+    if verdict is not False and not isinstance(verdict, str):
+        raise TypeError(
+            f"the {guard} guard {name} returned {verdict!r:.80}; it returns None or True if all is well, else False or "
+            "the reason as text"
+        )
+    return GuardTripped(verdict or "it gave no reason", guard=guard, check=name)
+
+
+def unanswered(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The messages that no model has answered yet, without instructions."""
+    answered = [place for place, each in enumerate(messages, start=1) if isinstance(each, AssistantMessage)]
+    return tuple(each for each in messages[max(answered, default=0) :] if not isinstance(each, SystemMessage))
+
+
+def stop(*objections: GuardTripped | None) -> None:
+    """Raise the first objection."""
+    for each in objections:
+        if each is not None:
+            raise each
+
+
+class Held:
+    """An ``emit`` that keeps what it is told until it is let go."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._kept: list[Event] | None = []
+
+    def __call__(self, event: Event) -> None:  # noqa: D102
+        if self._kept is None:
+            self._emit(event)
+        else:
+            self._kept.append(event)
+
+    def let_go(self) -> None:
+        """Tell what was kept, and from now on everything at once."""
+        kept, self._kept = self._kept or [], None
+        for event in kept:
+            self._emit(event)
+
+
+async def beside(check: Callable[[], Awaitable[None]], work: Callable[[], Awaitable[T]], *, first: bool) -> T:
+    """What the work comes to, if the check beside it does not raise; the one that raises first cancels the other.
+
+    With ``first`` the check comes before the work.
+    """
+    if first:
+        await check()
+        return await work()
+    values: list[T] = []
+    errors: list[Exception] = []  # kept out of the task group, which would wrap them
+
+    async def look() -> None:
+        try:
+            await check()
+        except Exception as error:  # noqa: BLE001 - raised again below
+            errors.append(error)
+            tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        try:
+            values.append(await work())
+        except Exception as error:  # noqa: BLE001 - raised again below
+            errors.append(error)
+            tasks.cancel_scope.cancel()
+    if errors:
+        raise errors[0]
+    return values[0]
+
+
+def check_guard(**checks: object) -> None:
+    """Refuse a guard that asks nobody, or what is no function."""
+    if all(each is None for each in checks.values()):
+        raise ConfigError("Guard() asks nobody: give it a function as input=, output= or tool=")
+    for name, each in checks.items():
+        if each is not None and not callable(each):
+            raise ConfigError(f"Guard({name}={each!r:.80}): must be a function that says whether all is well")
 
 
 class Guard(Middleware):

@@ -9,22 +9,22 @@ from dataclasses import replace
 from typing import Any
 
 from agentkit.chat.messages import ToolCall
-from agentkit.run.decisions import Asked, Decision, call_hash, rule_hash
+from agentkit.run.decisions import ApprovalRequest, Decision, call_hash, rule_hash
 from agentkit.run.state import RunState
 from agentkit.tools.context import ToolContext
-from agentkit.tools.options import Approve
+from agentkit.tools.options import Approval
 from agentkit.tools.tool import Tool
 
-__all__ = ["asks", "may_ask"]
+__all__ = ["find_pending", "may_need_approval"]
 
 
-def may_ask(tool: Tool | None, policy: Approve) -> bool:
+def may_need_approval(tool: Tool | None, policy: Approval) -> bool:
     """Whether calls of this tool may have to wait."""
-    return tool is not None and (tool.is_external or tool.approve is not False or policy is not False)
+    return tool is not None and (tool.is_external or tool.requires_approval is not False or policy is not False)
 
 
-async def asks(
-    state: RunState, calls: Sequence[tuple[ToolCall, Tool | None, ToolContext[Any]]], policy: Approve
+async def find_pending(
+    state: RunState, calls: Sequence[tuple[ToolCall, Tool | None, ToolContext[Any]]], policy: Approval
 ) -> dict[str, Exception]:
     """Find out which of the calls have to wait, and note it in the state.
 
@@ -33,9 +33,9 @@ async def asks(
     """
     wrong: dict[str, Exception] = {}
     for call, tool, context in calls:
-        if tool is None or not may_ask(tool, policy):
+        if tool is None or not may_need_approval(tool, policy):
             continue
-        asked = Asked("", call_hash(call, tool), rule_hash(tool), tool.is_external, tool.is_custom)
+        asked = ApprovalRequest("", call_hash(call, tool), rule_hash(tool), tool.is_external, tool.is_custom)
         decision, why = state.decisions.pop(call.id, None), ""
         if decision is not None and decision.hash == asked.hash:
             why = _misfit(tool, context, decision)
@@ -49,15 +49,15 @@ async def asks(
             why = why or ("" if rule else await _why(tool, call, context, policy))
         except Exception as error:  # noqa: BLE001 - of the arguments' own types, as when the call would run
             wrong[call.id] = error
-        state.asked.pop(call.id, None)
+        state.approvals.pop(call.id, None)
         if rule is not None:
             state.decisions[call.id] = rule
         elif why:
-            state.asked[call.id] = replace(asked, why=why)
+            state.approvals[call.id] = replace(asked, why=why)
     return wrong
 
 
-def _rule(state: RunState, asked: Asked) -> Decision | None:
+def _rule(state: RunState, asked: ApprovalRequest) -> Decision | None:
     """What was decided for good about such calls, the last word first."""
     for rule in reversed(state.rules):
         if rule.hash in (asked.hash, asked.rule):
@@ -76,19 +76,19 @@ def _misfit(tool: Tool, context: ToolContext[Any], decision: Decision) -> str:
     return ""
 
 
-async def _why(tool: Tool, call: ToolCall, context: ToolContext[Any], policy: Approve) -> str:
+async def _why(tool: Tool, call: ToolCall, context: ToolContext[Any], policy: Approval) -> str:
     """Why the call has to wait, empty if it need not."""
     arguments = tool.checked(context, call.written)
     if tool.is_external:
         return f"{tool.name} is run by somebody outside"
-    for approve, who in ((tool.approve, f"the tool {tool.name}"), (policy, "the agent")):
+    for approve, who in ((tool.requires_approval, f"the tool {tool.name}"), (policy, "the agent")):
         why = await _said(approve, who, context, arguments)
         if why:
             return why
     return ""
 
 
-async def _said(approve: Approve, who: str, context: ToolContext[Any], arguments: dict[str, Any]) -> str:
+async def _said(approve: Approval, who: str, context: ToolContext[Any], arguments: dict[str, Any]) -> str:
     if isinstance(approve, bool):
         return f"{who} asks for approval of every call" if approve else ""
     try:

@@ -11,19 +11,10 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
-from agentkit.chat.messages import (
-    AudioPart,
-    ContentPart,
-    FilePart,
-    ImagePart,
-    Message,
-    TextPart,
-    ToolCall,
-    UserMessage,
-)
-from agentkit.errors import Retry, ToolError
+from agentkit.chat.messages import AudioPart, ContentPart, FilePart, ImagePart, Message, TextPart, ToolCall, UserMessage
+from agentkit.errors import ModelRetry, ToolError
 from agentkit.tools.context import ToolContext
-from agentkit.tools.results import ToolResult
+from agentkit.tools.result import ToolResult
 from agentkit.tools.tool import Tool, tool
 
 __all__ = [
@@ -55,11 +46,11 @@ def read_result(
     """Read more of a result that was cut because it is too long."""
     whole = context.artifacts.get(call_id)
     if whole is None:
-        raise Retry(f"no result {call_id!r} was cut; there are: {', '.join(context.artifacts)}")
+        raise ModelRetry(f"no result {call_id!r} was cut; there are: {', '.join(context.artifacts)}")
     if not whole:
         raise ToolError(f"the result {call_id!r} is no longer kept, as later ones took its room; make the call again")
     if not 0 <= start < len(whole) or length < 1:
-        raise Retry(f"the result has the characters 0 to {len(whole) - 1}")
+        raise ModelRetry(f"the result has the characters 0 to {len(whole) - 1}")
     end = min(len(whole), start + min(length, _MOST_READ))
     left = f"{len(whole) - end:,} more follow, read on with start={end}" if end < len(whole) else "this is the end"
     return f"{whole[start:end]}\n[{left}]"

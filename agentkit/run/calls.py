@@ -12,24 +12,24 @@ import anyio
 
 from agentkit.chat.events import Emit
 from agentkit.chat.messages import ToolCall, ToolMessage
-from agentkit.errors import Retry, ToolError, ToolFailed, TooManyMistakes
-from agentkit.run.approvals import asks, may_ask
+from agentkit.errors import ModelRetry, ToolError, ToolFailed, TooManyMistakes
+from agentkit.run.approvals import find_pending, may_need_approval
 from agentkit.run.artifacts import READ_RESULT, attached, keep, shown
 from agentkit.run.decisions import Decision, changed_call
 from agentkit.run.early import Outcome, Start
-from agentkit.run.events import CallFinished, CallPaused, CallStarted
+from agentkit.run.events import ApprovalRequested, CallFinished, CallStarted
+from agentkit.run.execute import Work, execute
 from agentkit.run.journal import Slot, call_slot
 from agentkit.run.middleware import ToolRequest, wrap_tool
 from agentkit.run.spec import RunSpec
-from agentkit.run.spending import narrowed, spend
+from agentkit.run.spending import effective_limits, spend
 from agentkit.run.state import RunState
 from agentkit.run.step import RefusedCall, RunCalls
-from agentkit.run.transcript import interrupted, last_reply, open_calls, put_results
-from agentkit.run.view import View
+from agentkit.run.transcript import insert_results, interrupted_result, last_reply, open_calls
+from agentkit.run.turn import View
+from agentkit.tools.calls.repair import unknown_tool_message
 from agentkit.tools.context import LoopEmit, ToolContext
-from agentkit.tools.execute import Work, execute
-from agentkit.tools.names import unknown_name
-from agentkit.tools.results import OWN_KEYS, ToolResult, to_result
+from agentkit.tools.result import OWN_KEYS, ToolResult, to_result
 from agentkit.tools.tool import Tool
 
 __all__ = ["attach_files", "run_calls", "starter"]
@@ -64,7 +64,7 @@ async def run_calls(spec: RunSpec, state: RunState, step: RunCalls, emit: Emit, 
     try:
         await execute(works)
     finally:
-        put_results(state.messages, [*map(batch.answer, calls), *map(_refusal, step.refused)])
+        insert_results(state.messages, [*map(batch.answer, calls), *map(_refusal, step.refused)])
         attach_files(state)
     batch.end(calls)
 
@@ -79,9 +79,9 @@ def starter(spec: RunSpec, state: RunState, emit: Emit, tools: Mapping[str, Tool
         tool, left = batch.tools.get(call.name), batch.view.remaining.calls
         if tool is not None and tool.sequential:
             waiting.append(call)
-        if tool is None or not tool.read_only or waiting or len(started) == left or state.closing:
+        if tool is None or not tool.read_only or waiting or len(started) == left or state.final_turn:
             return None
-        if may_ask(tool, spec.approve) or spec.limits.calls_of(tool.name) is not None:
+        if may_need_approval(tool, spec.requires_approval) or spec.limits.calls_of(tool.name) is not None:
             return None
         started.append(call)
         view = replace(batch.view, early=len(started), turn=state.turns + 1)
@@ -106,21 +106,21 @@ class _Batch:
     @staticmethod
     def of(spec: RunSpec, state: RunState, emit: Emit, tools: Mapping[str, Tool]) -> _Batch:
         failures: list[Exception] = [] if spec.early is None else spec.early.failures
-        view = View(narrowed(spec.limits), state)
+        view = View(effective_limits(spec.limits), state)
         return _Batch(spec, state, LoopEmit(emit, failures), tools, view, failures=failures)
 
     async def allowed(self, calls: Sequence[ToolCall]) -> Sequence[ToolCall]:
         """The calls that need not wait, or no longer."""
-        if not any(may_ask(self.tools.get(call.name), self.spec.approve) for call in calls):
+        if not any(may_need_approval(self.tools.get(call.name), self.spec.requires_approval) for call in calls):
             return calls
         pairs = [(call, self.tools.get(call.name), self.context(call, self.state.turns)) for call in calls]
-        self.wrong.update(await asks(self.state, pairs, self.spec.approve))
+        self.wrong.update(await find_pending(self.state, pairs, self.spec.requires_approval))
         waiting = {each.id: each for each in self.state.pending}
         for call in calls:
             if call.id in waiting:
-                self.emit(CallPaused(call, waiting[call.id].why))
-        self.state.held = list(self._behind(waiting.keys()))
-        return [call for call in calls if call.id not in waiting and call.id not in self.state.held]
+                self.emit(ApprovalRequested(call, waiting[call.id].reason))
+        self.state.blocked = list(self._behind(waiting.keys()))
+        return [call for call in calls if call.id not in waiting and call.id not in self.state.blocked]
 
     def _behind(self, waiting: Collection[str]) -> Iterator[str]:
         """The calls that a barrier keeps behind one that waits: none passes a sequential one, nor that one others."""
@@ -166,7 +166,7 @@ class _Batch:
             errors: list[Exception] = []
             result = to_result(await slot.run(lambda: self.outcome(call, tool, context, errors)), own=True)
             self.results[call.id] = result
-            if _RAISED in result.metadata and self.spec.tool_errors == "raise":
+            if _RAISED in result.metadata and self.spec.on_tool_error == "raise":
                 self.failures.append(_failure(self.state, call, result, errors))
             self.emit(CallFinished(call, result, anyio.current_time() - started, errors[0] if errors else None))
         except Exception as error:  # noqa: BLE001 - of an observer or a journal; it ends the run when the batch is done
@@ -188,13 +188,13 @@ class _Batch:
         """Run a call; what it raises becomes a result for the model to read, the unexpected goes to ``errors`` too."""
         try:
             if tool is None:
-                raise ToolError(unknown_name(call.name, self.tools, self.spec.tools))
+                raise ToolError(unknown_tool_message(call.name, self.tools, self.spec.tools))
             if call.id in self.wrong:
                 raise self.wrong[call.id]
             request, decision = ToolRequest(tool, call, context), self.state.decisions.get(call.id)
             return await (self.call(request) if decision is None else self.decided(decision, request))
         except ToolError as error:
-            wrong = tool is None or isinstance(error, Retry)
+            wrong = tool is None or isinstance(error, ModelRetry)
             return ToolResult(f"Error: {error}", is_error=True, metadata={_MISTAKE: wrong})
         except Exception as error:  # a tool may raise anything, and its siblings must finish
             log.warning("tool %s raised", call.name, exc_info=error)
@@ -222,7 +222,7 @@ class _Batch:
         """The message that answers a call. What is too long for the model is kept whole."""
         result = self.results.get(call.id)
         if result is None:
-            return interrupted(call)
+            return interrupted_result(call)
         content, is_cut = shown(call, result, readable=READ_RESULT not in self.spec.tools)
         if is_cut:
             keep(self.state.artifacts, call, result)
@@ -235,7 +235,7 @@ class _Batch:
         spent = list(self._spent(calls))
         results = [self.results[call.id] for call in calls if call.id in self.results]
         if results:
-            self.state.failures = self.state.failures + 1 if all(each.is_error for each in results) else 0
+            self.state.failed_turns = self.state.failed_turns + 1 if all(each.is_error for each in results) else 0
         if self.failures:
             raise self.failures[0]
         for name in spent:

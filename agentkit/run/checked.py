@@ -10,7 +10,7 @@ from agentkit.chat.settings import ChatSettings
 from agentkit.errors import ConfigError
 from agentkit.run.limits import Limits
 from agentkit.run.middleware import Middleware
-from agentkit.run.session import Session
+from agentkit.run.session_run import Session
 from agentkit.run.state import RunResult, RunState
 
 __all__ = ["check_agent", "check_names", "check_options"]
@@ -21,9 +21,9 @@ def check_agent(
     words: Mapping[str, object],
     settings: object,
     limits: object,
-    approve: object,
+    requires_approval: object,
     middleware: object,
-    tool_errors: object,
+    on_tool_error: object,
 ) -> None:
     """Check the arguments of an `Agent`.
 
@@ -37,9 +37,12 @@ def check_agent(
         *((isinstance(each, str), f"{name} is a text, not {each!r:.80}") for name, each in words.items()),
         (isinstance(settings, ChatSettings | None), f"settings is a ChatSettings(...), not {settings!r:.80}"),
         (isinstance(limits, Limits | None), f"limits is a Limits(...), not {limits!r:.80}"),
-        (isinstance(approve, bool) or callable(approve), f"approve is True, False or a function, not {approve!r:.80}"),
+        (
+            isinstance(requires_approval, bool) or callable(requires_approval),
+            f"requires_approval is True, False or a function, not {requires_approval!r:.80}",
+        ),
         (whole, f"middleware is a list of Middleware objects, not {middleware!r:.80}{hint}"),
-        (tool_errors in ("tell", "raise"), f'tool_errors is "tell" or "raise", not {tool_errors!r}'),
+        (on_tool_error in ("report", "raise"), f'on_tool_error is "report" or "raise", not {on_tool_error!r}'),
     )
 
 

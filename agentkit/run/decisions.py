@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from agentkit.chat.messages import ToolCall, encode_json
-from agentkit.errors import Retry, StateError
-from agentkit.tools.arguments import parse_arguments
+from agentkit.errors import ModelRetry, StateError
+from agentkit.tools.calls.arguments import parse_arguments
 from agentkit.tools.tool import Tool
 
 __all__ = [
-    "Asked",
+    "ApprovalRequest",
     "Decision",
     "PendingCall",
-    "Rule",
+    "StandingDecision",
     "arguments_of",
     "as_arguments",
     "call_hash",
@@ -39,19 +39,19 @@ class PendingCall:
         id: Names it in `RunState.approve` and the like.
         name: The tool.
         arguments: What the model wants to call it with; of a custom tool the text as ``input``.
-        why: Why it waits, in words.
+        reason: Why it waits, in words.
         external: Whether it needs an answer from outside, and not only leave to run.
     """
 
     id: str
     name: str
     arguments: Mapping[str, Any]
-    why: str
+    reason: str
     external: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ApprovalRequest:
     """That a call waits.
 
     Attributes:
@@ -93,7 +93,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class StandingDecision:
     """A decision that holds for later calls too: of the tool, or of the tool with exactly these arguments."""
 
     kind: Literal["approve", "deny"]
@@ -114,17 +114,17 @@ def rule_hash(tool: Tool) -> str:
     return _hash(tool.name, tool.fingerprint, "outside" if tool.is_external else "here")
 
 
-def arguments_of(call: ToolCall, asked: Asked) -> Mapping[str, Any]:
+def arguments_of(call: ToolCall, asked: ApprovalRequest) -> Mapping[str, Any]:
     """What the tool will get, read from the call in the way that the tool reads it."""
     if not asked.custom:
         try:
             return parse_arguments(call.written)
-        except Retry:
+        except ModelRetry:
             pass
     return {"input": call.written}
 
 
-def as_arguments(arguments: object, asked: Asked) -> str:
+def as_arguments(arguments: object, asked: ApprovalRequest) -> str:
     """Arguments that somebody gives in place of the model's, as a call has them.
 
     Raises:

@@ -14,9 +14,9 @@ from typing import Any, TypeAlias, TypeVar, cast
 import anyio
 from pydantic_core import from_json
 
-from agentkit.chat.events import Adapted, CallDelta, Emit, Event, Retrying
+from agentkit.chat.events import CallDelta, Emit, Event, RequestAdapted, Retrying
 from agentkit.chat.messages import ToolCall
-from agentkit.tools.results import ToolResult
+from agentkit.tools.result import ToolResult
 
 __all__ = ["EarlyCalls", "Outcome", "Start"]
 
@@ -79,7 +79,7 @@ class EarlyCalls:
 
         def look(event: Event) -> None:
             emit(event)
-            if isinstance(event, Retrying | Adapted):
+            if isinstance(event, Retrying | RequestAdapted):
                 self._forget()
             elif isinstance(event, CallDelta):
                 self._add(event, start)

@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from agentkit.chat.events import Event, Mended
+from agentkit.chat.events import Event, ReplyRepaired
 from agentkit.chat.messages import ToolCall, UserMessage
 from agentkit.chat.reply import Reply
 from agentkit.run.state import RunState
-from agentkit.tools.results import ToolResult
+from agentkit.tools.result import ToolResult
 
 __all__ = [
+    "ApprovalRequested",
     "CallFinished",
-    "CallPaused",
+    "CallRepaired",
     "CallStarted",
-    "LimitNear",
-    "Repaired",
-    "RunEnded",
+    "LimitWarning",
+    "MessageAdded",
+    "RunFinished",
     "RunStarted",
-    "Said",
     "ToolChanged",
     "TurnFinished",
     "TurnStarted",
@@ -49,7 +49,7 @@ class TurnFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Repaired(Mended):
+class CallRepaired(ReplyRepaired):
     """The model wrote a call of ``tool`` not quite as it must be; ``what`` says how, and what was meant is done."""
 
     call_id: str
@@ -74,11 +74,11 @@ class CallFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class CallPaused(Event):
-    """A call has to wait for a decision: ``why`` says what for. The run pauses when all others are done."""
+class ApprovalRequested(Event):
+    """A call has to wait for a decision: ``reason`` says what for. The run pauses when all others are done."""
 
     call: ToolCall
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class ToolChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class LimitNear(Event):
+class LimitWarning(Event):
     """Four fifths of a limit are used: ``limit`` is its name in `Limits`. Told once a run for each limit."""
 
     limit: str
@@ -99,14 +99,14 @@ class LimitNear(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Said(Event):
+class MessageAdded(Event):
     """A message that was added while the run was busy is in the transcript now; the model reads it next."""
 
     message: UserMessage
 
 
 @dataclass(frozen=True, slots=True)
-class RunEnded(Event):
+class RunFinished(Event):
     """A run has ended: ``state.status`` says how, ``error`` is what it raises if it failed."""
 
     state: RunState

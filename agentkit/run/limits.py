@@ -13,7 +13,7 @@ from agentkit.errors import ConfigError
 
 __all__ = ["Limits", "Price"]
 
-_NEEDED = ("turns", "depth", "retries")  # must be numbers
+_NEEDED = ("turns", "nested_depth", "request_retries")  # must be numbers
 _ANSWERING = 0.1  # of the time of a run: what is kept for its last answer
 
 
@@ -45,10 +45,10 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How far a run may go before it ends as ``limited``. None is no limit, but for ``turns``, ``depth``, ``retries``.
+    """How far a run may go before it ends as ``limited``. None is no limit, but for ``turns``, ``nested_depth``, ``request_retries``.
 
-    ``calls``, ``tokens``, ``cost``, ``depth`` and ``retries`` hold for a run together with the runs of agents inside
-    its tools, ``turns``, ``repeats`` and ``failures`` for each run by itself.
+    ``calls``, ``tokens``, ``cost``, ``nested_depth`` and ``request_retries`` hold for a run together with the runs of agents inside
+    its tools, ``turns``, ``repeated_turns`` and ``failed_turns`` for each run by itself.
 
     Attributes:
         turns: Most replies of the model.
@@ -60,11 +60,11 @@ class Limits:
         price: What tokens cost, for servers that do not report it.
         seconds: Longest time that it runs, waiting for decisions not counted. With ``on_limit="answer"`` the last tenth
             is kept for the answer. What still runs then is cancelled.
-        depth: How deep agents in tools of agents in tools may go; 0 for none.
-        repeats: How many turns in a row may make the same calls with the same results. Two before that, from 3 on,
+        nested_depth: How deep agents in tools of agents in tools may go; 0 for none.
+        repeated_turns: How many turns in a row may make the same calls with the same results. Two before that, from 3 on,
             the model is told.
-        failures: How many turns in a row may have nothing but failed calls.
-        retries: Most requests that are sent again.
+        failed_turns: How many turns in a row may have nothing but failed calls.
+        request_retries: Most requests that are sent again.
         on_limit: ``"answer"`` asks the model once more, without tools, for an answer from what it has; ``"stop"`` ends
             the run as it is; ``"raise"`` raises `LimitReached`.
     """
@@ -76,10 +76,10 @@ class Limits:
     cost: float | None = None
     price: Price | None = field(default=None, repr=False)
     seconds: float | None = 3600
-    depth: int = 8
-    repeats: int | None = 5
-    failures: int | None = 10
-    retries: int = 20
+    nested_depth: int = 8
+    repeated_turns: int | None = 5
+    failed_turns: int | None = 10
+    request_retries: int = 20
     on_limit: Literal["answer", "stop", "raise"] = "answer"
 
     def __post_init__(self) -> None:
@@ -90,7 +90,7 @@ class Limits:
 
     def _wrong_kinds(self) -> Iterator[str]:
         """What is no number at all, as type checkers are not everywhere."""
-        for name in ("turns", "depth", "retries", "calls", "tokens", "repeats", "failures"):
+        for name in ("turns", "nested_depth", "request_retries", "calls", "tokens", "repeated_turns", "failed_turns"):
             value: object = getattr(self, name)
             if not _is_count(value) and (value is not None or name in _NEEDED):
                 yield f"{name}={value!r}): must be a whole number{'' if name in _NEEDED else ', or None for no limit'}"
@@ -111,11 +111,16 @@ class Limits:
     def _wrong(self) -> Iterator[str]:
         if self.turns < 1:
             yield f"turns={self.turns}): a run needs at least one turn"
-        if self.repeats is not None and self.repeats < 2:
-            yield f"repeats={self.repeats}): the first turn that repeats another is the second"
-        if self.failures is not None and self.failures < 1:
-            yield f"failures={self.failures}): a run must be allowed one failure at least"
-        for name, what in (("calls", "calls"), ("depth", "levels"), ("retries", "retries"), ("tokens", "tokens")):
+        if self.repeated_turns is not None and self.repeated_turns < 2:
+            yield f"repeated_turns={self.repeated_turns}): the first turn that repeats another is the second"
+        if self.failed_turns is not None and self.failed_turns < 1:
+            yield f"failed_turns={self.failed_turns}): a run must be allowed one failure at least"
+        for name, what in (
+            ("calls", "calls"),
+            ("nested_depth", "levels"),
+            ("request_retries", "request_retries"),
+            ("tokens", "tokens"),
+        ):
             value = getattr(self, name)
             if value is not None and value < 0:
                 yield f"{name}={value}): the number of {what} cannot be negative"

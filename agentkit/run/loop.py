@@ -9,25 +9,23 @@ from dataclasses import replace
 
 import anyio
 
-from agentkit.chat.budget import retry_budget
-from agentkit.chat.events import Emit, Mended
-from agentkit.chat.mend import mend_calls
+from agentkit.chat.decoding.tool_calls import normalize_tool_calls
+from agentkit.chat.events import Emit, ReplyRepaired
 from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
 from agentkit.chat.reply import Reply
+from agentkit.chat.transport.retry import retry_budget
 from agentkit.errors import AgentKitError, LimitReached, Refused, SessionError
-from agentkit.run.asking import request_of
 from agentkit.run.calls import attach_files, run_calls, starter
 from agentkit.run.early import EarlyCalls
-from agentkit.run.events import LimitNear, RunEnded, RunStarted, Said, TurnFinished, TurnStarted
-from agentkit.run.mending import repair_calls
+from agentkit.run.events import LimitWarning, MessageAdded, RunFinished, RunStarted, TurnFinished, TurnStarted
 from agentkit.run.middleware import wrap_model, wrap_run
-from agentkit.run.offer import offer
 from agentkit.run.opening import GOES_ON
 from agentkit.run.spec import RunSpec
-from agentkit.run.spending import counted, counted_in, narrowed, spend, time_limit, uses
+from agentkit.run.spending import counted, effective_limits, limit_usage, nested_run, spend, time_limit
 from agentkit.run.state import RunState
 from agentkit.run.step import AskModel, Finish, Pause, RunCalls, next_step
-from agentkit.run.transcript import interrupted, open_calls, put_results
+from agentkit.run.transcript import insert_results, interrupted_result, open_calls
+from agentkit.run.turn import offer, repair_tool_calls, request_of
 from agentkit.tools.tool import Tool
 
 __all__ = ["RunSpec", "run"]
@@ -47,7 +45,7 @@ async def run(spec: RunSpec, state: RunState, emit: Emit) -> RunState:
         emit(RunStarted(state))
         for what in spec.news:
             emit(what)
-        with retry_budget(spec.limits.retries), counted_in(state, spec.limits):
+        with retry_budget(spec.limits.request_retries), nested_run(state, spec.limits):
             state = await _opened(spec, state, emit)
         if state.status == "running":  # a middleware took an error for an answer
             state.status = "failed"
@@ -64,7 +62,7 @@ async def run(spec: RunSpec, state: RunState, emit: Emit) -> RunState:
         if error is not raised:
             raise error from None
         raise
-    emit(RunEnded(state))
+    emit(RunFinished(state))
     return state
 
 
@@ -77,15 +75,15 @@ def _alone(error: BaseException) -> BaseException:
 
 def _close(state: RunState) -> None:
     """Answer the calls that the end of the run has left open."""
-    put_results(state.messages, [_unfinished(state, call) for call in open_calls(state.messages)])
+    insert_results(state.messages, [_unfinished(state, call) for call in open_calls(state.messages)])
     attach_files(state)
 
 
 def _unfinished(state: RunState, call: ToolCall) -> ToolMessage:
     """The result of a call that the end of the run has left open."""
-    if (call.id in state.asked or call.id in state.held) and call.id not in state.decisions:
+    if (call.id in state.approvals or call.id in state.blocked) and call.id not in state.decisions:
         return ToolMessage("Error: not run: it was waiting for a decision when the run ended", call.id)
-    return interrupted(call)
+    return interrupted_result(call)
 
 
 async def _keep_at_the_end(spec: RunSpec, state: RunState) -> None:
@@ -101,7 +99,7 @@ async def _keep_at_the_end(spec: RunSpec, state: RunState) -> None:
 def _tell_end(state: RunState, error: BaseException, emit: Emit) -> None:
     """Tell how a run failed; an observer that fails too must not hide why."""
     try:
-        emit(RunEnded(state, error if isinstance(error, Exception) else None))
+        emit(RunFinished(state, error if isinstance(error, Exception) else None))
     except Exception:
         log.exception("an observer of the run raised at its end")
 
@@ -119,10 +117,10 @@ async def run_turns(spec: RunSpec, state: RunState, emit: Emit) -> RunState:
     began = anyio.current_time() - state.seconds
     try:
         for deadline in (spec.limits.working_seconds(), spec.limits.seconds or math.inf):
-            state.closing = False
+            state.final_turn = False
             with anyio.CancelScope(deadline=began + deadline):
                 return await _turns(spec, state, emit, began)
-        state.limit, state.closing = time_limit(spec.limits), True
+        state.limit, state.final_turn = time_limit(spec.limits), True
         return await _turns(spec, state, emit, began)
     finally:
         state.seconds = anyio.current_time() - began
@@ -134,7 +132,7 @@ async def _turns(spec: RunSpec, state: RunState, emit: Emit, began: float) -> Ru
     while True:
         state.seconds = anyio.current_time() - began
         await spec.journal.keep(state)
-        match next_step(state, narrowed(spec.limits)):
+        match next_step(state, effective_limits(spec.limits)):
             case AskModel() as step:
                 if not step.closing:
                     _warn(spec, state, emit)
@@ -153,16 +151,16 @@ async def _turns(spec: RunSpec, state: RunState, emit: Emit, began: float) -> Ru
 
 
 def _warn(spec: RunSpec, state: RunState, emit: Emit) -> None:
-    for each in uses(state, spec.limits):
+    for each in limit_usage(state, spec.limits):
         if each.used >= _NEAR * each.most and each.name not in state.warned and each.most:
             state.warned.append(each.name)
-            emit(LimitNear(each.name, each.used, each.most))
+            emit(LimitWarning(each.name, each.used, each.most))
 
 
 async def ask_model(spec: RunSpec, state: RunState, step: AskModel, emit: Emit, tools: Mapping[str, Tool]) -> None:
     """One request to the model; its reply goes into the transcript."""
     turn = state.turns + 1
-    state.limit, state.closing = step.closing, bool(step.closing)
+    state.limit, state.final_turn = step.closing, bool(step.closing)
     slot = spec.journal.reserve(f"{state.run_id}:turn:{turn}")
     ask = wrap_model(spec.middleware, spec.model)
     _take_in(spec, state, emit)
@@ -172,7 +170,7 @@ async def ask_model(spec: RunSpec, state: RunState, step: AskModel, emit: Emit, 
     reply = await slot.run(lambda: ask(request, watch))
     state.turns = turn
     _record(spec, state, reply, emit, tools)
-    spend(counted(reply, request, state, narrowed(spec.limits)))
+    spend(counted(reply, request, state, effective_limits(spec.limits)))
     emit(TurnFinished(turn, reply))
     if reply.message.refusal and not reply.text and not reply.message.tool_calls:
         raise Refused(f"the model declined to answer: {reply.message.refusal}")
@@ -182,26 +180,26 @@ def _take_in(spec: RunSpec, state: RunState, emit: Emit) -> None:
     """Put what was said meanwhile into the transcript."""
     answered = not state.messages or isinstance(state.messages[-1], AssistantMessage)
     while state.inbox:
-        message = spec.marked(state.inbox.pop(0))
+        message = spec.stamp(state.inbox.pop(0))
         state.messages.append(message if answered else replace(message, meta={**message.meta, GOES_ON: True}))
         answered = False
-        emit(Said(message))
+        emit(MessageAdded(message))
 
 
 def _record(spec: RunSpec, state: RunState, reply: Reply, emit: Emit, tools: Mapping[str, Tool]) -> None:
     """Put a reply into the transcript. Calls of a reply that was cut are answered here, so that they never run."""
     taken = {call.id for each in state.messages if isinstance(each, AssistantMessage) for call in each.tool_calls}
-    taken |= state.asked.keys() | state.decisions.keys()
-    calls, notes = mend_calls(reply.message.tool_calls, salt=f"{state.run_id}:{state.turns}", taken=taken)
+    taken |= state.approvals.keys() | state.decisions.keys()
+    calls, notes = normalize_tool_calls(reply.message.tool_calls, salt=f"{state.run_id}:{state.turns}", taken=taken)
     for note in notes:
-        emit(Mended(note))
-    calls, repaired = repair_calls(calls, tools, switched_off=spec.tools, forgive=spec.repair)
+        emit(ReplyRepaired(note))
+    calls, repaired = repair_tool_calls(calls, tools, switched_off=spec.tools, forgive=spec.repair)
     for event in repaired:
         emit(event)
     content = reply.message.content or (None if calls or reply.message.refusal or reply.message.audio else "")
     if content == "":
-        emit(Mended("the model answered with nothing"))
-    said = spec.marked(replace(reply.message, content=content, tool_calls=calls))
+        emit(ReplyRepaired("the model answered with nothing"))
+    said = spec.stamp(replace(reply.message, content=content, tool_calls=calls))
     state.messages.append(replace(said, meta={**said.meta, "model": reply.model}) if reply.model else said)
     cut = reply.choices[0].cut
     if cut and calls:

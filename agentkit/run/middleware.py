@@ -16,9 +16,9 @@ from agentkit.chat.reply import Model, Reply
 from agentkit.chat.request import ChatRequest
 from agentkit.errors import DefinitionError
 from agentkit.run.state import RunState
+from agentkit.tools.calls.execute import kind_of
 from agentkit.tools.context import ToolContext
-from agentkit.tools.results import ToolResult
-from agentkit.tools.running import kind_of
+from agentkit.tools.result import ToolResult
 from agentkit.tools.tool import Tool
 
 __all__ = [

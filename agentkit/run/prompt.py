@@ -8,12 +8,12 @@ from typing import TypeAlias, cast
 from agentkit.chat.messages import ContentPart, UserMessage
 from agentkit.errors import ConfigError
 
-__all__ = ["Prompt", "read_question"]
+__all__ = ["Prompt", "parse_prompt"]
 
 Prompt: TypeAlias = str | UserMessage | Sequence[ContentPart]
 
 
-def read_question(prompt: object) -> UserMessage:
+def parse_prompt(prompt: object) -> UserMessage:
     """The question as a message.
 
     Raises:

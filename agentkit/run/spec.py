@@ -15,7 +15,7 @@ from agentkit.run.early import EarlyCalls
 from agentkit.run.journal import Journal, PlainJournal
 from agentkit.run.limits import Limits
 from agentkit.run.middleware import Middleware
-from agentkit.tools.options import Approve
+from agentkit.tools.options import Approval
 from agentkit.tools.tool import Tool
 
 __all__ = ["RunSpec"]
@@ -35,8 +35,8 @@ class RunSpec:
     limits: Limits = Limits()
     middleware: Sequence[Middleware] = ()
     journal: Journal = PlainJournal()
-    tool_errors: Literal["tell", "raise"] = "tell"
-    approve: Approve = False
+    on_tool_error: Literal["report", "raise"] = "report"
+    requires_approval: Approval = False
     repair: bool = True
     eager: bool = False
     early: EarlyCalls | None = None
@@ -44,7 +44,7 @@ class RunSpec:
     stream: bool = False
     news: Sequence[Event] = ()  # what was put right in what the run was given, and what has changed since
 
-    def marked(self, message: M) -> M:
+    def stamp(self, message: M) -> M:
         """A message that enters the transcript now: labels that it has stay."""
         return replace(message, meta={**message.meta, **self.meta()})
 

@@ -9,15 +9,25 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from agentkit.chat.estimate import size_of_messages, size_of_request
 from agentkit.chat.reply import Reply, Usage
 from agentkit.chat.request import ChatRequest
+from agentkit.chat.tokens import size_of_messages, size_of_request
 from agentkit.errors import ConfigError, LimitReached
 from agentkit.run.limits import Limits
 from agentkit.run.state import RunState
 from agentkit.tools.context import Remaining
 
-__all__ = ["Used", "counted_in", "limit_of", "narrowed", "out_of_time", "reached", "remaining", "spend", "uses"]
+__all__ = [
+    "Used",
+    "effective_limits",
+    "limit_of",
+    "limit_usage",
+    "nested_run",
+    "out_of_time",
+    "reached_limit",
+    "remaining",
+    "spend",
+]
 
 N = TypeVar("N", int, float)
 _NEARLY = 1e-6  # of a second: clocks are floats
@@ -36,7 +46,7 @@ _above: ContextVar[tuple[tuple[RunState, Limits], ...]] = ContextVar("agentkit_r
 
 
 @contextmanager
-def counted_in(state: RunState, limits: Limits) -> Generator[None]:
+def nested_run(state: RunState, limits: Limits) -> Generator[None]:
     """Runs that are opened inside belong to this one.
 
     Raises:
@@ -44,8 +54,8 @@ def counted_in(state: RunState, limits: Limits) -> Generator[None]:
     """
     above = _above.get()
     for depth, (_, theirs) in enumerate(reversed(above), start=1):
-        if depth > theirs.depth:
-            raise LimitReached(f"agents may call agents {theirs.depth} deep here, and no deeper", state=state)
+        if depth > theirs.nested_depth:
+            raise LimitReached(f"agents may call agents {theirs.nested_depth} deep here, and no deeper", state=state)
     token = _above.set((*above, (state, limits)))
     try:
         yield
@@ -60,7 +70,7 @@ def spend(usage: Usage = Usage(), *, calls: int = 0) -> None:
         state.calls += calls
 
 
-def narrowed(limits: Limits) -> Limits:
+def effective_limits(limits: Limits) -> Limits:
     """The limits of the innermost run, as far as the runs that it is inside of have so much left."""
     *outer, (state, _) = _above.get()
     for other, theirs in reversed(outer):
@@ -83,7 +93,7 @@ def _smaller(own: N | None, theirs: N | None, their_use: N, own_use: N) -> N | N
     return left if own is None else min(own, left)
 
 
-def uses(state: RunState, limits: Limits) -> Iterator[Used]:
+def limit_usage(state: RunState, limits: Limits) -> Iterator[Used]:
     """How much is used of each limit that a run can come to."""
     yield Used("turns", state.turns, limits.turns)
     if limits.calls is not None:
@@ -96,12 +106,12 @@ def uses(state: RunState, limits: Limits) -> Iterator[Used]:
         yield Used("seconds", state.seconds, limits.seconds)
 
 
-def reached(state: RunState, limits: Limits) -> str:
+def reached_limit(state: RunState, limits: Limits) -> str:
     """The limit after which the model must answer, in words; empty while there is none. Calls have a rule elsewhere."""
     if state.turns >= limits.turns:
         return limit_of(limits.turns, "turn")
-    if limits.failures is not None and state.failures >= limits.failures:
-        return f"{limit_of(limits.failures, 'turn')} in which every call failed"
+    if limits.failed_turns is not None and state.failed_turns >= limits.failed_turns:
+        return f"{limit_of(limits.failed_turns, 'turn')} in which every call failed"
     if limits.tokens is not None and state.usage.total_tokens >= limits.tokens:
         return limit_of(limits.tokens, "token")
     if limits.cost is not None and (state.usage.cost or 0.0) >= limits.cost:
@@ -153,7 +163,7 @@ def counted(reply: Reply, request: ChatRequest, state: RunState, limits: Limits)
 
 def remaining(state: RunState, limits: Limits) -> Remaining:
     """What a tool may know of what is left."""
-    left = {each.name: max(0, each.most - each.used) for each in uses(state, limits)}
+    left = {each.name: max(0, each.most - each.used) for each in limit_usage(state, limits)}
     return Remaining(
         turns=int(left["turns"]),
         calls=None if limits.calls is None else int(left["calls"]),

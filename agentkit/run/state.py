@@ -11,12 +11,12 @@ from typing import Any, Literal, Self, TypeAlias, cast
 from agentkit.chat.messages import ContentPart, Message, ToolCall, UserMessage
 from agentkit.chat.reply import Usage
 from agentkit.errors import ConfigError, StateError
-from agentkit.run.decisions import Asked, Decision, PendingCall, Rule, arguments_of, as_arguments
+from agentkit.run.decisions import ApprovalRequest, Decision, PendingCall, StandingDecision, arguments_of, as_arguments
 from agentkit.run.limits import Limits
-from agentkit.run.prompt import Prompt, read_question
-from agentkit.run.stored import dump_state, load_state
+from agentkit.run.prompt import Prompt, parse_prompt
+from agentkit.run.serialization import dump_state, load_state
 from agentkit.run.transcript import last_reply, open_calls
-from agentkit.tools.results import to_result
+from agentkit.tools.result import to_result
 
 __all__ = ["RunResult", "RunState", "Status"]
 
@@ -43,15 +43,15 @@ class RunState:
         seconds: How long it has run, without pauses.
         limits: What it runs under.
         limit: The limit that was reached, in words; empty while there is none.
-        closing: Whether that limit was reached and the last answer has been asked for.
+        final_turn: Whether that limit was reached and the last answer has been asked for.
         warned: The limits that were told to be near.
         mistakes: In how many turns in a row each tool was called wrongly; tools without mistakes are left out.
-        failures: How many turns in a row had nothing but failed calls.
+        failed_turns: How many turns in a row had nothing but failed calls.
         artifacts: The results that were too long for the model, whole, by the id of their call.
         files: Files of results that wait until the results of all calls of the reply are there.
         inbox: What the user said while the run was busy; the model reads it in the next turn.
-        asked: The calls that had to be asked about, by id.
-        held: The calls that wait only because one waits that they may not pass, see ``sequential`` of `tool`.
+        approvals: The calls that had to be asked about, by id.
+        blocked: The calls that wait only because one waits that they may not pass, see ``sequential`` of `tool`.
         decisions: What was decided about them.
         rules: Decisions that hold for later calls too.
         fingerprints: What each tool was to the model, to see when one has changed.
@@ -69,17 +69,17 @@ class RunState:
     seconds: float = 0.0
     limits: Limits | None = None
     limit: str = ""
-    closing: bool = False
+    final_turn: bool = False
     warned: list[str] = field(default_factory=list[str])
     mistakes: dict[str, int] = field(default_factory=dict[str, int])
-    failures: int = 0
+    failed_turns: int = 0
     artifacts: dict[str, str] = field(default_factory=dict[str, str])
     files: dict[str, list[ContentPart]] = field(default_factory=dict[str, list[ContentPart]])
     inbox: list[UserMessage] = field(default_factory=list[UserMessage])
-    asked: dict[str, Asked] = field(default_factory=dict[str, Asked])
-    held: list[str] = field(default_factory=list[str])
+    approvals: dict[str, ApprovalRequest] = field(default_factory=dict[str, ApprovalRequest])
+    blocked: list[str] = field(default_factory=list[str])
     decisions: dict[str, Decision] = field(default_factory=dict[str, Decision])
-    rules: list[Rule] = field(default_factory=list[Rule])
+    rules: list[StandingDecision] = field(default_factory=list[StandingDecision])
     fingerprints: dict[str, str] = field(default_factory=dict[str, str])
     revision: int = 0
 
@@ -128,7 +128,7 @@ class RunState:
         return tuple(
             PendingCall(call.id, call.name, arguments_of(call, asked), asked.why, asked.external)
             for call in self._undecided()
-            if (asked := self.asked.get(call.id))
+            if (asked := self.approvals.get(call.id))
         )
 
     def approve(
@@ -191,21 +191,21 @@ class RunState:
         if result.files:
             self.files[id] = list(result.files)
 
-    def say(self, prompt: Prompt) -> None:
+    def add_message(self, prompt: Prompt) -> None:
         """Add a message of the user: the model reads it in its next turn, never between a call and its result.
 
         Raises:
             ConfigError: It is empty, or no question.
         """
-        self.inbox.append(read_question(prompt))
+        self.inbox.append(parse_prompt(prompt))
 
     def _undecided(self) -> tuple[ToolCall, ...]:
         return tuple(call for call in open_calls(self.messages) if call.id not in self.decisions)
 
-    def _pending_call(self, id_: str) -> tuple[ToolCall, Asked]:
+    def _pending_call(self, id_: str) -> tuple[ToolCall, ApprovalRequest]:
         for call in self._undecided():
-            if call.id == id_ and id_ in self.asked:
-                return call, self.asked[id_]
+            if call.id == id_ and id_ in self.approvals:
+                return call, self.approvals[id_]
         waiting = ", ".join(repr(each.id) for each in self.pending) or "none"
         raise StateError(f"no call {id_!r} waits for a decision; waiting: {waiting}")
 
@@ -218,11 +218,13 @@ class RunState:
         self.decisions[call.id] = decision
         if not always or decision.kind == "answer":
             return
-        asked = self.asked[call.id]
+        asked = self.approvals[call.id]
         bound = asked.hash if always == "arguments" else asked.rule
-        self.rules.append(Rule(kind=decision.kind, tool=call.name, hash=bound, reason=decision.reason, by=decision.by))
+        self.rules.append(
+            StandingDecision(kind=decision.kind, tool=call.name, hash=bound, reason=decision.reason, by=decision.by)
+        )
         for other in self._undecided():
-            about = self.asked.get(other.id)
+            about = self.approvals.get(other.id)
             if about is not None and bound in (about.hash, about.rule):
                 self.decisions[other.id] = replace(decision, hash=about.hash, arguments=None)
 
@@ -262,7 +264,7 @@ class RunResult:
         return self.state.pending
 
     @property
-    def transcript(self) -> tuple[Message, ...]:
+    def messages(self) -> tuple[Message, ...]:
         """All messages of the run: pass them as ``history=`` to go on with the conversation."""
         return tuple(self.state.messages)
 

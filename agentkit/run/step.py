@@ -10,7 +10,7 @@ from typing import TypeAlias
 from agentkit.chat.messages import AssistantMessage, ToolCall
 from agentkit.run.limits import Limits
 from agentkit.run.repeats import repeated_turns
-from agentkit.run.spending import limit_of, out_of_time, reached
+from agentkit.run.spending import limit_of, out_of_time, reached_limit
 from agentkit.run.state import RunState, Status
 from agentkit.run.transcript import open_calls
 
@@ -70,23 +70,23 @@ Step: TypeAlias = AskModel | RunCalls | Pause | Finish
 def next_step(state: RunState, limits: Limits) -> Step:
     """The next thing to do in a run."""
     waiting = open_calls(state.messages)
-    if waiting and state.closing:
+    if waiting and state.final_turn:
         return RunCalls((), tuple(RefusedCall(call, state.limit) for call in waiting), state.limit)
     if waiting:
-        undecided = {call.id for call in waiting if call.id in state.asked and call.id not in state.decisions}
-        kept = {*undecided, *state.held} if undecided else undecided
+        undecided = {call.id for call in waiting if call.id in state.approvals and call.id not in state.decisions}
+        kept = {*undecided, *state.blocked} if undecided else undecided
         ready = tuple(call for call in waiting if call.id not in kept)
         return _within(limits, state, ready) if ready else Pause(waiting)
     answered = bool(state.messages) and isinstance(state.messages[-1], AssistantMessage)
-    if state.closing or (answered and not state.inbox):
+    if state.final_turn or (answered and not state.inbox):
         return Finish("limited" if state.limit else "done", state.limit)
-    limit = ("" if answered else state.limit) or reached(state, limits)
-    repeated = repeated_turns(state.messages) if limits.repeats else 0
-    if limits.repeats and repeated >= limits.repeats and not limit:
-        limit = f"the limit of {limits.repeats} turns with the same calls and the same results"
+    limit = ("" if answered else state.limit) or reached_limit(state, limits)
+    repeated = repeated_turns(state.messages) if limits.repeated_turns else 0
+    if limits.repeated_turns and repeated >= limits.repeated_turns and not limit:
+        limit = f"the limit of {limits.repeated_turns} turns with the same calls and the same results"
     if limit and limits.on_limit != "answer":
         return Finish("limited", limit)
-    return AskModel(limit, "" if limit or not limits.repeats else _note(repeated, limits.repeats))
+    return AskModel(limit, "" if limit or not limits.repeated_turns else _note(repeated, limits.repeated_turns))
 
 
 def _within(limits: Limits, state: RunState, calls: Sequence[ToolCall]) -> RunCalls:

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from agentkit.chat.channel import Channel
 from agentkit.chat.events import Emit
+from agentkit.chat.stream import Channel
 from agentkit.errors import StateError
 from agentkit.run.prompt import Prompt
 from agentkit.run.state import RunResult, RunState
@@ -70,7 +70,7 @@ class RunStream(Channel[RunResult]):
         if self._scope is not None:
             self._scope.cancel()
 
-    def say(self, prompt: Prompt) -> None:
+    def send(self, prompt: Prompt) -> None:
         """Tell the running agent something more: it reads it in its next turn.
 
         Raises:
@@ -79,4 +79,4 @@ class RunStream(Channel[RunResult]):
         """
         if self.state.status != "running":
             raise StateError("the run has ended and reads no more: ask on with history=result, or in the session")
-        self.state.say(prompt)
+        self.state.add_message(prompt)

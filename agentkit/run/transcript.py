@@ -14,11 +14,11 @@ from typing import cast
 
 from pydantic_core import from_json
 
-from agentkit.chat.checks import is_tool_name
-from agentkit.chat.mend import mend_calls
+from agentkit.chat.decoding.tool_calls import normalize_tool_calls
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage
+from agentkit.chat.settings import is_tool_name
 
-__all__ = ["check", "interrupted", "last_reply", "last_reply_at", "open_calls", "put_results", "repaired"]
+__all__ = ["check", "insert_results", "interrupted_result", "last_reply", "last_reply_at", "open_calls", "repaired"]
 
 
 def open_calls(messages: Sequence[Message]) -> tuple[ToolCall, ...]:
@@ -45,7 +45,7 @@ def last_reply(messages: Sequence[Message]) -> AssistantMessage | None:
     return None if place is None else cast("AssistantMessage", messages[place])
 
 
-def put_results(messages: list[Message], results: Iterable[ToolMessage]) -> None:
+def insert_results(messages: list[Message], results: Iterable[ToolMessage]) -> None:
     """Put results behind the assistant message that made the calls, in the order of its calls."""
     place = last_reply_at(messages)
     results = list(results)
@@ -59,7 +59,7 @@ def put_results(messages: list[Message], results: Iterable[ToolMessage]) -> None
     messages[place + 1 :] = answers
 
 
-def interrupted(call: ToolCall, why: str = "the run was interrupted") -> ToolMessage:
+def interrupted_result(call: ToolCall, why: str = "the run was interrupted") -> ToolMessage:
     """The result of a call that was not run to its end."""
     return ToolMessage(f"Error: not finished: {why}; it is not known whether it had any effect", call.id)
 
@@ -118,7 +118,7 @@ def _repaired_turn(
     message: AssistantMessage, results: list[ToolMessage], taken: set[str], notes: list[str], *, complete: bool
 ) -> list[Message]:
     """An assistant message with calls, and one result for each of them, in order."""
-    calls, mended = mend_calls(message.tool_calls, salt=str(len(taken)), taken=taken)
+    calls, mended = normalize_tool_calls(message.tool_calls, salt=str(len(taken)), taken=taken)
     calls = tuple(call if is_tool_name(call.name) else _named(call) for call in calls)
     notes += mended
     taken.update(call.id for call in calls)
@@ -131,7 +131,7 @@ def _repaired_turn(
             continue
         if place is None:
             notes.append(f"the call {asked.id!r} of {call.name} had no result and got one that says so")
-            answers.append(interrupted(call))
+            answers.append(interrupted_result(call))
             continue
         places.append(place)
         answers.append(replace(results[place], tool_call_id=call.id))

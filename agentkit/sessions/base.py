@@ -13,8 +13,7 @@ from typing import Any, Never, TypeVar, cast
 
 from agentkit.chat.messages import Message, encode_json, read_message
 from agentkit.errors import ConfigError, SessionConflict, SessionError
-from agentkit.run.kept import state_of
-from agentkit.run.session import Change, Saved
+from agentkit.run.session_run import SessionSnapshot, SessionUpdate, state_of
 from agentkit.run.state import RunState
 
 __all__ = [
@@ -85,11 +84,11 @@ class Store(ABC):
         """See `Session.claim`."""
 
     @abstractmethod
-    def load(self, name: str) -> Saved:
+    def load(self, name: str) -> SessionSnapshot:
         """See `Session.load`."""
 
     @abstractmethod
-    def save(self, name: str, change: Change) -> None:
+    def save(self, name: str, change: SessionUpdate) -> None:
         """See `Session.save`."""
 
     @abstractmethod
@@ -140,11 +139,11 @@ class StoredSession:
         with self._store.claim(self.name):
             yield
 
-    async def load(self) -> Saved:
-        """What is stored; an empty `Saved` for a session that is new."""
+    async def load(self) -> SessionSnapshot:
+        """What is stored; an empty `SessionSnapshot` for a session that is new."""
         return await self._store.perform(partial(self._store.load, self.name))
 
-    async def save(self, change: Change) -> None:
+    async def save(self, change: SessionUpdate) -> None:
         """Store a change, all of it or nothing, also when this is cancelled.
 
         Raises:
@@ -271,7 +270,7 @@ def checked_name(name: str) -> str:
     return name
 
 
-def check_revision(name: str, stored: int, change: Change) -> None:
+def check_revision(name: str, stored: int, change: SessionUpdate) -> None:
     """See that a change goes on from what is stored, with revision 0 for a session that is not there.
 
     Raises:

@@ -12,9 +12,9 @@ from typing import TypeVar
 from anyio.lowlevel import checkpoint
 
 from agentkit.errors import SessionBusy, SessionError
-from agentkit.run.session import Change, Saved
+from agentkit.run.session_run import SessionSnapshot, SessionUpdate
 from agentkit.sessions.base import Found, SessionInfo, Sessions, Store, check_branch, check_revision, gone, status_of
-from agentkit.sessions.words import matches, role_of, snippet, storable, text_to_index, words_of
+from agentkit.sessions.search import matches, role_of, snippet, storable, text_to_index, words_of
 
 __all__ = ["MemorySessions"]
 
@@ -68,9 +68,9 @@ class _MemoryStore(Store):
             with self._guard:
                 self._claimed.discard(name)
 
-    def load(self, name: str) -> Saved:
+    def load(self, name: str) -> SessionSnapshot:
         kept = self._kept.get(name, _Kept())
-        return Saved(
+        return SessionSnapshot(
             revision=kept.revision,
             messages=tuple(kept.messages),
             head=kept.head,
@@ -78,7 +78,7 @@ class _MemoryStore(Store):
             results={**kept.results},
         )
 
-    def save(self, name: str, change: Change) -> None:
+    def save(self, name: str, change: SessionUpdate) -> None:
         kept = self._kept.get(name, _Kept())
         check_revision(name, kept.revision, change)
         if not 0 <= change.start <= len(kept.messages):

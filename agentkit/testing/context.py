@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from agentkit.chat.events import Emit, nobody
+from agentkit.chat.events import Emit, ignore_event
 from agentkit.tools.context import ToolContext
 
 __all__ = ["context"]
@@ -12,7 +12,7 @@ __all__ = ["context"]
 T = TypeVar("T")
 
 
-def context(deps: T, *, emit: Emit = nobody) -> ToolContext[T]:
+def context(deps: T, *, emit: Emit = ignore_event) -> ToolContext[T]:
     """The context of a call in a run that does not exist: ``await my_tool(context(database), "x")``.
 
     Args:

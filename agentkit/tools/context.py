@@ -15,12 +15,12 @@ from agentkit.chat.events import Emit, Event
 from agentkit.chat.messages import Message
 
 __all__ = [
-    "CallRepeated",
-    "LeftRunning",
+    "CallRetried",
     "LoopEmit",
     "Progress",
     "Remaining",
     "RunView",
+    "ThreadAbandoned",
     "ToolContext",
     "reachable",
 ]
@@ -43,7 +43,7 @@ class Progress(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class CallRepeated(Event):
+class CallRetried(Event):
     """An idempotent tool raised ``error`` and is run again after ``wait`` seconds; ``attempt`` counts from 1."""
 
     call_id: str
@@ -54,7 +54,7 @@ class CallRepeated(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class LeftRunning(Event):
+class ThreadAbandoned(Event):
     """A call was given up, but its thread goes on, since nothing can stop a thread; nobody waits for it any more."""
 
     call_id: str
@@ -76,7 +76,7 @@ class RunView(Protocol):
     """What of a run its tools may look at."""
 
     @property
-    def transcript(self) -> tuple[Message, ...]:
+    def messages(self) -> tuple[Message, ...]:
         """The messages so far."""
         ...
 
@@ -94,7 +94,7 @@ class RunView(Protocol):
 class _NoRun:
     """The view of a tool that is called without a run."""
 
-    transcript: tuple[Message, ...] = ()
+    messages: tuple[Message, ...] = ()
     remaining = Remaining()
     artifacts: Mapping[str, str] = MappingProxyType({})
 
@@ -129,9 +129,9 @@ class ToolContext(Generic[Deps]):
     _ending: _Ending = field(default_factory=_Ending, repr=False, compare=False)
 
     @property
-    def transcript(self) -> tuple[Message, ...]:
+    def messages(self) -> tuple[Message, ...]:
         """The messages of the run so far; the last of the assistant's holds this call."""
-        return self.view.transcript
+        return self.view.messages
 
     @property
     def remaining(self) -> Remaining:

@@ -12,10 +12,10 @@ from weakref import WeakKeyDictionary
 from agentkit.errors import DefinitionError
 from agentkit.tools.context import ToolContext
 
-__all__ = ["Approve", "Execution", "Mark", "ToolOptions", "group_limits"]
+__all__ = ["Approval", "Execution", "Mark", "ToolOptions", "group_limits"]
 
 _Asks: TypeAlias = bool | str
-Approve: TypeAlias = bool | Callable[[ToolContext[Any], dict[str, Any]], _Asks | Awaitable[_Asks]]
+Approval: TypeAlias = bool | Callable[[ToolContext[Any], dict[str, Any]], _Asks | Awaitable[_Asks]]
 """Whether a call waits for somebody outside: always, never, or what a function says."""
 
 
@@ -25,21 +25,21 @@ class ToolOptions(TypedDict, total=False):
     Attributes:
         sequential: Whether no other call of the same reply may run beside it.
         timeout: Seconds that a call may take, 60 by default; None for as long as it likes. Waiting for its turn does
-            not count. A thread cannot be stopped: it is no longer waited for, and reported as `LeftRunning`.
+            not count. A thread cannot be stopped: it is no longer waited for, and reported as `ThreadAbandoned`.
         max_concurrency: Most calls of it at once in one event loop, over all runs. Calls that such a call makes itself,
             as when its agent has the same tool, do not count.
         group: A name: the calls of all tools of a group count together. The smallest ``max_concurrency`` and ``rate``
             that one of them names hold for all; where none names either, one call runs at a time.
         rate: Most calls a second that start; they are spaced evenly.
-        retries: In how many turns in a row the model may try again after a mistake (wrong arguments, `Retry`), 3 by
-            default; one more ends the run with `TooManyMistakes`. For an idempotent tool, also how often a call is
+        retries: In how many turns in a row the model may try again after a mistake (wrong arguments, `ModelRetry`),
+            3 by default; one more ends the run with `TooManyMistakes`. For an idempotent tool, also how often a call is
             repeated.
         idempotent: Whether a call may be run twice: after an unexpected exception it is repeated.
         thread: False runs a function that is not async in the event loop: for what returns at once.
         process: Whether to run it in a process of its own, for work that keeps a processor busy. Arguments and result
             are pickled on their way to and from that process.
         read_only: Whether a call changes nothing, so that it can start early and its result be thrown away.
-        approve: Whether a call waits until somebody outside has allowed it. A function is given the context and the
+        requires_approval: Whether a call waits until somebody outside has allowed it. A function is given the context and the
             validated arguments by name; it may be async, and may return the reason as a text. One that raises asks too.
     """
 
@@ -53,7 +53,7 @@ class ToolOptions(TypedDict, total=False):
     thread: bool
     process: bool
     read_only: bool
-    approve: Approve
+    requires_approval: Approval
 
 
 class Mark:
@@ -76,7 +76,7 @@ class Execution:
     thread: bool = field(default=True, repr=False)
     process: bool = field(default=False, repr=False)
     read_only: bool = field(default=False, repr=False)
-    approve: Approve = field(default=False, repr=False)
+    requires_approval: Approval = field(default=False, repr=False)
     mark: Mark = field(default_factory=Mark, repr=False)
 
     def check_options(self, name: str) -> None:
@@ -97,8 +97,10 @@ class Execution:
             raise DefinitionError(f"tool {name!r}: retries={self.retries!r} cannot be negative")
         if self.process and not self.thread:
             raise DefinitionError(f"tool {name!r}: process=True and thread=False cannot both be")
-        if not isinstance(self.approve, bool) and not callable(self.approve):
-            raise DefinitionError(f"tool {name!r}: approve={self.approve!r} must be True, False or a function")
+        if not isinstance(self.requires_approval, bool) and not callable(self.requires_approval):
+            raise DefinitionError(
+                f"tool {name!r}: requires_approval={self.requires_approval!r} must be True, False or a function"
+            )
         if self.group:
             with _NAMING:
                 named = _NAMED.setdefault(self.group, WeakKeyDictionary())

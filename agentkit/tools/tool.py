@@ -18,14 +18,14 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, Ty
 from agentkit.chat.messages import encode_json
 from agentkit.chat.request import CustomTool, FunctionTool, Grammar, ToolDefinition
 from agentkit.errors import DefinitionError, ToolError
-from agentkit.tools.arguments import parse_arguments, read_arguments
+from agentkit.tools.calls.arguments import parse_arguments, read_arguments
+from agentkit.tools.calls.execute import Kind, check_place, kind_of, run_function
 from agentkit.tools.context import ToolContext, reachable
-from agentkit.tools.external import check_function, check_schema
 from agentkit.tools.options import Execution, ToolOptions
-from agentkit.tools.results import ToolResult
-from agentkit.tools.running import Kind, check_place, kind_of, run_function
-from agentkit.tools.schema import Signature, arguments_of, is_method, read_signature
-from agentkit.tools.strict import strict_form
+from agentkit.tools.result import ToolResult
+from agentkit.tools.schema.signature import Signature, arguments_of, is_method, read_signature
+from agentkit.tools.schema.simplify import check_function, check_schema
+from agentkit.tools.schema.strict import strict_form
 
 __all__ = ["Tool", "ToolFunction", "as_tool", "tool"]
 
@@ -193,7 +193,7 @@ class Tool(Execution):
             arguments: The text that the model wrote; `ToolCall.written`.
 
         Raises:
-            Retry: The arguments do not fit, or the function raised it.
+            ModelRetry: The arguments do not fit, or the function raised it.
             ToolError: The function raised it, or took longer than its ``timeout``.
             Exception: Whatever else the function raised.
         """

@@ -13,9 +13,9 @@ from types import ModuleType
 from typing import Any, TypeAlias, cast
 
 from agentkit.errors import DefinitionError
+from agentkit.tools.calls.execute import kind_of
 from agentkit.tools.context import ToolContext
-from agentkit.tools.running import kind_of
-from agentkit.tools.schema import name_of
+from agentkit.tools.schema.signature import name_of
 from agentkit.tools.tool import Tool, ToolFunction, as_tool, tool
 
 __all__ = ["ToolLike", "Toolset", "flat_tools"]

@@ -5,7 +5,7 @@
 import json
 from typing import Any
 
-from agentkit.chat.retry import RetryPolicy
+from agentkit.chat.transport.retry import RetryPolicy
 from agentkit.errors import IncompleteReply, InvalidReply
 from tests.conformance.case import ADDED_TWICE, Case
 from tests.conformance.wire import TWO_AND_THREE, Json, add, calls, chunk, error, http, says, sse, told, whole
@@ -40,7 +40,7 @@ def rejected(generation: Any, **members: Any) -> dict[str, Any]:
 
 EMBEDDED = [
     *(
-        Case(q=28, name=name, **text(written), told=["Mended.*text"])
+        Case(q=28, name=name, **text(written), told=["ReplyRepaired.*text"])
         for name, written in (
             ("hermes", HERMES),
             ("hermes-unclosed", HERMES.removesuffix("\n</tool_call>")),
@@ -69,16 +69,16 @@ EMBEDDED = [
         q=28,
         name="after-text",
         **text("Let me see.\n" + DEEPSEEK_31),
-        told=["Mended.*text"],
+        told=["ReplyRepaired.*text"],
         also=lambda outcome: outcome.message(1)["content"].strip() == "Let me see.",
     ),
-    Case(q=28, name="two", ran=ADDED_TWICE, **text(HERMES_ONE + "\n" + HERMES), told=["Mended.*text"]),
+    Case(q=28, name="two", ran=ADDED_TWICE, **text(HERMES_ONE + "\n" + HERMES), told=["ReplyRepaired.*text"]),
     Case(
         q=28,
         name="two-of-mistral",
         ran=ADDED_TWICE,
         **text('[TOOL_CALLS]add[ARGS]{"a": 1, "b": 1}[TOOL_CALLS]add[ARGS]{"a": 2, "b": 3}'),
-        told=["Mended.*text"],
+        told=["ReplyRepaired.*text"],
     ),
     Case(
         q=28,
@@ -87,7 +87,7 @@ EMBEDDED = [
         **text(
             '<|python_tag|>{"name": "add", "parameters": {"a": 1, "b": 1}}; {"name": "add", "parameters": {"a": 2, "b": 3}}'
         ),
-        told=["Mended.*text"],
+        told=["ReplyRepaired.*text"],
     ),
     Case(
         q=28,
@@ -95,7 +95,7 @@ EMBEDDED = [
         tools=("weather",),
         ran=[("weather", {"city": "2"})],
         **text("<tool_call>\n<function=weather>\n<parameter=city>\n2\n</parameter>\n</function>\n</tool_call>"),
-        told=["Mended.*text"],
+        told=["ReplyRepaired.*text"],
     ),
     *(
         Case(q=28, name=name, final=written, **text(written))
@@ -149,25 +149,25 @@ EMBEDDED = [
         q=29,
         name="function",
         **rejected('<function=add>{"a": 2, "b": 3}</function>'),
-        told=["Mended.*failed_generation"],
+        told=["ReplyRepaired.*failed_generation"],
     ),
     Case(
         q=29,
         name="function-unclosed",
         **rejected('<function=add{"a": 2, "b": 3}</function>'),
-        told=["Mended.*failed_generation"],
+        told=["ReplyRepaired.*failed_generation"],
     ),
     Case(
         q=29,
         name="json",
         **rejected('{"name": "add", "arguments": {"a": 2, "b": 3}}'),
-        told=["Mended.*failed_generation"],
+        told=["ReplyRepaired.*failed_generation"],
     ),
     Case(
         q=29,
         name="json-list",
         **rejected('[{"name": "add", "parameters": {"a": 2, "b": 3}}]'),
-        told=["Mended.*failed_generation"],
+        told=["ReplyRepaired.*failed_generation"],
     ),
     Case(
         q=29,
@@ -175,14 +175,14 @@ EMBEDDED = [
         **rejected(
             '<tool-use>{"tool_calls": [{"id": "pending", "type": "function", "function": {"name": "add"}, "parameters": {"a": 2, "b": 3}}]}</tool-use>'
         ),
-        told=["Mended.*failed_generation"],
+        told=["ReplyRepaired.*failed_generation"],
     ),
     Case(
         q=29,
         name="wrong-arguments-go-back-to-the-model",
         ran=(),
         **rejected('<function=add>{"a": "two"}</function>'),
-        told=["Mended.*failed_generation"],
+        told=["ReplyRepaired.*failed_generation"],
         also=lambda outcome: "invalid arguments" in outcome.message(2)["content"],
     ),
     Case(
@@ -190,7 +190,7 @@ EMBEDDED = [
         name="unknown-tool-goes-back-to-the-model",
         ran=(),
         **rejected("<function=pay>{}</function>"),
-        told=["Mended.*failed_generation"],
+        told=["ReplyRepaired.*failed_generation"],
         also=lambda outcome: "no tool" in outcome.message(2)["content"],
     ),
     Case(
@@ -211,7 +211,7 @@ EMBEDDED = [
         q=29,
         name="status-400-in-a-stream",
         stream=rejected('<function=add>{"a": 2, "b": 3}</function>')["whole"],
-        told=["Mended.*failed_generation"],
+        told=["ReplyRepaired.*failed_generation"],
     ),
     # Q30, about replies that are not whole
     Case(q=30, name="calls-without-end", stream=[calls(add(), end=None, done=False), calls(add())], told=["Retrying"]),
@@ -242,7 +242,7 @@ EMBEDDED = [
         ran=(),
         stream=[calls(add('{"a": 2,'), end="length")],
         whole=[told(add('{"a": 2,'), end="length")],
-        told=["Mended"],
+        told=["ReplyRepaired"],
         also=lambda outcome: "limit" in outcome.message(2)["content"],
     ),
     Case(

@@ -4,7 +4,7 @@
 
 import json
 
-from agentkit.chat.endpoints import ENDPOINTS
+from agentkit.chat.providers import PROVIDERS
 from tests.conformance.asking import ASSISTANT, CALLED, DETAIL, GOOD, RESULT, USER, lacks_reasoning, text, when
 from tests.conformance.case import ADDED, Case
 from tests.conformance.wire import TWO_AND_THREE, add, calls, chunk, http, piece, sse, told
@@ -82,7 +82,7 @@ HISTORY = [
     Case(
         q=42,
         name="openrouter-details",
-        client={"profile": ENDPOINTS["openrouter"].profile},
+        client={"profile": PROVIDERS["openrouter"].profile},
         extra=["reasoning_details"],
         stream=[
             sse(chunk({"reasoning_details": [DETAIL]}), chunk({"tool_calls": [add()]}), chunk({}, end="tool_calls"))

@@ -16,14 +16,14 @@ from agentkit.chat.events import (
     CallDelta,
     ChoiceDelta,
     Event,
-    Mended,
     ReasoningDelta,
     RefusalDelta,
+    ReplyRepaired,
     Retrying,
     TextDelta,
 )
-from agentkit.chat.retry import RetryPolicy
-from agentkit.run.events import CallFinished, CallStarted, RunEnded, RunStarted, TurnFinished, TurnStarted
+from agentkit.chat.transport.retry import RetryPolicy
+from agentkit.run.events import CallFinished, CallStarted, RunFinished, RunStarted, TurnFinished, TurnStarted
 from tests.conformance import strict
 from tests.conformance.case import DONE, Case, Outcome, Ran
 from tests.conformance.wire import HANG, Answer, Refusal, says
@@ -35,7 +35,7 @@ ORDINARY = (
     CallDelta,
     ChoiceDelta,
     RunStarted,
-    RunEnded,
+    RunFinished,
     TurnStarted,
     TurnFinished,
     CallStarted,
@@ -143,7 +143,7 @@ async def play(case: Case, *, streamed: bool, http: object = None) -> Outcome:
                     outcome.result = await events.result()
             else:
                 outcome.result = await agent.run(
-                    case.prompt, history=case.history, deps=deps, emit=outcome.events.append
+                    case.prompt, history=case.history, deps=deps, on_event=outcome.events.append
                 )
         except Exception as error:  # noqa: BLE001 - of whatever type it is, the case knows which it must be
             outcome.error = error
@@ -174,7 +174,7 @@ def check(case: Case, outcome: Outcome, *, streamed: bool) -> None:
 
 
 def _words(event: Event) -> str:
-    return f"{'Mended ' if isinstance(event, Mended) else ''}{event}"
+    return f"{'ReplyRepaired ' if isinstance(event, ReplyRepaired) else ''}{event}"
 
 
 def _sorted(ran: Sequence[Ran]) -> list[str]:

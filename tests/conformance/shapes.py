@@ -46,7 +46,7 @@ def thought(text: str) -> Any:
 
     def holds(outcome: Outcome) -> bool:
         assert outcome.result
-        return getattr(outcome.result.transcript[1], "reasoning", None) == text
+        return getattr(outcome.result.messages[1], "reasoning", None) == text
 
     return holds
 
@@ -54,7 +54,7 @@ def thought(text: str) -> Any:
 def details(outcome: Outcome) -> bool:
     """Whether the first reply of the run had the details whole."""
     assert outcome.result
-    return list(getattr(outcome.result.transcript[1], "reasoning_details", ())) == [DETAIL]
+    return list(getattr(outcome.result.messages[1], "reasoning_details", ())) == [DETAIL]
 
 
 def reasoned(member: str, first: Any, second: Any, full: Any) -> dict[str, Any]:
@@ -260,7 +260,7 @@ SHAPES = [
         q=14,
         name="think-in-the-text",
         final="Just so.",
-        told=["Mended.*<think>"],
+        told=["ReplyRepaired.*<think>"],
         also=thought("hm hm"),
         stream=[
             sse(
@@ -273,7 +273,7 @@ SHAPES = [
     Case(
         q=14,
         name="think-before-a-call",
-        told=["Mended.*<think>"],
+        told=["ReplyRepaired.*<think>"],
         also=thought("hm"),
         **content("<think>hm</think>"),
     ),
@@ -281,7 +281,7 @@ SHAPES = [
         q=14,
         name="think-with-a-call-inside-that-is-no-call",
         final="No.",
-        told=["Mended.*<think>"],
+        told=["ReplyRepaired.*<think>"],
         **in_both(
             lambda mode: [
                 says(
@@ -543,14 +543,14 @@ SHAPES = [
         whole=[
             http({"choices": [*whole({"tool_calls": [add()]})["choices"], {"index": 1, "message": {"content": "x"}}]})
         ],
-        told=["Mended.*index 1"],
+        told=["ReplyRepaired.*index 1"],
     ),
     Case(
         q=19,
         name="the-same-choice-twice",
         stream=[sse({"choices": chunk({"tool_calls": [add()]})["choices"] * 2}, chunk({}, end="stop"))],
         whole=[http({"choices": whole({"tool_calls": [add()]})["choices"] * 2})],
-        told=["Mended"],
+        told=["ReplyRepaired"],
     ),
     *(
         Case(

@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from agentkit.chat.decoding.accumulator import ReplyAccumulator
+from agentkit.chat.decoding.decoder import ResponseDecoder
 from agentkit.chat.events import Event
-from agentkit.chat.merge import Merger
-from agentkit.chat.reader import ReplyReader
 from agentkit.chat.reply import Reply
 from tests.conformance.wire import Json, chunk, piece, sse, whole
 
@@ -115,7 +115,7 @@ def pieces_of(draw: st.DrawFn, wanted: list[Call]) -> list[list[Json]]:
 
 
 def merged(pieces: Pieces) -> list[Call]:
-    merger = Merger()
+    merger = ReplyAccumulator()
     for each in pieces:
         merger.add(chunk({"tool_calls": [each]}))
     merger.add(chunk({}, end="tool_calls"))
@@ -134,7 +134,7 @@ def test_calls_are_the_same_however_they_are_cut_and_bent(
 
 def read(answer: bytes, cuts: list[int]) -> tuple[Reply, list[Event]]:
     events: list[Event] = []
-    reader = ReplyReader(events.append, server="s", offered={"add": {}})
+    reader = ResponseDecoder(events.append, server="s", offered={"add": {}})
     body = answer.partition(b"\r\n\r\n")[2]
     reader.start(200, {})
     for start, end in pairwise([0, *cuts, len(body)]):

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from agentkit.chat.retry import RetryPolicy
+from agentkit.chat.transport.retry import RetryPolicy
 from agentkit.errors import InvalidReply
 from tests.conformance.case import ADDED, ADDED_TWICE, Case, Outcome
 from tests.conformance.wire import ONE_AND_ONE, TWO_AND_THREE, Json, add, calls, chunk, http, piece, sse, told, whole
@@ -41,7 +41,7 @@ def signature_is_back(outcome: Outcome) -> bool:
 CORRELATION = [
     # Q20, about no index
     Case(q=20, name="by-id", **pieces(piece("add", HALVES[0], id="a1"), piece(..., HALVES[1], id="a1"))),
-    Case(q=20, name="by-name", **pieces(piece("add", HALVES[0]), piece(..., HALVES[1])), told=["Mended.*id"]),
+    Case(q=20, name="by-name", **pieces(piece("add", HALVES[0]), piece(..., HALVES[1])), told=["ReplyRepaired.*id"]),
     Case(q=20, name="latest", **pieces(piece("add", "", id="a1"), piece(..., HALVES[0]), piece(..., HALVES[1]))),
     Case(
         q=20,
@@ -73,14 +73,14 @@ CORRELATION = [
         tools=TOOLS,
         ran=BOTH,
         **both(piece("add", TWO_AND_THREE), piece("weather", PARIS)),
-        told=["Mended.*id"],
+        told=["ReplyRepaired.*id"],
     ),
     Case(
         q=20,
         name="the-same-tool-twice-without-ids",
         ran=ADDED_TWICE,
         **both(piece("add", ONE_AND_ONE), piece("add", TWO_AND_THREE)),
-        told=["Mended.*id"],
+        told=["ReplyRepaired.*id"],
     ),
     Case(
         q=20,
@@ -126,7 +126,7 @@ CORRELATION = [
         tools=TOOLS,
         ran=BOTH,
         **pieces(add(), piece("weather", PARIS, index=0)),
-        told=["Mended.*id"],
+        told=["ReplyRepaired.*id"],
     ),
     Case(
         q=21,
@@ -134,7 +134,7 @@ CORRELATION = [
         tools=TOOLS,
         ran=BOTH,
         **both(piece("add", TWO_AND_THREE, index=0), piece("weather", PARIS, index=0)),
-        told=["Mended.*id"],
+        told=["ReplyRepaired.*id"],
     ),
     Case(
         q=21,
@@ -155,23 +155,23 @@ CORRELATION = [
         name="two-objects-run-together",
         ran=ADDED_TWICE,
         **pieces(add(ONE_AND_ONE), piece(..., TWO_AND_THREE, index=0)),
-        told=["Mended.*ran together"],
+        told=["ReplyRepaired.*ran together"],
     ),
     Case(
         q=21,
         name="two-objects-in-one-text",
         ran=ADDED_TWICE,
         **both(add(ONE_AND_ONE + TWO_AND_THREE)),
-        told=["Mended.*ran together"],
+        told=["ReplyRepaired.*ran together"],
     ),
-    Case(q=21, name="empty-object-first", **both(add("{}" + TWO_AND_THREE)), told=["Mended"]),
+    Case(q=21, name="empty-object-first", **both(add("{}" + TWO_AND_THREE)), told=["ReplyRepaired"]),
     Case(
         q=21,
         name="empty-objects-only",
         tools=("now",),
         ran=[("now", {})],
         **both(piece("now", "{}{}{}", id="a1", index=0)),
-        told=["Mended"],
+        told=["ReplyRepaired"],
     ),
     # Q22, about odd indexes
     Case(q=22, name="from-one", tools=TOOLS, ran=BOTH, **both(add(index=1), piece("weather", PARIS, id="a2", index=2))),
@@ -217,7 +217,7 @@ CORRELATION = [
     Case(q=22, name="counting-each-piece", **pieces(add(HALVES[0]), piece(None, HALVES[1], id="callAdd01", index=1))),
     # Q23, about ids
     *(
-        Case(q=23, name=f"id-{name}", **both(add(id=odd)), told=["Mended.*id"])
+        Case(q=23, name=f"id-{name}", **both(add(id=odd)), told=["ReplyRepaired.*id"])
         for name, odd in (
             ("null", None),
             ("empty", ""),
@@ -230,7 +230,7 @@ CORRELATION = [
         q=23,
         name="id-missing",
         **both({key: value for key, value in add().items() if key != "id"}),
-        told=["Mended.*id"],
+        told=["ReplyRepaired.*id"],
     ),
     Case(q=23, name="id-number", **both(add(id=7))),
     Case(q=23, name="id-zero", **both(add(id=0))),
@@ -238,9 +238,9 @@ CORRELATION = [
         q=23,
         name="id-of-litellm-with-a-thought",
         **both(add(id="call_1__thought__" + "EjQKMgF/+=" * 20)),
-        told=["Mended.*id"],
+        told=["ReplyRepaired.*id"],
     ),
-    Case(q=23, name="id-of-41-characters", **both(add(id="fc_" + "0" * 38)), told=["Mended.*id"]),
+    Case(q=23, name="id-of-41-characters", **both(add(id="fc_" + "0" * 38)), told=["ReplyRepaired.*id"]),
     Case(
         q=23,
         name="id-of-40-characters",
@@ -253,12 +253,18 @@ CORRELATION = [
         tools=TOOLS,
         ran=BOTH,
         **both(add(), piece("weather", PARIS, id="callAdd01", index=1)),
-        told=["Mended.*id"],
+        told=["ReplyRepaired.*id"],
     ),
     Case(
-        q=23, name="ids-equal-same-tool", ran=ADDED_TWICE, **both(add(ONE_AND_ONE), add(index=1)), told=["Mended.*id"]
+        q=23,
+        name="ids-equal-same-tool",
+        ran=ADDED_TWICE,
+        **both(add(ONE_AND_ONE), add(index=1)),
+        told=["ReplyRepaired.*id"],
     ),
-    Case(q=23, name="ids-equal-same-call", ran=[*ADDED, *ADDED], **both(add(), add(index=1)), told=["Mended.*id"]),
+    Case(
+        q=23, name="ids-equal-same-call", ran=[*ADDED, *ADDED], **both(add(), add(index=1)), told=["ReplyRepaired.*id"]
+    ),
     Case(q=23, name="id-new-in-every-piece", **pieces(add(HALVES[0]), piece(..., HALVES[1], id="a2", index=0))),
     Case(
         q=23,
@@ -276,7 +282,7 @@ CORRELATION = [
         ran=[*ADDED, *ADDED, *ADDED],
         stream=[calls(add()), calls(add()), calls(add())],
         whole=[told(add()), told(add()), told(add())],
-        told=["Mended.*id"],
+        told=["ReplyRepaired.*id"],
         also=lambda outcome: len({*ids(outcome)}) == 3,
     ),
     Case(
@@ -322,14 +328,17 @@ CORRELATION = [
     Case(
         q=24,
         name="never",
-        told=["Mended.*name", "Retrying"],
+        told=["ReplyRepaired.*name", "Retrying"],
         stream=[calls(piece(..., TWO_AND_THREE, id="a1", index=0)), calls(add())],
         whole=[told(piece("", TWO_AND_THREE, id="a1")), told(add())],
     ),
     Case(
-        q=24, name="never-beside-a-good-one", told=["Mended.*name"], **both(add(), piece(None, "{}", id="a2", index=1))
+        q=24,
+        name="never-beside-a-good-one",
+        told=["ReplyRepaired.*name"],
+        **both(add(), piece(None, "{}", id="a2", index=1)),
     ),
-    Case(q=24, name="not-a-text", told=["Mended.*name"], **both(add(), piece(["x"], "{}", id="a2", index=1))),
+    Case(q=24, name="not-a-text", told=["ReplyRepaired.*name"], **both(add(), piece(["x"], "{}", id="a2", index=1))),
     Case(
         q=24,
         name="unknown",
@@ -348,7 +357,7 @@ CORRELATION = [
         name="with-characters-no-server-takes",
         ran=(),
         **both(piece("a b\n", "{}", id="a1", index=0)),
-        told=["Mended.*name"],
+        told=["ReplyRepaired.*name"],
     ),
     *(
         Case(q=24, name=f"near-{kind}", **both(piece(name, TWO_AND_THREE, id="a1", index=0)), told=["(?i)name"])
@@ -387,16 +396,16 @@ PARTS = [
             tools=("now",),
             ran=[("now", {})],
             **both(piece("now", odd, id="a1", index=0)),
-            told=["Mended"],
+            told=["ReplyRepaired"],
         )
         for name, odd in (("list", []), ("text-list", "[]"), ("quotes", '""'))
     ),
-    Case(q=25, name="encoded-twice", **both(add(json.dumps(TWO_AND_THREE))), told=["Mended.*twice"]),
+    Case(q=25, name="encoded-twice", **both(add(json.dumps(TWO_AND_THREE))), told=["ReplyRepaired.*twice"]),
     Case(
         q=25,
         name="encoded-twice-in-pieces",
         **pieces(add(json.dumps(TWO_AND_THREE)[:7]), piece(..., json.dumps(TWO_AND_THREE)[7:], index=0)),
-        told=["Mended.*twice"],
+        told=["ReplyRepaired.*twice"],
     ),
     Case(q=25, name="first-null", **pieces(add(None), piece(..., HALVES[0], index=0), piece(..., HALVES[1], index=0))),
     Case(
@@ -412,22 +421,22 @@ PARTS = [
         q=25,
         name="sent-again-written-otherwise",
         **pieces(add(HALVES[0]), piece(..., HALVES[1], index=0), piece(..., '{"b":3,"a":2}', index=0)),
-        told=["Mended"],
+        told=["ReplyRepaired"],
     ),
     Case(
         q=25,
         name="empty-object-then-pieces",
         **pieces(add({}), piece(..., HALVES[0], index=0), piece(..., HALVES[1], index=0)),
-        told=["Mended"],
+        told=["ReplyRepaired"],
     ),
-    Case(q=25, name="growing", **pieces(add(HALVES[0]), piece(..., TWO_AND_THREE, index=0)), told=["Mended"]),
+    Case(q=25, name="growing", **pieces(add(HALVES[0]), piece(..., TWO_AND_THREE, index=0)), told=["ReplyRepaired"]),
     Case(
         q=25,
         name="line-ends-inside",
         tools=TOOLS,
         ran=[("weather", {"city": "Par\nis"})],
         **both(piece("weather", '{"city": "Par\nis"}', id="a1", index=0)),
-        told=["Mended"],
+        told=["ReplyRepaired"],
     ),
     *(
         Case(q=25, name=name, **both(add(text)), told=["(?i)(mended|repaired).*arguments"])
@@ -444,12 +453,24 @@ PARTS = [
         )
     ),
     Case(q=25, name="numbers-as-text", **both(add('{"a": "2", "b": "3"}'))),
-    Case(q=25, name="trailing-tag", ran=(), **both(add(f"{TWO_AND_THREE}</tool_call>")), told=["Mended.*arguments"]),
-    Case(q=25, name="trailing-words", ran=(), **both(add(f"{TWO_AND_THREE} no, not this")), told=["Mended.*arguments"]),
-    Case(q=25, name="trailing-digit", ran=(), **both(add(f"{TWO_AND_THREE}0")), told=["Mended.*arguments"]),
-    Case(q=25, name="unfinished", ran=(), **both(add('{"a": 2, "b": ')), told=["Mended.*arguments"]),
-    Case(q=25, name="a-list-of-values", ran=(), **both(add("[2, 3]")), told=["Mended.*arguments"]),
-    Case(q=25, name="not-a-number", ran=(), **both(add('{"a": NaN, "b": 3}')), told=["Mended.*arguments"]),
+    Case(
+        q=25,
+        name="trailing-tag",
+        ran=(),
+        **both(add(f"{TWO_AND_THREE}</tool_call>")),
+        told=["ReplyRepaired.*arguments"],
+    ),
+    Case(
+        q=25,
+        name="trailing-words",
+        ran=(),
+        **both(add(f"{TWO_AND_THREE} no, not this")),
+        told=["ReplyRepaired.*arguments"],
+    ),
+    Case(q=25, name="trailing-digit", ran=(), **both(add(f"{TWO_AND_THREE}0")), told=["ReplyRepaired.*arguments"]),
+    Case(q=25, name="unfinished", ran=(), **both(add('{"a": 2, "b": ')), told=["ReplyRepaired.*arguments"]),
+    Case(q=25, name="a-list-of-values", ran=(), **both(add("[2, 3]")), told=["ReplyRepaired.*arguments"]),
+    Case(q=25, name="not-a-number", ran=(), **both(add('{"a": NaN, "b": 3}')), told=["ReplyRepaired.*arguments"]),
     # Q26, about types of calls
     Case(q=26, name="type-missing", **both({key: value for key, value in add().items() if key != "type"})),
     *(
@@ -468,7 +489,7 @@ PARTS = [
     Case(
         q=26,
         name="function-call",
-        told=["Mended.*id"],
+        told=["ReplyRepaired.*id"],
         stream=[
             sse(
                 chunk({"function_call": {"name": "add", "arguments": HALVES[0]}}),
@@ -505,7 +526,7 @@ PARTS = [
         q=26,
         name="flat",
         **both({"index": 0, "id": "a1", "type": "function", "name": "add", "arguments": TWO_AND_THREE}),
-        told=["Mended"],
+        told=["ReplyRepaired"],
     ),
     # Q27, about signatures
     Case(q=27, name="in-the-call", **both(signed(add())), extra=["extra_content"], also=signature_is_back),
@@ -536,7 +557,7 @@ PARTS = [
         **both(signed(add(id=""))),
         extra=["extra_content"],
         also=signature_is_back,
-        told=["Mended.*id"],
+        told=["ReplyRepaired.*id"],
     ),
     Case(
         q=27,

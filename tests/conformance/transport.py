@@ -2,8 +2,8 @@
 
 import json
 
-from agentkit.chat.http import Deadlines
-from agentkit.chat.retry import RetryPolicy
+from agentkit.chat.transport.http import Deadlines
+from agentkit.chat.transport.retry import RetryPolicy
 from agentkit.errors import (
     BadRequest,
     DeadlineExceeded,
@@ -271,7 +271,7 @@ TRANSPORT = [
         stream=[
             sse(chunk({"content": "Just "}), '{"choices": [{"del', chunk({"content": "so."}), chunk({}, end="stop"))
         ],
-        told=["Mended.*not JSON"],
+        told=["ReplyRepaired.*not JSON"],
     ),
     Case(
         q=6,

@@ -39,9 +39,9 @@ def live(folder: Path, accident: str, backend: str) -> None:
     (folder / "points").write_text(str(points.passed))
 
 
-def interrupted(error: BaseException) -> bool:
+def interrupted_result(error: BaseException) -> bool:
     groups = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-    return isinstance(error, KeyboardInterrupt) or any(map(interrupted, groups))
+    return isinstance(error, KeyboardInterrupt) or any(map(interrupted_result, groups))
 
 
 def child(folder: Path, accident: str, backend: str) -> str:
@@ -52,7 +52,7 @@ def child(folder: Path, accident: str, backend: str) -> str:
             live(folder, accident, backend)
             code = 0
         except BaseException as error:
-            code = 2 if interrupted(error) else 1
+            code = 2 if interrupted_result(error) else 1
             if code == 1:
                 logging.getLogger(__name__).exception("a life failed")
         finally:

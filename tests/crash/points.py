@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from agentkit.errors import SessionError
-from agentkit.run.session import Change, Saved, Session
+from agentkit.run.session_run import Session, SessionSnapshot, SessionUpdate
 
 
 class Died(BaseException):
@@ -59,7 +59,7 @@ class Watched:
 
     def __init__(self, inner: Session, passes: Callable[[str], None]) -> None:
         self._inner, self._passes = inner, passes
-        self.changes: list[Change] = []
+        self.changes: list[SessionUpdate] = []
 
     @asynccontextmanager
     async def claim(self) -> AsyncGenerator[None]:
@@ -70,13 +70,13 @@ class Watched:
             self._passes("before release")
         self._passes("after release")
 
-    async def load(self) -> Saved:
+    async def load(self) -> SessionSnapshot:
         self._passes("before load")
         saved = await self._inner.load()
         self._passes("after load")
         return saved
 
-    async def save(self, change: Change) -> None:
+    async def save(self, change: SessionUpdate) -> None:
         self._passes("before save")
         await self._inner.save(change)
         self.changes.append(change)

@@ -14,14 +14,13 @@ from agentkit.chat.events import Emit
 from agentkit.chat.messages import AssistantMessage, Message, UserMessage
 from agentkit.chat.reply import Reply
 from agentkit.chat.request import ChatRequest
-from agentkit.run.kept import state_of
 from agentkit.run.middleware import Middleware, NextModel, NextTool, ToolRequest
-from agentkit.run.session import Session
+from agentkit.run.session_run import Session, state_of
 from agentkit.run.transcript import check
 from agentkit.sessions import Sessions
 from agentkit.testing import Answer, FunctionModel, call
 from agentkit.tools.context import ToolContext
-from agentkit.tools.results import ToolResult
+from agentkit.tools.result import ToolResult
 from agentkit.tools.tool import Tool
 from tests.crash.points import Watched
 
@@ -146,7 +145,7 @@ class World:
             self._begin(context)
             return self._end(context, "large " * 12_000)
 
-        @tool(approve=True)
+        @tool(requires_approval=True)
         async def send(context: ToolContext[None]) -> str:
             """Send something, if somebody allows it."""
             self._begin(context)

@@ -20,11 +20,11 @@ import trustme
 from agentkit import Agent, tool
 from agentkit.chat.client import ChatClient
 from agentkit.chat.events import Event, Retrying, TextDelta
-from agentkit.chat.http import Deadlines
 from agentkit.chat.messages import Message
-from agentkit.chat.retry import RetryPolicy
+from agentkit.chat.transport.http import Deadlines
+from agentkit.chat.transport.retry import RetryPolicy
 from agentkit.errors import ModelError
-from agentkit.run.events import RunEnded, TurnStarted
+from agentkit.run.events import RunFinished, TurnStarted
 from agentkit.run.transcript import check as check_transcript
 from agentkit.testing import Server
 from agentkit.testing.server import Request, Scripted
@@ -121,7 +121,7 @@ async def go_on(agent: Agent, outcome: Outcome, *, stream: bool) -> None:
                     outcome.events.append(event)
                 result = await events.result()
         else:
-            result = await agent.run("Go!", history=outcome.messages, emit=outcome.events.append)
+            result = await agent.run("Go!", history=outcome.messages, on_event=outcome.events.append)
         outcome.text, outcome.messages = result.output, result.state.messages
     except ModelError as error:
         outcome.error, outcome.messages = error, error.state.messages
@@ -131,7 +131,7 @@ def check(outcome: Outcome) -> None:
     """What holds for every run, whatever the server did."""
     assert check_transcript(outcome.messages) == []
     ended = outcome.events[-1]
-    assert isinstance(ended, RunEnded)
+    assert isinstance(ended, RunFinished)
     assert (ended.state.messages, ended.error) == (outcome.messages, outcome.error)
     assert outcome.error is not None or outcome.shown == outcome.text
     for request in outcome.requests:

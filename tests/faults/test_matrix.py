@@ -18,7 +18,7 @@ import pytest
 from agentkit.chat.client import ChatClient
 from agentkit.chat.messages import UserMessage
 from agentkit.chat.request import ChatRequest
-from agentkit.chat.retry import RetryPolicy
+from agentkit.chat.transport.retry import RetryPolicy
 from agentkit.errors import (
     AuthenticationFailed,
     BadRequest,

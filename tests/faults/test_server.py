@@ -21,7 +21,7 @@ from agentkit.chat.client import ChatClient
 from agentkit.chat.messages import AssistantMessage, UserMessage
 from agentkit.chat.reply import Choice, Reply, Usage
 from agentkit.chat.request import ChatRequest
-from agentkit.chat.retry import RetryPolicy
+from agentkit.chat.transport.retry import RetryPolicy
 from agentkit.errors import BadRequest, Overloaded, RateLimited
 from agentkit.testing import FAULTS, Pieces, ScriptedModel, Server, call, fault, raw
 from agentkit.testing.server.__main__ import main
@@ -69,7 +69,7 @@ def test_a_scripted_model_and_a_server_play_the_same_script() -> None:
     with Server(script) as server:
         played = Agent(ChatClient(server.url, model="m"), tools=[add]).run_sync("Go!")
     scripted = Agent(ScriptedModel(script), tools=[add]).run_sync("Go!")
-    assert played.transcript == scripted.transcript
+    assert played.messages == scripted.messages
 
 
 @pytest.mark.anyio

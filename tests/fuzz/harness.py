@@ -7,16 +7,15 @@ import json
 import re
 from collections.abc import Iterator
 
-from agentkit.chat.calls import ToolCall
-from agentkit.chat.embedded import MARKS, read_calls, read_failed_generation
+from agentkit.chat.decoding.accumulator import ReplyAccumulator
+from agentkit.chat.decoding.decoder import ResponseDecoder
+from agentkit.chat.decoding.lenient import as_mapping, as_mappings
+from agentkit.chat.decoding.tool_calls import normalize_tool_calls
+from agentkit.chat.decoding.tool_parsers import MARKS, read_calls, read_failed_generation
 from agentkit.chat.events import Event
-from agentkit.chat.mend import mend_calls
-from agentkit.chat.merge import Merger
-from agentkit.chat.messages import encode_json
-from agentkit.chat.reader import ReplyReader
+from agentkit.chat.messages import ToolCall, encode_json
 from agentkit.chat.reply import Reply
-from agentkit.chat.sse import ServerSentEvent, SseDecoder
-from agentkit.chat.tolerant import as_mapping, as_mappings
+from agentkit.chat.transport.sse import ServerSentEvent, SseDecoder
 from agentkit.errors import ModelError
 
 OFFERED = {"add": {"type": "object", "properties": {"a": {"type": "integer"}, "t": {"type": "string"}}}}
@@ -33,7 +32,7 @@ def merge(data: bytes) -> None:
         chunks = json.loads(data.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
         return
-    merger = Merger(offered=OFFERED)
+    merger = ReplyAccumulator(offered=OFFERED)
     for chunk in as_mappings(chunks if isinstance(chunks, list) else [as_mapping(chunks)]):
         merger.add(chunk)
     _check(merger.finish())
@@ -42,9 +41,9 @@ def merge(data: bytes) -> None:
 def mend(data: bytes) -> None:
     """Arguments of any text are an object afterwards, and stay what they are."""
     text = data.decode("utf-8", "replace")
-    calls, _ = mend_calls([ToolCall(text[:8], "add", text), ToolCall(text[:8], text[:3], text[8:])])
+    calls, _ = normalize_tool_calls([ToolCall(text[:8], "add", text), ToolCall(text[:8], text[:3], text[8:])])
     assert all(isinstance(json.loads(call.arguments), dict) for call in calls)
-    assert mend_calls(calls)[0] == calls
+    assert normalize_tool_calls(calls)[0] == calls
 
 
 def embedded(data: bytes) -> None:
@@ -91,7 +90,7 @@ def _events(pieces: list[bytes]) -> list[ServerSentEvent] | str:
 
 def _outcome(data: bytes, pieces: list[bytes], status: int) -> tuple[object, ...]:
     events: list[Event] = []
-    taken = ReplyReader(events.append, server="s", offered=OFFERED, secrets=["sk-secret-of-mine"])
+    taken = ResponseDecoder(events.append, server="s", offered=OFFERED, secrets=["sk-secret-of-mine"])
     taken.start(status, {"content-type": "text/event-stream"} if data[:1] == b"d" else {})
     try:
         for piece in pieces:

@@ -9,7 +9,7 @@ import pytest
 
 from agentkit import Agent, ChatSettings, TextDelta, ToolMessage, tool
 from agentkit.chat.client import open_model
-from agentkit.chat.events import nobody
+from agentkit.chat.events import ignore_event
 from agentkit.chat.messages import UserMessage
 from agentkit.chat.request import ChatRequest
 from agentkit.errors import ConfigError, ContextTooLong
@@ -43,17 +43,17 @@ async def test_an_agent_calls_a_tool_and_answers_from_its_result() -> None:
     agent = Agent("local", tools=[get_weather, add])
     result = await agent.run("What is 19 plus 23?")
     await agent.aclose()
-    assert [each.content for each in result.transcript if isinstance(each, ToolMessage)] == ["42"]
+    assert [each.content for each in result.messages if isinstance(each, ToolMessage)] == ["42"]
     assert "42" in result.output
     assert result.usage.total_tokens > 0
-    assert check(result.transcript) == []
+    assert check(result.messages) == []
 
 
 async def test_two_calls_of_one_turn() -> None:
     agent = Agent("local", tools=[get_weather, add])
     result = await agent.run("What's the weather in Paris and Rome?")
     await agent.aclose()
-    contents = [each.content for each in result.transcript if isinstance(each, ToolMessage)]
+    contents = [each.content for each in result.messages if isinstance(each, ToolMessage)]
     assert contents == ["sunny, 24 degrees in Paris", "sunny, 24 degrees in Rome"]
 
 
@@ -72,7 +72,9 @@ async def test_a_stream_and_a_whole_reply_agree() -> None:
     model = open_model("local")
     settings = ChatSettings(max_tokens=10, temperature=0, seed=1)
     texts = [
-        (await model.reply(ChatRequest(messages=[UserMessage("Hi")], settings=settings, stream=stream), nobody)).text
+        (
+            await model.reply(ChatRequest(messages=[UserMessage("Hi")], settings=settings, stream=stream), ignore_event)
+        ).text
         for stream in (True, False)
     ]
     await Agent(model).aclose()

@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from agentkit.chat.decoding.lenient import as_mapping
 from agentkit.chat.reply import Reply
-from agentkit.chat.tolerant import as_mapping
 
 __all__ = ["Gone", "Request", "Wire", "answer_of", "as_chunks", "as_events", "chunks_of", "completion", "head", "whole"]
 

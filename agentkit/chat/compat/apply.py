@@ -1,0 +1,343 @@
+"""A request made to fit what is known of a server: the same request with a `Profile` applied to its body. Pure.
+
+A request that fits as it is costs nothing: only a body whose messages or tools have to change is taken apart. Each
+change is told in words, and a body without a change in words is the one that was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+from pydantic_core import from_json
+
+from agentkit.chat.compat.profile import ALONG, Profile
+from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text
+from agentkit.chat.json_schema import inlined, without_keywords
+from agentkit.chat.messages import AssistantMessage, encode_json
+from agentkit.chat.request import ChatRequest, FunctionTool, ToolDefinition
+
+__all__ = ["PreparedRequest", "fit", "schemas_of", "tool_name"]
+
+_INSTRUCTIONS = ("system", "developer")
+_EMPTY_RESULT = "(empty)"
+_SAYING = ("tool_calls", "function_call", "refusal", "audio")  # what an assistant message says besides its content
+_STUB: Mapping[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "no_tool",
+        "description": "There is no tool any more: never call this.",
+        "parameters": {"type": "object", "properties": {}},
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRequest:
+    """The body to send, and in words what of the request had to change for it."""
+
+    body: bytes
+    changes: tuple[str, ...] = ()
+
+
+def fit(request: ChatRequest, model: str, profile: Profile) -> PreparedRequest:
+    """The body of a request, as the server wants it that the profile knows."""
+    if not profile:
+        return PreparedRequest(request.encode(model))
+    said = [each for each in request.messages if isinstance(each, AssistantMessage) and not each.says_nothing]
+    if profile.reasoning == "kept" and not any(each.reasoning_members for each in said):
+        profile = replace(profile, reasoning="")
+    if profile.only_parameters:
+        parameters = _Fitting(request.members(model), profile)
+        parameters.fit_parameters()
+        return PreparedRequest(request.encode(model, members=parameters.body), tuple(parameters.changes))
+    asked = request.encode(model)
+    fitting = _Fitting(from_json(asked), profile)
+    if "tools.function.strict" in profile.drop:
+        fitting.use_plain_schemas(request.tools)
+    if profile.reasoning:
+        fitting.add_reasoning(said)
+    fitting.fit()
+    body = encode_json(fitting.body) if fitting.changes else asked
+    return PreparedRequest(body, tuple(fitting.changes)) if body != asked else PreparedRequest(asked)
+
+
+def schemas_of(body: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Where the JSON Schemas of a body are: what holds one, and under which member."""
+    for tool in as_mappings(body.get("tools")):
+        function = tool.get("function")
+        if isinstance(function, dict) and "parameters" in function:
+            yield cast("dict[str, Any]", function), "parameters"
+    form = as_mapping(body.get("response_format")).get("json_schema")
+    if isinstance(form, dict) and "schema" in form:
+        yield cast("dict[str, Any]", form), "schema"
+
+
+def tool_name(tool: Mapping[str, Any]) -> str:
+    """The name in a tool, a call or a choice, whatever its type."""
+    return as_text(as_mapping(tool.get(as_text(tool.get("type")) or "function")).get("name"))
+
+
+@dataclass(slots=True)
+class _Fitting:
+    body: dict[str, Any]
+    profile: Profile
+    changes: list[str] = field(default_factory=list[str])
+
+    def fit(self) -> None:
+        """Everything in its order: instructions are added before roles change, members are dropped last."""
+        self._fit_format()
+        self._fit_choice()
+        self._fit_schemas()
+        self._fit_tools()
+        self._fit_content()
+        self._fit_roles()
+        self._fit_turns()
+        self.fit_parameters()
+
+    def fit_parameters(self) -> None:
+        """What concerns single parameters."""
+        self._fit_limit()
+        self._drop()
+
+    def use_plain_schemas(self, tools: Sequence[ToolDefinition]) -> None:
+        """Tools that will not be strict get the schema that says more: with defaults, and what may be left out."""
+        for place, tool in zip(as_mappings(self.body.get("tools")), tools, strict=False):
+            if isinstance(tool, FunctionTool) and tool.strict and tool.strict_parameters is not None:
+                place["function"]["parameters"] = dict(tool.parameters)
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        messages: list[dict[str, Any]] = self.body["messages"]
+        return messages
+
+    def note(self, change: str) -> None:
+        """Remember a change, once."""
+        if change not in self.changes:
+            self.changes.append(change)
+
+    def instruct(self, text: str) -> None:
+        """Add to the instructions."""
+        first = self.messages[0] if self.messages else {}
+        if first.get("role") in _INSTRUCTIONS:
+            first["content"] = _joined_content(first.get("content"), text)
+        else:
+            self.messages.insert(0, {"role": "system", "content": text})
+
+    def add_reasoning(self, sent: Sequence[AssistantMessage]) -> None:
+        """Give each assistant message the reasoning it came with; servers take an empty one for those of others."""
+        wires = [each for each in self.messages if each["role"] == "assistant"]
+        for wire, message in zip(wires, sent, strict=False):
+            name = self.profile.reasoning
+            members = message.reasoning_members or ({} if name == "kept" else {name: ""})
+            wire.update(members)
+            for each in members:
+                self.note(f"earlier reasoning is sent back as {each}")
+
+    # Parameters
+
+    def _fit_format(self) -> None:
+        form, level = as_mapping(self.body.get("response_format")), self.profile.response_format
+        kind = form.get("type")
+        if not level or kind not in ("json_schema", "json_object") or kind == level:
+            return
+        schema = as_mapping(form.get("json_schema")).get("schema")
+        wanted = "Answer with one JSON object and nothing else."
+        if schema is not None:
+            wanted += f" It must fit this JSON Schema: {json.dumps(schema, ensure_ascii=False)}"
+        self.instruct(wanted)
+        if level == "prompt":
+            del self.body["response_format"]
+            self.note(f"response_format {kind} is an instruction")
+        else:
+            self.body["response_format"] = {"type": level}
+            self.note(f"response_format {kind} is {level} with an instruction")
+
+    def _fit_choice(self) -> None:
+        choice, level = self.body.get("tool_choice"), self.profile.tool_choice
+        if choice is None or not level:
+            return
+        if isinstance(choice, dict):
+            choice = self._fit_named(as_mapping(choice))  # pyright: ignore[reportUnknownArgumentType] - JSON
+        if choice == "required" and level != "required":
+            self.instruct("Call a tool now instead of answering with text.")
+            self.note("tool_choice required is auto with an instruction")
+            choice = "auto"
+        if level != "never":
+            self.body["tool_choice"] = choice
+            return
+        if choice == "none":
+            self.instruct("Answer with text and do not call any tool.")
+        self.note(f"tool_choice {choice} is not sent{', but an instruction' if choice == 'none' else ''}")
+        del self.body["tool_choice"]
+
+    def _fit_named(self, choice: Mapping[str, Any]) -> str:
+        """A choice by name as a word; the tools that were not chosen are left out."""
+        allowed = as_mapping(choice.get("allowed_tools"))
+        names = {tool_name(each) for each in as_mappings(allowed.get("tools"))} or {tool_name(choice)}
+        tools = [tool for tool in as_mappings(self.body.get("tools")) if tool_name(tool) in names]
+        self.body["tools"] = tools or self.body.get("tools")
+        word = as_text(allowed.get("mode")) or "required"
+        self.note(f"tool_choice {' or '.join(sorted(names))} is {word} with no other tools")
+        return word
+
+    def _fit_schemas(self) -> None:
+        for place, member in schemas_of(self.body):
+            schema = place[member]
+            if self.profile.inline_schemas:
+                place[member] = inlined(place[member])
+                if place[member] != schema:
+                    self.note("references in schemas are written out")
+            if self.profile.schema_drop:
+                place[member], left_out = without_keywords(place[member], self.profile.schema_drop)
+                for keyword in sorted(left_out):
+                    self.note(f"{keyword} in schemas is not sent")
+
+    def _fit_tools(self) -> None:
+        with_calls = any(each.get("tool_calls") or each["role"] == "tool" for each in self.messages)
+        if self.profile.keep_tools and with_calls and not self.body.get("tools"):
+            self.body["tools"] = [dict(_STUB)]
+            self.note("tools has one that does nothing, as the transcript has calls")
+
+    def _fit_limit(self) -> None:
+        name = self.profile.token_limit
+        other = "max_tokens" if name == "max_completion_tokens" else "max_completion_tokens"
+        if name and other in self.body:
+            self.body[name] = self.body.pop(other)
+            self.note(f"{other} is sent as {name}")
+
+    def _drop(self) -> None:
+        for each in sorted(self.profile.drop):
+            name, _, value = each.partition("=")
+            if value and _compact(self.body.get(name)) != value:
+                continue
+            if _remove(self.body, name.split(".")):
+                self.note(f"{each} is not sent")
+            if name in ALONG and self.body.pop(ALONG[name], None) is not None:
+                self.note(f"{ALONG[name]} is not sent")
+            if name.startswith("stream_options.") and self.body.get("stream_options") == {}:
+                del self.body["stream_options"]
+
+    # Messages
+
+    def _fit_content(self) -> None:
+        if self.profile.tool_names:
+            self._name_results()
+        for message in list(self.messages):
+            if self.profile.plain_content:
+                self._flatten(message)
+            if self.profile.fill_empty_content:
+                self._fill(message)
+            if (
+                self.profile.null_content_as_empty
+                and message["role"] == "assistant"
+                and message.get("content", "") is None
+            ):
+                self._replace_null(message)
+
+    def _name_results(self) -> None:
+        calls = (call for each in self.messages for call in as_mappings(each.get("tool_calls")))
+        names = {call.get("id"): tool_name(call) for call in calls}
+        for message in self.messages:
+            if message["role"] == "tool" and "name" not in message and names.get(message.get("tool_call_id")):
+                message["name"] = names[message["tool_call_id"]]
+                self.note("results of tools carry the tool's name")
+
+    def _flatten(self, message: dict[str, Any]) -> None:
+        parts = as_mappings(message.get("content"))
+        if parts and all(part.get("type") == "text" for part in parts):
+            message["content"] = _text(parts)
+            self.note("content of several texts is sent as one text")
+
+    def _fill(self, message: dict[str, Any]) -> None:
+        content, parts = message.get("content"), as_mappings(message.get("content"))
+        full = [part for part in parts if part.get("type") != "text" or part.get("text")]
+        if full and len(full) < len(parts):
+            message["content"] = full
+            self.note("empty texts are not sent")
+        if full or (content and not parts):
+            return
+        if message["role"] == "tool":
+            message["content"] = _EMPTY_RESULT
+            self.note(f"an empty result is sent as {_EMPTY_RESULT}")
+        elif message["role"] == "assistant" and any(message.get(name) for name in _SAYING):
+            if content is not None:
+                message["content"] = None
+                kind = "calls" if message.get("tool_calls") else "no text"
+                self.note(f"an assistant message with {kind} has no content instead of an empty one")
+        else:
+            self.messages[:] = [each for each in self.messages if each is not message]
+            self.note("an empty message is not sent")
+
+    def _replace_null(self, message: dict[str, Any]) -> None:
+        if self.profile.fill_empty_content:
+            del message["content"]
+            self.note("an assistant message with calls has no member content")
+        else:
+            message["content"] = ""
+            self.note("an assistant message with calls has an empty content instead of null")
+
+    def _fit_roles(self) -> None:
+        renamed = {"": (), "system": ("developer",), "user": _INSTRUCTIONS}[self.profile.system_role]
+        if self.profile.single_system_message:
+            self._gather_instructions()
+        for message in self.messages:
+            if message["role"] in renamed:
+                self.note(f"the role {message['role']} is sent as {self.profile.system_role}")
+                message["role"] = self.profile.system_role
+
+    def _gather_instructions(self) -> None:
+        given = [each for each in self.messages if each["role"] in _INSTRUCTIONS]
+        if not given or (len(given) == 1 and self.messages[0] is given[0]):
+            return
+        texts = [_text(each.get("content")) for each in given]
+        others = [each for each in self.messages if each["role"] not in _INSTRUCTIONS]
+        self.messages[:] = [{"role": given[0]["role"], "content": "\n\n".join(filter(None, texts))}, *others]
+        self.note("system messages are one message at the beginning")
+
+    def _fit_turns(self) -> None:
+        turns: list[dict[str, Any]] = []
+        for message in self.messages:
+            before = turns[-1]["role"] if turns else ""
+            if self.profile.merge_user_turns and before == "user" == message["role"]:
+                turns[-1]["content"] = _joined_content(turns[-1].get("content"), message.get("content"))
+                self.note("neighbouring messages of the user are one")
+                continue
+            if self.profile.assistant_after_tool and before == "tool" and message["role"] == "user":
+                turns.append({"role": "assistant", "content": "OK."})
+                self.note("a short assistant message follows results before the user speaks")
+            turns.append(message)
+        self.body["messages"] = turns
+
+
+def _joined_content(one: object, other: object) -> object:
+    """Two contents as one: text as long as both are."""
+    if isinstance(one, str) and isinstance(other, str):
+        return f"{one}\n\n{other}"
+    return [*_parts(one), *_parts(other)]
+
+
+def _parts(content: object) -> list[Any]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else list(as_mappings(content))
+
+
+def _text(content: object) -> str:
+    return content if isinstance(content, str) else "".join(as_text(part.get("text")) for part in as_mappings(content))
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _remove(value: Any, path: Sequence[str]) -> bool:
+    """Remove a member wherever the path leads, lists walked through; whether there was one."""
+    if isinstance(value, list):
+        return any([_remove(each, path) for each in cast("list[object]", value)])  # noqa: C419 - all of them, not up to the first
+    if not isinstance(value, dict) or path[0] not in value:
+        return False
+    if len(path) == 1:
+        del value[path[0]]
+        return True
+    return _remove(value[path[0]], path[1:])

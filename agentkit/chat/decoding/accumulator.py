@@ -1,0 +1,423 @@
+"""Chunks of a streamed reply -> one finished `Reply`. Pure.
+
+A reply that is not streamed goes the same way, as one chunk, so that both forms of an answer are the same value. How
+the pieces of calls find together stands in `agentkit.chat.decoding.tool_calls`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentkit.chat.content import Annotation, AudioOutput, read_annotation
+from agentkit.chat.decoding.lenient import (
+    as_count,
+    as_index,
+    as_mapping,
+    as_mappings,
+    as_text,
+    json_safe,
+    text_of_content,
+    without,
+)
+from agentkit.chat.decoding.text import TextScanner, joined
+from agentkit.chat.decoding.tool_calls import ToolCallAccumulator, normalize_tool_calls
+from agentkit.chat.decoding.tool_parsers import MARKS, Offered, read_calls
+from agentkit.chat.events import AudioDelta, ChoiceDelta, Event, ReasoningDelta, RefusalDelta
+from agentkit.chat.messages import REASONING_FIELDS, AssistantMessage, ToolCall
+from agentkit.chat.reply import Choice, Reply, Usage, read_logprobs, read_usage
+
+__all__ = ["MessageAccumulator", "ReplyAccumulator"]
+
+_READ = (  # members that are read here or as calls
+    *("role", "content", "refusal", "tool_calls", "function_call", "annotations", "audio", "reasoning_details"),
+    *REASONING_FIELDS,
+)
+_PLAIN = frozenset(("role", "content", "tool_calls", "function_call"))  # all that most deltas have
+_JOINED = ("text", "summary", "data")  # members of reasoning's objects that come in pieces
+_SENT_BACK = "extra_content"  # Gemini's signatures of thoughts, which it wants to see again
+
+
+@dataclass(slots=True, eq=False)
+class MessageAccumulator:
+    """Collects the pieces of one answer.
+
+    Attributes:
+        extra: Members of its message that have no name here, and parts of its content that are not text.
+        words: Reads its text.
+    """
+
+    extra: dict[str, Any] = field(default_factory=dict[str, Any])
+    words: TextScanner = field(default_factory=TextScanner)
+    _refusal: list[str] = field(default_factory=list[str])
+    _reasoning: list[str] = field(default_factory=list[str])
+    _reasoning_field: str = ""
+    _details: list[_Detail] = field(default_factory=list["_Detail"])
+    _details_by_key: dict[str, _Detail] = field(default_factory=dict[str, "_Detail"])
+    _annotations: dict[str, Annotation] = field(default_factory=dict[str, Annotation])
+    _audio: _AudioParts | None = None
+    _sent_back: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return self.words.text
+
+    def add(self, delta: Mapping[str, Any]) -> Iterator[Event]:
+        """Take the next piece, or the whole message, and give what an observer is told."""
+        if content := delta.get("content"):
+            yield from self._add_content(content)
+        if not delta.keys() <= _PLAIN:
+            yield from self._add_others(delta)
+
+    def _add_others(self, delta: Mapping[str, Any]) -> Iterator[Event]:
+        name = next((each for each in REASONING_FIELDS if as_text(delta.get(each))), "")
+        if name:
+            self._reasoning_field = self._reasoning_field or name
+            yield from self._think(delta[name])
+        yield from self._refuse(as_text(delta.get("refusal")))
+        if isinstance(delta.get("audio"), Mapping):
+            self._audio = self._audio or _AudioParts()
+            yield from self._audio.add(as_mapping(delta["audio"]))
+        for raw in as_mappings(delta.get("reasoning_details")):
+            self._add_detail(json_safe(raw))
+        for raw in as_mappings(delta.get("annotations")):
+            found = read_annotation(raw)
+            self._annotations.setdefault(json.dumps(found.to_wire(), sort_keys=True), found)
+        self._sent_back |= json_safe(as_mapping(delta.get(_SENT_BACK)))
+        self.extra |= without(delta, *_READ, _SENT_BACK)
+
+    def message(self, calls: tuple[ToolCall, ...]) -> AssistantMessage:
+        """The message that these pieces and these calls are."""
+        text, refusal = self.text, "".join(self._refusal) or None
+        details = tuple(each.finish() for each in self._details)
+        nothing_else = not calls and refusal is None and self._audio is None
+        reasoning = (
+            joined("".join(self._reasoning))
+            or self.words.thoughts
+            or "".join(as_text(each.get("text")) for each in details)
+        )
+        return AssistantMessage(
+            text if text or nothing_else else None,
+            calls,
+            refusal=refusal,
+            audio=self._audio.finish() if self._audio else None,
+            reasoning=reasoning or None,
+            reasoning_field=self._reasoning_field if reasoning else REASONING_FIELDS[0],
+            reasoning_details=details,
+            annotations=tuple(self._annotations.values()),
+            extra={_SENT_BACK: self._sent_back} if self._sent_back else {},
+        )
+
+    def _add_content(self, content: object) -> Iterator[Event]:
+        if text := text_of_content(content):
+            yield from self.words.feed(text)
+        for part in as_mappings(content):
+            match part.get("type", "text"):
+                case "text":
+                    pass
+                case "refusal":
+                    yield from self._refuse(as_text(part.get("refusal")))
+                case "thinking":
+                    yield from self._think(text_of_content(part.get("thinking")))
+                case _:
+                    self.extra.setdefault("content", []).append(part)
+
+    def _think(self, thought: str) -> Iterator[Event]:
+        if thought:
+            self._reasoning.append(thought)
+            yield ReasoningDelta(thought)
+
+    def _refuse(self, refusal: str) -> Iterator[Event]:
+        if refusal:
+            self._refusal.append(refusal)
+            yield RefusalDelta(refusal)
+
+    def _add_detail(self, raw: Mapping[str, Any]) -> None:
+        """Pieces of one index and type are one object: its texts are joined, of the rest the last value holds."""
+        key = json.dumps([raw.get("index"), raw.get("type")], sort_keys=True)
+        whole = self._details_by_key.get(key)
+        if whole is None or raw.get("index") is None:
+            whole = _Detail()
+            self._details.append(whole)
+            self._details_by_key.setdefault(key, whole)
+        whole.add(raw)
+
+
+@dataclass(slots=True, eq=False)
+class _Detail:
+    """An object of reasoning, whose texts come in pieces."""
+
+    members: dict[str, Any] = field(default_factory=dict[str, Any])
+    texts: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+
+    def add(self, raw: Mapping[str, Any]) -> None:
+        first = not self.members
+        for name, value in raw.items():
+            if name in _JOINED and isinstance(value, str):
+                self.members.setdefault(name, "")
+                self.texts.setdefault(name, []).append(value)
+            elif value is not None or first:
+                self.members[name] = value
+                self.texts.pop(name, None)
+
+    def finish(self) -> dict[str, Any]:
+        return self.members | {name: "".join(pieces) for name, pieces in self.texts.items()}
+
+
+@dataclass(slots=True, eq=False)
+class _AudioParts:
+    """Sound comes as base64, cut anywhere or each piece by itself: four characters are always three bytes."""
+
+    id: str = ""
+    expires_at: int = 0
+    transcript: list[str] = field(default_factory=list[str])
+    data: list[bytes] = field(default_factory=list[bytes])
+    rest: str = ""
+
+    def add(self, raw: Mapping[str, Any]) -> Iterator[AudioDelta]:
+        self.id = self.id or as_text(raw.get("id"))
+        self.expires_at = as_count(raw.get("expires_at")) or self.expires_at
+        transcript, self.rest = as_text(raw.get("transcript")), self.rest + as_text(raw.get("data"))
+        whole = len(self.rest) // 4 * 4
+        data, self.rest = _decoded(self.rest[:whole]), self.rest[whole:]
+        if data or transcript:
+            self.data.append(data)
+            self.transcript.append(transcript)
+            yield AudioDelta(data, transcript)
+
+    def finish(self) -> AudioOutput:
+        last = _decoded(self.rest + "=" * (-len(self.rest) % 4))
+        data, transcript = b"".join([*self.data, last]), "".join(self.transcript)
+        return AudioOutput(id=self.id, data=data, transcript=transcript, expires_at=self.expires_at)
+
+
+def _decoded(text: str) -> bytes:
+    """The bytes of base64 that may be padded in its middle; nothing where it is not base64."""
+    try:
+        return b"".join(base64.b64decode(each) for each in re.findall(r"[^=]+=*", text))
+    except (binascii.Error, ValueError):
+        return b""
+
+
+_CHUNK_MEMBERS = ("id", "object", "created", "model", "choices", "usage", "obfuscation")
+_TOLD = ("service_tier", "system_fingerprint", "metadata", "moderation")
+_CHOICE_MEMBERS = ("index", "delta", "message", "finish_reason", "logprobs", "usage")
+
+
+_SAME_WORDS = {
+    **dict.fromkeys(("max_tokens", "max_output_tokens", "model_length", "token_limit"), "length"),
+    **dict.fromkeys(
+        ("safety", "guardrail_intervened", "content-filter", "recitation", "blocklist", "prohibited_content", "spii"),
+        "content_filter",
+    ),
+}
+
+
+class ReplyAccumulator:
+    """Collects the chunks of one reply.
+
+    Args:
+        choices: How many answers were asked for (``n``); chunks of others are ignored.
+        offered: The tools of the request whose calls may also stand in the text of an answer.
+        names: The names of all tools of the request.
+    """
+
+    def __init__(self, *, choices: int = 1, offered: Offered | None = None, names: Iterable[str] = ()) -> None:
+        self._offered = offered or {}
+        marks = MARKS if offered else ()
+        known = frozenset(names)
+        first, *others = (
+            _ChoiceParts(MessageAccumulator(words=TextScanner(marks)), ToolCallAccumulator(known))
+            for _ in range(choices + 1)
+        )
+        self._choices = [first, *others[:-1]]
+        self._other = others[-1]
+        self._other_index: int | None = None
+        self._ignored: dict[str, None] = {}
+        self._other_told: list[Event] = []
+        self._closed = False
+        self._usage = Usage(requests=1)
+        self._id = ""
+        self._model = ""
+        self._created = 0
+        self._told: dict[str, Any] = {}
+        self._extra: dict[str, Any] = {}
+        self._notes: dict[str, None] = {}  # each once, in order
+
+    @property
+    def _main(self) -> _ChoiceParts:
+        return self._choices[0] if self._choices[0].seen or not self._other.seen else self._other
+
+    @property
+    def finished(self) -> bool:
+        """Whether every answer has said why it ended."""
+        return all(choice.finish_reason for choice in (self._main, *self._choices[1:]))
+
+    @property
+    def seen(self) -> bool:
+        """Whether any answer has begun."""
+        return any(choice.seen for choice in (self._main, *self._choices))
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether any answer holds a call so far."""
+        return any(choice.calls or choice.answer.words.held for choice in (self._main, *self._choices))
+
+    @property
+    def text(self) -> str:
+        """The first answer's text so far."""
+        return self._main.answer.text
+
+    def add(self, chunk: Mapping[str, Any]) -> list[Event]:
+        """Take the next chunk and give what an observer is told of it."""
+        self._id = self._id or as_text(chunk.get("id"))
+        self._model = as_text(chunk.get("model")) or self._model
+        self._created = self._created or as_count(chunk.get("created"))
+        if chunk.get("usage"):
+            self._usage = read_usage(chunk["usage"])
+        self._told.update({name: chunk[name] for name in _TOLD if chunk.get(name) is not None})
+        self._extra.update(without(chunk, *_CHUNK_MEMBERS, *_TOLD))
+        events: list[Event] = []
+        taken: set[int] = set()
+        for raw in as_mappings(chunk.get("choices")):
+            given = as_index(raw.get("index"))
+            index = len(taken) if given is None else given
+            if index in taken or not 0 <= index < len(self._choices):
+                self._add_other(index, raw, twice=index in taken)
+                continue
+            taken.add(index)
+            if raw.get("usage"):
+                self._usage = read_usage(raw["usage"])
+            told = self._choices[index].add(raw)
+            events += _of_choice(index, told)
+        return events
+
+    def _add_other(self, index: int, raw: Mapping[str, Any], *, twice: bool) -> None:
+        """Take a choice that nobody asked for: it is the answer only if no other comes."""
+        self._ignored[f"an answer with the index {raw.get('index')!r} was ignored"] = None
+        if len(self._choices) == 1 and not twice and self._other_index in (None, index):
+            self._other_index = index
+            self._other_told += self._other.add(raw)
+
+    def add_calls(self, calls: Iterable[tuple[str, Mapping[str, Any]]], note: str) -> None:
+        """Take calls of the first answer that were found elsewhere; the note says where."""
+        choice = self._main
+        choice.seen, choice.finish_reason = True, "tool_calls"
+        for name, arguments in calls:
+            choice.calls.add_whole(name, arguments)
+        self._note(note)
+
+    def close(self) -> list[Event]:
+        """All chunks have come: what an observer is still to be told. Nothing, the second time."""
+        if self._closed:
+            return []
+        self._closed = True
+        before: list[Event] = []
+        if self._main is self._other:
+            self._choices[0], before = self._other, self._other_told
+        else:
+            self._notes |= self._ignored
+        closed = (_of_choice(index, parts.close(self._offered)) for index, parts in enumerate(self._choices))
+        return [*before, *itertools.chain.from_iterable(closed)]
+
+    def finish(self) -> Reply:
+        """The reply, put together and mended. Answers that never came are left out."""
+        self.close()
+        given = [parts for parts in self._choices if parts.seen] or self._choices[:1]
+        if len(given) < len(self._choices):
+            self._note(f"{len(self._choices)} answers were asked for, but {len(given)} came")
+        return Reply(
+            choices=tuple(self._finish(parts) for parts in given),
+            usage=self._usage,
+            id=self._id,
+            model=self._model,
+            created=self._created,
+            service_tier=as_text(self._told.get("service_tier")),
+            system_fingerprint=as_text(self._told.get("system_fingerprint")),
+            metadata=as_mapping(self._told.get("metadata")),
+            moderation=as_mapping(self._told.get("moderation")),
+            mended=tuple(self._notes),
+            extra=self._extra,
+        )
+
+    def _finish(self, parts: _ChoiceParts) -> Choice:
+        salt = f"{self._id}{self._choices.index(parts) or ''}"
+        calls, notes = normalize_tool_calls(parts.calls.finish(), salt=salt)
+        for note in (*parts.calls.notes, *notes):
+            self._note(note)
+        return Choice(
+            message=parts.answer.message(calls),
+            finish_reason=parts.finish_reason,
+            logprobs=read_logprobs(parts.logprobs),
+            extra={**parts.extra, **parts.answer.extra},
+        )
+
+    def _note(self, note: str) -> None:
+        self._notes[note] = None
+
+
+@dataclass(slots=True, eq=False)
+class _ChoiceParts:
+    answer: MessageAccumulator = field(default_factory=MessageAccumulator)
+    calls: ToolCallAccumulator = field(default_factory=ToolCallAccumulator)
+    finish_reason: str | None = None
+    logprobs: dict[str, list[Mapping[str, Any]]] | None = None
+    extra: dict[str, Any] = field(default_factory=dict[str, Any])
+    seen: bool = False
+    by_delta: bool = False
+
+    def add(self, raw: Mapping[str, Any]) -> list[Event]:
+        self.seen = True
+        delta = self._delta(raw)
+        events = [*self.answer.add(delta), *self.calls.add(delta)]
+        self.finish_reason = _finish_reason(raw.get("finish_reason")) or self.finish_reason
+        self._add_logprobs(raw.get("logprobs"))
+        self.extra.update(without(raw, *_CHOICE_MEMBERS))
+        return events
+
+    def close(self, offered: Offered) -> Iterator[Event]:
+        """All has come: give what was held back, as text or as the calls that it is."""
+        words = self.answer.words
+        yield from words.finish()
+        found = [] if self.calls else read_calls(words.held, offered)
+        yield from words.release(as_text=not found)
+        yield from (self.calls.add_whole(name, arguments) for name, arguments in found)
+        if found:
+            self.calls.notes.append(f"{len(found)} calls stood in the text of the answer; they are calls now")
+        if words.thoughts:
+            self.calls.notes.append("thoughts stood in the text of the answer, in <think>; they are its reasoning now")
+
+    def _delta(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The delta; or a whole message, without what deltas have brought already."""
+        if delta := as_mapping(raw.get("delta")):
+            self.by_delta = True
+            return delta
+        message = as_mapping(raw.get("message"))
+        if not self.by_delta:
+            return message
+        known = [name for name in REASONING_FIELDS if name in message]
+        known += ["tool_calls", "function_call"] if self.calls else []
+        known += ["content"] if self.answer.words.is_all(text_of_content(message.get("content"))) else []
+        return without(message, *known)
+
+    def _add_logprobs(self, raw: object) -> None:
+        for name, items in as_mapping(raw).items():
+            self.logprobs = self.logprobs or {}
+            self.logprobs.setdefault(name, []).extend(as_mappings(items))
+
+
+def _of_choice(index: int, told: Iterable[Event]) -> Iterable[Event]:
+    return told if index == 0 else (ChoiceDelta(index, each) for each in told)
+
+
+def _finish_reason(raw: object) -> str:
+    """The server's word; where it says in words of its own that an answer was cut or withheld, the API's word."""
+    word = as_text(raw)
+    return _SAME_WORDS.get(word.lower(), word)

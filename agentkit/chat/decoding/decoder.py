@@ -1,0 +1,313 @@
+"""The bytes of one HTTP answer -> one finished `Reply`. Pure: the HTTP seam feeds it, nothing here waits.
+
+A streamed answer and a whole one are told apart by their first bytes rather than by what was asked for, as servers
+send either in place of the other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pydantic_core import from_json
+
+from agentkit.chat.decoding.accumulator import ReplyAccumulator
+from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text
+from agentkit.chat.decoding.tool_parsers import read_failed_generation
+from agentkit.chat.events import Emit, ReplyRepaired
+from agentkit.chat.reply import Reply
+from agentkit.chat.transport.sse import MAX_LINE, ServerSentEvent, SseDecoder
+from agentkit.chat.transport.status import error_of_status, error_of_value, excerpt
+from agentkit.errors import BadRequest, ContentFiltered, IncompleteReply, InvalidReply, ModelError
+
+__all__ = ["ReadLimits", "ResponseDecoder"]
+
+_BEFORE = b"\xef\xbb\xbf \t\r\n"  # a byte order mark and blanks, which say nothing
+_SHORTEST_SECRET = 8  # characters
+MAX_REPLY = 16 * 1024 * 1024  # bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadLimits:
+    """How answers are read.
+
+    Attributes:
+        max_reply: Most bytes of an answer, unpacked; more raise `InvalidReply`.
+        max_line: Most bytes of one line of a stream, and of one event in it; more raise `InvalidReply`.
+        calls_in_text: Whether calls that a model wrote into its text, as its server has no parser for them, are read as
+            calls. Where it is off, they are text.
+    """
+
+    max_reply: int = MAX_REPLY
+    max_line: int = MAX_LINE
+    calls_in_text: bool = True
+
+
+_AS_USUAL = ReadLimits()
+
+
+class ResponseDecoder:
+    """Takes an answer's status, headers and bytes, and emits deltas as they become known.
+
+    Args:
+        emit: Told of each delta.
+        server: Names the endpoint in errors.
+        choices: How many answers were asked for.
+        offered: The tools of the request: name -> JSON Schema of its arguments, None for a custom tool.
+        secrets: Keys, which must not appear in any error. What the model says is never changed for them. Short ones
+            are placeholders, and words of the message rather than secrets.
+        read_limits: How the answer is read.
+    """
+
+    def __init__(
+        self,
+        emit: Emit,
+        *,
+        server: str,
+        choices: int = 1,
+        offered: Mapping[str, Mapping[str, Any] | None] | None = None,
+        secrets: Iterable[str] = (),
+        read_limits: ReadLimits = _AS_USUAL,
+    ) -> None:
+        self._emit = emit
+        self._server = server
+        functions = {name: schema for name, schema in (offered or {}).items() if schema is not None}
+        self._takes_custom = len(functions) < len(offered or {})
+        self._merger = ReplyAccumulator(
+            choices=choices, offered=functions if read_limits.calls_in_text else None, names=offered or ()
+        )
+        self._secrets = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
+        self._read_limits = read_limits
+        self._status = 200
+        self._headers: dict[str, str] = {}
+        self._size = 0
+        self._whole = bytearray()  # an answer that is no event stream, or its first bytes
+        self._sse: SseDecoder | None = None
+        self._done = False
+        self._broken = ""  # an event that is not JSON: an error only if it was the last
+
+    @property
+    def done(self) -> bool:
+        """Whether the stream has said that nothing more comes."""
+        return self._done
+
+    @property
+    def text(self) -> str:
+        """The first answer's text so far."""
+        return self._merger.text
+
+    @property
+    def complete(self) -> bool:
+        """Whether the reply is whole, though its usage may still come."""
+        return self._done or (self._sse is not None and self._merger.finished)
+
+    def start(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take the answer's status and headers (names in lower case)."""
+        self._status = status
+        self._headers = dict(headers)
+
+    def feed(self, chunk: bytes) -> bool:
+        """Take the next bytes; True if they brought the answer further (a keep-alive comment does not)."""
+        try:
+            return self._feed(chunk)
+        except ModelError as error:
+            raise _without(error, self._secrets) from None
+
+    def finish(self) -> Reply:
+        """The reply, when all bytes are there.
+
+        Raises:
+            ModelError: The answer is an error, is no reply, or ended before it was complete.
+        """
+        try:
+            return self._finish()
+        except ModelError as error:
+            raise _without(error, self._secrets) from None
+
+    def _feed(self, chunk: bytes) -> bool:
+        self._size += len(chunk)
+        if self._size > self._read_limits.max_reply:
+            raise InvalidReply(
+                f"{self._server} sent more than {self._read_limits.max_reply:,} bytes in one reply; "
+                "Reading(max_reply=...) sets the limit"
+            )
+        if self._sse is None and not self._is_stream(chunk):
+            return bool(self._whole)
+        if self._sse is None:
+            self._sse = SseDecoder(max_line=self._read_limits.max_line)
+            chunk = bytes(self._whole)
+        return any([self._take(event) for event in self._sse.feed(chunk)])  # noqa: C419 - each one is to be taken
+
+    def _hidden(self, value: Any) -> Any:
+        """What a server said, as an error may show it: masked before it is cut, as half a key is one too."""
+        return _masked(value, self._secrets) if self._secrets else value
+
+    def _finish(self) -> Reply:
+        if 300 <= self._status < 400:
+            raise BadRequest(
+                f"{self._server} answered {self._status}: it has moved to {self._headers.get('location', '')!r}; "
+                "if you trust that place, make it the base URL",
+                status=self._status,
+                headers=self._headers,
+            )
+        if self._status >= 400:
+            error = error_of_status(self._status, self._headers, self._hidden(bytes(self._whole)), server=self._server)
+            self._recover(error, _decoded(bytes(self._whole)))
+        elif self._sse is None:
+            self._take_whole()
+        else:
+            for event in self._sse.finish():
+                self._take(event)
+            self._check_end()
+        for told in self._merger.close():
+            self._emit(told)
+        reply = self._merger.finish()
+        for what in reply.mended:
+            self._emit(ReplyRepaired(what))
+        return self._checked(reply)
+
+    def _is_stream(self, chunk: bytes) -> bool:
+        self._whole += chunk if self._whole else chunk.lstrip(_BEFORE)  # some keep a connection alive with blank lines
+        if self._status >= 400:
+            return False
+        start = bytes(self._whole[:64])
+        if start.startswith((b"data:", b"event:", b"id:", b"retry:", b":")):
+            return True
+        called_so = self._headers.get("content-type", "").startswith("text/event-stream")
+        return called_so and start[:1] not in (b"", b"{", b"[", b"<")
+
+    def _take(self, event: ServerSentEvent) -> bool:
+        """Take an event; True if it brought the reply further."""
+        data = event.data.strip()
+        if self._done or not data:
+            return False
+        if data == b"[DONE]":
+            self._done = True
+            return True
+        chunk = _decoded(data)
+        if event.event == "error":
+            said = data.decode("utf-8", "replace") if chunk is None else chunk
+            chunk = chunk if "error" in as_mapping(chunk) else {"error": said}
+        if chunk is None:
+            self._broken = excerpt(self._hidden(data.decode("utf-8", "replace")))
+            return True
+        members = as_mapping(chunk)
+        self._add(members)
+        return bool(members.get("choices") or members.get("usage"))
+
+    def _take_whole(self) -> None:
+        body = bytes(self._whole)
+        what = excerpt(self._hidden(body.decode("utf-8", "replace"))) or "an empty body"
+        decoded = _decoded(body)
+        if decoded is None:
+            raise InvalidReply(
+                f"{self._server} answered {self._status} with something that is not JSON: {what}", body=what
+            )
+        value = as_mapping(decoded)
+        if "choices" not in value and _error_in(value) is None:
+            raise InvalidReply(f"{self._server} answered with something that is not a completion: {what}", body=what)
+        self._add(value)
+        if not any(_says_something(each) for each in as_mappings(value.get("choices"))) and not self._merger.has_calls:
+            raise InvalidReply(f"{self._server} answered without any message in a choice: {what}", body=what)
+
+    def _add(self, chunk: Mapping[str, Any]) -> None:
+        for event in self._merger.add(chunk):
+            self._emit(event)
+        failed = _error_in(chunk)
+        if failed is not None:
+            error = error_of_value(self._hidden(failed), server=self._server, headers=self._headers)
+            error.partial = self._merger.text
+            self._recover(error, failed)
+
+    def _recover(self, error: ModelError, said: object) -> None:
+        """Raise the error, unless it holds what the model wrote: Groq's report of a call that it could not read."""
+        report = as_mapping(as_mapping(said).get("error"))
+        if report.get("code") != "tool_use_failed" or self._merger.has_calls:
+            raise error
+        calls = read_failed_generation(as_text(report.get("failed_generation")))
+        if not calls:
+            raise InvalidReply(str(error), code=error.code, request_id=error.request_id, body=error.body)
+        self._merger.add_calls(calls, "the server could not read a call; it was read from its failed_generation")
+        self._done = True
+
+    def _check_end(self) -> None:
+        complete, readable = self._done or self._merger.finished, self._merger.text and not self._merger.has_calls
+        if complete and self._broken and readable:
+            self._emit(ReplyRepaired(f"an event of the stream was not JSON and left out ({self._broken})"))
+        elif self._broken or not complete:
+            why = f": an event of the stream was broken ({self._broken})" if self._broken else ""
+            raise IncompleteReply(
+                f"{self._server} ended the stream without finishing the reply{why}; nothing of it was executed",
+                partial=self._merger.text,
+            )
+        if not self._merger.seen:
+            raise InvalidReply(f"{self._server} sent a stream without any choice")
+
+    def _checked(self, reply: Reply) -> Reply:
+        calls = reply.message.tool_calls
+        if reply.finish_reason == "content_filter" and not reply.text and not calls:
+            raise ContentFiltered(
+                f"{self._server} withheld the reply (finish_reason content_filter); change the request"
+            )
+        if reply.finish_reason == "error":
+            raise InvalidReply(f"{self._server} says that making the reply failed (finish_reason error)")
+        if (reply.finish_reason or "").lower() in ("tool_calls", "function_call") and not calls and not reply.text:
+            raise InvalidReply(f"{self._server} says that the model called a tool, but sent no call")
+        custom = next((call.name for call in calls if call.input is not None), None)
+        if custom is not None and not self._takes_custom:
+            raise InvalidReply(f"{self._server} called {custom!r} as a custom tool, but none was offered")
+        return reply
+
+
+def _decoded(data: bytes) -> object:
+    """The JSON value, or None if it is none; half a character in a text is no reason to lose the rest."""
+    try:
+        return from_json(data)
+    except ValueError:
+        pass
+    try:
+        return json.loads(data.decode("utf-8-sig", "replace"), strict=False)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _error_in(chunk: Mapping[str, Any]) -> object:
+    """The error that an answer of status 200 holds, in any of its forms; None if there is none."""
+    if chunk.get("error") or chunk.get("object") == "error":
+        return chunk
+    if "choices" not in chunk and chunk.get("detail"):
+        return chunk
+    failed = (each for each in as_mappings(chunk.get("choices")) if each.get("error"))
+    return next(({"error": each["error"]} for each in failed), None)
+
+
+def _says_something(choice: Mapping[str, Any]) -> bool:
+    return bool(choice.get("message") or choice.get("delta"))
+
+
+def _without(error: ModelError, secrets: Sequence[str]) -> ModelError:
+    """The error without the keys."""
+    if secrets:
+        error.args = tuple(_masked(each, secrets) for each in error.args)
+        for name, value in vars(error).items():
+            setattr(error, name, _masked(value, secrets))
+    return error
+
+
+def _masked(value: Any, secrets: Sequence[str]) -> Any:
+    """The value, whatever it is made of, without the secrets."""
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, "***")
+    elif isinstance(value, bytes):
+        for secret in secrets:
+            value = value.replace(secret.encode(), b"***")
+    elif isinstance(value, dict):
+        members = cast("Mapping[Any, Any]", value).items()
+        return {_masked(name, secrets): _masked(each, secrets) for name, each in members}
+    elif isinstance(value, list | tuple):
+        items = [_masked(each, secrets) for each in cast("Sequence[Any]", value)]
+        return tuple(items) if isinstance(value, tuple) else items
+    return value

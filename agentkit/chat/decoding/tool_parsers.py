@@ -1,0 +1,262 @@
+"""Calls that a model wrote into its text, because the server has no parser for it. Pure.
+
+Each format is known by its exact marks. Nothing is guessed: the whole text from the first mark on must be calls of
+tools that were offered, with arguments that are complete, or it stays text. And nothing that is only quoted is read:
+where marks count says `agentkit.chat.decoding.text`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias, cast
+
+from pydantic_core import from_json
+
+from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text
+
+__all__ = ["CONTROL_MARKS", "MARKS", "Offered", "read_calls", "read_failed_generation"]
+
+# ruff: noqa: RUF001, RUF002 - the marks of DeepSeek are made of these characters
+
+
+Offered: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""The tools of a request: name -> JSON Schema of the arguments."""
+
+_Call: TypeAlias = tuple[str, Mapping[str, Any]]
+_Raw: TypeAlias = tuple[str, object]
+_Format: TypeAlias = Callable[[str, Offered], Iterator[_Raw]]
+
+_NONE: Mapping[str, Any] = {}
+_JSON = json.JSONDecoder(strict=False)
+_ENDS = re.compile(
+    r"(?:\s|;|</?s>|<\|(?:eom_id|eot_id|im_end|end|call|end_of_text|endoftext|return)\|>|<｜end▁of▁sentence｜>)*"
+)
+
+
+class _NoCalls(Exception):
+    """The text is not made of calls only."""
+
+
+def read_calls(text: str, offered: Offered) -> list[_Call]:
+    """The calls that a text consists of: name and arguments of each; none if it is anything else."""
+    for mark, read in _FORMATS:
+        if not text.startswith(mark):
+            continue
+        try:
+            calls = [_offered(call, offered) for call in read(text, offered)]
+        except (_NoCalls, ValueError, RecursionError):
+            continue
+        if calls:
+            return calls
+    return []
+
+
+def read_failed_generation(text: str) -> list[_Call]:
+    """The calls in what Groq reports as ``failed_generation``; it is known to be meant as calls, of whatever tool."""
+    text = text.strip().removeprefix("<tool-use>").removesuffix("</tool-use>").strip()
+    try:
+        return [_plain(raw) for raw in _generated(text)]
+    except (_NoCalls, ValueError, RecursionError):
+        return []
+
+
+def _generated(text: str) -> Iterator[_Raw]:
+    if text.startswith("<function="):
+        yield from _all(r"<function=([\w.-]+?)[>\s]*(?=\{)", r"(?:</function>)?", text)
+        return
+    value: object = from_json(text)
+    for raw in as_mappings(as_mapping(value).get("tool_calls")) or as_mappings(value) or [as_mapping(value)]:
+        yield _from_object({**raw, **as_mapping(raw.get("function"))})
+
+
+def _offered(call: _Raw, offered: Offered) -> _Call:
+    name, arguments = _plain(call)
+    if name not in offered:
+        raise _NoCalls
+    return name, arguments
+
+
+def _plain(call: _Raw) -> _Call:
+    name, arguments = call
+    if isinstance(arguments, str):
+        arguments = from_json(arguments)
+    if not isinstance(arguments, dict) or not name:
+        raise _NoCalls
+    return name.removeprefix("functions."), cast("dict[str, Any]", arguments)
+
+
+def _from_object(raw: Mapping[str, Any]) -> _Raw:
+    return as_text(raw.get("name")), raw.get("arguments", raw.get("parameters", _NONE))
+
+
+def _object_at(text: str, at: int) -> tuple[Any, int]:
+    """The JSON value at a place, and where it ends."""
+    space = re.compile(r"\s*").match(text, at)
+    return _JSON.raw_decode(text, space.end() if space else at)
+
+
+def _all(before: str, after: str, text: str) -> Iterator[_Raw]:
+    """Calls of the form: what stands before, with the name, then an object, then what stands after."""
+    start, end, at = re.compile(before), re.compile(rf"\s*{after}"), 0
+    while at < len(text):
+        found = start.match(text, at)
+        if not found:
+            raise _NoCalls
+        arguments, at = _object_at(text, found.end())
+        closing = end.match(text, at)
+        if not closing:
+            raise _NoCalls
+        yield found[1], arguments
+        at = _after_ends(text, closing.end())
+
+
+def _after_ends(text: str, at: int) -> int:
+    found = _ENDS.match(text, at)
+    return found.end() if found else at
+
+
+# The formats.
+
+
+def _hermes(text: str) -> Iterator[_Raw]:
+    """``<tool_call>{"name": ..., "arguments": {...}}</tool_call>``, the last one perhaps not closed."""
+    at = 0
+    while at < len(text):
+        if not text.startswith("<tool_call>", at):
+            raise _NoCalls
+        value, at = _object_at(text, at + len("<tool_call>"))
+        yield _from_object(as_mapping(value))
+        at = _after_ends(text, at)
+        at = _after_ends(text, at + len("</tool_call>") if text.startswith("</tool_call>", at) else at)
+
+
+def _mistral(text: str) -> Iterator[_Raw]:
+    """``[TOOL_CALLS][{"name": ..., "arguments": {...}}]``."""
+    values, at = _object_at(text, len("[TOOL_CALLS]"))
+    if not as_mappings(values) or _after_ends(text, at) < len(text):
+        raise _NoCalls
+    yield from (_from_object(raw) for raw in as_mappings(values))
+
+
+def _mistral_new(text: str) -> Iterator[_Raw]:
+    """``[TOOL_CALLS]name[ARGS]{...}``."""
+    yield from _all(r"\[TOOL_CALLS\]\s*([\w.-]+)(?:\[CALL_ID\]\w+)?(?:\[ARGS\])?", "", text)
+
+
+def _llama(text: str) -> Iterator[_Raw]:
+    """``<|python_tag|>{"name": ..., "parameters": {...}}; ...``."""
+    at = len("<|python_tag|>")
+    while at < len(text):
+        value, at = _object_at(text, at)
+        yield _from_object(as_mapping(value))
+        at = _after_ends(text, at)
+
+
+def _function(text: str) -> Iterator[_Raw]:
+    """``<function=name>{...}</function>``."""
+    yield from _all(r"<function=([\w.-]+)>", "</function>", text)
+
+
+def _deepseek(text: str) -> Iterator[_Raw]:
+    """``<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>name<｜tool▁sep｜>{...}<｜tool▁call▁end｜>...``."""
+    inner = text.removeprefix("<｜tool▁calls▁begin｜>").strip()
+    inner = re.sub(r"<｜tool▁calls▁end｜>(?:<｜end▁of▁sentence｜>)?$", "", inner)
+    start = r"<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?([\w.-]+)(?:<｜tool▁sep｜>|\n```json\n)"
+    yield from _all(start, r"(?:```)?\s*<｜tool▁call▁end｜>", inner)
+
+
+def _kimi(text: str) -> Iterator[_Raw]:
+    """``<|tool_calls_section_begin|><|tool_call_begin|>functions.name:0<|tool_call_argument_begin|>{...}...``."""
+    inner = text.removeprefix("<|tool_calls_section_begin|>").strip().removesuffix("<|tool_calls_section_end|>")
+    start = r"<\|tool_call_begin\|>\s*([\w.-]+?)(?::\d+)?\s*<\|tool_call_argument_begin\|>"
+    yield from _all(start, r"<\|tool_call_end\|>", inner)
+
+
+def _harmony(text: str) -> Iterator[_Raw]:
+    """``<|channel|>commentary to=functions.name <|constrain|>json<|message|>{...}<|call|>``, after other channels."""
+    start = r"(?:<\|start\|>assistant)?<\|channel\|>commentary to=([\w.-]+)\s*(?:<\|constrain\|>\s*json)?<\|message\|>"
+    said = r"(?:(?!<\|end\|>)[\s\S])*<\|end\|>"
+    other = rf"(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)<\|message\|>{said}"
+    yield from _all(f"(?:{other})*{start}", "", text)
+
+
+def _by_member(calls: str, member: str) -> _Format:
+    """Formats that write each argument by itself: patterns of a call (``name``, ``body``) and of an argument."""
+    whole, part = re.compile(calls, re.DOTALL), re.compile(member, re.DOTALL)
+
+    def read(text: str, offered: Offered) -> Iterator[_Raw]:
+        at = 0
+        while at < len(text):
+            found = whole.match(text, at)
+            if not found:
+                raise _NoCalls
+            properties = as_mapping(offered.get(found["name"].removeprefix("functions."), {}).get("properties"))
+            yield found["name"], {each["key"]: _typed(each, properties) for each in _parts(part, found["body"].strip())}
+            at = _after_ends(text, found.end())
+
+    return read
+
+
+def _parts(part: re.Pattern[str], body: str) -> Iterator[re.Match[str]]:
+    """The arguments that a body consists of, in time that grows with its length only."""
+    at = 0
+    while at < len(body):
+        found = part.match(body, at)
+        if not found:
+            raise _NoCalls
+        yield found
+        at = found.end()
+
+
+def _typed(found: re.Match[str], properties: Mapping[str, Any]) -> object:
+    """An argument that was written without quotes: a text if the mark or the schema says so, else JSON."""
+    value, told = found["value"], found.groupdict().get("text")
+    types = as_mapping(properties.get(found["key"])).get("type")
+    if told == "true" or (told is None and types == "string"):
+        return value
+    try:
+        return from_json(value, allow_inf_nan=False)
+    except ValueError:
+        return value
+
+
+def _whole(read: Callable[[str], Iterator[_Raw]]) -> _Format:
+    return lambda text, _: read(text)
+
+
+_XML = r"<function=(?P<name>[\w.-]+)>(?P<body>.*?)</function>\s*(?:</tool_call>)?"
+_XML_PARAMETER = r"<parameter=(?P<key>[^>]+)>\n?(?P<value>.*?)\n?</parameter>\s*"
+_GLM = r"<tool_call>\s*(?P<name>[\w.-]+)\s(?P<body>.*?)</tool_call>"
+_GLM_PARAMETER = r"<arg_key>(?P<key>[^<]+)</arg_key>\s*<arg_value>(?P<value>.*?)</arg_value>\s*"
+_DSML = (
+    r'(?:<｜DSML｜function_calls>)?\s*<｜DSML｜invoke name="(?P<name>[\w.-]+)">(?P<body>.*?)</｜DSML｜invoke>'
+    r"\s*(?:</｜DSML｜function_calls>)?"
+)
+_DSML_PARAMETER = (
+    r'<｜DSML｜parameter name="(?P<key>[^"]+)" string="(?P<text>true|false)">(?P<value>.*?)'
+    r"</｜DSML｜parameter>\s*"
+)
+
+_FORMATS: tuple[tuple[str, _Format], ...] = (
+    ("<tool_call>", _whole(_hermes)),
+    ("<tool_call>", _by_member(rf"<tool_call>\s*{_XML}", _XML_PARAMETER)),
+    ("<tool_call>", _by_member(_GLM, _GLM_PARAMETER)),
+    ("[TOOL_CALLS]", _whole(_mistral)),
+    ("[TOOL_CALLS]", _whole(_mistral_new)),
+    ("<|python_tag|>", _whole(_llama)),
+    ("<function=", _whole(_function)),
+    ("<function=", _by_member(_XML, _XML_PARAMETER)),
+    ("<｜tool▁calls▁begin｜>", _whole(_deepseek)),
+    ("<｜DSML｜function_calls>", _by_member(_DSML, _DSML_PARAMETER)),
+    ("<|tool_calls_section_begin|>", _whole(_kimi)),
+    ("<|channel|>", _whole(_harmony)),
+    ("<|start|>assistant<|channel|>", _whole(_harmony)),
+)
+
+MARKS = tuple(dict.fromkeys(mark for mark, _ in _FORMATS))
+"""What calls in a text begin with."""
+
+CONTROL_MARKS = frozenset(mark for mark in MARKS if mark not in ("<tool_call>", "<function="))
+"""Those of them that are control tokens of a model: no prose contains them, so that text may stand before them."""

@@ -1,0 +1,174 @@
+"""Whether and when a failed request is sent again. Pure: the caller brings the error and the dice.
+
+Follows the official client in its delays (0.5 s, doubling to 8 s) and its headers (``retry-after-ms``,
+``retry-after``, ``x-should-retry``). Where these are missing, a rate limit's reset (``x-ratelimit-reset-requests`` and
+``-tokens``: ``350ms``, ``1s``, ``6m0s`` or a time) or the words of the error ("try again in 20s") say how long to wait.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import re
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from agentkit.errors import (
+    ConnectionFailed,
+    ContextTooLong,
+    DeadlineExceeded,
+    IncompleteReply,
+    InvalidReply,
+    ModelError,
+    QuotaExceeded,
+    StatusError,
+)
+
+__all__ = ["RetryPolicy", "retry_budget", "spend_retry", "wait_before_retry"]
+
+
+@dataclass(slots=True)
+class _Left:
+    retries: int
+
+
+_left: ContextVar[_Left | None] = ContextVar("agentkit_retries_left", default=None)
+
+
+@contextmanager
+def retry_budget(retries: int) -> Generator[None]:
+    """All that runs inside shares so many retries, runs of other agents included: the outermost budget holds."""
+    if _left.get() is not None:
+        yield
+        return
+    token = _left.set(_Left(retries))
+    try:
+        yield
+    finally:
+        _left.reset(token)
+
+
+def spend_retry() -> bool:
+    """Whether one more request may be sent again; without a budget always."""
+    left = _left.get()
+    if left is None:
+        return True
+    left.retries -= 1
+    return left.retries >= 0
+
+
+_TRY_AGAIN = frozenset({408, 409, 425, 429, 529})
+_RESETS = ("x-ratelimit-reset-requests", "x-ratelimit-reset-tokens", "x-ratelimit-reset")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)")
+_DURATION = re.compile(rf"(?:{_PART.pattern})+")
+_HINT = re.compile(rf"(?:try again|retry) (?:in|after) ((?:{_PART.pattern})+)", re.I)
+_LONG_UNIT = re.compile(r"(?<=\d) ?(milliseconds?|seconds?|minutes?|hours?)\b", re.I)
+_SHORT = {"mil": "ms", "sec": "s", "min": "m", "hou": "h"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often and how patiently a request is sent again.
+
+    Attributes:
+        retries: Most further tries after the first.
+        first_wait: Seconds before the first retry; each further one waits twice as long.
+        most_wait: Most seconds of a wait that we choose ourselves.
+        most_asked: Most seconds of a wait that the server asks for; if it wants more, there is no retry.
+        after_text: Whether a stream is also asked for again when some of its text was shown already. Whoever shows it
+            is told by `Retrying` that what was shown is void.
+    """
+
+    retries: int = 2
+    first_wait: float = 0.5
+    most_wait: float = 8.0
+    most_asked: float = 120.0
+    after_text: bool = False
+
+
+def wait_before_retry(
+    policy: RetryPolicy, error: ModelError, *, attempt: int, now: float, dice: Callable[[], float]
+) -> float | None:
+    """Seconds to wait before the next try, or None to give up.
+
+    Args:
+        policy: How patient to be.
+        error: Why this try failed.
+        attempt: The try that failed, counted from 1.
+        now: Seconds since the epoch, for a ``retry-after`` that is a date.
+        dice: Gives a number from 0 up to 1; a wait of ours is shortened by up to a quarter of itself.
+    """
+    if attempt > policy.retries or not _worth_it(error):
+        return None
+    asked = _asked(error, now) if isinstance(error, StatusError) else None
+    if asked is not None:
+        return asked if asked <= policy.most_asked else None
+    wait = min(policy.first_wait * 2.0 ** (attempt - 1), policy.most_wait)
+    return wait * (1 - dice() / 4)
+
+
+def _worth_it(error: ModelError) -> bool:
+    if isinstance(error, QuotaExceeded | ContextTooLong):
+        return False
+    if isinstance(error, StatusError):
+        told = error.headers.get("x-should-retry")
+        if told in ("true", "false"):
+            return told == "true"
+        return error.status in _TRY_AGAIN or error.status >= 500
+    if isinstance(error, InvalidReply):
+        return error.again
+    return isinstance(error, ConnectionFailed | DeadlineExceeded | IncompleteReply)
+
+
+def _asked(error: StatusError, now: float) -> float | None:
+    """The wait that the server asks for, in seconds."""
+    headers = error.headers
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    after = _retry_after(headers.get("retry-after"), now)
+    if after is not None or error.status not in (429, 503):
+        return after
+    resets = (_reset(headers.get(name), now) for name in _RESETS if _is_used_up(headers, name))
+    hint = _HINT.search(_LONG_UNIT.sub(lambda unit: _SHORT[unit[1][:3].lower()], error.said or str(error)))
+    return max((reset for reset in resets if reset is not None), default=_duration(hint[1]) if hint else None)
+
+
+def _retry_after(text: str | None, now: float) -> float | None:
+    seconds = _number(text)
+    if seconds is not None or text is None:
+        return seconds
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
+    except ValueError:
+        return None
+
+
+def _is_used_up(headers: Mapping[str, str], reset: str) -> bool:
+    """Whether this is the limit that was reached, if the server tells how much is left of each."""
+    return (_number(headers.get(reset.replace("reset", "remaining"))) or 0) < 1
+
+
+def _reset(text: str | None, now: float) -> float | None:
+    seconds = _number(text)
+    if seconds is None:
+        return _duration(text or "")
+    if seconds > 1e11:  # a time in milliseconds
+        seconds /= 1000
+    return max(0.0, seconds - now) if seconds > 1e9 else seconds
+
+
+def _duration(text: str) -> float | None:
+    if not _DURATION.fullmatch(text.strip()):
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0 <= value < float("inf") else None

@@ -1,0 +1,329 @@
+"""Observers that show a run to whoever started it: on a terminal, through a pipe, or as JSON for programs.
+
+The answer goes to standard output, everything about it (calls, results, notes, figures) to standard error, so that a
+pipe gets the answer alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from agentkit.chat.events import Event, ReasoningDelta, ReplyRepaired, RequestAdapted, Retrying, TextDelta
+from agentkit.chat.messages import ToolCall, ToolMessage
+from agentkit.cli.event_json import json_line
+from agentkit.cli.terminal_text import call_line, one_line, printable, shortened
+from agentkit.run.events import (
+    CallFinished,
+    CallStarted,
+    LimitWarning,
+    MessageAdded,
+    RunFinished,
+    RunStarted,
+    ToolChanged,
+    TurnFinished,
+)
+from agentkit.run.state import RunState
+from agentkit.tools.context import Progress
+
+__all__ = ["JsonShow", "NotesConsole", "PlainShow", "Show", "TerminalShow", "ToolOutput", "open_show"]
+
+
+class NotesConsole(Console):
+    """Standard error, with colours if it is a terminal that wants them."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+    @property
+    def room(self) -> int:
+        """How many characters of a result to show: on a terminal, what fits into its line."""
+        return max(40, min(200, self.width - 40)) if self.is_terminal else 200
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command, as for standard output; rich would end the process here."""
+        raise BrokenPipeError
+
+    def say(self, *parts: str | tuple[str, str]) -> None:
+        """Print one line of parts that are printable already, each a text or a text with its style."""
+        self.print(Text.assemble(*parts))
+
+
+class Show:
+    """Base of the observers: it knows the run, and sees to it that its end is told however it ends.
+
+    Args:
+        stdout: Where the answer goes.
+    """
+
+    def __init__(self, stdout: TextIO) -> None:
+        self.stdout = stdout
+        self.state: RunState | None = None  # of the last run
+        self.error: BaseException | None = None
+        self.running = False
+
+    def see(self, event: Event) -> None:
+        """Show an event."""
+        if isinstance(event, RunStarted):
+            self.state, self.running = event.state, True
+        if isinstance(event, RunFinished):
+            if event.state.status == "failed" and event.error is None:
+                return  # of an error that is not agentkit's: `close` gets to know it
+            self.running = False
+        self.tell(event)
+
+    def close(self, error: BaseException) -> None:
+        """The run is over, by this error or interruption: tell its end, if no event has told it."""
+        if self.state is not None and self.running:
+            self.error, self.running = error, False
+            self.tell(RunFinished(self.state))
+
+    def tell(self, event: Event) -> None:
+        """Show an event in this observer's way."""
+        raise NotImplementedError
+
+    def printed(self, text: str) -> None:
+        """Show what a tool has printed."""
+        sys.stderr.write(printable(text))
+        sys.stderr.flush()
+
+    def write(self, text: str) -> None:
+        """Write to standard output at once."""
+        self.stdout.write(text)
+        self.stdout.flush()
+
+
+class ToolOutput:
+    """Standard output for tools: what they print goes to standard error, as standard output belongs to the answer."""
+
+    def __init__(self, show: Show) -> None:
+        self._show = show
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+    def write(self, text: str) -> int:
+        """Print in a way that leaves the lines of the answer whole."""
+        self._show.printed(text)
+        return len(text)
+
+    def isatty(self) -> bool:
+        """False: colours would be escaped."""
+        return False
+
+
+class JsonShow(Show):
+    """One JSON object a line for each event on standard output; see `agentkit.cli.event_json`."""
+
+    def tell(self, event: Event) -> None:
+        """Write the event's record."""
+        failed = isinstance(event, RunFinished) and event.state.status == "failed"
+        self.write(json_line(event, error=self.error if failed else None) + "\n")
+
+
+class PlainShow(Show):
+    """The answer, once it is known to be one, on standard output; the rest on standard error."""
+
+    def __init__(self, stdout: TextIO) -> None:
+        super().__init__(stdout)
+        self.notes = NotesConsole()
+        self.started = 0.0
+        self.numbers: dict[str, int] = {}
+        self.reason = ""
+
+    def tell(self, event: Event) -> None:
+        """Show what a reader wants to know."""
+        match event:
+            case RunStarted():
+                self.started, self.numbers, self.reason = time.monotonic(), {}, ""
+            case TurnFinished(_, reply) if reply.message.tool_calls and reply.text.strip():
+                self.aside(reply.text)
+            case CallStarted(call) if not self._is_denied(call):
+                self.numbers[call.id] = len(self.numbers) + 1
+                self.say((f"call {self.numbers[call.id]}  ", "cyan"), (call_line(call), "bold"))
+            case CallFinished():
+                self._result(event)
+            case Progress(call_id, _, fraction, message):
+                part = f"{fraction:.0%} " if isinstance(fraction, int | float) else ""
+                self.say((f"  .. {self._number(call_id)}  {part}{one_line(message)}", "dim"))
+            case Retrying():
+                self.retrying(event)
+            case RunFinished(state):
+                self.answer(state)
+                self._closing(state)
+            case _ if note := _note(event, self.notes.room):
+                self.say(*note)
+            case _:
+                pass
+
+    def say(self, *parts: str | tuple[str, str]) -> None:
+        """A line of notes."""
+        self.notes.say(*parts)
+
+    def retrying(self, event: Retrying) -> None:
+        """Say that a request is sent again."""
+        why = "" if event.reason == self.reason else f": {one_line(event.reason)}"
+        self.reason = event.reason
+        self.say((f"trying again in {event.wait:.1f} s{why}", "dim"))
+
+    def aside(self, text: str) -> None:
+        """Show what the model said beside its calls, which is no answer."""
+        self.say((printable(text.strip()), "dim"))
+
+    def answer(self, state: RunState) -> None:
+        """Write the answer of a run that has one."""
+        if state.status in ("done", "limited") and state.output:
+            text = printable(state.output)
+            self.write(text if text.endswith("\n") else f"{text}\n")
+
+    def _is_denied(self, call: ToolCall) -> bool:
+        return self.state is not None and call.id in _denied(self.state)
+
+    def _result(self, event: CallFinished) -> None:
+        if self._is_denied(event.call):
+            self.say(("denied  ", "yellow"), (call_line(event.call), "bold"))
+            return
+        failed = event.result.is_error
+        gave = shortened(event.result.content, self.notes.room) or "(nothing)"
+        style = "red" if failed else "green"
+        self.say(
+            (f"  -> {self._number(event.call.id)}  ", "cyan"), (gave, style), (f"  {_seconds(event.seconds)}", "dim")
+        )
+
+    def _number(self, call_id: str) -> int:
+        return self.numbers.get(call_id, 0)
+
+    def _closing(self, state: RunState) -> None:
+        if state.status == "done" and not state.output:
+            self.say(("the model answered with an empty text", "yellow"))
+        if state.status == "limited":
+            self.say((f"the run ended early: {one_line(state.limit)}", "yellow"))
+        if state.status == "cancelled":
+            self.say(("interrupted", "yellow"))
+        if state.turns:
+            self.say((_figures(state, time.monotonic() - self.started), "dim"))
+
+
+class TerminalShow(PlainShow):
+    """The answer piece by piece, as it comes; the rest in between."""
+
+    def __init__(self, stdout: TextIO) -> None:
+        super().__init__(stdout)
+        self.last = ""  # what was written last in the line that is still open; empty at the start of a line
+        self.thinking = False
+        self.shown = False  # whether text of the reply that is under way was shown
+        self.replied = False  # whether the model has said anything in this run
+
+    def tell(self, event: Event) -> None:
+        """Show pieces of text at once, and everything else on lines of its own."""
+        match event:
+            case RunStarted():
+                self.replied = False
+                super().tell(event)
+            case TextDelta(text) if text:
+                self._end_thinking()
+                self.write(printable(text, after=self.last))
+                self.last = "" if text.endswith("\n") else text[-1]
+                self.shown = True
+            case ReasoningDelta(text) if text:
+                self._end_line()
+                self.notes.print(Text(printable(text), "dim italic"), end="")
+                self.thinking = True
+            case TurnFinished(_, reply):
+                if not self.shown:  # by a model that does not stream
+                    self.write(printable(reply.text))
+                    self.last = reply.text[-1:].strip("\n")
+                self._end_line()
+                self.shown, self.replied = False, True
+            case _:
+                super().tell(event)
+
+    def say(self, *parts: str | tuple[str, str]) -> None:
+        """A line of notes, never inside a line of the answer."""
+        self._end_thinking()
+        self._end_line()
+        super().say(*parts)
+
+    def printed(self, text: str) -> None:
+        """Show what a tool has printed, never inside a line of the answer."""
+        self._end_thinking()
+        self._end_line()
+        super().printed(text)
+
+    def retrying(self, event: Retrying) -> None:
+        """Say that a request is sent again, and what that means for the text above."""
+        super().retrying(event)
+        if self.shown:
+            self.say(("the unfinished answer above is void", "yellow"))
+        self.shown = False
+
+    def answer(self, state: RunState) -> None:
+        """End the answer's line; its text is there already, but for a run that was done before it was gone on with."""
+        if state.status == "cancelled":
+            self.last = self.last or "^C"  # which the terminal has echoed
+        self._end_thinking()
+        self._end_line()
+        if self.shown and state.status in ("failed", "cancelled"):
+            self.say(("the answer above is not complete", "yellow"))
+        self.shown = False
+        if not self.replied:
+            super().answer(state)
+
+    def _end_line(self) -> None:
+        if self.last:
+            self.write("\n")
+            self.last = ""
+
+    def _end_thinking(self) -> None:
+        if self.thinking:
+            self.notes.print()
+            self.thinking = False
+
+
+def open_show(stdout: TextIO, *, as_json: bool) -> Show:
+    """The observer that fits where the output goes."""
+    if as_json:
+        return JsonShow(stdout)
+    return TerminalShow(stdout) if stdout.isatty() else PlainShow(stdout)
+
+
+def _note(event: Event, room: int) -> list[tuple[str, str]]:
+    """What is said of an event in one line of its own; nothing of most."""
+    match event:
+        case ReplyRepaired(what):
+            return [(f"mended: {one_line(what)}", "dim")]
+        case RequestAdapted(what):
+            return [(f"adapted: {one_line(what)}", "dim")]
+        case LimitWarning(limit, used, most) if used < most:  # one that is reached is told at the end
+            return [(f"near the limit of {limit}: {used:g} of {most:g} are used", "dim")]
+        case ToolChanged(tool, how):
+            return [(f"the tool {one_line(tool)} was {how} since the run was saved", "yellow")]
+        case MessageAdded(message):
+            return [(f"added: {shortened(message.text, room)}", "dim")]
+        case _:
+            return []
+
+
+def _figures(state: RunState, seconds: float) -> str:
+    about = "about " if state.usage.estimated_tokens else ""
+    tokens = f"{about}{state.usage.total_tokens:,} tokens" if state.usage.total_tokens else "tokens not reported"
+    answered = {each.tool_call_id for each in state.messages if isinstance(each, ToolMessage)}
+    denied = len(answered & _denied(state))
+    calls = [_counted(state.calls - denied, "call"), *([f"{denied} denied"] if denied else [])]
+    return ", ".join([_counted(state.turns, "turn"), *calls, tokens, _seconds(seconds)])
+
+
+def _denied(state: RunState) -> set[str]:
+    return {id_ for id_, decision in state.decisions.items() if decision.kind == "deny"}
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 0.1 else f"{seconds * 1000:.0f} ms"

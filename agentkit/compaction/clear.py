@@ -1,0 +1,105 @@
+"""`ClearToolResults`: old results of tools by a note that says they were there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from agentkit.chat.messages import AssistantMessage, Message, TextPart, ToolMessage, UserMessage
+from agentkit.chat.request import ChatRequest
+from agentkit.compaction.base import Shorter, View, check_least
+from agentkit.compaction.layout import FILES, cleared, is_of_results
+from agentkit.run.middleware import NextModel
+
+__all__ = ["ClearToolResults"]
+
+_SHORT = 400  # characters of a result that is left alone
+_CHUNK = 5  # results that are cleared together, if `keep` is not more
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The calls of one reply: the names of its tools, where its results are, and the message with their files."""
+
+    names: dict[str, str]
+    results: list[int]
+    files: UserMessage | None = None
+
+
+class ClearToolResults(View):
+    """Sends the newest results of tools as they are, and a short note in place of each older one.
+
+    Results are cleared several at a time, so that requests begin with the same bytes in between: prompt caches live on
+    that. Short results stay, and so do all that the model has not answered to yet. The images, sound and files of a
+    reply's calls go with the last of their results.
+
+    Args:
+        keep: How many results stay at least.
+        exclude: Names of tools whose results are never cleared.
+
+    Raises:
+        ConfigError: ``keep`` is negative.
+    """
+
+    def __init__(self, *, keep: int = 5, exclude: Collection[str] = ()) -> None:
+        check_least("ClearToolResults", keep=(keep, 0))
+        super().__init__()
+        self._keep, self._chunk = keep, max(keep, _CHUNK)
+        self._exclude = frozenset([exclude] if isinstance(exclude, str) else exclude)
+
+    async def shorten(self, request: ChatRequest, room: float, inner: NextModel) -> Shorter | None:  # noqa: ARG002
+        """The same messages, the old results among them cleared."""
+        messages = list(request.messages)
+        batches = list(_batches(messages))
+        left = self._how_many(batches, messages)
+        changed = 0
+        for batch in batches:
+            for place in batch.results[:left]:
+                changed += self._clear(messages, place, batch)
+            left -= len(batch.results)
+            if left >= 0 and batch.files is not None and not self._exclude & set(batch.names.values()):
+                messages[batch.results[-1] + 1] = cleared(batch.files, (TextPart(_FILES_CLEARED),))
+                changed += 1
+            if left <= 0:
+                break
+        return Shorter(messages=messages, left_out=changed) if changed else None
+
+    def _how_many(self, batches: Sequence[_Batch], messages: Sequence[Message]) -> int:
+        """How many results are old enough: a multiple of a chunk, so that it seldom changes."""
+        counts = [len(batch.results) for batch in batches]
+        last = batches[-1] if batches else None
+        unread = last is not None and not any(
+            isinstance(each, AssistantMessage) for each in messages[max(last.results, default=0) :]
+        )
+        read = sum(counts[:-1]) if unread else sum(counts)
+        return max(0, min(sum(counts) - self._keep, read)) // self._chunk * self._chunk
+
+    def _clear(self, messages: list[Message], place: int, batch: _Batch) -> bool:
+        result = messages[place]
+        if not isinstance(result, ToolMessage) or len(result.text) <= _SHORT:
+            return False
+        name = batch.names.get(result.tool_call_id, "a tool")
+        if name in self._exclude:
+            return False
+        note = f"[cleared: this result of {name} had {len(result.text):,} characters; call the tool again if needed]"
+        messages[place] = cleared(result, note)
+        return True
+
+
+_FILES_CLEARED = f"{FILES}these calls: [cleared; call the tool again if needed]"
+
+
+def _batches(messages: Sequence[Message]) -> Iterator[_Batch]:
+    batch: _Batch | None = None
+    for place, message in enumerate(messages):
+        if isinstance(message, AssistantMessage):
+            if batch is not None:
+                yield batch
+            calls = message.tool_calls
+            batch = _Batch({call.id: call.name for call in calls}, []) if calls else None
+        elif batch is not None and isinstance(message, ToolMessage):
+            batch.results.append(place)
+        elif batch is not None and isinstance(message, UserMessage) and is_of_results(message, messages[place - 1]):
+            batch.files = message
+    if batch is not None:
+        yield batch

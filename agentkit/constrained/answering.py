@@ -1,0 +1,59 @@
+"""The answer to a request from the results of its calls."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from agentkit.chat.messages import AssistantMessage, Message, ToolMessage, UserMessage
+from agentkit.constrained.asking import Asking, dialogue
+
+__all__ = ["answer"]
+
+EXAMPLES = [  # request, results, answer
+    ("What does altruistic mean?", ["find_meaning: unselfish"], "Altruistic means unselfish."),
+    (
+        "Is there a museum in New Delhi?",
+        ['find_museum: {"name": "National Museum", "open": true}'],
+        "Yes, the National Museum in New Delhi is open.",
+    ),
+    (
+        "Make it 22 degrees in the kitchen and play Chopin",
+        ["set_heating: set to 22", "start_song: playing Nocturne"],
+        "The heating in the kitchen is set to 22 and Nocturne is playing.",
+    ),
+]
+
+
+async def answer(asking: Asking, request: str, messages: Sequence[Message]) -> str:
+    """A sentence from the results of the calls in ``messages``; the bare results if the model's leaves any out."""
+    names = {each.id: each.name for said in messages if isinstance(said, AssistantMessage) for each in said.tool_calls}
+    results = [(names.get(each.tool_call_id, "tool"), each.text) for each in messages if isinstance(each, ToolMessage)]
+    turns = ((_question(asked, given), reply) for asked, given, reply in EXAMPLES)
+    examples = dialogue("Answer the question in one short sentence with the result.", *turns)
+    question = UserMessage(_question(request, [f"{name}: {content}" for name, content in results]))
+    reply = await asking.ask([*examples, question], max_tokens=120)
+    text = reply.text.strip()
+    if not reply.choices[0].cut and all(_is_told(content, text) for _, content in results):
+        return text
+    return _bare(results)
+
+
+def _question(request: str, results: Sequence[str]) -> str:
+    return f"Question: {request}\nResult: " + "\nResult: ".join(results)
+
+
+def _bare(results: Sequence[tuple[str, str]]) -> str:
+    if len(results) == 1:
+        return f"The result is: {results[0][1]}"
+    return "The results are: " + "; ".join(content for _, content in results)
+
+
+def _is_told(result: str, text: str) -> bool:
+    """Whether all numbers of the result, or else half of its longer words, are in the text."""
+    said = set(re.findall(r"\w+(?:[.:]\d+)*", text.lower()))
+    figures = re.findall(r"\d+(?:[.:]\d+)*", result)
+    if figures:
+        return said.issuperset(figures)
+    words = re.findall(r"\w{4,}", result.lower())
+    return sum(word in said for word in words) * 2 >= len(words)

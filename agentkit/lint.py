@@ -1,0 +1,224 @@
+"""A linter for tools: what a model could misread, and what to write instead. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agentkit.chat.messages import encode_json
+from agentkit.tools.calls.repair import match_tool_name
+from agentkit.tools.schema.simplify import JsonSchema, as_list, as_schema
+from agentkit.tools.schema.strict import why_not_strict
+from agentkit.tools.tool import Tool, ToolFunction
+from agentkit.tools.toolset import ToolLike, flat_tools
+
+__all__ = ["LintWarning", "lint_tools"]
+
+_MOST_PARAMETERS = 8
+_MOST_BYTES = 4_096  # about a thousand tokens, in each request
+_EMPTY_TOOL = re.compile(
+    r"(my_?|the_?)?(tool|func|function|fn|run|do|execute|main|call|handler?|helper|process|action|test|foo|bar|f)[_\d]*"
+)
+_EMPTY_PARAMETER = re.compile(r"(args?|argument|param|parameter|kwargs|foo|bar|tmp|temp|obj|var|stuff|thing)[_\d]*")
+_FILLERS = {"a", "an", "the", "of", "this", "that", "its", "s"}
+_NOTES = {"description", "default", "title", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "$schema"}
+_CLOSED = {"enum", "const", "format", "pattern"}  # what says more of a text than that it is one
+
+_AT_PARAMETER = 'describe it below Args: in the docstring, or with Annotated[..., "what it is"]'
+_AT_FIELD = "describe it in the docstring of its class, or in a text on the line below it"
+_IN_SCHEMA = 'give it a "description" in the schema'
+
+_OPEN_ENDED = re.compile(r"such as|like|e\.g\.|for example|for instance|etc|\.\.\.|…", re.IGNORECASE)
+_QUOTED = r"""(?:'[^'\s]+'|"[^"\s]+"|`[^`\s]+`)"""
+_WORD = r"[\w-]+"
+_ALTERNATIVES = (  # in a description; words without quotes must fill their clause, as "a name or a number" is no choice
+    re.compile(rf"({_QUOTED}(?:(?:, ?| ?[/|] ?){_QUOTED})*(?:,? or | ?[/|] ?|, ){_QUOTED})"),
+    re.compile(rf"(?:^|[:(] ?)((?-i:[a-z0-9_-]+)(?:, {_WORD})+,? or {_WORD})(?=$|[.;)])"),
+    re.compile(rf"(?:[:(] ?|\b(?:one of|either|must be) )({_WORD}(?:, {_WORD})*,? or {_WORD})(?=$|[.;)])", re.I),
+    re.compile(rf"\b(?:one of):? ({_WORD}(?:, {_WORD})+)(?=$|[.;)])", re.I),
+    re.compile(r"(?<![\w|])(\w+(?: ?\| ?\w+)+)"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LintWarning:
+    """One thing that could be better about a tool. As text it is a sentence.
+
+    Attributes:
+        tool: The tool's name.
+        parameter: Which parameter; with dots for what is inside one (``dishes.name``); empty for the tool as a whole.
+        what: What is wrong and what to do: the rest of the sentence that begins with the tool or the parameter.
+    """
+
+    tool: str
+    parameter: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"tool {self.tool!r}: {f'parameter {self.parameter!r} ' if self.parameter else ''}{self.what}"
+
+
+def lint_tools(tools: Iterable[ToolLike]) -> list[LintWarning]:
+    """What could be better about tools, for a model that has nothing but their names, descriptions and schemas.
+
+    Looked at are descriptions that are missing, too short or the same twice; types that leave open what to write; names
+    that say nothing or are close to another tool's; the number of parameters, the size of the schema, and what keeps it
+    from being strict. Nothing is called, and the same tools always get the same advice, so that a test can say
+    ``assert check_tools([my_tool]) == []``.
+
+    Args:
+        tools: Functions, tools and toolsets, as for ``Agent(tools=)``.
+
+    Raises:
+        DefinitionError: A function cannot become a tool, or two tools have one name.
+    """
+    flat = flat_tools(tools)
+    return [each for place, made in enumerate(flat) for each in (*_of_one(made), *_beside(made, flat[:place]))]
+
+
+def _of_one(made: Tool) -> Iterator[LintWarning]:
+    yield from (LintWarning(made.name, "", what) for what in _of_tool(made))
+    open_ones = set[str]()
+    of_function = isinstance(made, ToolFunction)
+    types = _Types(as_schema(made.parameters.get("$defs")) or {}, of_function)
+    remedy = _AT_PARAMETER if of_function else _IN_SCHEMA
+    for name, schema in (as_schema(made.parameters.get("properties")) or {}).items():
+        node = as_schema(schema) or {}
+        yield from (LintWarning(made.name, name, what) for what in _of_words(name, types.said_of(node), remedy))
+        for place, what, is_open in types.of(schema, name):
+            open_ones |= {place} if is_open else set()
+            yield LintWarning(made.name, place, what)
+    yield from (each for each in _of_strictness(made) if each.parameter not in open_ones)
+
+
+def _of_tool(made: Tool) -> Iterator[str]:
+    if _EMPTY_TOOL.fullmatch(made.name.lower()) or len(made.name) == 1:
+        yield "has a name that says nothing; name it for what it does"
+    if not made.description.strip():
+        where = "in its docstring " if isinstance(made, ToolFunction) else ""
+        yield f"has no description; say {where}what it does, and when to call it"
+    elif _is_short(made.description.strip()):
+        yield f"has the short description {made.description.strip()!r}; say what it does, and when to call it"
+    count = len(made.parameters.get("properties", ()))
+    if count > _MOST_PARAMETERS:
+        yield f"has {count} parameters, over {_MOST_PARAMETERS}; make several tools of it, or group them in classes"
+    size = len(encode_json(made.definition.to_wire()))
+    if size > _MOST_BYTES:
+        yield f"takes {size:,} bytes of each request, more than {_MOST_BYTES:,}; shorten its descriptions and types"
+
+
+def _is_short(text: str) -> bool:
+    return len(text.split()) < 3 if text.isascii() else len(text) < 4  # not every script has spaces
+
+
+def _of_words(name: str, description: str, remedy: str) -> Iterator[str]:
+    if _EMPTY_PARAMETER.fullmatch(name.lower()):
+        yield "has a name that says nothing; name it for what it holds"
+    if not description.strip():
+        yield f"has no description; {remedy}"
+    elif not _words(description) - _words(name) - _FILLERS:
+        yield f"has a description, {description.strip()!r}, that only repeats its name; say what a good value is"
+
+
+def _words(text: str) -> set[str]:
+    return {each.lower().rstrip("s") for each in re.findall(r"[A-Z]?[^\W_A-Z]+|[A-Z\d]+", text)}
+
+
+def _of_strictness(made: Tool) -> Iterator[LintWarning]:
+    found = made.strict is None and why_not_strict(made.parameters, of_function=isinstance(made, ToolFunction))
+    if found:
+        place, reason = found
+        it = reason.removeprefix("it ")
+        yield LintWarning(made.name, place, f"cannot be strict: it {it}; strict=False says that this is meant")
+
+
+def _beside(made: Tool, earlier: Sequence[Tool]) -> Iterator[LintWarning]:
+    """What is wrong only because of tools that were there before."""
+    for other in earlier:
+        if _are_close(made.name, other.name):
+            what = f"has nearly the name of {other.name!r}; give one of them a name of other words"
+            yield LintWarning(made.name, "", what)
+        if made.description.strip() and _same_words(made.description, other.description):
+            what = f"has the same description as {other.name!r}; say what tells the two apart, or drop one of them"
+            yield LintWarning(made.name, "", what)
+
+
+def _are_close(one: str, other: str) -> bool:
+    plain = [re.sub(r"\d", "", each).strip("_-").lower().removesuffix("s") for each in (one, other)]
+    return plain[0] == plain[1] or bool(match_tool_name(one, [other]) or match_tool_name(other, [one]))
+
+
+def _same_words(one: str, other: str) -> bool:
+    return re.findall(r"\w+", one.lower()) == re.findall(r"\w+", other.lower())
+
+
+@dataclass(slots=True)
+class _Types:
+    """Finds what in the types of a tool's parameters leaves open what to write; each definition is looked at once."""
+
+    definitions: Mapping[str, Any]
+    of_function: bool
+    _seen: frozenset[str] = frozenset()
+
+    def said_of(self, node: JsonSchema) -> str:
+        """The description of what has this schema, or of its class."""
+        target = as_schema(self.definitions.get(str(node.get("$ref", "")).removeprefix("#/$defs/"))) or {}
+        return str(node.get("description") or target.get("description", ""))
+
+    def of(self, schema: Any, place: str, said: str = "") -> Iterator[tuple[str, str, bool]]:
+        """The places in the schema, what is wrong there, and whether it is the type that leaves open what to write.
+
+        ``said`` is the description around it.
+        """
+        node = {} if schema is True else as_schema(schema)
+        if node is None:
+            return
+        said = str(node.get("description", "")) or said
+        name = str(node.get("$ref", "")).removeprefix("#/$defs/")
+        if name and name not in self._seen:  # it may hold itself
+            self._seen |= {name}
+            yield from self.of(self.definitions.get(name, False), place, said)
+        what = _open_type(node, self.of_function) or _open_text(node, said, self.of_function)
+        if what:
+            yield place, what, True
+        else:
+            yield from self._inside(node, place, said)
+
+    def _inside(self, node: JsonSchema, place: str, said: str) -> Iterator[tuple[str, str, bool]]:
+        for name, each in (as_schema(node.get("properties")) or {}).items():
+            inner = f"{place}.{name}"
+            words = _of_words(name, self.said_of(as_schema(each) or {}), _AT_FIELD if self.of_function else _IN_SCHEMA)
+            yield from ((inner, what, False) for what in words)
+            yield from self.of(each, inner)
+        for keyword in ("anyOf", "oneOf", "allOf", "prefixItems"):
+            for each in as_list(node.get(keyword)) or ():
+                yield from self.of(each, place, said)
+        for keyword in ("items", "additionalProperties"):
+            if keyword in node and "prefixItems" not in node:
+                yield from self.of(node[keyword], place, said)
+
+
+def _open_type(node: JsonSchema, of_function: bool) -> str:  # noqa: FBT001 - of this module
+    if not node.keys() - _NOTES:
+        return "may be anything; give it a type"
+    if node.get("type") == "array" and "prefixItems" not in node and node.get("items", {}) in ({}, True):
+        how = "as in list[str]" if of_function else 'in "items"'
+        return f"is a list of anything; say of what, {how}"
+    members = node.keys() & {"properties", "patternProperties", "anyOf", "oneOf", "allOf", "enum"}
+    if node.get("type") == "object" and not members and node.get("additionalProperties", {}) in ({}, True):
+        if not of_function:
+            return 'is an object with any members; name them in "properties"'
+        return "is an object with any members; name them in a class, or say of what they are, as in dict[str, int]"
+    return ""
+
+
+def _open_text(node: JsonSchema, description: str, of_function: bool) -> str:  # noqa: FBT001 - of this module
+    if node.get("type") != "string" or node.keys() & _CLOSED or _OPEN_ENDED.search(description):
+        return ""
+    found = next(filter(None, (each.search(description) for each in _ALTERNATIVES)), None)
+    if found is None:
+        return ""
+    remedy = "make it a Literal or an Enum" if of_function else 'list them in an "enum"'
+    return f"is any text, but its description lists {found[1]!r}; if these are all, {remedy}"

@@ -1,0 +1,278 @@
+"""A run's state as JSON, and back. What is read is checked member by member; nothing in it can name code to run."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+from agentkit.chat.content import content_to_wire, read_content
+from agentkit.chat.messages import ContentPart, Message, UserMessage, encode_json, read_message
+from agentkit.chat.reply import Usage
+from agentkit.errors import ConfigError, StateError
+from agentkit.run.decisions import ApprovalRequest, Decision, StandingDecision
+from agentkit.run.limits import Limits
+from agentkit.tools.result import ToolResult
+
+__all__ = [
+    "VERSION",
+    "dump_head",
+    "dump_message",
+    "dump_result",
+    "dump_state",
+    "load_head",
+    "load_message",
+    "load_result",
+    "load_state",
+]
+
+VERSION = 1
+_CONVERSATION = ("messages", "artifacts")  # what a session stores in places of their own
+
+
+def _read(raw: Any) -> Message:
+    if not isinstance(raw, Mapping):
+        raise ValueError("not a message")
+    return read_message(cast("Mapping[str, Any]", raw))
+
+
+def _read_user(raw: Any) -> UserMessage:
+    message = _read(raw)
+    if not isinstance(message, UserMessage):
+        raise ValueError("not a message of the user")
+    return message
+
+
+def _read_parts(raw: Any) -> list[ContentPart]:
+    parts = read_content(raw)
+    return [] if isinstance(parts, str) else list(parts)
+
+
+def _record(message: Message) -> dict[str, Any]:
+    return message.to_record()
+
+
+def _parts(parts: Sequence[ContentPart]) -> object:
+    return content_to_wire(tuple(parts))
+
+
+_Message = Annotated[Any, PlainValidator(_read), PlainSerializer(_record)]
+_UserMessage = Annotated[Any, PlainValidator(_read_user), PlainSerializer(_record)]
+_Parts = Annotated[Any, PlainValidator(_read_parts), PlainSerializer(_parts)]
+_Count = Annotated[int, Field(ge=0, strict=True)]
+
+
+class _Stored(BaseModel):
+    """The members of a `RunState`; a test holds that they are all here."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+
+    messages: list[_Message]
+    run_id: str
+    agent: str
+    status: Literal["running", "done", "paused", "limited", "cancelled", "failed"]
+    turns: _Count
+    calls: _Count
+    calls_by_tool: dict[str, _Count]
+    usage: Usage
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    limits: Limits | None
+    limit: str
+    final_turn: bool
+    warned: list[str]
+    mistakes: dict[str, _Count]
+    failed_turns: _Count
+    artifacts: dict[str, str]
+    files: dict[str, _Parts]
+    inbox: list[_UserMessage]
+    approvals: dict[str, ApprovalRequest]
+    blocked: list[str]
+    decisions: dict[str, Decision]
+    rules: list[StandingDecision]
+    fingerprints: dict[str, str]
+    revision: _Count
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[_Stored]:
+    return TypeAdapter(_Stored)
+
+
+def dump_state(state: object, *, key: bytes | None) -> str:
+    """A whole state, with a checksum or, given a key, a signature."""
+    members = json.loads(encode_json(_dumped(state)))  # as it will be read: without what JSON cannot hold
+    envelope = {"agentkit": "run", "version": VERSION, "signed": key is not None, "sum": _sum(members, key)}
+    return encode_json(envelope | {"state": members}).decode()
+
+
+def load_state(stored: object, *, key: bytes | None) -> dict[str, Any]:
+    """The members of the state that was stored.
+
+    Raises:
+        StateError: It is no state, of a newer version, damaged, or not signed with the key.
+    """
+    envelope = _object(stored)
+    if envelope.get("agentkit") != "run":
+        raise StateError("this is not the saved state of a run: it has been written by something else")
+    _check_version(envelope.get("version"), "saved state")
+    if key is not None and envelope.get("signed") is not True:
+        raise StateError("the saved state is not signed: it was written without a key")
+    if key is None and envelope.get("signed") is True:
+        raise StateError("the saved state is signed: load it with the key that it was written with")
+    members = envelope.get("state")
+    written = envelope.get("sum")
+    try:
+        right = isinstance(written, str) and hmac.compare_digest(written.encode(), _sum(members, key).encode())
+    except (ValueError, RecursionError):
+        right = False
+    if not right:
+        raise StateError("the saved state has been changed or damaged since it was written; nothing of it was used")
+    return _loaded(members)
+
+
+def dump_head(state: object) -> str:
+    """A state without its conversation, as a session stores it."""
+    return encode_json({"version": VERSION, "state": _dumped(state, without=_CONVERSATION)}).decode()
+
+
+def load_head(head: str, messages: Sequence[str], artifacts: Mapping[str, str]) -> dict[str, Any]:
+    """The members of the state that a session holds.
+
+    Raises:
+        StateError: It cannot be read.
+    """
+    envelope = _object(head)
+    _check_version(envelope.get("version"), "session")
+    raw = envelope.get("state")
+    members = cast("dict[str, Any]", raw) if isinstance(raw, dict) else {}
+    return _loaded({**members, "messages": [_object(each) for each in messages], "artifacts": dict(artifacts)})
+
+
+def dump_message(message: Message) -> str:
+    """A message with all that is known of it.
+
+    Raises:
+        StateError: JSON cannot hold a label in its ``meta``.
+    """
+    try:
+        return encode_json(message.to_record()).decode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StateError(f"a message cannot be stored as JSON: {error}") from None
+
+
+def load_message(stored: str) -> Message:
+    """A message that `dump_message` wrote.
+
+    Raises:
+        StateError: It cannot be read.
+    """
+    try:
+        return read_message(_object(stored))
+    except ValueError as error:
+        raise StateError(f"a stored message cannot be read: {error}") from None
+
+
+def dump_result(result: ToolResult, usage: Usage, calls: int) -> str:
+    """What a call came to, and what its run had used by then, agents inside the call included.
+
+    Of ``data`` and ``metadata`` it holds what JSON can, as they are for the program only.
+    """
+    record: dict[str, Any] = {
+        "content": result.content,
+        "is_error": result.is_error,
+        "files": _parts(result.files),
+        "data": _jsonable(result.data),
+        "metadata": _jsonable(dict(result.metadata)) or {},
+        "usage": _jsonable(usage),
+        "calls": calls,
+    }
+    return encode_json(record).decode()
+
+
+def load_result(stored: str) -> tuple[ToolResult, Usage, int]:
+    """What `dump_result` wrote.
+
+    Raises:
+        StateError: It cannot be read.
+    """
+    try:
+        read = _results().validate_json(stored)
+    except ValidationError as error:
+        raise StateError(f"the stored result of a call cannot be read: {_first(error)}") from None
+    return ToolResult(read.content, read.data, read.is_error, read.files, read.metadata), read.usage, read.calls
+
+
+class _StoredResult(BaseModel):
+    content: str
+    is_error: bool
+    files: _Parts
+    data: Any
+    metadata: dict[str, Any]
+    usage: Usage
+    calls: _Count
+
+
+@functools.cache
+def _results() -> TypeAdapter[_StoredResult]:
+    return TypeAdapter(_StoredResult)
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, and where."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
+
+
+def _jsonable(value: object) -> Any:
+    try:
+        return from_json(to_json(value, inf_nan_mode="null"))
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def _dumped(state: object, without: Sequence[str] = ()) -> dict[str, Any]:
+    kept = {name: getattr(state, name) for name in _Stored.model_fields if name not in without}
+    try:
+        return _Stored.model_construct(**kept).model_dump(mode="json", warnings=False)
+    except (ValueError, RecursionError) as error:
+        raise StateError(f"the state cannot be stored as JSON: {error}") from None
+
+
+def _check_version(version: object, what: str) -> None:
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise StateError(f"the {what} cannot be read: it names no version")
+    if version > VERSION:
+        raise StateError(f"the {what} has version {version}, and this agentkit reads {VERSION}: update agentkit")
+
+
+def _object(stored: object) -> dict[str, Any]:
+    try:
+        value = json.loads(cast("str", stored))
+    except (TypeError, ValueError, RecursionError):
+        raise StateError("the saved state cannot be read: it is not JSON") from None
+    if not isinstance(value, dict):
+        raise StateError("the saved state cannot be read: it is not a JSON object")
+    return cast("dict[str, Any]", value)
+
+
+def _loaded(members: object) -> dict[str, Any]:
+    try:
+        stored = _adapter().validate_python(members)
+    except ValidationError as error:
+        raise StateError(f"the saved state cannot be used: {_first(error)}") from None
+    except ConfigError as error:
+        raise StateError(f"the saved state cannot be used: {error}") from None
+    return {name: getattr(stored, name) for name in _Stored.model_fields}
+
+
+def _sum(members: object, key: bytes | None) -> str:
+    if key is not None and (not isinstance(key, bytes) or not key):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError("the key that signs a state is bytes, and not empty: anybody could sign with that")
+    text = json.dumps(members, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return hashlib.sha256(text).hexdigest() if key is None else hmac.new(key, text, hashlib.sha256).hexdigest()

@@ -1,0 +1,307 @@
+"""A run in a session: what is there before it, and a journal that stores each step, so that a crash loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, fields, replace
+from typing import Protocol, TypeVar, cast, runtime_checkable
+
+import anyio
+
+from agentkit.chat.events import Emit, ReplyRepaired
+from agentkit.chat.messages import Message, ToolCall, ToolMessage
+from agentkit.errors import SessionConflict, StateError
+from agentkit.run.artifacts import attached, keep, shown
+from agentkit.run.journal import Journal, Slot, call_slot
+from agentkit.run.limits import Limits
+from agentkit.run.loop import run
+from agentkit.run.opening import prepare_resume
+from agentkit.run.serialization import dump_head, dump_message, dump_result, load_head, load_message, load_result
+from agentkit.run.spec import RunSpec
+from agentkit.run.state import RunState
+from agentkit.run.transcript import insert_results, interrupted_result, last_reply, open_calls, repaired
+from agentkit.tools.result import ToolResult
+
+__all__ = ["Session", "SessionSnapshot", "SessionUpdate", "resume_in_session", "run_in_session", "state_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSnapshot:
+    """What a session holds.
+
+    Attributes:
+        revision: How often it was saved; 0 for a session that is new.
+        messages: The messages, each a JSON object as text.
+        head: The rest of the last run's state, a JSON object as text; empty when there was no run.
+        artifacts: Results that were too long for the model, by the id of their call.
+        results: What calls came to that are done, but whose results are not in the messages yet; by their slot.
+    """
+
+    revision: int = 0
+    messages: Sequence[str] = ()
+    head: str = ""
+    artifacts: Mapping[str, str] = field(default_factory=dict[str, str])
+    results: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionUpdate:
+    """What is to be saved, all of it or nothing.
+
+    Attributes:
+        revision: The revision that it goes on from.
+        start: How many of the saved messages stay; those after them are replaced.
+        messages: What comes after these, each a JSON object as text.
+        head: In place of the saved one.
+        artifacts: Those that are new.
+        dropped: Ids of the artifacts that are kept no longer.
+    """
+
+    revision: int
+    start: int
+    messages: Sequence[str]
+    head: str
+    artifacts: Mapping[str, str] = field(default_factory=dict[str, str])
+    dropped: Sequence[str] = ()
+
+
+@runtime_checkable
+class Session(Protocol):
+    """One stored conversation. Every method may raise `SessionError`, and leaves what is stored as it was then."""
+
+    def claim(self) -> AbstractAsyncContextManager[None]:
+        """Have the session alone until the context is left, or until this process ends in whatever way.
+
+        Raises:
+            SessionBusy: Another run has it.
+        """
+        ...
+
+    async def load(self) -> SessionSnapshot:
+        """What is stored; an empty `SessionSnapshot` for a session that is new."""
+        ...
+
+    async def save(self, change: SessionUpdate) -> None:
+        """Store a change: its revision is one more afterwards. The ``results`` are forgotten, the messages have them.
+
+        Raises:
+            SessionConflict: The stored revision is not the one that the change goes on from.
+        """
+        ...
+
+    async def record(self, slot: str, result: str) -> None:
+        """Store what the call of a slot came to; on the disk when this returns."""
+        ...
+
+
+T = TypeVar("T")
+
+
+async def run_in_session(session: Session, spec: RunSpec, state: RunState, emit: Emit) -> RunState:
+    """Run with what the session holds before the question.
+
+    Raises:
+        SessionBusy: Another run has the session.
+        StateError: Its last run waits for decisions, or cannot be read.
+    """
+    async with session.claim():
+        saved = await session.load()
+        before = _state(saved) or RunState(  # the beginning of another session has messages and no run
+            messages=[load_message(each) for each in saved.messages], artifacts=dict(saved.artifacts)
+        )
+        if before.pending:
+            names = ", ".join(each.name for each in before.pending)
+            raise StateError(f"the last run of the session waits for decisions about {names}: decide and run its state")
+        stored = list(before.messages)
+        notes = _close(before, saved.results)
+        state.messages[:0] = before.messages
+        state.artifacts, state.rules = before.artifacts, before.rules
+        journal = _SessionJournal(session, saved, stored, spec.journal)
+        news = [*map(ReplyRepaired, notes), *spec.news]
+        return await run(replace(spec, journal=journal, news=news), state, emit)
+
+
+async def resume_in_session(
+    session: Session, spec: RunSpec, live: RunState, emit: Emit, *, given: RunState | None, limits: Limits | None
+) -> RunState:
+    """Go on with the last run of the session, or with a state of it that has been decided about.
+
+    Args:
+        session: Where it is stored.
+        spec: What to run with.
+        live: Becomes the state that runs.
+        emit: Told what happens.
+        given: The state to go on from; None for what is stored.
+        limits: In place of those that the run was begun with.
+
+    Raises:
+        SessionBusy: Another run has the session.
+        SessionConflict: The session has gone on since the state was taken.
+        StateError: There is nothing to go on with, or it cannot be read.
+    """
+    async with session.claim():
+        saved = await session.load()
+        stored = _state(saved)
+        if stored is None and given is not None:
+            raise StateError("this state is not of this session: a state goes on in the session that it came from")
+        if stored is None:
+            raise StateError("the session has no run to go on with: ask something")
+        if given is not None and (given.revision, given.run_id) != (saved.revision, stored.run_id):
+            raise SessionConflict(
+                "the session has gone on since this state was taken, or never had it: load its state and decide again"
+            )
+        spec = replace(spec, limits=limits or stored.limits or spec.limits)
+        state, news = prepare_resume(given or stored, spec)
+        state.inbox += live.inbox[len(given.inbox) if given else 0 :]  # what was said since it was opened
+        for each in fields(RunState):
+            setattr(live, each.name, getattr(state, each.name))
+        journal = _SessionJournal(session, saved, list(stored.messages), spec.journal)
+        return await run(replace(spec, journal=journal, news=news), live, emit)
+
+
+async def state_of(session: Session) -> RunState | None:
+    """The state of the session's last run, to look at or to decide about; None if there was none."""
+    return _state(await session.load())
+
+
+def _state(saved: SessionSnapshot) -> RunState | None:
+    if not saved.head:
+        return None
+    state = RunState(**load_head(saved.head, saved.messages, saved.artifacts))
+    state.revision = saved.revision
+    return state
+
+
+def _close(state: RunState, results: Mapping[str, str]) -> list[str]:
+    """End a run that is not gone on with: with what its calls came to, and what it was still told.
+
+    Returns:
+        What had to be put right for that.
+    """
+    known = [call for call in open_calls(state.messages) if call_slot(state, call) in results]
+    insert_results(state.messages, map(interrupted_result, known))
+    _settle(state, results)
+    state.messages, notes = repaired(state.messages)
+    state.messages += state.inbox
+    return notes
+
+
+def _settle(state: RunState, results: Mapping[str, str]) -> None:
+    """Tell of interrupted calls what they came to, where that is known."""
+    said = last_reply(state.messages)
+    finished: list[tuple[ToolCall, ToolResult]] = []
+    for call in said.tool_calls if said else ():
+        stored, told = results.get(call_slot(state, call)), interrupted_result(call)
+        if stored is None or told not in state.messages:
+            continue
+        finished.append((call, load_result(stored)[0]))
+        content, is_cut = shown(*finished[-1], readable=True)
+        if is_cut:
+            keep(state.artifacts, *finished[-1])
+        state.messages[state.messages.index(told)] = ToolMessage(content, call.id)
+    state.messages += attached(finished)
+
+
+class _SessionJournal:
+    """Stores the state between steps, and what each call came to as soon as it is known."""
+
+    def __init__(self, session: Session, saved: SessionSnapshot, written: list[Message], inner: Journal) -> None:
+        self._session, self._inner = session, inner
+        self._revision, self._results = saved.revision, dict(saved.results)
+        self._written, self._state = written, RunState(messages=[])
+        self._artifacts = dict(saved.artifacts)
+        self._failure: Exception | None = None
+
+    def reserve(self, key: str) -> Slot:
+        return _SessionSlot(self, key, self._inner.reserve(key))
+
+    async def keep(self, state: RunState) -> None:
+        self._state = state
+        await self._inner.keep(state)
+        failure, self._failure = self._failure, None
+        if failure is not None:  # once: how the run ended is stored if it can be
+            raise failure
+        if state.status in ("failed", "cancelled"):
+            _settle(state, self._results)
+        if not any(call_slot(state, call) in self._results for call in open_calls(state.messages)):
+            await _to_its_end(lambda: self._save(state))  # else it would forget results that the messages do not have
+
+    async def _save(self, state: RunState) -> None:
+        start = self._unchanged(state.messages)
+        before, state.revision = state.revision, self._revision + 1
+        change = SessionUpdate(
+            revision=self._revision,
+            start=start,
+            messages=[dump_message(each) for each in state.messages[start:]],
+            head=dump_head(state),
+            artifacts={name: text for name, text in state.artifacts.items() if self._artifacts.get(name) != text},
+            dropped=sorted(self._artifacts.keys() - state.artifacts.keys()),
+        )
+        try:
+            await self._session.save(change)
+        except BaseException:
+            state.revision = before
+            raise
+        self._revision += 1
+        self._written, self._artifacts = list(state.messages), dict(state.artifacts)
+        self._results.clear()
+
+    def _unchanged(self, messages: list[Message]) -> int:
+        pairs = enumerate(zip(self._written, messages, strict=False))
+        return next(
+            (place for place, (old, new) in pairs if old is not new and old != new),
+            min(len(self._written), len(messages)),
+        )
+
+    def recall(self, key: str) -> ToolResult | None:
+        """What the effect came to when it was run before; what the run had used by then counts again."""
+        if key not in self._results:
+            return None
+        result, usage, calls = load_result(self._results[key])
+        self._state.usage = usage.at_least(self._state.usage)
+        self._state.calls = max(calls, self._state.calls)
+        return result
+
+    async def record(self, key: str, result: ToolResult) -> None:
+        """Store a result at once. If that fails the call has run all the same: the run ends when its state is kept."""
+        self._results[key] = stored = dump_result(result, self._state.usage, self._state.calls)
+        try:
+            await _to_its_end(lambda: self._session.record(key, stored))
+        except Exception as error:  # noqa: BLE001 - of a session that somebody else wrote, perhaps
+            self._failure = error
+
+
+class _SessionSlot:
+    def __init__(self, journal: _SessionJournal, key: str, inner: Slot) -> None:
+        self._journal, self._key, self._inner = journal, key, inner
+
+    async def run(self, effect: Callable[[], Awaitable[T]]) -> T:
+        known = self._journal.recall(self._key)
+        if known is not None:
+            return cast("T", known)
+        value = await self._inner.run(effect)
+        if isinstance(value, ToolResult):
+            await self._journal.record(self._key, value)
+        return value
+
+
+async def _to_its_end(work: Callable[[], Awaitable[None]]) -> None:
+    """Do something short of which half would be nothing, also when this is cancelled.
+
+    ``task.cancel()`` of asyncio takes no notice of a shield, so that the work has a task of its own.
+    """
+    failures: list[BaseException] = []
+
+    async def shielded() -> None:
+        with anyio.CancelScope(shield=True):
+            try:
+                await work()
+            except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised below, and not in a group
+                failures.append(error)
+
+    with anyio.CancelScope(shield=True):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(shielded)
+    if failures:
+        raise failures[0]

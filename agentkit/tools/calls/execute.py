@@ -1,0 +1,296 @@
+"""Running a tool's function: its turn, its tries, its deadline, and the place where it runs.
+
+Each step adds one thing to the next: `run_function` waits at the gates, `_with_tries` repeats what may be repeated,
+`_in_time` sets the deadline, and one of `_in_loop`, `_in_thread` and `run_in_process` calls the function. Whatever the
+function raises leaves as an exception of the tool: nothing that it does ends the program.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import sys
+import traceback
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from contextlib import aclosing, closing
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast
+
+import anyio
+
+from agentkit.chat.events import Event
+from agentkit.errors import DefinitionError, ToolError
+from agentkit.tools.calls.concurrency import PROCESSES, THREADS, enter_loop_gate, enter_own_gate
+from agentkit.tools.calls.process import check_portable, open_process, run_in_process
+from agentkit.tools.calls.threads import run_in_thread
+from agentkit.tools.context import CallRetried, Progress, ThreadAbandoned, ToolContext
+from agentkit.tools.options import Execution
+from agentkit.tools.result import ToolResult, to_result
+
+__all__ = ["Kind", "check_place", "kind_of", "run_function"]
+
+log = logging.getLogger("agentkit")
+
+Kind: TypeAlias = Literal["plain", "async", "generator", "async generator"]
+_Run: TypeAlias = Callable[[], Awaitable[ToolResult]]
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+
+
+def kind_of(function: Callable[..., Any]) -> Kind:
+    """What calling the function gives."""
+    call = getattr(function, "__call__", None)  # noqa: B004 - its own kind is asked for, not whether there is one
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call):
+        return "async"
+    written = inspect.unwrap(function)  # a decorator hides that a function yields
+    if inspect.isasyncgenfunction(written) or inspect.isasyncgenfunction(call):
+        return "async generator"
+    return "generator" if inspect.isgeneratorfunction(written) or inspect.isgeneratorfunction(call) else "plain"
+
+
+def check_place(how: Execution, function: Callable[..., Any], name: str) -> None:
+    """Refuse a place where the function of a tool cannot run.
+
+    Raises:
+        DefinitionError: It is another one than its options say.
+    """
+    if how.thread and not how.process:
+        return
+    kind = kind_of(function)
+    if kind in ("async", "async generator"):
+        option = "process=True" if how.process else "thread=False"
+        raise DefinitionError(f"tool {name!r} is async and runs in the event loop: {option} means nothing for it")
+    if how.process and kind == "generator":
+        raise DefinitionError(f"tool {name!r} is a generator: another process cannot report its progress")
+    if how.process:
+        check_portable(function, name)
+
+
+async def run_function(
+    how: Execution, kind: Kind, context: ToolContext[Any], call: functools.partial[Any]
+) -> ToolResult:
+    """Run a call of a tool's function when it is its turn.
+
+    Args:
+        how: The tool's options.
+        kind: What the function gives, see `kind_of`.
+        context: The call's context, with an ``emit`` that threads can use.
+        call: The function with its arguments.
+
+    Raises:
+        ToolError: The function raised it, or took too long.
+        Exception: Whatever else the function raised.
+    """
+    place = await enter_own_gate(how)
+    try:
+        return await _at_its_place(how, kind, context, call)
+    finally:
+        if place is not None:
+            place.leave()
+
+
+async def _at_its_place(
+    how: Execution, kind: Kind, context: ToolContext[Any], call: functools.partial[Any]
+) -> ToolResult:
+    """Wait for room where it will run: a call that waits for a thread has not started, so its time does not run."""
+    if kind in ("async", "async generator") or not how.thread:
+        return await _with_tries(how, context, lambda: _in_loop(kind, context, call))
+    place = await enter_loop_gate(PROCESSES if how.process else THREADS)
+    try:
+        if how.process:
+            await open_process()
+            return await _with_tries(how, context, lambda: run_in_process(call))
+        return await _with_tries(how, context, lambda: _in_thread(kind, context, call))
+    finally:
+        place.leave()
+
+
+async def _with_tries(how: Execution, context: ToolContext[Any], run: _Run) -> ToolResult:
+    """Repeat what failed, if it may be run twice. What a tool says on purpose is no failure."""
+    tries = how.retries if how.idempotent else 0
+    for attempt in range(1, tries + 1):
+        try:
+            return await _in_time(how, context, run)
+        except ToolError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a tool may raise anything; the last try lets it out
+            wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (attempt - 1))
+            context.emit(CallRetried(context.call_id, context.tool, attempt, wait, error))
+        await anyio.sleep(wait)
+    return await _in_time(how, context, run)
+
+
+async def _in_time(how: Execution, context: ToolContext[Any], run: _Run) -> ToolResult:
+    if how.timeout is None:
+        return await _noticed(context, run)
+    with anyio.CancelScope(deadline=anyio.current_time() + how.timeout):
+        return await _noticed(context, run)
+    raise ToolError(f"timed out after {how.timeout:g} seconds; it is not known whether it had any effect")
+
+
+async def _noticed(context: ToolContext[Any], run: _Run) -> ToolResult:
+    """Let the tool know when nobody waits for it any more."""
+    try:
+        return await run()
+    except Exception:
+        raise
+    except BaseException:
+        context.give_up()
+        raise
+
+
+# The event loop.
+
+
+async def _in_loop(kind: Kind, context: ToolContext[Any], call: Callable[[], Any]) -> ToolResult:
+    try:
+        value = call()
+        if kind == "async generator" and isinstance(value, AsyncGenerator):
+            value = await _drained(cast("AsyncGenerator[Any, None]", value), context)
+        elif kind == "generator" and isinstance(value, Generator):
+            value = _driven(cast("Generator[Any, None, Any]", value), context)
+        elif kind == "async" or inspect.isawaitable(value):
+            value = await value
+        return to_result(value)
+    except BaseExceptionGroup as group:
+        if any(_is_from_outside(each) for each in _leaves(group)):
+            raise
+        raise _ungrouped(group) from group
+    except Exception:
+        raise
+    except BaseException as error:
+        if _is_from_outside(error):
+            raise
+        raise _as_failure(error) from error
+
+
+async def _drained(values: AsyncGenerator[Any, None], context: ToolContext[Any]) -> Any:
+    """What an async generator yields is progress, and the last of it the result: it has no other way to return one."""
+    last: Any = None
+    async with aclosing(values):
+        async for last in values:
+            _report(last, context)
+    return last
+
+
+def _driven(values: Generator[Any, None, Any], context: ToolContext[Any]) -> Any:
+    """What a generator yields is progress, what it returns is the result. In a thread, it ends when it is given up."""
+    with closing(values):
+        while True:
+            try:
+                value = next(values)
+            except StopIteration as stop:
+                return stop.value
+            if context.cancelled:
+                return None  # to nobody
+            _report(value, context)
+
+
+def _report(value: object, context: ToolContext[Any]) -> None:
+    match value:
+        case Event():
+            context.emit(value)
+        case bool():
+            context.emit(Progress(context.call_id, context.tool, None, "", value))
+        case int() | float() if 0 <= value <= 1:
+            context.progress(value)
+        case str():
+            context.progress(None, value)
+        case _:
+            context.emit(Progress(context.call_id, context.tool, None, "", value))
+
+
+# Threads.
+
+
+@dataclass(frozen=True, slots=True)
+class _Awaitable:
+    """What an async function under a decorator that is not async returns; trio lets no bare one out of a thread."""
+
+    value: Awaitable[Any]
+
+
+async def _in_thread(kind: Kind, context: ToolContext[Any], call: Callable[[], Any]) -> ToolResult:
+    ended: list[bool] = []  # filled by the thread
+    try:
+        value = await run_in_thread(functools.partial(_work, kind, context, call, ended))
+    except Exception:
+        raise
+    except BaseException:
+        if not ended:
+            log.warning("tool %s was given up, but its thread goes on", context.tool)
+            context.emit(ThreadAbandoned(context.call_id, context.tool))
+        raise
+    return value if isinstance(value, ToolResult) else await _in_loop("async", context, lambda: value.value)
+
+
+def _work(kind: Kind, context: ToolContext[Any], call: Callable[[], Any], ended: list[bool]) -> ToolResult | _Awaitable:
+    """Run the function and write its result here, where a lazy result may block; an awaitable is left to the loop."""
+    try:
+        value = call()
+        if kind == "generator" and isinstance(value, Generator):
+            value = _driven(cast("Generator[Any, None, Any]", value), context)
+        return _Awaitable(value) if inspect.isawaitable(value) else to_result(value)
+    except BaseExceptionGroup as group:
+        raise _ungrouped(group) from group
+    except StopIteration as error:  # a future cannot carry it
+        raise _as_failure(error) from error
+    except Exception:
+        raise
+    except BaseException as error:  # no signal and no cancellation reaches a worker thread: it is the function's own
+        raise _as_failure(error) from error
+    finally:
+        ended.append(True)
+
+
+# What must not leave a tool.
+
+
+def _ungrouped(group: BaseExceptionGroup[BaseException]) -> Exception:
+    """One error for a group: its only one, all that the model is to read, or a group that names each of them."""
+    errors = [each if isinstance(each, Exception) else _as_failure(each) for each in _leaves(group)]
+    if len(errors) == 1:
+        return errors[0]
+    if all(isinstance(each, ToolError) for each in errors):
+        return ToolError("; ".join(str(each) for each in errors))
+    told = "; ".join(f"{type(each).__name__}: {each}" if str(each) else type(each).__name__ for each in errors)
+    return ExceptionGroup(told, errors)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for each in group.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            yield from _leaves(cast("BaseExceptionGroup[BaseException]", each))
+        else:
+            yield each
+
+
+def _is_from_outside(error: BaseException) -> bool:
+    """Whether it is a cancellation, Ctrl-C from the event loop's handler, or a closing when no task runs."""
+    if isinstance(error, GeneratorExit):
+        try:
+            anyio.get_current_task()
+        except RuntimeError:
+            return True
+        return False
+    if isinstance(error, anyio.get_cancelled_exc_class()):
+        return _is_wanted(error)
+    if not isinstance(error, KeyboardInterrupt):
+        return False
+    raised_in = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(raised_in) and raised_in[-1].partition(".")[0] in ("asyncio", "trio")
+
+
+def _is_wanted(error: BaseException) -> bool:
+    """Whether somebody cancelled this task. On asyncio a tool may also let the cancellation of another task out."""
+    if not type(error).__module__.startswith("asyncio"):
+        return True
+    task = sys.modules["asyncio"].current_task()  # not imported: its error is here, so it runs
+    return task is None or bool(task.cancelling())
+
+
+def _as_failure(error: BaseException) -> RuntimeError:
+    if isinstance(error, SystemExit):
+        return RuntimeError(f"the tool called sys.exit({error.code!r})")
+    return RuntimeError(f"the tool raised {type(error).__name__}")

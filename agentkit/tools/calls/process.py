@@ -1,0 +1,148 @@
+"""Running a function in a process of its own.
+
+What passes between the two processes is pickled by anyio. Both are this program: nothing that came out of a model is
+unpickled, only the values that validation made of it, on their way to the function that declared their types, and what
+that function gave, which is tried out before it is sent, as it may not survive the way back. This program reads no
+other pickle (I8). The function itself is found by its name in its module, and by no name that a model could choose.
+
+The other process imports the script that was started, under the name ``__mp_main__``. A script that runs agents outside
+of ``if __name__ == "__main__":`` would run them there once more; `check_not_importing` ends it instead.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import FunctionType
+from typing import Any, cast
+
+import anyio
+
+from agentkit.errors import DefinitionError, ModelRetry, ToolError
+from agentkit.tools.result import ToolResult, to_result
+
+__all__ = ["check_not_importing", "check_portable", "open_process", "run_in_process"]
+
+_UNGUARDED = (
+    "the script runs agents also when a process for tools imports it: "
+    'put what it does under `if __name__ == "__main__":`'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A function by its place, as ``@tool`` has put a `Tool` where pickle would look for it."""
+
+    module: str
+    path: str
+
+    def find(self) -> Callable[..., Any]:
+        found: Any = importlib.import_module(self.module)
+        for step in self.path.split("."):
+            found = getattr(found, step)
+        return cast("Callable[..., Any]", getattr(found, "function", found))
+
+
+def check_portable(function: Callable[..., Any], name: str) -> None:
+    """Refuse a function that another process could not find.
+
+    Raises:
+        DefinitionError: It was made inside another function.
+    """
+    if isinstance(function, FunctionType) and "<" in function.__qualname__:
+        raise DefinitionError(
+            f"tool {name!r}: process=True needs a function of a module, and {function.__qualname__} is inside another"
+        )
+    if function.__module__ == "__main__" and not hasattr(sys.modules.get("__main__"), "__file__"):
+        raise DefinitionError(
+            f"tool {name!r}: process=True needs a function of a file, which another process can import"
+        )
+
+
+def check_not_importing() -> None:
+    """End this process if it is one for tools, and runs the whole script because it imports it.
+
+    Raises:
+        SystemExit: It is; what it says is told in the process that has started this one.
+    """
+    frame = inspect.currentframe() if "__mp_main__" in sys.modules else None
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__mp_main__":
+            raise SystemExit(_UNGUARDED)
+        frame = frame.f_back
+
+
+async def open_process() -> None:
+    """Have a process ready, so that its start is neither counted as time of a call nor cancelled with one.
+
+    anyio leaves a process behind whose start is cancelled.
+
+    Raises:
+        RuntimeError: It did not start, mostly since the script cannot be imported.
+    """
+    from anyio import to_process  # noqa: PLC0415 - it loads what starts processes, and few programs need it
+
+    check_not_importing()
+    sys.modules.setdefault("__mp_main__", sys.modules["__main__"])  # where classes of the script come back from
+    with anyio.CancelScope(shield=True):
+        try:
+            await to_process.run_sync(_nothing, limiter=anyio.CapacityLimiter(math.inf))
+        except anyio.BrokenWorkerProcess as error:
+            why = error.__cause__ or error
+            told = str(why) if isinstance(why, SystemExit) else f"{type(why).__name__}: {why}"
+            raise RuntimeError(f"no process for the tool could be started; {told}") from error
+
+
+async def run_in_process(call: functools.partial[Any]) -> ToolResult:
+    """Call the function in another process, which is killed if this is cancelled."""
+    function: Callable[..., Any] = call.func
+    portable = _Named(function.__module__, function.__qualname__) if isinstance(function, FunctionType) else function
+    from anyio import to_process  # noqa: PLC0415 - as above
+
+    limiter = anyio.CapacityLimiter(math.inf)  # the gate has already let the call in
+    work = functools.partial(_perform, portable, call.args, call.keywords)
+    return await to_process.run_sync(work, cancellable=True, limiter=limiter)
+
+
+def _nothing() -> None:
+    """What a process does to show that it is there."""
+
+
+def _perform(function: _Named | Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> ToolResult:
+    found = function.find() if isinstance(function, _Named) else function
+    try:
+        result = to_result(found(*args, **keywords))
+    except Exception as error:
+        if _travels(error):
+            raise
+        raise _in_words(error) from None
+    except BaseException as error:  # it would end the process, and say nothing
+        raise RuntimeError(f"the tool raised {type(error).__name__}") from error
+    if not _travels(result.metadata):
+        result = replace(result, metadata={})
+    return result if _travels(result.data) else replace(result, data=None)
+
+
+def _in_words(error: Exception) -> Exception:
+    """What is said of an error that cannot be sent back; what is meant for the model stays so."""
+    for kind in (ModelRetry, ToolError):
+        if isinstance(error, kind):
+            return kind(str(error))
+    return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _travels(value: object) -> bool:
+    """Whether it arrives when it is sent; the function has run, and what the model reads of it must not be lost."""
+    from multiprocessing.reduction import ForkingPickler  # noqa: PLC0415 - only in the other process
+
+    pickler: Any = ForkingPickler  # its stub takes `loads` for a method
+    try:
+        pickler.loads(pickler.dumps(value))
+    except Exception:  # noqa: BLE001 - a value brings code of its own
+        return False
+    return True
