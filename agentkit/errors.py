@@ -22,14 +22,14 @@
         Refused               the model declined to answer
       RunError                a run could not go on; `state` is all it had
         LimitReached          a limit of the run, with `on_limit="raise"`
-        ToolFailed            a tool raised, with `tool_errors="raise"`
+        ToolFailed            a tool raised, with `on_tool_error="raise"`
         TooManyMistakes       a tool was called with wrong arguments more often in a row than it allows
       StateError            a saved state that cannot be used: broken, of a newer version, of another agent
       SessionError          a conversation could not be stored or read; what was stored is as it was
         SessionBusy           another run has the session
         SessionConflict       it has changed since it was read
       ToolError               raised *in a tool*: the model reads the message and goes on
-        Retry                 the call was a mistake of the model, which is to try again with other arguments
+        ModelRetry            the call was a mistake of the model, which is to try again with other arguments
 
     Interrupted               a KeyboardInterrupt: Ctrl-C ended a `run_sync`; `state` is all the run had
 
@@ -235,7 +235,7 @@ class LimitReached(RunError):
 
 
 class ToolFailed(RunError):
-    """A tool raised an unexpected exception (its `__cause__`) in a run with ``tool_errors="raise"``."""
+    """A tool raised an unexpected exception (its `__cause__`) in a run with ``on_tool_error="raise"``."""
 
 
 class TooManyMistakes(RunError):

@@ -1,4 +1,4 @@
-"""The shape of the house: who may import whom, and how large a room may be."""
+"""The layers: who may import whom, and how large a module may be."""
 
 import ast
 import subprocess
@@ -10,15 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "agentkit"
-ROOMS = ["errors", "chat", "tools", "run", "agent"]
-OPTIONAL = [
-    "testing",
-    "local",
-    "middleware",
-    "views",
-    "sessions",
-    "cli",
-]  # they import only what a stranger could; nobody imports them
+CORE = ["errors", "chat", "tools", "run", "agent"]
+FACES = ["events", "messages"]  # they only re-export
+OPTIONAL = ["testing", "local", "middleware", "compaction", "sessions", "cli", "constrained", "probe", "lint"]
 ALONE = {  # a third-party library -> the one module that may import it
     "httpx2": "agentkit.chat.transport.http",
     "httpx": "ignore_event",
@@ -46,27 +40,27 @@ def imports(path: Path) -> Iterator[str]:
             yield node.module
 
 
-def room_of(module: str) -> str:
+def layer_of(module: str) -> str:
     return [*module.split("."), ""][1]
 
 
-def test_each_room_is_known() -> None:
-    assert {room_of(name_of(path)) for path in FILES} - {""} <= {*ROOMS, *OPTIONAL}
+def test_each_layer_is_known() -> None:
+    assert {layer_of(name_of(path)) for path in FILES} - {""} <= {*CORE, *FACES, *OPTIONAL}
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_a_module_imports_only_from_rooms_to_its_left(path: Path) -> None:
-    room = room_of(name_of(path))
-    if not room:
+def test_a_module_imports_only_from_layers_to_its_left(path: Path) -> None:
+    layer = layer_of(name_of(path))
+    if not layer or layer in FACES:
         return
     for module in imports(path):
-        other = room_of(module) if module.partition(".")[0] == "agentkit" else room
+        other = layer_of(module) if module.partition(".")[0] == "agentkit" else layer
         if module == "agentkit":
-            assert room in OPTIONAL, f"{name_of(path)} imports the whole of agentkit"
-        elif room in OPTIONAL:
-            assert other in (*ROOMS, room, "local", "sessions"), f"{name_of(path)} imports {module}"
+            assert layer in OPTIONAL, f"{name_of(path)} imports the whole of agentkit"
+        elif layer in OPTIONAL:
+            assert other in (*CORE, *FACES, *OPTIONAL), f"{name_of(path)} imports {module}"
         else:
-            assert other in ROOMS[: ROOMS.index(room) + 1], f"{name_of(path)} imports {module}"
+            assert other in CORE[: CORE.index(layer) + 1], f"{name_of(path)} imports {module}"
 
 
 def test_no_module_imports_itself_through_others() -> None:
@@ -97,7 +91,7 @@ def test_a_library_has_one_module_and_the_core_knows_no_event_loop(path: Path) -
 @pytest.mark.parametrize("path", [*FILES, *sorted((ROOT / "tests").rglob("*.py"))], ids=name_of)
 def test_files_and_functions_stay_short(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
-    assert source.count("\n") <= (600 if "tests" in path.parts else 400)
+    assert source.count("\n") <= (800 if "tests" in path.parts else 600)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, FUNCTION):
             assert (node.end_lineno or 0) - node.lineno < 60, f"{path.name}: {node.name}"
@@ -106,7 +100,7 @@ def test_files_and_functions_stay_short(path: Path) -> None:
 def test_half_of_the_functions_of_the_core_are_tiny() -> None:
     lengths: list[int] = []
     for path in FILES:
-        if room_of(name_of(path)) in ROOMS:
+        if layer_of(name_of(path)) in CORE:
             nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
             lengths += [(node.end_lineno or 0) - node.lineno + 1 for node in nodes if isinstance(node, FUNCTION)]
     assert sorted(lengths)[len(lengths) // 2] < 15

@@ -1,1 +1,81 @@
-"""The Chat Completions protocol: a client for any server that speaks it, usable without the rest of agentkit."""
+"""The Chat Completions protocol: a client for any server that speaks it, usable without agents.
+
+Messages and content parts are in `agentkit.messages`, events in `agentkit.events`.
+"""
+
+from agentkit.chat.client import ChatClient, open_model
+from agentkit.chat.compat.profile import Profile, ProfileFile
+from agentkit.chat.decoding.decoder import ReadLimits
+from agentkit.chat.messages import encode_json
+from agentkit.chat.providers import PROVIDERS, Provider
+from agentkit.chat.reply import Choice, Logprobs, Model, Reply, TokenLogprob, Usage
+from agentkit.chat.request import ChatRequest, CustomTool, FunctionTool, Grammar, ToolDefinition
+from agentkit.chat.settings import (
+    AllowedTools,
+    ApproximateLocation,
+    AudioOptions,
+    ChatSettings,
+    ModerationOptions,
+    ModerationPolicy,
+    NamedTool,
+    Parameters,
+    Prediction,
+    PromptCacheOptions,
+    ResponseFormat,
+    StreamOptions,
+    ToolChoice,
+    UserLocation,
+    VoiceId,
+    WebSearchOptions,
+    json_schema,
+)
+from agentkit.chat.stream import ReplyStream
+from agentkit.chat.tokens import size_around, size_of_messages, size_of_request, size_of_text
+from agentkit.chat.transport.http import Deadlines
+from agentkit.chat.transport.retry import RetryPolicy
+
+__all__ = [
+    "PROVIDERS",
+    "AllowedTools",
+    "ApproximateLocation",
+    "AudioOptions",
+    "ChatClient",
+    "ChatRequest",
+    "ChatSettings",
+    "Choice",
+    "CustomTool",
+    "Deadlines",
+    "FunctionTool",
+    "Grammar",
+    "Logprobs",
+    "Model",
+    "ModerationOptions",
+    "ModerationPolicy",
+    "NamedTool",
+    "Parameters",
+    "Prediction",
+    "Profile",
+    "ProfileFile",
+    "PromptCacheOptions",
+    "Provider",
+    "ReadLimits",
+    "Reply",
+    "ReplyStream",
+    "ResponseFormat",
+    "RetryPolicy",
+    "StreamOptions",
+    "TokenLogprob",
+    "ToolChoice",
+    "ToolDefinition",
+    "Usage",
+    "UserLocation",
+    "VoiceId",
+    "WebSearchOptions",
+    "encode_json",
+    "json_schema",
+    "open_model",
+    "size_around",
+    "size_of_messages",
+    "size_of_request",
+    "size_of_text",
+]

@@ -40,7 +40,6 @@ from agentkit.chat.settings import ChatSettings, Parameters
 from agentkit.chat.stream import ReplyStream
 from agentkit.chat.transport.http import Deadlines, Http, authorization, read_address, secrets_in, without_login
 from agentkit.chat.transport.retry import RetryPolicy, spend_retry, wait_before_retry
-from agentkit.constrained import ConstrainedTools
 from agentkit.errors import ConfigError, ModelError, StatusError
 
 __all__ = ["ChatClient", "open_model"]
@@ -356,4 +355,4 @@ def _client(endpoint: Provider, model: str, profile_file: str | Path | None) -> 
         profile=endpoint.profile,
         profile_file=profile_file,
     )
-    return client if endpoint.native_tools else ConstrainedTools(client)
+    return client

@@ -27,7 +27,6 @@ class Provider:
         key_variable: The environment variable with the key; it is sent to this endpoint only.
         key_required: Whether requests without a key are refused before they are sent.
         profile: What is certain of all its models; see `agentkit.chat.compat.profile`.
-        native_tools: False when its models cannot call tools by themselves; see `agentkit.constrained`.
     """
 
     name: str
@@ -36,7 +35,6 @@ class Provider:
     key_variable: str = ""
     key_required: bool = True
     profile: Profile = NO_FACTS
-    native_tools: bool = True
 
     def from_environment(self, environment: Mapping[str, str] = os.environ) -> Provider:
         """The endpoint with the base URL that the environment gives.

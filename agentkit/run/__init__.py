@@ -1,1 +1,39 @@
-"""One run: what is known of it, what comes next, and the loop that does it."""
+"""One run of an agent: its state, limits, approvals, journal and middleware."""
+
+from agentkit.run.decisions import ApprovalRequest, Decision, PendingCall, StandingDecision
+from agentkit.run.journal import Journal, PlainJournal, Slot
+from agentkit.run.limits import Limits, Price
+from agentkit.run.middleware import Middleware, ToolRequest, around_model, around_run, around_tool
+from agentkit.run.session_run import Session, SessionSnapshot, SessionUpdate, state_of
+from agentkit.run.state import RunResult, RunState
+from agentkit.run.step import AskModel, Finish, Pause, RunCalls, next_step
+from agentkit.run.stream import RunStream
+
+__all__ = [
+    "ApprovalRequest",
+    "AskModel",
+    "Decision",
+    "Finish",
+    "Journal",
+    "Limits",
+    "Middleware",
+    "Pause",
+    "PendingCall",
+    "PlainJournal",
+    "Price",
+    "RunCalls",
+    "RunResult",
+    "RunState",
+    "RunStream",
+    "Session",
+    "SessionSnapshot",
+    "SessionUpdate",
+    "Slot",
+    "StandingDecision",
+    "ToolRequest",
+    "around_model",
+    "around_run",
+    "around_tool",
+    "next_step",
+    "state_of",
+]

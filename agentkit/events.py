@@ -1,0 +1,57 @@
+"""Every event that a run or a request emits."""
+
+from agentkit.chat.events import (
+    AudioDelta,
+    CallDelta,
+    ChoiceDelta,
+    Emit,
+    Event,
+    ReasoningDelta,
+    RefusalDelta,
+    ReplyRepaired,
+    RequestAdapted,
+    Retrying,
+    TextDelta,
+)
+from agentkit.run.events import (
+    ApprovalRequested,
+    CallFinished,
+    CallRepaired,
+    CallStarted,
+    LimitWarning,
+    MessageAdded,
+    RunFinished,
+    RunStarted,
+    ToolChanged,
+    TurnFinished,
+    TurnStarted,
+)
+from agentkit.tools.context import CallRetried, Progress, ThreadAbandoned
+
+__all__ = [
+    "ApprovalRequested",
+    "AudioDelta",
+    "CallDelta",
+    "CallFinished",
+    "CallRepaired",
+    "CallRetried",
+    "CallStarted",
+    "ChoiceDelta",
+    "Emit",
+    "Event",
+    "LimitWarning",
+    "MessageAdded",
+    "Progress",
+    "ReasoningDelta",
+    "RefusalDelta",
+    "ReplyRepaired",
+    "RequestAdapted",
+    "Retrying",
+    "RunFinished",
+    "RunStarted",
+    "TextDelta",
+    "ThreadAbandoned",
+    "ToolChanged",
+    "TurnFinished",
+    "TurnStarted",
+]
