@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
 
 __all__ = [
     "AudioDelta",
@@ -15,6 +15,7 @@ __all__ = [
     "ChoiceDelta",
     "Emit",
     "Event",
+    "Origin",
     "ReasoningDelta",
     "RefusalDelta",
     "ReplyRepaired",
@@ -25,9 +26,33 @@ __all__ = [
 ]
 
 
+class Origin(NamedTuple):
+    """Where an event comes from.
+
+    Attributes:
+        run_id: The run; empty for a request of a client alone.
+        agent: The name of the agent whose turn it is.
+        path: The names of the tool calls that the run is nested in, outermost first; empty for a run of its own.
+        turn: The turn, counted from 1; 0 before the first.
+        time: Seconds since 1970.
+    """
+
+    run_id: str
+    agent: str
+    path: tuple[str, ...]
+    turn: int
+    time: float
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Base of everything an observer is told."""
+    """Base of every event.
+
+    Attributes:
+        origin: Where it comes from, set when it leaves the run; None for events of a client alone.
+    """
+
+    origin: Origin | None = field(default=None, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ __all__ = [
     "LoopEmit",
     "Progress",
     "Remaining",
+    "RunContext",
     "RunView",
     "ThreadAbandoned",
     "ToolContext",
@@ -105,43 +106,54 @@ class _Ending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolContext(Generic[Deps]):
-    """Given to a tool that declares a parameter of this type; the model never sees that parameter.
+class RunContext(Generic[Deps]):
+    """What instructions, conditions of tools and validators of the output are given of the run.
 
     Attributes:
-        deps: What the caller passed as ``deps=`` to the run.
+        deps: The value passed as ``deps=`` to the run.
         run_id: The run.
-        turn: The turn that made the call, counted from 1.
-        call_id: The call's id in the transcript.
-        tool: The tool's name.
-        idempotency_key: The same for every try of this call, also after a resume: pass it to what must happen once.
-        emit: Tells observers of the run something; returns at once.
+        agent: The name of the agent whose turn it is.
+        turn: The turn, counted from 1.
+        emit: Emits an event to the observers of the run; returns at once.
     """
 
     deps: Deps
     run_id: str
     turn: int
-    call_id: str
-    tool: str
-    idempotency_key: str
     emit: Emit
+    agent: str = ""
     view: RunView = field(default=_NoRun(), repr=False)
-    _ending: _Ending = field(default_factory=_Ending, repr=False, compare=False)
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The messages of the run so far; the last of the assistant's holds this call."""
+        """The messages of the run so far; during a call, the last one of the assistant holds that call."""
         return self.view.messages
 
     @property
     def remaining(self) -> Remaining:
-        """What is left of the run's limits, this call already taken off."""
+        """What is left of the run's limits; during a call, that call is already deducted."""
         return self.view.remaining
 
     @property
     def artifacts(self) -> Mapping[str, str]:
         """The results of this run that were too long for the model, whole, by the id of their call."""
         return self.view.artifacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolContext(RunContext[Deps]):
+    """The context of a call: given to a tool that declares a parameter of this type, which the model never sees.
+
+    Attributes:
+        call_id: The id of the call.
+        tool: The name of the tool.
+        idempotency_key: The same for every try of this call, also after a resume: pass it to what must happen once.
+    """
+
+    call_id: str
+    tool: str
+    idempotency_key: str
+    _ending: _Ending = field(default_factory=_Ending, repr=False, compare=False)
 
     @property
     def cancelled(self) -> bool:
