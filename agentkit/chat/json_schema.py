@@ -1,16 +1,91 @@
-"""JSON Schemas in the dialects of servers: the same schema without what one of them does not know. Pure."""
+"""JSON Schemas: the one walker over them, and their dialects, for servers that do not know all of it. Pure.
+
+Keywords and where they hold schemas are those of `JSON Schema 2020-12 <https://json-schema.org/draft/2020-12/schema>`_
+and of older drafts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, cast
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, NamedTuple, cast
 
 from agentkit.chat.decoding.lenient import as_mapping
 
-__all__ = ["KEYWORDS", "inlined", "keywords_in", "without_keywords"]
+__all__ = [
+    "KEYWORDS",
+    "Subschema",
+    "inlined",
+    "keywords_in",
+    "map_subschemas",
+    "resolve_reference",
+    "subschemas",
+    "without_keywords",
+]
 
-_BY_NAME = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
-_DATA = frozenset({"enum", "const", "default", "examples", "required"})
+# Where a schema holds other schemas, by keyword: one, a list of them, or some by name.
+_SINGLE = frozenset(
+    {
+        "additionalItems", "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not",
+        "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
+    }
+)  # fmt: skip
+_LISTS = frozenset({"allOf", "anyOf", "items", "oneOf", "prefixItems"})  # `items` was a list in older drafts
+_BY_NAME = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
+
+
+class Subschema(NamedTuple):
+    """A schema directly inside another.
+
+    Attributes:
+        keyword: The keyword that holds it.
+        key: Its name below that keyword, or its index in a list; empty where the keyword holds a single schema.
+        schema: The schema: an object or a boolean, unless whoever wrote the outer one has made a mistake.
+    """
+
+    keyword: str
+    key: str | int
+    schema: Any
+
+
+def subschemas(schema: Mapping[str, Any]) -> Iterator[Subschema]:
+    """The schemas directly inside a schema, in their order. Defaults and the values of enums are data, not schemas."""
+    for keyword, value in schema.items():
+        if keyword in _BY_NAME and isinstance(value, dict):
+            yield from (Subschema(keyword, key, each) for key, each in cast("dict[str, Any]", value).items())
+        elif keyword in _LISTS and isinstance(value, list):
+            yield from (Subschema(keyword, index, each) for index, each in enumerate(cast("list[object]", value)))
+        elif keyword in _SINGLE or keyword in _LISTS:
+            yield Subschema(keyword, "", value)
+
+
+def map_subschemas(change: Callable[[dict[str, Any]], Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema with each schema directly inside it changed; a boolean schema stays as it is."""
+    made = dict(schema)
+    for keyword, key, inner in subschemas(schema):
+        if not isinstance(inner, dict):
+            continue
+        if key == "":
+            made[keyword] = change(cast("dict[str, Any]", inner))
+            continue
+        if made[keyword] is schema[keyword]:
+            made[keyword] = copy.copy(schema[keyword])
+        made[keyword][key] = change(cast("dict[str, Any]", inner))
+    return made
+
+
+def resolve_reference(reference: str, root: Mapping[str, Any]) -> Any:
+    """The schema that a reference inside a document points to; None if it points to nothing in it."""
+    place: Any = root
+    for part in reference.removeprefix("#").strip("/").split("/") if reference.strip("#/") else ():
+        key = part.replace("~1", "/").replace("~0", "~")
+        place = cast("dict[str, Any]", place).get(key) if isinstance(place, dict) else None
+    return place if reference.startswith("#") else None
+
+
+# Dialects.
+
+
 _MOST = 20_000  # places of a schema that is written out; what is further in stays open
 
 KEYWORDS = frozenset(
@@ -65,39 +140,16 @@ def inlined(schema: object) -> Any:
         if isinstance(reference, str):
             if reference in way or left <= 0:
                 return rest
-            found = resolve(dict(_target(root, reference)), (*way, reference))
-            return {**found, **_each(rest, lambda inner: resolve(inner, way))}
-        return _each(rest, lambda inner: resolve(inner, way)) if left > 0 else {}
+            found = resolve(dict(as_mapping(resolve_reference(reference, root))), (*way, reference))
+            return {**found, **map_subschemas(lambda inner: resolve(inner, way), rest)}
+        return map_subschemas(lambda inner: resolve(inner, way), rest) if left > 0 else {}
 
     return resolve(dict(root), ()) if root else schema
-
-
-def _target(root: Mapping[str, Any], reference: str) -> Mapping[str, Any]:
-    """What a reference inside the schema points to; nothing is known of any other."""
-    place: Mapping[str, Any] = root
-    for part in reference.removeprefix("#").strip("/").split("/") if reference != "#" else ():
-        place = as_mapping(place.get(part.replace("~1", "/").replace("~0", "~")))
-    return place
 
 
 def _walk(schema: object, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
     """Change a schema and all schemas in it, the outer ones first."""
     if not isinstance(schema, dict):
         return schema
-    return _each(change(dict(cast("dict[str, Any]", schema))), lambda inner: _walk(inner, change))
-
-
-def _each(schema: Mapping[str, Any], change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-    """The schema with each schema directly in it changed; names of properties and plain data are none."""
-    return {name: value if name in _DATA else _inner(name, value, change) for name, value in schema.items()}
-
-
-def _inner(name: str, value: Any, change: Callable[[dict[str, Any]], Any]) -> Any:
-    if isinstance(value, list):
-        return [_inner("", each, change) for each in cast("list[object]", value)]
-    if not isinstance(value, dict):
-        return value
-    members = cast("dict[str, Any]", value)
-    if name in _BY_NAME:
-        return {inner: _inner("", each, change) for inner, each in members.items()}
-    return change(members)
+    changed = change(dict(cast("dict[str, Any]", schema)))
+    return map_subschemas(lambda inner: _walk(inner, change), changed)

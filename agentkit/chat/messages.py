@@ -39,6 +39,7 @@ from agentkit.chat.content import (
     text_of,
 )
 from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text, without
+from agentkit.chat.json_values import encode_json
 from agentkit.errors import ConfigError
 
 __all__ = [
@@ -120,25 +121,7 @@ REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
 
 _META = "agentkit"  # what is known of a message and never sent, in records only
 _THOUGHTS = "thoughts"  # reasoning without a member of its own, in records only
-_SURROGATES = re.compile("[\ud800-\udfff]")
-_NULL = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")  # as JSON writes it: behind an even number of backslashes
 _GOOD_NAME = re.compile(r"[^\s<|\\/>]+")
-
-
-def encode_json(value: object) -> bytes:
-    """Encode to compact UTF-8 JSON; lone surrogates and NUL, which servers refuse, become U+FFFD.
-
-    Raises:
-        TypeError: The value holds something that JSON cannot express.
-        ValueError: It holds NaN, an infinity or itself.
-    """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    if "\\u0000" in text:
-        text = _NULL.sub("\\1\ufffd", text)
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return _SURROGATES.sub("\ufffd", text).encode()
 
 
 # Messages keep a __dict__ (no slots) for one reason: `cached_property` stores the encoded bytes in it.
