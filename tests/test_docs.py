@@ -34,7 +34,7 @@ from agentkit import ChatSettings, Limits
 from agentkit.chat.providers import PROVIDERS, Provider
 
 ROOT = Path(__file__).parent.parent
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [ROOT / "README.md", *DOCS]
 NOT_RUN: list[str] = []  # "page:line" of each block that does not run
 
@@ -219,7 +219,8 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
 
 def test_the_index_names_every_page() -> None:
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    assert [page.name for page in DOCS if page.name != "index.md" and f"]({page.name})" not in index] == []
+    pages = [page.relative_to(ROOT / "docs").as_posix() for page in DOCS]
+    assert [page for page in pages if page != "index.md" and f"]({page})" not in index] == []
 
 
 def mentioned(name: str, text: str) -> bool:

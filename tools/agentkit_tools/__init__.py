@@ -1,1 +1,30 @@
-"""Ready-made tools for agentkit: files, http, shell, python, clock, calculator, search and sql will stand here."""
+"""Ready-made tools, each a `Toolset` made from a capability: an object that says what may be touched.
+
+::
+
+    from agentkit import Agent
+    from agentkit_tools import Clock, Files
+
+    Agent("openai:gpt-5-mini", tools=[Files("notes", write=True), Clock("Europe/Paris")])
+
+Importing one never imports what another one needs. Calls that change something need approval unless you say otherwise.
+Every result says in its metadata where it comes from: ``{"source": "file:notes/today.md"}``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agentkit_tools.files import Files
+
+__all__ = ["Files"]
+
+_MODULES = {"Files": "files"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'agentkit_tools' has no toolset {name!r}; there are {', '.join(__all__)}")
+    return getattr(importlib.import_module(f"agentkit_tools.{_MODULES[name]}"), name)
