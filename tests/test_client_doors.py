@@ -104,7 +104,7 @@ async def test_leaving_a_stream_early_ends_it() -> None:
         with anyio.fail_after(5):
             async with client.stream("hi") as deltas:
                 assert await anext(deltas) == TextDelta("a")
-        with pytest.raises(ConfigError, match="left before it ended"):
+        with pytest.raises(ConfigError, match="cancelled or left early"):
             await deltas.reply()
         await client.aclose()
 

@@ -1,8 +1,24 @@
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain
+
 import anyio
 import pytest
 
 from agentkit import Agent, Limits, RunState, tool
-from agentkit.chat.events import Emit, TextDelta
+from agentkit.chat import ChatRequest, Reply, ReplyStream
+from agentkit.chat.events import (
+    AudioDelta,
+    CallDelta,
+    Emit,
+    Event,
+    ReasoningDelta,
+    RefusalDelta,
+    ReplyRepaired,
+    Retrying,
+    TextDelta,
+    ignore_event,
+)
 from agentkit.errors import ConfigError, Overloaded, SessionBusy
 from agentkit.run.events import CallStarted, RunFinished
 from agentkit.run.middleware import NextRun, around_run
@@ -107,8 +123,9 @@ async def test_a_run_that_was_left_early_still_tells_how_far_it_came() -> None:
                 break
     assert events.state.status == "cancelled"
     assert check(events.state.messages) == []
+    assert (await events.result()).status == "cancelled"
     with pytest.raises(ConfigError, match="inside the `async with`"):
-        await events.result()
+        await anext(events)
 
 
 async def test_a_stream_that_was_not_started_says_how_to() -> None:
@@ -147,3 +164,64 @@ async def test_the_state_is_the_one_that_a_middleware_has_gone_on_with() -> None
     async with Agent(ScriptedModel(["hi"]), middleware=[copied]).stream("go") as events:
         result = await events.result()
     assert (result.status, events.state) == ("done", result.state)
+
+
+# A reader that is slow.
+
+
+class Chatty:
+    """A model that reports these events without a pause, and then answers."""
+
+    def __init__(self, *events: Iterable[Event]) -> None:
+        self.events = chain(*events)
+
+    async def reply(self, request: ChatRequest, emit: Emit) -> Reply:
+        for event in self.events:
+            emit(event)
+        return await ScriptedModel(["done"]).reply(request, ignore_event)
+
+
+async def test_a_million_deltas_that_nobody_reads_take_as_many_objects_as_a_few() -> None:
+    async with Agent(Chatty(TextDelta("ab") for _ in range(1_000_000))).stream("go") as events:
+        await events.result()
+        seen = [event async for event in events]
+    assert len(seen) < 1000
+    assert "".join(event.text for event in seen if isinstance(event, TextDelta)) == "ab" * 1_000_000
+
+
+async def test_a_slow_reader_gets_every_delta_in_order_and_none_joined_with_one_of_another_kind_or_call() -> None:
+    def deltas() -> Iterator[Event]:
+        for _ in range(300):
+            yield TextDelta("t\r\n")
+        for _ in range(300):
+            yield ReasoningDelta("r")
+        for index in (0, 1):
+            for _ in range(300):
+                yield CallDelta(index, "f", "[")
+        for _ in range(300):
+            yield RefusalDelta("no ")
+
+    async with ReplyStream(partial(Chatty(deltas()).reply, ChatRequest(messages=()))) as stream:
+        await stream.wait()
+        seen = [event async for event in stream]
+    assert len(seen) < 300
+    assert seen[-4:] == [
+        ReasoningDelta("r" * 300),
+        CallDelta(0, "f", "[" * 300),
+        CallDelta(1, "f", "[" * 300),
+        RefusalDelta("no " * 300),
+    ]
+    assert "".join(event.text for event in seen if isinstance(event, TextDelta)) == "t\r\n" * 300
+
+
+async def test_events_that_are_no_deltas_are_neither_joined_nor_dropped_however_slow_the_reader_is() -> None:
+    kinds: list[Event] = [AudioDelta(b"x", ""), ReplyRepaired("an odd one"), Retrying(1, 0.5, "busy")]
+    async with ReplyStream(partial(Chatty(kinds * 1000).reply, ChatRequest(messages=()))) as stream:
+        await stream.wait()
+        assert [event async for event in stream] == kinds * 1000
+
+
+async def test_a_reader_that_is_fast_enough_gets_each_delta_as_it_came() -> None:
+    words = [TextDelta(str(number)) for number in range(200)]
+    async with ReplyStream(partial(Chatty(words).reply, ChatRequest(messages=()))) as stream:
+        assert [event async for event in stream] == words

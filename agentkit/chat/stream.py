@@ -1,100 +1,241 @@
-"""Work that is watched while it happens: its events as they come, and what it came to."""
+"""Streams: the events of some work as they happen, and its result."""
 
 from __future__ import annotations
 
-import math
+import logging
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from copy import copy
+from dataclasses import fields
+from io import StringIO
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Self
 
 import anyio
-import anyio.abc
 
-from agentkit.chat.events import Emit, Event, TextDelta
+from agentkit.chat.background import BackgroundTask
+from agentkit.chat.events import CallDelta, Emit, Event, ReasoningDelta, RefusalDelta, TextDelta
 from agentkit.chat.reply import Reply
 from agentkit.errors import ConfigError
 
-__all__ = ["Channel", "ReplyStream"]
+__all__ = ["Channel", "EventQueue", "ReplyStream"]
 
-T = TypeVar("T")
+log = logging.getLogger("agentkit")
+
+_BEHIND = 256  # unread events from which on adjacent deltas are joined
+_GRACE = 10.0  # seconds that cancelled work has to end before whoever left it goes on without it
+_JOINED: dict[type[Event], str] = {  # the kinds of deltas that can be joined, and the member that grows
+    TextDelta: "text",
+    ReasoningDelta: "text",
+    RefusalDelta: "text",
+    CallDelta: "arguments",
+}
+_SAME: dict[type[Event], tuple[str, ...]] = {  # what deltas must have in common, besides their origin, to be joined
+    kind: tuple(each.name for each in fields(kind) if each.compare and each.name != name)
+    for kind, name in _JOINED.items()
+}
 
 
-class Channel(Generic[T]):
-    """The events of some work, as they happen. ``async with`` starts the work; leaving it early cancels the work.
+class EventQueue:
+    """Events on their way to a reader, who may be slow: whoever puts them in never waits.
 
-    Iterating ends when the work does, and raises what the work raised.
-
-    Args:
-        start: Does the work and tells what happens through the `Emit` that it is given.
+    When many are unread, deltas that follow one another and belong together (the same kind, the same origin, the same
+    call) become one event. So what waits stays in proportion to the size of the reply, not to the number of its chunks.
+    Other events are never joined, and none is dropped.
     """
 
-    def __init__(self, start: Callable[[Emit], Awaitable[T]]) -> None:
+    def __init__(self) -> None:
+        self._events: deque[Event | _JoinedDelta] = deque()
+        self._wake: anyio.Event | None = None
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def put(self, event: Event) -> None:
+        """Add an event."""
+        if len(self._events) < _BEHIND or type(event) not in _JOINED:
+            self._events.append(event)
+        else:
+            last = self._events[-1]
+            key = _JoinedDelta.key_of(event)
+            if not isinstance(last, _JoinedDelta) or last.key != key:
+                last = _JoinedDelta(event, key)
+                self._events.append(last)
+            last.add(event)
+        self._notify()
+
+    def close(self) -> None:
+        """Say that nothing more will come."""
+        self._closed = True
+        self._notify()
+
+    async def get(self) -> Event | None:
+        """Wait for the next event and take it out; None when nothing more will come."""
+        while not self._events:
+            if self._closed:
+                return None
+            self._wake = self._wake or anyio.Event()
+            await self._wake.wait()
+        event = self._events.popleft()
+        return event.to_event() if isinstance(event, _JoinedDelta) else event
+
+    def _notify(self) -> None:
+        if self._wake is not None:
+            self._wake.set()
+            self._wake = None
+
+
+class _JoinedDelta:
+    """Deltas that become one event when it is read."""
+
+    __slots__ = ("_first", "_text", "key")
+
+    def __init__(self, first: Event, key: tuple[object, ...]) -> None:
+        self.key = key
+        self._first = first
+        self._text = StringIO(newline="")  # as it comes: each line end stays what it is
+
+    @staticmethod
+    def key_of(event: Event) -> tuple[object, ...]:
+        kind, origin = type(event), event.origin
+        place = None if origin is None else origin[:-1]  # all but the time
+        return (kind, place, *(getattr(event, name) for name in _SAME[kind]))
+
+    def add(self, event: Event) -> None:
+        self._text.write(getattr(event, _JOINED[type(event)]))
+
+    def to_event(self) -> Event:
+        event = copy(self._first)
+        object.__setattr__(event, _JOINED[type(event)], self._text.getvalue())  # it is frozen, and nobody has it yet
+        return event
+
+
+class Channel:
+    """The events of some work, as they happen. ``async with`` starts the work; leaving it early cancels the work.
+
+    The work has a task of its own, so the block may be left in whatever way and by whatever task: leaving it cancels
+    the work, waits for its end, and cancels nothing else. Iterating ends when the work does, and raises what the work
+    raised. When waiting for the next event is cancelled, by a timeout perhaps, no event is lost: ask again.
+
+    Args:
+        start: Does the work and reports what happens through the `Emit` that it is given.
+        grace: Seconds that cancelled work has to end before the block is left without it.
+    """
+
+    def __init__(self, start: Callable[[Emit], Awaitable[None]], *, grace: float = _GRACE) -> None:
         self._start = start
-        self._tasks: anyio.abc.TaskGroup | None = None
-        self._ends: list[T] = []
-        self._error: Exception | None = None
+        self._grace = grace
+        self._events = EventQueue()
+        self._task: BackgroundTask | None = None
+        self._cancelled = False
+        self._left = False
+        self._error: BaseException | None = None
+        self._raised = False
 
     async def __aenter__(self) -> Self:
-        if self._tasks is not None:
-            raise ConfigError("it was started before: each `async with` needs a stream of its own")
-        # Without bound: the work must never wait for whoever watches it. What it can emit is bounded by its limits.
-        self._send, self._receive = anyio.create_memory_object_stream[Event](math.inf)
-        self._tasks = anyio.create_task_group()
-        await self._tasks.__aenter__()
-        self._tasks.start_soon(self._run)
+        if self._task is not None:
+            raise ConfigError("this stream was started before: each `async with` needs a stream of its own")
+        self._task = BackgroundTask(self._work, self._finish)
+        if self._cancelled:
+            self._task.cancel()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._tasks is not None  # noqa: S101 - it was entered
-        self._tasks.cancel_scope.cancel()
-        try:
-            # Only a cancellation is the task group's business: any other error it would wrap into an exception group.
-            if isinstance(error, anyio.get_cancelled_exc_class()):
-                await self._tasks.__aexit__(kind, error, traceback)
-            else:
-                await self._tasks.__aexit__(None, None, None)
-        finally:
-            self._receive.close()
+        await self.aclose()
+        if error is None and not isinstance(self._error, Exception) and not self._raised:
+            self._raise_error()  # a SystemExit, perhaps, that nobody was there to read
+
+    async def aclose(self) -> None:
+        """Leave the stream: cancel the work, if it is not over, and wait for its end."""
+        self._left = True
+        if self._task is None:
+            return
+        self.cancel()
+        if not await self._task.join(self._grace):
+            log.warning("%r has not ended %g s after it was cancelled and is left to itself", self, self._grace)
+
+    def cancel(self) -> None:
+        """Cancel the work, without waiting for its end; what it has reported can still be read.
+
+        It may be called from any thread.
+        """
+        self._cancelled = True
+        if self._task is not None:
+            self._task.cancel()
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
 
     async def __anext__(self) -> Event:
-        if self._tasks is None:
-            raise ConfigError("it was not started: write `async with ... as events:` and read the events inside")
+        task = self._started()
+        if self._left:
+            raise ConfigError("this stream was left: read its events inside the `async with`")
+        if not self._events and not task.over:
+            task.check_loop()
+        event = await self._events.get()
+        if event is None:
+            self._raise_error()
+            raise StopAsyncIteration
+        return event
+
+    def text(self) -> AsyncIterator[str]:
+        """Only the text, as it comes. After a timeout it can be asked again, like the stream itself."""
+        return _Text(self)
+
+    async def wait(self) -> None:
+        """Wait until the work is over. Events that nobody has read can be read after it.
+
+        Raises:
+            AgentKitError: The work failed.
+        """
+        task = self._started()
+        if not task.over:
+            task.check_loop()
+            await task.wait()
+        self._raise_error()
+
+    def _started(self) -> BackgroundTask:
+        if self._task is None:
+            raise ConfigError("this stream was not started: write `async with ... as events:` and read it inside")
+        return self._task
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            self._raised = True
+            raise self._error
+
+    async def _work(self) -> None:
         try:
-            return await self._receive.receive()
-        except anyio.ClosedResourceError:
-            raise ConfigError("it was left before it ended: read its events inside the `async with`") from None
-        except anyio.EndOfStream:
-            if self._error is not None:
-                raise self._error from None
-            raise StopAsyncIteration from None
+            await self._start(self._events.put)
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is raised to whoever reads
+            self._error = error
 
-    async def text(self) -> AsyncIterator[str]:
-        """Only the pieces of text."""
-        async for event in self:
+    def _finish(self) -> None:
+        self._events.close()
+
+
+class _Text:
+    """The text of a stream; not a generator, which would end for good when waiting for its next item is cancelled."""
+
+    def __init__(self, stream: Channel) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        while True:
+            event = await anext(self._stream)
             if isinstance(event, TextDelta):
-                yield event.text
-
-    async def end(self) -> T:
-        """Wait for the end and give what the work came to; events that nobody has read are dropped."""
-        if not self._ends:
-            async for _ in self:
-                pass
-        return self._ends[0]
-
-    async def _run(self) -> None:
-        with self._send:
-            try:
-                self._ends.append(await self._start(self._send.send_nowait))
-            except Exception as error:  # noqa: BLE001 - it is raised to whoever iterates
-                self._error = error
+                return event.text
 
 
-class ReplyStream(Channel[Reply]):
+class ReplyStream(Channel):
     """A reply as it is made. ``async with`` sends the request; leaving it early ends the reply.
 
     ::
@@ -102,12 +243,34 @@ class ReplyStream(Channel[Reply]):
         async with client.stream("Count to three.") as deltas:
             async for delta in deltas: ...  # TextDelta, ReasoningDelta, CallDelta, Retrying, RequestAdapted, ...
             reply = await deltas.reply()
+
+    Args:
+        ask: Makes the reply and reports what happens through the `Emit` that it is given.
+        grace: Seconds that the request, left early, has to end.
     """
 
+    def __init__(self, ask: Callable[[Emit], Awaitable[Reply]], *, grace: float = _GRACE) -> None:
+        self._reply: Reply | None = None
+
+        async def work(emit: Emit) -> None:
+            self._reply = await ask(emit)
+
+        super().__init__(work, grace=grace)
+
     async def reply(self) -> Reply:
-        """Wait for the end and give the reply, the same that `ChatClient.create` gives; unread deltas are dropped.
+        """Wait for the end and return the reply, the same that `ChatClient.create` returns.
 
         Raises:
             ModelError: There is no usable reply.
+            ConfigError: The stream was cancelled or left before the reply was complete.
         """
-        return await self.end()
+        await self.wait()
+        if self._reply is None:
+            raise ConfigError(
+                "this stream was cancelled or left early, so there is no reply: wait for it inside the block"
+            )
+        return self._reply
+
+    def __repr__(self) -> str:
+        state = "not started" if self._task is None else "complete" if self._reply is not None else "incomplete"
+        return f"ReplyStream({state})"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import anyio
-
 from agentkit.chat.events import Emit
 from agentkit.chat.stream import Channel
 from agentkit.errors import StateError
@@ -15,7 +13,7 @@ from agentkit.run.state import RunResult, RunState
 __all__ = ["RunStream"]
 
 
-class RunStream(Channel[RunResult]):
+class RunStream(Channel):
     """The events of a run, as they happen. ``async with`` starts the run; leaving it early cancels the run.
 
     ::
@@ -24,59 +22,55 @@ class RunStream(Channel[RunResult]):
             async for event in events: ...
             result = await events.result()
 
-    Iterating ends when the run does, and raises what the run raised.
+    The run has a task of its own: the block may be left in whatever way and by whatever task, and its events may be
+    read in another one. Leaving it waits until the run is over, and cancels nothing else. Iterating ends when the run
+    does, and raises what the run raised. A reader that is slow gets fewer, longer deltas, and every other event.
 
     Attributes:
         state: The run so far, also after it was cancelled.
     """
 
     def __init__(self, state: RunState, start: Callable[[Emit], Awaitable[RunState]]) -> None:
-        self._scope: anyio.CancelScope | None = None  # made in the event loop of the run
-        self._cancelled = False
-
-        async def begin(emit: Emit) -> RunResult:
-            self._scope = anyio.CancelScope()
+        async def work(emit: Emit) -> None:
             try:
-                with self._scope:
-                    if self._cancelled:
-                        self._scope.cancel()
-                    self.state = await start(emit)
+                self.state = await start(emit)
             except Exception:
-                if state.status == "running":  # it could not begin: the session is busy, perhaps
-                    state.status = "failed"
+                if self.state.status == "running":  # it could not begin: the session is busy, perhaps
+                    self.state.status = "failed"
                 raise
-            finally:
-                if self.state.status == "running":  # it was cancelled before it had begun
-                    self.state.status = "cancelled"
-            return RunResult(self.state)
 
-        super().__init__(begin)
+        super().__init__(work)
         self.state = state
 
+    def __repr__(self) -> str:
+        return f"RunStream({self.state.status if self._task else 'not started'}, turns={self.state.turns})"
+
     async def result(self) -> RunResult:
-        """Wait for the end and give the result; events that nobody has read are dropped.
+        """Wait for the end and return the result. Events that nobody has read can still be read inside the block.
+
+        Returns:
+            The result; of a run that was cancelled, what it had so far.
 
         Raises:
             AgentKitError: The run failed.
         """
-        return await self.end()
-
-    def cancel(self) -> None:
-        """End the run now: what runs is cancelled, and the result is ``cancelled``. Its state can be gone on with.
-
-        Call it in the event loop of the run; from another thread by ``call_soon_threadsafe`` or `anyio.from_thread`.
-        """
-        self._cancelled = True
-        if self._scope is not None:
-            self._scope.cancel()
+        await self.wait()
+        return RunResult(self.state)
 
     def send(self, prompt: Prompt) -> None:
-        """Tell the running agent something more: it reads it in its next turn.
+        """Send the running agent another message; it reads it in its next turn.
 
         Raises:
             StateError: The run has ended.
-            ConfigError: It is empty, or no question.
+            ConfigError: The message is empty or malformed.
         """
         if self.state.status != "running":
-            raise StateError("the run has ended and reads no more: ask on with history=result, or in the session")
+            raise StateError(
+                "the run has ended and reads no more messages: start another one with history=result or in its session"
+            )
         self.state.add_message(prompt)
+
+    def _finish(self) -> None:
+        if self.state.status == "running":  # it was cancelled before it began
+            self.state.status = "cancelled"
+        super()._finish()
