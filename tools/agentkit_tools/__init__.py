@@ -17,14 +17,16 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from agentkit_tools.ask import Ask
+    from agentkit_tools.calculator import Calculator
+    from agentkit_tools.clock import Clock
     from agentkit_tools.files import Files
+    from agentkit_tools.random import Random
 
-__all__ = ["Files"]
-
-_MODULES = {"Files": "files"}
+__all__ = ["Ask", "Calculator", "Clock", "Files", "Random"]
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULES:
+    if name not in __all__:
         raise AttributeError(f"module 'agentkit_tools' has no toolset {name!r}; there are {', '.join(__all__)}")
-    return getattr(importlib.import_module(f"agentkit_tools.{_MODULES[name]}"), name)
+    return getattr(importlib.import_module(f"agentkit_tools.{name.lower()}"), name)
