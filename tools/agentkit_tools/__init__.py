@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from agentkit_tools.calculator import Calculator
     from agentkit_tools.clock import Clock
     from agentkit_tools.files import Files
+    from agentkit_tools.memory import Memory
     from agentkit_tools.random import Random
+    from agentkit_tools.todo import Todo
 
-__all__ = ["Ask", "Calculator", "Clock", "Files", "Random"]
+__all__ = ["Ask", "Calculator", "Clock", "Files", "Memory", "Random", "Todo"]
 
 
 def __getattr__(name: str) -> object:
