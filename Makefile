@@ -5,6 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+# The suite starts many interpreters; without compiled modules each would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test explore check format bench fuzz clean
 
@@ -12,10 +17,10 @@ demo: $(VENV)/.demo
 	@$(BIN)/python examples/demo.py $(ARGS)
 
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 explore: $(VENV)/.dev
-	@HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest $(ARGS)
+	@HYPOTHESIS_PROFILE=explore $(PYTEST) $(ARGS)
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff format --check .

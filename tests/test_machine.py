@@ -84,56 +84,74 @@ async def watch(stream: RunStream, how: How) -> BaseException | None:
     return None
 
 
+class Effects:
+    """What the tools did, and what they may do."""
+
+    def __init__(self) -> None:
+        self.started: Counter[str] = Counter()
+        self.allowed: set[str] = set()  # calls that somebody has approved
+        self.live = RunState(messages=[])  # the state of the run that is going on
+
+    async def work(self, context: ToolContext[Any]) -> None:
+        self.started[context.idempotency_key] += 1
+        for _ in context.tool * 2:  # calls of one batch take their time, each another
+            await anyio.lowlevel.checkpoint()
+
+
+@tool
+async def do(context: ToolContext[Effects]) -> str:
+    await context.deps.work(context)
+    return "done"
+
+
+@tool
+async def fail(context: ToolContext[Effects]) -> str:
+    await context.deps.work(context)
+    raise OSError("broken")
+
+
+@tool(requires_approval=True)
+async def send(context: ToolContext[Effects]) -> str:
+    rules = [each.kind for each in context.deps.live.rules if each.tool == "send"]
+    allowed = context.idempotency_key in context.deps.allowed or rules[-1:] == ["approve"]
+    assert allowed, "nobody has approved this"
+    await context.deps.work(context)
+    return "sent"
+
+
+@tool(sequential=True)
+async def alone(context: ToolContext[Effects]) -> str:
+    await context.deps.work(context)
+    return "alone " * 12_000
+
+
+@tool
+async def picture(context: ToolContext[Effects]) -> bytes:
+    await context.deps.work(context)
+    return b"\x89PNG\r\n\x1a\n" + bytes(20)
+
+
+ask = Tool.external("ask", "Ask a person.", {"type": "object", "properties": {}})
+TOOLS = [do, fail, picture, send, alone, ask]
+
+
 class Conversation(RuleBasedStateMachine):
     """One session and the last state, to which anything may happen."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sessions = MemorySessions()
+        self.saved = SessionSnapshot()  # what the session holds
+        self.stored: RunState | None = None  # the same, as a state
         self.state: RunState | None = None
         self.kept = False  # whether the state is the one of the session
-        self.allowed: set[str] = set()  # calls that somebody has approved
-        self.started: Counter[str] = Counter()
+        self.effects = Effects()
         self.in_flight: Counter[str] = Counter()  # in how many crashes a call was started and not recorded
         self.refused = False
         self.edited = False  # whether the state has not run since somebody changed its messages
         self.older: list[RunState] = []
         self.names = itertools.count()
         self.backend = "asyncio"
-
-    # Agents.
-
-    def tools(self) -> list[Tool]:
-        async def work(context: ToolContext[None]) -> None:
-            self.started[context.idempotency_key] += 1
-            for _ in context.tool * 2:  # calls of one batch take their time, each another
-                await anyio.lowlevel.checkpoint()
-
-        async def do(context: ToolContext[None]) -> str:
-            await work(context)
-            return "done"
-
-        async def fail(context: ToolContext[None]) -> str:
-            await work(context)
-            raise OSError("broken")
-
-        async def send(context: ToolContext[None]) -> str:
-            rules = [each.kind for each in self.live.rules if each.tool == "send"]
-            assert context.idempotency_key in self.allowed or rules[-1:] == ["approve"], "nobody has approved this"
-            await work(context)
-            return "sent"
-
-        async def alone(context: ToolContext[None]) -> str:
-            await work(context)
-            return "alone " * 12_000
-
-        async def picture(context: ToolContext[None]) -> bytes:
-            await work(context)
-            return b"\x89PNG\r\n\x1a\n" + bytes(20)
-
-        made = [tool(each) for each in (do, fail, picture)]
-        ask = Tool.external("ask", "Ask a person.", {"type": "object", "properties": {}})
-        return [*made, tool(send, requires_approval=True), tool(alone, sequential=True), ask]
 
     def agent(self, script: list[Any]) -> Agent:
         turns = iter(script)
@@ -152,7 +170,7 @@ class Conversation(RuleBasedStateMachine):
                 None, tuple(ToolCall(i, name, "{}") for (name, _), i in zip(turn, ids, strict=True))
             )
 
-        return Agent(FunctionModel(answer), tools=self.tools())
+        return Agent(FunctionModel(answer), tools=TOOLS)
 
     # What happens.
 
@@ -162,52 +180,47 @@ class Conversation(RuleBasedStateMachine):
 
     def perform(self, agent: Agent, prompt: str | RunState | None, how: How, **options: Any) -> None:
         """Run, and look at what is left of it."""
-        before, self.refused = self.saved(), False
+        before, self.refused = self.saved, False
         dying = Dying(how.death if "session" in options else 0)
-        started = self.started.copy()
+        started = self.effects.started.copy()
         if how.limits is not None:
             options["limits"] = how.limits
         if "session" in options:
             options["session"] = Watched(self.sessions["s"], dying)
 
         async def main() -> tuple[RunStream, BaseException | None]:
-            stream = agent.stream(prompt, **options)
-            self.live = stream.state
-            return stream, await watch(stream, how)
+            stream = agent.stream(prompt, deps=self.effects, **options)
+            self.effects.live = stream.state
+            error = await watch(stream, how)
+            self.saved, self.stored = await self.sessions["s"].load(), await state_of(self.sessions["s"])
+            return stream, error
 
         stream, error = anyio.run(main, backend=self.backend)
         if dying.dead:
-            self.crashed({key for key, count in self.started.items() if count > started[key]})
+            self.crashed({key for key, count in self.effects.started.items() if count > started[key]})
             return
         if isinstance(error, StateError | SessionConflict) and error.state is None:
-            assert self.saved() == before, "what is refused changes nothing"
+            assert self.saved == before, "what is refused changes nothing"
             self.refused = True
             return
         assert stream.state.status != "running"
-        if "session" in options and self.saved() == before:
+        if "session" in options and self.saved == before:
             return  # it was cancelled before it had begun
         self.state, self.kept, self.edited = stream.state, "session" in options, False
         if self.kept and stream.state.revision:
-            stored = self.stored()
-            assert stored is not None
-            assert stored.messages == stream.state.messages
+            assert self.stored is not None
+            assert self.stored.messages == stream.state.messages
             self.older.append(stream.state.copy())
 
     def crashed(self, started: set[str]) -> None:
         """The process is gone: what it has started and not recorded may run again."""
-        saved, state = self.saved(), self.stored()
+        saved, state = self.saved, self.stored and self.stored.copy()
         self.state, self.kept, self.edited = state, True, False
         if state is None:
             return
         told = {each.tool_call_id for each in state.messages if isinstance(each, ToolMessage)}
         known = set(saved.results) | {f"{state.run_id}:call:{each}" for each in told}
         self.in_flight.update(started - known)
-
-    def saved(self) -> SessionSnapshot:
-        return anyio.run(self.sessions["s"].load)
-
-    def stored(self) -> RunState | None:
-        return anyio.run(state_of, self.sessions["s"])
 
     @rule(script=SCRIPT, how=HOW)
     def ask_in_the_session(self, script: list[Any], how: How) -> None:
@@ -232,8 +245,7 @@ class Conversation(RuleBasedStateMachine):
     @rule(script=SCRIPT, deaths=st.lists(st.integers(2, 16), min_size=2, max_size=4))
     def die_again_and_again(self, script: list[Any], deaths: list[int]) -> None:
         for each in deaths:
-            stored = self.stored()
-            question = None if stored and stored.status == "running" else "question"
+            question = None if self.stored and self.stored.status == "running" else "question"
             self.perform(self.agent(script), question, How(death=each), session=True)
 
     @precondition(lambda self: self.state)
@@ -245,7 +257,7 @@ class Conversation(RuleBasedStateMachine):
     @rule(data=st.data())
     def go_on_with_a_state_that_is_out_of_date(self, data: st.DataObject) -> None:
         state = data.draw(st.sampled_from(self.older))
-        if state.revision != self.saved().revision:
+        if state.revision != self.saved.revision:
             self.perform(self.agent([]), state, How(), session=True)
             assert self.refused
 
@@ -261,7 +273,7 @@ class Conversation(RuleBasedStateMachine):
             self.state.deny(about.id, always=kind == "never")
         else:
             self.state.approve(about.id, always=kind == "always", arguments={} if kind == "changed" else None)
-            self.allowed.add(f"{self.state.run_id}:call:{about.id}")
+            self.effects.allowed.add(f"{self.state.run_id}:call:{about.id}")
 
     @precondition(lambda self: self.state)
     @rule()
@@ -306,14 +318,14 @@ class Conversation(RuleBasedStateMachine):
             messages[place] = replace(message, tool_calls=calls)
         self.state.messages = messages
         self.edited = True
-        self.started.clear()  # calls that are no more there may come again under their ids
+        self.effects.started.clear()  # calls that are no more there may come again under their ids
         self.in_flight.clear()
 
     # What always holds.
 
     @invariant()
     def every_transcript_at_rest_is_valid(self) -> None:
-        for state in (self.stored(), None if self.edited else self.state):
+        for state in (self.stored, None if self.edited else self.state):
             if state is None:
                 continue
             if state.status in ("paused", "running"):
@@ -324,7 +336,7 @@ class Conversation(RuleBasedStateMachine):
 
     @invariant()
     def no_call_runs_twice_but_those_in_flight_at_a_crash(self) -> None:
-        for key, count in self.started.items():
+        for key, count in self.effects.started.items():
             assert count <= 1 + self.in_flight[key], key
 
 

@@ -273,7 +273,7 @@ def test_metadata_that_is_none_is_empty(metadata: Any) -> None:
         ([PNG, b"odd", 5], [ImagePart(PNG_URL)], "x\n[Left out: 2 that cannot be shown as a file.]"),
         (5, [], "x\n[Left out: 1 that cannot be shown as a file.]"),
     ],
-    ids=repr,
+    ids=["none", "bytes", "a part", "several", "some", "a number"],
 )
 def test_files_of_a_result_become_parts_of_a_message(files: Any, kept: list[Any], content: str) -> None:
     result = to_result(ToolResult("x", files=files))

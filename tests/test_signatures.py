@@ -81,7 +81,7 @@ async def test_what_a_model_writes_reaches_the_function_as_its_types(row: Row) -
     assert is_a(received, row.gets)
 
 
-@pytest.mark.parametrize(("function", "complaint"), REFUSED, ids=lambda each: str(each)[:50])
+@pytest.mark.parametrize(("function", "complaint"), REFUSED, ids=lambda each: getattr(each, "__name__", each))
 def test_what_cannot_be_a_tool_is_said_in_one_sentence(function: Any, complaint: str) -> None:
     with pytest.raises(DefinitionError, match=complaint) as caught:
         tool(function)

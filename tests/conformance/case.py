@@ -7,14 +7,13 @@ from typing import Any, TypeAlias
 from agentkit import ChatSettings
 from agentkit.chat.events import Event
 from agentkit.run.state import RunResult
-from tests.conformance.wire import Answer, Refusal
+from tests.conformance.wire import DONE, Answer, Refusal
 
 Ran: TypeAlias = tuple[str, Mapping[str, Any]]
 
 ADDED: Sequence[Ran] = (("add", {"a": 2, "b": 3}),)
 ADDED_TWICE: Sequence[Ran] = (("add", {"a": 1, "b": 1}), ("add", {"a": 2, "b": 3}))
 NOTHING: Sequence[Ran] = ()
-DONE = "All done. \u2714"
 
 
 @dataclass

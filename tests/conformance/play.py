@@ -1,14 +1,11 @@
-"""Plays a case: a server on a real socket, an agent that talks to it, and what must have come of it."""
+"""Plays a case: a server on a socket or in memory, an agent that talks to it, and what must have come of it."""
 
 import json
 import re
-import socket
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Sequence
 
 import anyio
+import httpx2
 from pydantic import BaseModel
 
 from agentkit import Agent, ChatClient, ChatSettings, Tool, ToolContext, tool
@@ -25,8 +22,9 @@ from agentkit.chat.events import (
 from agentkit.chat.transport.retry import RetryPolicy
 from agentkit.run.events import CallFinished, CallStarted, RunFinished, RunStarted, TurnFinished, TurnStarted
 from tests.conformance import strict
-from tests.conformance.case import DONE, Case, Outcome, Ran
-from tests.conformance.wire import HANG, Answer, Refusal, says
+from tests.conformance.case import Case, Outcome, Ran
+from tests.conformance.server import Server, serve
+from tests.conformance.wire import DONE
 
 ORDINARY = (
     TextDelta,
@@ -126,30 +124,49 @@ async def second(context: ToolContext[Deps]) -> str:
 TOOLS: dict[str, Tool] = {each.name: each for each in (add, weather, visit, now, broken, silent, odd, first, second)}
 
 
-async def play(case: Case, *, streamed: bool, http: object = None) -> Outcome:
-    """Run the agent of a case against its server, through a client of the caller's if there is one."""
-    outcome, deps = Outcome(), Deps()
-    outcome.ran = deps.ran
+async def play(case: Case, *, streamed: bool) -> Outcome:
+    """Run the agent of a case against its server in memory."""
+    server, outcome = server_of(case, streamed=streamed)
+    async with httpx2.AsyncClient(transport=server.transport(), trust_env=False) as http:
+        await _run(case, outcome, "http://server.test/v1", streamed=streamed, http=http)
+    return outcome
+
+
+async def play_over_a_socket(case: Case, *, streamed: bool, http: object = None) -> Outcome:
+    """Run the agent of a case against its server on a socket, through a client of the caller's if there is one."""
+    server, outcome = server_of(case, streamed=streamed)
+    with serve(server) as url:
+        await _run(case, outcome, url, streamed=streamed, http=http)
+    return outcome
+
+
+def server_of(case: Case, *, streamed: bool) -> tuple[Server, Outcome]:
+    """The server of a case, and the outcome to which it adds its requests."""
     script = case.script(streamed=streamed)
     assert script is not None
-    with serve(script, case.refuses, outcome) as url:
-        client = ChatClient(url, **{"model": "m", "retry": RetryPolicy(first_wait=0.0), "http": http, **case.client})
-        agent = Agent(client, tools=[TOOLS[name] for name in case.tools], settings=case.settings or ChatSettings())
-        try:
-            if streamed:
-                async with agent.stream(case.prompt, history=case.history, deps=deps) as events:
-                    async for event in events:
-                        outcome.events.append(event)
-                    outcome.result = await events.result()
-            else:
-                outcome.result = await agent.run(
-                    case.prompt, history=case.history, deps=deps, on_event=outcome.events.append
-                )
-        except Exception as error:  # noqa: BLE001 - of whatever type it is, the case knows which it must be
-            outcome.error = error
-        finally:
-            await agent.aclose()
-    return outcome
+    outcome = Outcome()
+    return Server(script, case.refuses, outcome.requests), outcome
+
+
+async def _run(case: Case, outcome: Outcome, url: str, *, streamed: bool, http: object) -> None:
+    deps = Deps()
+    outcome.ran = deps.ran
+    client = ChatClient(url, **{"model": "m", "retry": RetryPolicy(first_wait=0.0), "http": http, **case.client})
+    agent = Agent(client, tools=[TOOLS[name] for name in case.tools], settings=case.settings or ChatSettings())
+    try:
+        if streamed:
+            async with agent.stream(case.prompt, history=case.history, deps=deps) as events:
+                async for event in events:
+                    outcome.events.append(event)
+                outcome.result = await events.result()
+        else:
+            outcome.result = await agent.run(
+                case.prompt, history=case.history, deps=deps, on_event=outcome.events.append
+            )
+    except Exception as error:  # noqa: BLE001 - of whatever type it is, the case knows which it must be
+        outcome.error = error
+    finally:
+        await agent.aclose()
 
 
 def check(case: Case, outcome: Outcome, *, streamed: bool) -> None:
@@ -195,61 +212,3 @@ def _shown(outcome: Outcome) -> str:
         elif isinstance(event, TextDelta):
             shown += event.text
     return shown
-
-
-@contextmanager
-def serve(script: Sequence[Answer], refuses: Sequence[Refusal], outcome: Outcome) -> Iterator[str]:
-    """A server that answers as the script says, and then with `DONE`."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(20)
-        over = threading.Event()
-        thread = threading.Thread(target=_serve, args=(listener, script, refuses, outcome, over), daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        finally:
-            over.set()
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join(5)
-
-
-def _serve(
-    listener: socket.socket,
-    script: Sequence[Answer],
-    refuses: Sequence[Refusal],
-    outcome: Outcome,
-    over: threading.Event,
-) -> None:
-    left = list(script)
-    while True:
-        try:
-            connection, _ = listener.accept()
-        except OSError:
-            return
-        with connection:
-            headers, body = _read(connection)
-            outcome.requests.append((headers, body))
-            refusal = next((answer for looks_so, answer in refuses if looks_so(body)), None)
-            answer = refusal or (left.pop(0) if left else says(DONE, stream=bool(body.get("stream"))))
-            threading.Thread(target=_send, args=(connection.dup(), answer, over), daemon=True).start()
-
-
-def _send(connection: socket.socket, answer: Answer, over: threading.Event) -> None:
-    with connection, suppress(OSError):  # of a client that has had enough
-        for piece in [answer] if isinstance(answer, bytes) else answer:
-            if piece == HANG:
-                over.wait(20)
-            else:
-                connection.sendall(piece)
-
-
-def _read(connection: socket.socket) -> tuple[dict[str, str], Any]:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += connection.recv(65536)
-    head, _, body = data.partition(b"\r\n\r\n")
-    lines = head.decode().split("\r\n")
-    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines[1:])}
-    while len(body) < int(headers.get("content-length", "0")):
-        body += connection.recv(65536)
-    return {"path": lines[0].split()[1], **headers}, json.loads(body)

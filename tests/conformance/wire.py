@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+DONE = "All done. \u2714"
 HANG = b"<hang>"  # in a list of pieces: the server says nothing more until the case is over
 
 Answer: TypeAlias = bytes | Sequence[bytes]

@@ -15,7 +15,7 @@ import anyio
 
 from agentkit.sessions import SQLiteSessions
 from tests.crash.points import Points
-from tests.crash.world import World
+from tests.crash.world import World, tools
 
 
 def live(folder: Path, accident: str, backend: str) -> None:
@@ -63,6 +63,7 @@ def child(folder: Path, accident: str, backend: str) -> str:
 def main(directory: Path, backend: str) -> None:
     """Play the plans of the input, and print how each of their lives has ended."""
     logging.getLogger("agentkit").setLevel(logging.CRITICAL)
+    tools()
     for line in sys.stdin:
         name, *accidents = line.split()
         folder = directory / name

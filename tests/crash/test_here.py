@@ -1,10 +1,10 @@
-"""Every point at which a run can die, in this process: what the session holds then is all that is left of it."""
+"""Points at which a run can die, in this process: what the session holds then is all that is left of it."""
 
 import pytest
 
 from agentkit.run.transcript import check
 from agentkit.sessions import MemorySessions
-from tests.crash.points import Dying
+from tests.crash.points import EVERY, Dying
 from tests.crash.world import World, check_ledger, plain, transcripts
 from tests.kept import died
 
@@ -30,8 +30,8 @@ async def lives(sessions: MemorySessions, ledger: list[str], *deaths: int) -> li
     return came[:-1]
 
 
-@pytest.mark.parametrize(("step", "then"), [(1, ()), (11, (3,)), (11, (15, 9))])
-async def test_a_conversation_survives_its_end_at_every_point(
+@pytest.mark.parametrize(("step", "then"), [(EVERY, ()), (11, (3,)), (11, (15, 9))])
+async def test_a_conversation_survives_its_end_at_any_point(
     step: int, then: tuple[int, ...], anyio_backend_name: str
 ) -> None:
     undisturbed: list[str] = []

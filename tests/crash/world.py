@@ -4,8 +4,10 @@ A ledger has lines: ``start KEY`` and ``done KEY`` of each call, as its own code
 result is in the session. `drive` brings the conversation to its end, from wherever it is.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import anyio.lowlevel
 
@@ -78,21 +80,9 @@ class World:
     def __init__(self, sessions: Sessions, passes: Callable[[str], None], note: Callable[[str], None]) -> None:
         self._sessions, self._passes, self._note = sessions, passes, note
         middleware = [Announcing(passes)]
-        act, fail, block, alone, large, send = self._tools()
-        helper = Agent(player(HELP), tools=[act], name="helper", middleware=middleware)
-
-        @tool
-        async def delegate(context: ToolContext[None]) -> str:
-            """Let the helper do it, in a session of its own."""
-            self._begin(context)
-            session = self.session(context.idempotency_key)
-            begun = await state_of(session)
-            question = () if begun else ("Help.",)
-            result = await helper.run(*question, session=session, run_id=context.idempotency_key)
-            return self._end(context, result.output)
-
-        tools = [act, fail, block, alone, large, send, delegate]
-        self.agent = Agent(player(SCRIPT), tools=tools, name="main", middleware=middleware)
+        act, *others = tools()
+        self.helper = Agent(player(HELP), tools=[act], name="helper", middleware=middleware)
+        self.agent = Agent(player(SCRIPT), tools=[act, *others], name="main", middleware=middleware)
 
     def session(self, name: str) -> Session:
         def passes(point: str) -> None:
@@ -102,56 +92,15 @@ class World:
 
         return Watched(self._sessions[name], passes)
 
-    def _begin(self, context: ToolContext[None]) -> None:
+    def begin(self, context: ToolContext[Any]) -> None:
         self._passes("before effect")
         self._note(f"start {context.idempotency_key}")
         self._passes("in effect")
 
-    def _end(self, context: ToolContext[None], result: str) -> str:
+    def end(self, context: ToolContext[Any], result: str) -> str:
         self._note(f"done {context.idempotency_key}")
         self._passes("after effect")
         return result
-
-    def _tools(self) -> list[Tool]:
-        @tool
-        async def act(context: ToolContext[None]) -> str:
-            """Do something."""
-            self._begin(context)
-            await anyio.lowlevel.checkpoint()
-            return self._end(context, f"acted in {context.call_id}")
-
-        @tool
-        async def fail(context: ToolContext[None]) -> str:
-            """Do something and fail."""
-            self._begin(context)
-            raise OSError(self._end(context, "broken"))
-
-        @tool
-        def block(context: ToolContext[None]) -> str:
-            """Do something in a thread."""
-            self._begin(context)
-            return self._end(context, "blocked")
-
-        @tool(sequential=True)
-        async def alone(context: ToolContext[None]) -> str:
-            """Do something with nothing beside it."""
-            self._begin(context)
-            await anyio.lowlevel.checkpoint()
-            return self._end(context, "alone")
-
-        @tool
-        async def large(context: ToolContext[None]) -> str:
-            """Make a result that is cut."""
-            self._begin(context)
-            return self._end(context, "large " * 12_000)
-
-        @tool(requires_approval=True)
-        async def send(context: ToolContext[None]) -> str:
-            """Send something, if somebody allows it."""
-            self._begin(context)
-            return self._end(context, "sent")
-
-        return [act, fail, block, alone, large, send]
 
     async def drive(self) -> None:
         """Bring the conversation to its end: ask what was not asked, decide what waits, go on with what was ended."""
@@ -160,16 +109,71 @@ class World:
             state = await state_of(session)
             asked = sum(isinstance(each, UserMessage) for each in state.messages) if state else 0
             if state is None or (state.status == "done" and asked < len(QUESTIONS)):
-                result = await self.agent.run(QUESTIONS[asked], session=session, run_id=f"run-{asked}")
+                result = await self.agent.run(QUESTIONS[asked], session=session, run_id=f"run-{asked}", deps=self)
             elif state.status == "done":
                 return
             elif state.pending:
                 state.approve("x3")
                 state.deny("y3", "once is enough")
-                result = await self.agent.run(state, session=session)
+                result = await self.agent.run(state, session=session, deps=self)
             else:
-                result = await self.agent.run(session=session)
+                result = await self.agent.run(session=session, deps=self)
             assert isinstance(result, RunResult)
+
+
+@functools.cache
+def tools() -> list[Tool]:
+    """The tools of all worlds: their schemas are made once, before a process forks."""
+
+    @tool
+    async def act(context: ToolContext[World]) -> str:
+        """Do something."""
+        context.deps.begin(context)
+        await anyio.lowlevel.checkpoint()
+        return context.deps.end(context, f"acted in {context.call_id}")
+
+    @tool
+    async def fail(context: ToolContext[World]) -> str:
+        """Do something and fail."""
+        context.deps.begin(context)
+        raise OSError(context.deps.end(context, "broken"))
+
+    @tool
+    def block(context: ToolContext[World]) -> str:
+        """Do something in a thread."""
+        context.deps.begin(context)
+        return context.deps.end(context, "blocked")
+
+    @tool(sequential=True)
+    async def alone(context: ToolContext[World]) -> str:
+        """Do something with nothing beside it."""
+        context.deps.begin(context)
+        await anyio.lowlevel.checkpoint()
+        return context.deps.end(context, "alone")
+
+    @tool
+    async def large(context: ToolContext[World]) -> str:
+        """Make a result that is cut."""
+        context.deps.begin(context)
+        return context.deps.end(context, "large " * 12_000)
+
+    @tool(requires_approval=True)
+    async def send(context: ToolContext[World]) -> str:
+        """Send something, if somebody allows it."""
+        context.deps.begin(context)
+        return context.deps.end(context, "sent")
+
+    @tool
+    async def delegate(context: ToolContext[World]) -> str:
+        """Let the helper do it, in a session of its own."""
+        world = context.deps
+        world.begin(context)
+        session = world.session(context.idempotency_key)
+        question = () if await state_of(session) else ("Help.",)
+        result = await world.helper.run(*question, session=session, run_id=context.idempotency_key, deps=world)
+        return world.end(context, result.output)
+
+    return [act, fail, block, alone, large, send, delegate]
 
 
 async def transcripts(sessions: Sessions) -> dict[str, list[Message]]:
