@@ -1,6 +1,6 @@
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,3 +24,13 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     unstable = [item.nodeid for item in items if re.search(r" at 0x[0-9a-f]{6}", item.nodeid)]
     if unstable:
         raise pytest.UsageError(f"give these parameters ids: {unstable[:3]}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape half a character in what a test printed or logged: a worker could not send it."""
+    report = yield
+    report.sections = [
+        (title, text.encode("utf-8", "backslashreplace").decode("utf-8")) for title, text in report.sections
+    ]
+    return report
