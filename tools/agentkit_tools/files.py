@@ -17,7 +17,7 @@ from agentkit.messages import ImagePart
 from agentkit.tools import Approval, ToolResult, Toolset
 from agentkit_tools.root import Entry, Root
 
-__all__ = ["Edit", "Files"]
+__all__ = ["Edit", "Files", "matches_glob", "pdf_text"]
 
 _TRASH = ".trash"
 _MOST_LISTED = 500
@@ -91,7 +91,7 @@ class Files(Toolset):
         path: Annotated[str, "The directory to look in, relative to the folder."] = ".",
     ) -> ToolResult:
         """Find files by name. A pattern without a slash matches names in all directories."""
-        matches = _glob(pattern)
+        matches = matches_glob(pattern)
         start = self._root.normalize(path)
         found: list[Entry] = []
         for entry in self._root.walk(path):
@@ -123,7 +123,7 @@ class Files(Toolset):
         data = self._root.read(path, max_bytes=self._max_bytes)
         if data.startswith(_IMAGES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
             return self._result(path, f"[the image {path}]", files=[ImagePart.from_bytes(data)])
-        text = _pdf_text(path, data) if data.startswith(b"%PDF-") else self._text(path, data)
+        text = pdf_text(path, data) if data.startswith(b"%PDF-") else self._text(path, data)
         all_lines = text.splitlines(keepends=True)
         if start_line > max(1, len(all_lines)):
             raise ModelRetry(f"{path!r} has {len(all_lines)} lines")
@@ -155,7 +155,7 @@ class Files(Toolset):
         return self._result(".", "\n".join(hits) or f"no file contains {text!r}", hits)
 
     def _lines(self, files: str) -> Iterator[tuple[str, int, str]]:
-        matches = _glob(files)
+        matches = matches_glob(files)
         for entry in self._root.walk():
             if entry.is_dir or entry.size > self._max_bytes or not matches(entry.path):
                 continue
@@ -223,7 +223,7 @@ def _day(modified: float) -> str:
     return datetime.fromtimestamp(modified, UTC).date().isoformat()
 
 
-def _glob(pattern: str) -> Callable[[str], bool]:
+def matches_glob(pattern: str) -> Callable[[str], bool]:
     """Whether a path matches: ``*`` within a name, ``**`` over directories; without a slash, by the last name."""
     parts = pattern.removeprefix("./").split("/")
     return functools.partial(_match_parts, ["**", *parts] if len(parts) == 1 else parts)
@@ -275,7 +275,12 @@ def _diff(path: str, before: str, after: str) -> str:
     return "".join(difflib.unified_diff(old, new, path, path, n=2))[:_MOST_DIFF]
 
 
-def _pdf_text(path: str, data: bytes) -> str:
+def pdf_text(path: str, data: bytes) -> str:
+    """The text of a PDF, page by page.
+
+    Raises:
+        ToolError: The PDF cannot be read, or what reads PDFs is not installed.
+    """
     try:
         from pypdf import PdfReader  # noqa: PLC0415 - an extra: only who reads PDFs needs it
         from pypdf.errors import PyPdfError  # noqa: PLC0415 - see above
