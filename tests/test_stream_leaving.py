@@ -435,7 +435,5 @@ print("still here", flush=True)
 
 
 def test_streams_that_are_forgotten_end_with_their_event_loop_and_without_a_warning() -> None:
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", FORGETFUL], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", FORGETFUL], capture_output=True, text=True, check=False)
     assert (done.stdout.split("\n"), done.stderr, done.returncode) == (["one", "over", "over", "still here", ""], "", 0)

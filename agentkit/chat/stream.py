@@ -166,6 +166,11 @@ class Channel:
         if self._task is not None:
             self._task.cancel()
 
+    @property
+    def unread(self) -> int:
+        """How many events are there to be read without waiting."""
+        return len(self._events)
+
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
 

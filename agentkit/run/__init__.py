@@ -1,5 +1,6 @@
 """One run of an agent: its state, limits, approvals, journal and middleware."""
 
+from agentkit.run.blocking import SyncRunStream, call_sync
 from agentkit.run.decisions import ApprovalRequest, Decision, PendingCall, StandingDecision
 from agentkit.run.journal import Journal, PlainJournal, Slot
 from agentkit.run.limits import Limits, Price
@@ -30,10 +31,12 @@ __all__ = [
     "SessionUpdate",
     "Slot",
     "StandingDecision",
+    "SyncRunStream",
     "ToolRequest",
     "around_model",
     "around_run",
     "around_tool",
+    "call_sync",
     "next_step",
     "state_of",
 ]

@@ -27,7 +27,17 @@ from anyio.lowlevel import RunVar, current_token
 from agentkit.chat.transport.decompress import BodyDecoder
 from agentkit.errors import ConfigError, ConnectionFailed, DeadlineExceeded
 
-__all__ = ["Deadlines", "Http", "Sink", "authorization", "read_address", "secrets_in", "shown", "without_login"]
+__all__ = [
+    "Deadlines",
+    "Http",
+    "Sink",
+    "authorization",
+    "close_connections",
+    "read_address",
+    "secrets_in",
+    "shown",
+    "without_login",
+]
 
 _SECRET = re.compile(r"auth|(?<!idempotency-)key|token|secret|password|credential|cookie|session", re.I)
 
@@ -195,10 +205,7 @@ class Http:
         pool = _pool_here()
         pool.users.discard(self)
         if not pool.users:
-            clients = list(pool.clients.values())
-            pool.clients.clear()
-            for client in clients:
-                await client.aclose()
+            await pool.close()
 
     def _open(self, url: str) -> Any:
         if self._client is not None:
@@ -276,6 +283,12 @@ class _Pool:
             self.clients[here] = httpx2.AsyncClient(verify=_tls(), limits=_CONNECTIONS, trust_env=not here)
         return self.clients[here]
 
+    async def close(self) -> None:
+        clients = list(self.clients.values())
+        self.clients.clear()
+        for client in clients:
+            await client.aclose()
+
 
 _pool: RunVar[_Pool] = RunVar("agentkit_http_pool")
 _pools: list[tuple[weakref.ref[Any], _Pool]] = []  # those of asyncio's loops
@@ -300,6 +313,11 @@ def _pool_here() -> _Pool:
     if hasattr(running, "is_closed"):
         _pools.append((weakref.ref(running), pool))
     return pool
+
+
+async def close_connections() -> None:
+    """Close all connections of the running event loop, whoever opened them; only a caller's own client is left alone."""
+    await _pool_here().close()
 
 
 def shown(url: str) -> str:
