@@ -8,7 +8,6 @@ import pytest
 
 from agentkit import Agent, RunState, tool
 from agentkit.chat.content import ImagePart
-from agentkit.run.session_run import state_of
 from agentkit.sessions import Sessions
 from agentkit.testing import Answer, ScriptedModel
 from agentkit.tools.context import ToolContext
@@ -61,7 +60,7 @@ def roles(messages: object) -> list[str]:
 
 
 async def stored(sessions: Sessions) -> RunState:
-    state = await state_of(sessions["s"])
+    state = await sessions["s"].state()
     assert state is not None
     return state
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agentkit.run.session_run import SessionUpdate
-from agentkit.sessions import Found, StoredSession
+from agentkit.sessions import SearchHit, StoredSession
 
 
 def message(text: str, role: str = "user") -> str:
@@ -28,7 +28,7 @@ async def texts(session: StoredSession) -> list[str]:
 
 def places(found: object) -> list[tuple[str, int]]:
     assert isinstance(found, list)
-    assert all(isinstance(each, Found) for each in found)
+    assert all(isinstance(each, SearchHit) for each in found)
     return [(each.session, each.number) for each in found]
 
 
@@ -37,7 +37,7 @@ import os, random, signal, sys, threading, time
 import anyio
 from pathlib import Path
 from agentkit.errors import SessionBusy, SessionConflict, SessionError
-from agentkit.run.session_run import Change
+from agentkit.run.session_run import SessionUpdate
 from agentkit.sessions import SQLiteSessions
 from tests.sessions import append, message, texts
 path = Path(sys.argv[1])

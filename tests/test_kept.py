@@ -166,7 +166,7 @@ async def test_a_cancelled_run_is_stored_as_cancelled(sessions: Sessions) -> Non
     assert (state.status, check(state.messages), state.revision) == ("cancelled", [], events.state.revision)
     result = await world.agent("fine").run(session=sessions["s"])
     assert (result.status, roles(result.messages)) == ("done", ["user", "assistant", "tool", "tool", "assistant"])
-    assert "interrupted_result" in str(result.messages[3])
+    assert "interrupted" in str(result.messages[3])
     assert max(world.done.values()) == 1
 
 

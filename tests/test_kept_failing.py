@@ -65,8 +65,8 @@ async def test_a_new_question_after_a_crash_knows_what_was_finished(sessions: Se
     ]
     assert roles(result.messages) == ["user", "assistant", *["tool"] * 3, "user", "user", "assistant"]
     said = [each.text for each in result.messages[2:6]]
-    assert "interrupted_result" in said[0]
-    assert "interrupted_result" in said[2]
+    assert "interrupted" in said[0]
+    assert "interrupted" in said[2]
     assert (len(said[1]) < 70_000, said[1][:5], "[cut: " in said[1]) == (True, "much ", True)
     assert said[3].startswith("Attached to the result of draw")
     assert len(result.state.artifacts["b"]) == 100_000
@@ -118,7 +118,7 @@ async def test_a_session_that_fails_once_ends_the_run_with_its_error_and_nothing
     before = await sessions["s"].load()
     with pytest.raises(SessionError, match="the disk is full") as caught:
         await world.agent(*script).run("go", session=watched)
-    if kind in ("claim", "load"):
+    if kind in ("claim", "load") or (kind, number) == ("save", 1):
         assert await sessions["s"].load() == before
         return
     state = caught.value.state
@@ -157,6 +157,58 @@ async def test_a_session_that_goes_on_failing_keeps_what_it_had_and_the_error_ha
         assert tuple(await sessions["s"].messages()) == result.messages
         assert world.done.keys() >= done.keys()
     assert set(world.done.values()) <= {1}
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_question_that_could_not_be_stored_can_be_asked_again(sessions: Sessions, times: int) -> None:
+    await World().agent("Hello.").run("Hi.", session=sessions["s"])
+    before = await sessions["s"].load()
+    for _ in range(times):
+        with pytest.raises(SessionError, match="the disk is full"):
+            await World().agent("never").run("Who am I?", session=Watched(sessions["s"], Failing("save", 1)))
+        assert await sessions["s"].load() == before
+    result = await World().agent("You are Ada.").run("Who am I?", session=sessions["s"])
+    assert [each.text for each in result.messages] == ["Hi.", "Hello.", "Who am I?", "You are Ada."]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("how", ["the state", "the state of the error", "the stream"])
+async def test_an_approval_that_could_not_be_stored_is_not_lost(sessions: Sessions, times: int, how: str) -> None:
+    world = World()
+    calls = [call("do", id="d", what="it"), call("send", id="x", to="a")]
+    state = (await world.agent(calls).run("go", session=sessions["s"])).state
+    before = await sessions["s"].load()
+    state.approve("x")
+    for _ in range(times):
+        failing = Watched(sessions["s"], Failing("save", 1))
+        with pytest.raises(SessionError, match="the disk is full") as caught:
+            if how == "the stream":
+                async with world.agent("never").stream(state, session=failing) as events:
+                    await events.result()
+            else:
+                await world.agent("never").run(state, session=failing)
+        assert await sessions["s"].load() == before
+        assert world.done.total() == 1
+        if how != "the state":
+            given = caught.value.state if how == "the state of the error" else events.state
+            assert isinstance(given, RunState)
+            assert (given.status, given.pending, given.messages) == ("paused", (), state.messages)
+            state = given
+    result = await world.agent("done").run(state, session=sessions["s"])
+    assert [each.text for each in result.messages[2:]] == ["it is done", "sent to a", "done"]
+    assert set(world.done.values()) == {1}
+
+
+async def test_a_call_that_ran_before_the_first_write_is_not_forgotten(sessions: Sessions) -> None:
+    world = World()
+    calls = [call("do", id="a", what="a"), call("hang", id="b"), call("do", id="c", what="c")]
+    await crashed(world.agent(calls), sessions, "recorded r:call:c", prompt="go", run_id="r")
+    world.let_go = True
+    with pytest.raises(SessionError, match="the disk is full"):
+        await world.agent("never").run(session=Watched(sessions["s"], Failing("record", 1)))
+    result = await world.agent("done").run(session=sessions["s"])
+    assert result.status == "done"
+    assert [world.done[f"r:call:{each}"] for each in "abc"] == [1, 2, 1], "the one in flight runs again, once"
 
 
 async def test_a_session_that_breaks_in_its_own_way_loses_no_result(sessions: Sessions) -> None:
@@ -235,7 +287,7 @@ async def cancel_at(sessions: Sessions, point: int, rounds: int) -> bool:
     assert (saved.revision, check(state.messages)) == (state.revision, [])
     assert state.status == "cancelled" or (state.status, state.output) == ("done", "done")
     told = [each.text for each in state.messages if isinstance(each, ToolMessage)]
-    assert sum("interrupted_result" not in each for each in told) == len(world.done), "what was recorded is told"
+    assert sum("interrupted" not in each for each in told) == len(world.done), "what was recorded is told"
     result = await world.agent(*script[state.turns :]).run(state, session=session)
     assert (result.status, check(result.messages)) == ("done", [])
     assert tuple(await session.messages()) == result.messages

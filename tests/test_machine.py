@@ -23,7 +23,7 @@ from agentkit import Agent, Limits, RunState, tool
 from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
 from agentkit.chat.request import ChatRequest
 from agentkit.errors import AgentKitError, ModelError, SessionConflict, StateError
-from agentkit.run.session_run import SessionSnapshot, state_of
+from agentkit.run.session_run import SessionSnapshot
 from agentkit.run.stream import RunStream
 from agentkit.run.transcript import check, open_calls, repaired
 from agentkit.sessions import MemorySessions
@@ -192,7 +192,7 @@ class Conversation(RuleBasedStateMachine):
             stream = agent.stream(prompt, deps=self.effects, **options)
             self.effects.live = stream.state
             error = await watch(stream, how)
-            self.saved, self.stored = await self.sessions["s"].load(), await state_of(self.sessions["s"])
+            self.saved, self.stored = await self.sessions["s"].load(), await self.sessions["s"].state()
             return stream, error
 
         stream, error = anyio.run(main, backend=self.backend)

@@ -92,7 +92,7 @@ async def test_a_change_of_an_older_revision_is_refused_and_changes_nothing(sess
     await session.record("slot", "result")
     before = await session.load()
     for revision in (0, 2):
-        with pytest.raises(SessionConflict, match=f"revision 1, and the change goes on from {revision}.*load it again"):
+        with pytest.raises(SessionConflict, match=f"revision 1, and the change is based on {revision}.*load it again"):
             await session.save(SessionUpdate(revision=revision, start=0, messages=[message("two")], head="{}"))
     assert await session.load() == before
 
@@ -245,7 +245,7 @@ async def test_a_run_that_is_not_finished_is_not_copied_but_its_messages_are(ses
     session = sessions["alice"]
     await append(session, "one", "two", head=json.dumps({"state": {"status": status}}))
     await session.record("slot", "result")
-    with pytest.raises(SessionError, match=rf"is not finished \({status}\): go on with it first, or .*messages=2"):
+    with pytest.raises(SessionError, match=rf"is not finished \({status}\): resume it first, or .*messages=2"):
         await session.branch("new")
     assert [each.name for each in await sessions.list()] == ["alice"]
     branch = await session.branch("new", messages=2)
@@ -340,25 +340,37 @@ async def test_a_message_that_cannot_be_read_is_named(sessions: Sessions, broken
     [
         ("fox", [0, 1]),
         ("FOX quick", [0]),
-        ("quick-brown", [0]),
+        ("quick-brown", []),
         ("fo", [0, 1]),
-        ("ox", []),
+        ("ox", [0, 1]),
+        ("x", [0, 1]),
+        ("ck brown", [0]),
+        ("fox quick the", [0]),
         ("cafe", [2]),
         ("CAF\u00c9", [2]),
         ("read result", [3]),
+        ("d_result", [3]),
+        ("STRASSE", [6]),
+        ("fi", [6]),
+        ("nfd", []),
         ("rules", []),
         ("\u52a9\u624b", [5]),
-        ('"fox', [0, 1]),
+        ("\u4e00\u4e2a\u52a9\u624b", [5]),
+        ('"fox', []),
         ("fox) OR (cafe", []),
         ("NEAR(fox)", []),
         ("text:fox", []),
-        ("fox*", [0, 1]),
-        ("^fox -quick", [0]),
-        ("100%", [3]),
+        ("fox*", []),
+        ("^fox -quick", []),
+        ("e, p", [2]),
+        ("100%", []),
         ("%", []),
-        ("_", []),
+        ("_", [3]),
         ("", []),
+        (" \t", []),
         ("\0 \ud800", []),
+        (f"fox {'quick ' * 5000} brown", [0]),
+        (" ".join(f"fox{number}" for number in range(3000)), []),
     ],
 )
 async def test_a_search_finds_messages_with_all_words(sessions: Sessions, query: str, numbers: list[int]) -> None:
@@ -369,6 +381,7 @@ async def test_a_search_finds_messages_with_all_words(sessions: Sessions, query:
         message("100 of read_result", "tool"),
         message("rules", "system"),
         message("\u6211\u60f3\u8981\u4e00\u4e2a\u52a9\u624b"),
+        message("Eine Stra\u00dfe \ufb01el"),
     ]
     await sessions["alice"].save(SessionUpdate(revision=0, start=0, messages=messages, head=""))
     assert sorted(places(await sessions.search(query))) == [("alice", number) for number in numbers]
@@ -389,3 +402,71 @@ async def test_a_search_finds_no_more_than_its_limit(sessions: Sessions) -> None
     assert len(await sessions.search("tea")) == 20
     assert len(await sessions.search("tea", limit=3)) == 3
     assert len(await sessions.search("tea", limit=0)) == 0
+    assert len(await sessions.search("tea", limit=10**30)) == 30
+
+
+@pytest.mark.parametrize("term", ["needle", "n", "STRASSE", "cafe"])
+async def test_a_snippet_shows_the_match_however_many_characters_fold_before_it(sessions: Sessions, term: str) -> None:
+    folding = "\ufb03 \u00df e\u0301 \ufdfa " * 100
+    await append(sessions["alice"], f"{folding} needle Stra\u00dfe cafe\u0301 {folding}")
+    (found,) = await sessions.search(term)
+    assert "needle Stra\u00dfe cafe\u0301" in found.snippet
+
+
+# Beginning with messages from elsewhere.
+
+
+async def test_a_session_that_was_seeded_goes_on_from_there(sessions: Sessions) -> None:
+    model = ScriptedModel(["You are Ada."])
+    await sessions["alice"].seed([{"role": "user", "content": "I am Ada."}, AssistantMessage("Hello, Ada!")])
+    assert await texts(sessions["alice"]) == ["I am Ada.", "Hello, Ada!"]
+    assert await sessions["alice"].state() is None
+    await Agent(model).run("Who am I?", session=sessions["alice"])
+    assert [each.text for each in model.requests[0].messages] == ["I am Ada.", "Hello, Ada!", "Who am I?"]
+
+
+async def test_an_earlier_result_seeds_a_session_with_its_long_results(sessions: Sessions) -> None:
+    @tool
+    def read() -> str:
+        """Read much."""
+        return "much " * 20_000
+
+    result = await Agent(ScriptedModel([call("read", id="a"), "Much."]), tools=[read]).run("Read it.")
+    await sessions["alice"].seed(result)
+    saved = await sessions["alice"].load()
+    assert (len(saved.messages), len(saved.artifacts["a"])) == (4, 100_000)
+
+
+async def test_what_no_server_would_accept_is_repaired_in_a_seed(sessions: Sessions) -> None:
+    asked = {"id": "c", "type": "function", "function": {"name": "read", "arguments": "{}"}}
+    await sessions["alice"].seed([{"role": "assistant", "content": None, "tool_calls": [asked]}])
+    assert [each.role for each in await sessions["alice"].messages()] == ["assistant", "tool"]
+
+
+async def test_only_a_new_session_is_seeded_and_only_with_messages(sessions: Sessions) -> None:
+    await append(sessions["alice"], "one")
+    with pytest.raises(SessionError, match=r"session 'alice' is not empty; seed\(\) begins a new one"):
+        await sessions["alice"].seed([UserMessage("two")])
+    with pytest.raises(ConfigError, match="message 1 of the history"):
+        await sessions["bob"].seed([7])  # type: ignore[list-item]
+    assert [(each.name, each.messages) for each in await sessions.list()] == [("alice", 1)]
+
+
+# Without async.
+
+
+def test_sessions_are_used_without_async(sessions: Sessions) -> None:
+    alice = sessions.sync["alice"]
+    alice.seed([UserMessage("I am Ada."), AssistantMessage("Hello, Ada!")])
+    Agent(ScriptedModel(["You are Ada."])).run_sync("Who am I?", session=sessions["alice"])
+    state = sessions["alice"].sync.state()
+    assert state is not None
+    assert (alice.name, state.status, alice.load().revision) == ("alice", "done", 3)
+    copy = alice.branch("copy", messages=2)
+    assert [each.text for each in copy.messages()] == ["I am Ada.", "Hello, Ada!"]
+    assert list(copy.export()) == [json.loads(line) for line in copy.export_lines().splitlines()]
+    assert places(sessions.sync.search("who")) == [("alice", 2)]
+    copy.delete()
+    assert [(each.name, each.messages) for each in sessions.sync.list()] == [("alice", 4)]
+    with pytest.raises(TypeError, match="list of sessions"):
+        list(sessions.sync)

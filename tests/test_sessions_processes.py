@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from agentkit.errors import SessionBusy
+from agentkit.errors import SessionBusy, SessionError
 from agentkit.sessions import SQLiteSessions
 from tests.sessions import append, run, start, texts
 
@@ -78,7 +78,8 @@ def save():
             artifacts = {str(number): "long " * random.randrange(5_000)}
             turn = [message(f"question {number}"), message(f"answer {number}", "assistant")]
             start = len(saved.messages)
-            change = Change(revision=number, start=start, messages=turn, head=str(number + 1), artifacts=artifacts)
+            head = str(number + 1)
+            change = SessionUpdate(revision=number, start=start, messages=turn, head=head, artifacts=artifacts)
             await sessions["alice"].save(change)
             os.write(notes, b".")
 
@@ -162,6 +163,56 @@ def test_a_claim_holds_for_all_processes_until_its_own_ends_in_whatever_way(path
         else:
             holder.communicate("\n", timeout=30)
         assert is_free(path, "alice")
+
+
+def test_a_claim_holds_when_its_process_opens_and_closes_the_file_of_claims(path: Path) -> None:
+    async def main() -> None:
+        async with SQLiteSessions(path)["alice"].claim():
+            path.with_name("chat.db-claims").read_bytes()
+            link = path.with_name("link")
+            link.hardlink_to(path.with_name("chat.db-claims"))
+            link.read_bytes()
+            with start(CLAIMER, path, "alice", "bob") as other:
+                printed, _ = other.communicate(timeout=60)
+            assert printed.split() == ["busy", "free"]
+
+    anyio.run(main)
+
+
+CLAIMER = """
+async def main():
+    for name in sys.argv[2:]:
+        try:
+            async with sessions[name].claim():
+                print("free")
+        except SessionBusy:
+            print("busy")
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_run_whose_claim_keeps_nobody_out_any_more_stores_nothing(path: Path, replaced: bool) -> None:
+    claims = path.with_name("chat.db-claims")
+
+    async def main() -> None:
+        session = SQLiteSessions(path)["alice"]
+        async with session.claim():
+            await append(session, "one")
+            claims.unlink()
+            if replaced:
+                claims.touch()
+            for work in (append(session, "two"), session.record("slot", "result")):
+                with pytest.raises(
+                    SessionError, match="claims was deleted or replaced while a run had session 'alice'"
+                ):
+                    await work
+        assert await texts(session) == ["one"]
+        async with session.claim():
+            await append(session, "two")
+
+    anyio.run(main)
 
 
 def test_a_claim_holds_after_the_file_of_claims_was_deleted(path: Path) -> None:

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from agentkit import Agent, tool
-from agentkit.errors import ConfigError, SessionError
+from agentkit.errors import ConfigError, SessionBusy, SessionError
 from agentkit.run.session_run import SessionSnapshot, SessionUpdate
 from agentkit.sessions import SQLiteSessions
 from agentkit.testing import ScriptedModel, call
@@ -229,13 +229,13 @@ async def test_a_path_that_is_a_directory_is_said_to_be_one(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("path", [None, 7, b"chat.db"])
-async def test_what_is_no_path_is_refused(path: str) -> None:
+async def test_what_is_not_a_path_is_refused(path: str) -> None:
     with pytest.raises(ConfigError, match=r'takes the path of a file, for example "chat\.db", not'):
         SQLiteSessions(path)
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "5", None])
-async def test_a_timeout_that_is_no_time_is_refused(path: Path, seconds: float) -> None:
+async def test_a_timeout_that_is_not_a_time_is_refused(path: Path, seconds: float) -> None:
     with pytest.raises(ConfigError, match=r"timeout=.*must be seconds, from 0 on"):
         SQLiteSessions(path, timeout=seconds)
 
@@ -287,12 +287,36 @@ async def test_a_newer_format_is_refused_and_left_alone(path: Path) -> None:
     assert await texts(sessions["alice"]) == ["hi"]
 
 
+async def test_a_file_with_two_names_is_refused_under_both(path: Path) -> None:
+    sessions = SQLiteSessions(path)
+    await append(sessions["alice"], "hi")
+    other = path.with_name("other.db")
+    other.hardlink_to(path)
+    for each in (path, other):
+        session = SQLiteSessions(each)["alice"]
+        with pytest.raises(SessionError, match=r"has other names too \(hard links\)"):
+            async with session.claim():
+                pytest.fail("claimed")
+        with pytest.raises(SessionError, match="hard links"):
+            await session.load()
+    other.unlink()
+    assert await texts(sessions["alice"]) == ["hi"]
+
+
+async def test_a_symbolic_link_to_a_file_is_the_file(path: Path) -> None:
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    async with SQLiteSessions(path)["alice"].claim():
+        with pytest.raises(SessionBusy):
+            await SQLiteSessions(link)["alice"].claim().__aenter__()
+
+
 async def test_a_damaged_file_is_a_typed_error(path: Path) -> None:
     sessions = SQLiteSessions(path)
     await append(sessions["alice"], *("word " * 100 for _ in range(100)))
     whole = path.read_bytes()
     path.write_bytes(whole[:4096] + b"\xa5" * (len(whole) - 4096))
-    with pytest.raises(SessionError, match="it is damaged; put a copy back"):
+    with pytest.raises(SessionError, match="it is damaged; restore a copy"):
         await sessions["alice"].load()
     path.write_bytes(whole)
     assert len((await sessions["alice"].load()).messages) == 100

@@ -21,10 +21,9 @@ from agentkit.cli.approve import read_line, write_private
 from agentkit.cli.errors import reported
 from agentkit.cli.terminal_text import call_line, exact_line, one_line, printable
 from agentkit.errors import ConfigError, StateError
-from agentkit.run.session_run import Session, state_of
+from agentkit.run.session_run import Session
 from agentkit.run.state import RunState
 from agentkit.sessions import MemorySessions, SessionInfo, Sessions, SQLiteSessions, StoredSession
-from agentkit.sessions.search import words_of
 
 __all__ = [
     "check_nothing_waits",
@@ -133,7 +132,7 @@ def last_state(session: Session) -> RunState:
     Raises:
         StateError: There was none.
     """
-    state = anyio.run(state_of, session)
+    state = anyio.run(session.load).state()
     if state is None:
         raise StateError("the session has no run to go on with: ask something")
     return state
@@ -213,13 +212,13 @@ def search(
     as_json: _JsonOption = False,
     debug: _DebugOption = False,
 ) -> None:
-    """Find messages with all of the words, or with words that begin with them.
+    """Find messages that contain all of the words, anywhere in their text.
 
     The number behind the name of the session is that of the message in `agentkit sessions show`.
     """
     with reported(debug=debug):
-        if not words_of(" ".join(words)):
-            raise ConfigError("there is nothing to search for: give words of letters or digits")
+        if not " ".join(words).strip():
+            raise ConfigError("there is nothing to search for: give at least one word")
         find = functools.partial(_opened_alone(file).search, " ".join(words), limit=limit)
         found = anyio.run(find)
         if as_json:

@@ -5,7 +5,8 @@ from agentkit.run.decisions import ApprovalRequest, Decision, PendingCall, Stand
 from agentkit.run.journal import Journal, PlainJournal, Slot
 from agentkit.run.limits import Limits, Price
 from agentkit.run.middleware import Middleware, ToolRequest, around_model, around_run, around_tool
-from agentkit.run.session_run import Session, SessionSnapshot, SessionUpdate, state_of
+from agentkit.run.opening import History
+from agentkit.run.session_run import Session, SessionSnapshot, SessionUpdate
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.step import AskModel, Finish, Pause, RunCalls, next_step
 from agentkit.run.stream import RunStream
@@ -15,6 +16,7 @@ __all__ = [
     "AskModel",
     "Decision",
     "Finish",
+    "History",
     "Journal",
     "Limits",
     "Middleware",
@@ -38,5 +40,4 @@ __all__ = [
     "around_tool",
     "call_sync",
     "next_step",
-    "state_of",
 ]

@@ -1,41 +1,41 @@
-"""A run in a session: what is there before it, and a journal that stores each step, so that a crash loses nothing."""
+"""A run in a session: the messages before it, and a journal that stores each step, so that a crash loses nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, fields, replace
-from typing import Protocol, TypeVar, cast, runtime_checkable
+from typing import Protocol, Self, TypeVar, cast, runtime_checkable
 
 import anyio
 
 from agentkit.chat.events import Emit, ReplyRepaired
-from agentkit.chat.messages import Message, ToolCall, ToolMessage
+from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage
 from agentkit.errors import SessionConflict, StateError
 from agentkit.run.artifacts import attached, keep, shown
 from agentkit.run.journal import Journal, Slot, call_slot
 from agentkit.run.limits import Limits
 from agentkit.run.loop import run
-from agentkit.run.opening import prepare_resume
+from agentkit.run.opening import History, parse_history, prepare_resume
 from agentkit.run.serialization import dump_head, dump_message, dump_result, load_head, load_message, load_result
 from agentkit.run.spec import RunSpec
-from agentkit.run.state import RunState
-from agentkit.run.transcript import insert_results, interrupted_result, last_reply, open_calls, repaired
+from agentkit.run.state import RunResult, RunState
+from agentkit.run.transcript import insert_results, interrupted_result, last_reply_at, open_calls, repaired
 from agentkit.tools.result import ToolResult
 
-__all__ = ["Session", "SessionSnapshot", "SessionUpdate", "resume_in_session", "run_in_session", "state_of"]
+__all__ = ["Session", "SessionSnapshot", "SessionUpdate", "resume_in_session", "run_in_session"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSnapshot:
-    """What a session holds.
+    """The content of a session.
 
     Attributes:
         revision: How often it was saved; 0 for a session that is new.
-        messages: The messages, each a JSON object as text.
-        head: The rest of the last run's state, a JSON object as text; empty when there was no run.
+        messages: The messages, each as the string of a JSON object.
+        head: The rest of the last run's state, as the string of a JSON object; empty when there was no run.
         artifacts: Results that were too long for the model, by the id of their call.
-        results: What calls came to that are done, but whose results are not in the messages yet; by their slot.
+        results: Results of finished calls that are not in the messages yet, by their slot.
     """
 
     revision: int = 0
@@ -44,18 +44,30 @@ class SessionSnapshot:
     artifacts: Mapping[str, str] = field(default_factory=dict[str, str])
     results: Mapping[str, str] = field(default_factory=dict[str, str])
 
+    def state(self) -> RunState | None:
+        """Return the state of the last run, to inspect or to decide about; None if there was none.
+
+        Raises:
+            StateError: It cannot be read.
+        """
+        if not self.head:
+            return None
+        state = RunState(**load_head(self.head, self.messages, self.artifacts))
+        state.revision = self.revision
+        return state
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionUpdate:
-    """What is to be saved, all of it or nothing.
+    """A change to a session, to be saved completely or not at all.
 
     Attributes:
-        revision: The revision that it goes on from.
+        revision: The revision that it is based on.
         start: How many of the saved messages stay; those after them are replaced.
-        messages: What comes after these, each a JSON object as text.
-        head: In place of the saved one.
+        messages: The messages after these, each as the string of a JSON object.
+        head: Replaces the saved one.
         artifacts: Those that are new.
-        dropped: Ids of the artifacts that are kept no longer.
+        dropped: Ids of the artifacts to remove.
     """
 
     revision: int
@@ -65,33 +77,45 @@ class SessionUpdate:
     artifacts: Mapping[str, str] = field(default_factory=dict[str, str])
     dropped: Sequence[str] = ()
 
+    @classmethod
+    def from_history(cls, history: History) -> Self:
+        """Begin a new session with whatever ``history=`` of a run accepts.
+
+        Raises:
+            ConfigError: These are not messages.
+        """
+        messages, _ = parse_history(history)
+        state = history.state if isinstance(history, RunResult) else history
+        artifacts = state.artifacts if isinstance(state, RunState) else {}
+        return cls(revision=0, start=0, messages=[*map(dump_message, messages)], head="", artifacts=artifacts)
+
 
 @runtime_checkable
 class Session(Protocol):
-    """One stored conversation. Every method may raise `SessionError`, and leaves what is stored as it was then."""
+    """One stored conversation. A method that raises a `SessionError` has changed nothing."""
 
     def claim(self) -> AbstractAsyncContextManager[None]:
-        """Have the session alone until the context is left, or until this process ends in whatever way.
+        """Hold the session exclusively until the context is left, or until this process ends in whatever way.
 
         Raises:
-            SessionBusy: Another run has it.
+            SessionBusy: Another run holds it.
         """
         ...
 
     async def load(self) -> SessionSnapshot:
-        """What is stored; an empty `SessionSnapshot` for a session that is new."""
+        """Return what is stored; an empty `SessionSnapshot` for a session that is new."""
         ...
 
     async def save(self, change: SessionUpdate) -> None:
-        """Store a change: its revision is one more afterwards. The ``results`` are forgotten, the messages have them.
+        """Store a change and remove the ``results``, which its messages hold; the revision is one more afterwards.
 
         Raises:
-            SessionConflict: The stored revision is not the one that the change goes on from.
+            SessionConflict: The stored revision is not the one that the change is based on.
         """
         ...
 
     async def record(self, slot: str, result: str) -> None:
-        """Store what the call of a slot came to; on the disk when this returns."""
+        """Store the result of a slot's call; it is on the disk when this returns."""
         ...
 
 
@@ -99,15 +123,15 @@ T = TypeVar("T")
 
 
 async def run_in_session(session: Session, spec: RunSpec, state: RunState, emit: Emit) -> RunState:
-    """Run with what the session holds before the question.
+    """Run with the messages of the session before the question.
 
     Raises:
-        SessionBusy: Another run has the session.
+        SessionBusy: Another run holds the session.
         StateError: Its last run waits for decisions, or cannot be read.
     """
     async with session.claim():
         saved = await session.load()
-        before = _state(saved) or RunState(  # the beginning of another session has messages and no run
+        before = saved.state() or RunState(  # the beginning of another session has messages and no run
             messages=[load_message(each) for each in saved.messages], artifacts=dict(saved.artifacts)
         )
         if before.pending:
@@ -125,24 +149,24 @@ async def run_in_session(session: Session, spec: RunSpec, state: RunState, emit:
 async def resume_in_session(
     session: Session, spec: RunSpec, live: RunState, emit: Emit, *, given: RunState | None, limits: Limits | None
 ) -> RunState:
-    """Go on with the last run of the session, or with a state of it that has been decided about.
+    """Resume the last run of the session, or a state of it that has been decided about.
 
     Args:
         session: Where it is stored.
         spec: What to run with.
-        live: Becomes the state that runs.
-        emit: Told what happens.
-        given: The state to go on from; None for what is stored.
-        limits: In place of those that the run was begun with.
+        live: Becomes the state that runs. When nothing of the run could be stored, it is again what it was.
+        emit: Receives the events.
+        given: The state to resume; None for what is stored.
+        limits: Replaces those that the run was begun with.
 
     Raises:
-        SessionBusy: Another run has the session.
+        SessionBusy: Another run holds the session.
         SessionConflict: The session has gone on since the state was taken.
-        StateError: There is nothing to go on with, or it cannot be read.
+        StateError: There is nothing to resume, or it cannot be read.
     """
     async with session.claim():
         saved = await session.load()
-        stored = _state(saved)
+        stored = saved.state()
         if stored is None and given is not None:
             raise StateError("this state is not of this session: a state goes on in the session that it came from")
         if stored is None:
@@ -154,30 +178,26 @@ async def resume_in_session(
         spec = replace(spec, limits=limits or stored.limits or spec.limits)
         state, news = prepare_resume(given or stored, spec)
         state.inbox += live.inbox[len(given.inbox) if given else 0 :]  # what was said since it was opened
-        for each in fields(RunState):
-            setattr(live, each.name, getattr(state, each.name))
+        _become(live, state)
         journal = _SessionJournal(session, saved, list(stored.messages), spec.journal)
-        return await run(replace(spec, journal=journal, news=news), live, emit)
+        try:
+            return await run(replace(spec, journal=journal, news=news), live, emit)
+        except BaseException:
+            if journal.is_refused:
+                _become(live, (given or stored).copy())
+            raise
 
 
-async def state_of(session: Session) -> RunState | None:
-    """The state of the session's last run, to look at or to decide about; None if there was none."""
-    return _state(await session.load())
-
-
-def _state(saved: SessionSnapshot) -> RunState | None:
-    if not saved.head:
-        return None
-    state = RunState(**load_head(saved.head, saved.messages, saved.artifacts))
-    state.revision = saved.revision
-    return state
+def _become(live: RunState, state: RunState) -> None:
+    for each in fields(RunState):
+        setattr(live, each.name, getattr(state, each.name))
 
 
 def _close(state: RunState, results: Mapping[str, str]) -> list[str]:
-    """End a run that is not gone on with: with what its calls came to, and what it was still told.
+    """Close a run that is not resumed: with the stored results of its calls, and with the messages that it never read.
 
     Returns:
-        What had to be put right for that.
+        What had to be repaired for that.
     """
     known = [call for call in open_calls(state.messages) if call_slot(state, call) in results]
     insert_results(state.messages, map(interrupted_result, known))
@@ -188,23 +208,31 @@ def _close(state: RunState, results: Mapping[str, str]) -> list[str]:
 
 
 def _settle(state: RunState, results: Mapping[str, str]) -> None:
-    """Tell of interrupted calls what they came to, where that is known."""
-    said = last_reply(state.messages)
+    """Give interrupted calls their results, where these are stored."""
+    place = last_reply_at(state.messages)
+    if place is None:
+        return
+    calls = {call.id: call for call in cast("AssistantMessage", state.messages[place]).tool_calls}
     finished: list[tuple[ToolCall, ToolResult]] = []
-    for call in said.tool_calls if said else ():
-        stored, told = results.get(call_slot(state, call)), interrupted_result(call)
-        if stored is None or told not in state.messages:
+    for at, message in enumerate(state.messages[place + 1 :], place + 1):
+        call = calls.get(message.tool_call_id) if isinstance(message, ToolMessage) else None
+        stored = results.get(call_slot(state, call)) if call else None
+        if call is None or stored is None or message != interrupted_result(call):
             continue
         finished.append((call, load_result(stored)[0]))
         content, is_cut = shown(*finished[-1], readable=True)
         if is_cut:
             keep(state.artifacts, *finished[-1])
-        state.messages[state.messages.index(told)] = ToolMessage(content, call.id)
+        state.messages[at] = ToolMessage(content, call.id)
     state.messages += attached(finished)
 
 
 class _SessionJournal:
-    """Stores the state between steps, and what each call came to as soon as it is known."""
+    """Stores the state between steps, and the result of each call as soon as it is known.
+
+    A run whose first write fails has done nothing yet. It `is_refused`: it ends there, and nothing is stored of its end
+    either, so that its approvals stay and its question can be asked again.
+    """
 
     def __init__(self, session: Session, saved: SessionSnapshot, written: list[Message], inner: Journal) -> None:
         self._session, self._inner = session, inner
@@ -212,6 +240,8 @@ class _SessionJournal:
         self._written, self._state = written, RunState(messages=[])
         self._artifacts = dict(saved.artifacts)
         self._failure: Exception | None = None
+        self._has_written = False
+        self.is_refused = False
 
     def reserve(self, key: str) -> Slot:
         return _SessionSlot(self, key, self._inner.reserve(key))
@@ -222,6 +252,8 @@ class _SessionJournal:
         failure, self._failure = self._failure, None
         if failure is not None:  # once: how the run ended is stored if it can be
             raise failure
+        if self.is_refused:
+            return
         if state.status in ("failed", "cancelled"):
             _settle(state, self._results)
         if not any(call_slot(state, call) in self._results for call in open_calls(state.messages)):
@@ -242,7 +274,9 @@ class _SessionJournal:
             await self._session.save(change)
         except BaseException:
             state.revision = before
+            self.is_refused = not self._has_written
             raise
+        self._has_written = True
         self._revision += 1
         self._written, self._artifacts = list(state.messages), dict(state.artifacts)
         self._results.clear()
@@ -255,7 +289,7 @@ class _SessionJournal:
         )
 
     def recall(self, key: str) -> ToolResult | None:
-        """What the effect came to when it was run before; what the run had used by then counts again."""
+        """Return the result of an effect that ran before; what the run had used by then counts again."""
         if key not in self._results:
             return None
         result, usage, calls = load_result(self._results[key])
@@ -265,6 +299,7 @@ class _SessionJournal:
 
     async def record(self, key: str, result: ToolResult) -> None:
         """Store a result at once. If that fails the call has run all the same: the run ends when its state is kept."""
+        self._has_written = True
         self._results[key] = stored = dump_result(result, self._state.usage, self._state.calls)
         try:
             await _to_its_end(lambda: self._session.record(key, stored))
@@ -287,7 +322,7 @@ class _SessionSlot:
 
 
 async def _to_its_end(work: Callable[[], Awaitable[None]]) -> None:
-    """Do something short of which half would be nothing, also when this is cancelled.
+    """Do something short that must not stop halfway, also when this is cancelled.
 
     ``task.cancel()`` of asyncio takes no notice of a shield, so that the work has a task of its own.
     """

@@ -1,4 +1,4 @@
-"""Conversations that are kept between runs: in a SQLite file, or in memory.
+"""Conversations that are stored between runs: in a SQLite file, or in memory.
 
 ::
 
@@ -9,8 +9,17 @@
     await Agent("openai:gpt-5-mini").run("I am Ada.", session=sessions["ada"])
 """
 
-from agentkit.sessions.base import Found, SessionInfo, Sessions, StoredSession
+from agentkit.sessions.base import SearchHit, SessionInfo, Sessions, StoredSession, SyncSession, SyncSessions
 from agentkit.sessions.memory import MemorySessions
 from agentkit.sessions.sqlite import SQLiteSessions
 
-__all__ = ["Found", "MemorySessions", "SQLiteSessions", "SessionInfo", "Sessions", "StoredSession"]
+__all__ = [
+    "MemorySessions",
+    "SQLiteSessions",
+    "SearchHit",
+    "SessionInfo",
+    "Sessions",
+    "StoredSession",
+    "SyncSession",
+    "SyncSessions",
+]

@@ -1,15 +1,21 @@
 """One run at a time in a session: a lock of the operating system on one byte of the file ``chat.db-claims``.
 
-The byte's place is a hash of the session's name; the file stays empty. The system gives the lock back when the process
-ends, however it ends, so there are no leases, no clocks and nothing to clean up. Record locks (``fcntl``) belong to a
-process, not to an open file, so that a forked child neither has them nor keeps them alive. For the same reason closing
-one descriptor of the file gives back all of the process's locks: it is opened once, and closed with the last claim.
+The place of the byte is a hash of the session's name; the file stays empty. The system releases the lock when the
+process ends, however it ends, so there are no leases, no clocks and nothing to clean up.
+
+Where the system has them, these are locks of the open file (``F_OFD_SETLK``), which only this module can release. Other
+systems have record locks of the process, which it loses when any part of it opens and closes the file. Either way the
+file is opened once per process, and closed with the last claim.
+
+A lock on a file that has been deleted or replaced keeps nobody out, as others lock the new file. `check_claim` finds
+that out before anything is stored.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import struct
 import sys
 import threading
 from collections.abc import Generator
@@ -17,9 +23,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agentkit.errors import SessionBusy
+from agentkit.errors import SessionBusy, SessionError
 
-__all__ = ["claimed"]
+__all__ = ["check_claim", "claimed"]
 
 if sys.platform == "win32":
     import msvcrt
@@ -31,6 +37,14 @@ if sys.platform == "win32":
     def _unlock(fd: int, place: int) -> None:
         os.lseek(fd, place >> 32, os.SEEK_SET)
         msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
+elif sys.platform == "linux":
+    import fcntl
+
+    def _lock(fd: int, place: int) -> None:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0))
+
+    def _unlock(fd: int, place: int) -> None:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_UNLCK, os.SEEK_SET, place, 1, 0))
 else:
     import fcntl
 
@@ -48,10 +62,17 @@ class _File:
     fd: int
     names: set[str] = field(default_factory=set[str])
 
+    def is_at(self, path: str) -> bool:
+        """Whether other processes would lock this file too."""
+        try:
+            return os.path.samestat(os.fstat(self.fd), os.stat(path))  # noqa: PTH116 - as `samestat` takes it
+        except OSError:
+            return False
+
 
 _GUARD = threading.Lock()
 _FILES: dict[str, _File] = {}  # those with claims of this process, by their path
-_HELD: set[tuple[str, str]] = set()  # path and name: the system's locks do not tell the runs of one process apart
+_HELD: dict[tuple[str, str], _File] = {}  # by path and name: a file's locks do not tell the runs of one process apart
 
 
 @contextmanager
@@ -72,11 +93,29 @@ def claimed(database: Path, name: str) -> Generator[None]:
             _give_back(file, path, name)
 
 
+def check_claim(database: Path, name: str) -> None:
+    """Check that a claim of this process, if it has one, still keeps others out.
+
+    Raises:
+        SessionError: The file of claims was deleted or replaced.
+    """
+    path = f"{database}-claims"
+    with _GUARD:
+        file = _HELD.get((path, name))
+    if file is not None and not file.is_at(path):
+        raise SessionError(
+            f"the file {path} was deleted or replaced while a run had session {name!r}, so that another run may have "
+            "it too; leave the file alone, and resume the session"
+        )
+
+
 def _take(path: str, name: str) -> _File:
     busy = f"another run has session {name!r} of {path.removesuffix('-claims')}; try again when it has ended"
     if (path, name) in _HELD:
         raise SessionBusy(busy)
-    file = _opened(path)
+    file = _FILES.get(path)
+    if file is None or not file.is_at(path):
+        file = _File(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600))
     try:
         _lock(file.fd, _place_of(name))
         file.names.add(name)
@@ -85,15 +124,14 @@ def _take(path: str, name: str) -> _File:
     finally:
         if not file.names:
             os.close(file.fd)
-    _FILES[path] = file
-    _HELD.add((path, name))
+    _FILES[path] = _HELD[path, name] = file
     return file
 
 
 def _give_back(file: _File, path: str, name: str) -> None:
     if file.fd < 0:
         return
-    _HELD.discard((path, name))
+    del _HELD[path, name]
     file.names.discard(name)
     if file.names:
         _unlock(file.fd, _place_of(name))
@@ -103,21 +141,13 @@ def _give_back(file: _File, path: str, name: str) -> None:
         del _FILES[path]
 
 
-def _opened(path: str) -> _File:
-    """The open file, unless it was deleted or replaced: other processes would look for claims in the new one."""
-    file = _FILES.get(path)
-    if file is not None and Path(path).exists() and os.path.samestat(os.fstat(file.fd), os.stat(path)):  # noqa: PTH116
-        return file
-    return _File(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-
-
 def _place_of(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 2  # a file has 2 ** 63 places
 
 
 def _after_fork() -> None:
-    """A child has the descriptors but not the locks; closing them takes none from its parent."""
-    for file in _FILES.values():
+    """Close what a child has inherited, so that it does not outlive its parent's claims."""
+    for file in {id(each): each for each in (*_FILES.values(), *_HELD.values())}.values():
         os.close(file.fd)
         file.fd = -1
     _FILES.clear()

@@ -12,9 +12,18 @@ from typing import TypeVar
 from anyio.lowlevel import checkpoint
 
 from agentkit.errors import SessionBusy, SessionError
-from agentkit.run.session_run import SessionSnapshot, SessionUpdate
-from agentkit.sessions.base import Found, SessionInfo, Sessions, Store, check_branch, check_revision, gone, status_of
-from agentkit.sessions.search import matches, role_of, snippet, storable, text_to_index, words_of
+from agentkit.run import SessionSnapshot, SessionUpdate
+from agentkit.sessions.base import (
+    SearchHit,
+    SessionInfo,
+    Sessions,
+    Store,
+    check_branch,
+    check_revision,
+    gone,
+    status_of,
+)
+from agentkit.sessions.search import hit, search_text, storable, terms_of
 
 __all__ = ["MemorySessions"]
 
@@ -32,7 +41,7 @@ class MemorySessions(Sessions):
 
 
 @dataclass(slots=True)
-class _Kept:
+class _Entry:
     revision: int = 0
     messages: list[str] = field(default_factory=list[str])
     head: str = ""
@@ -44,14 +53,13 @@ class _Kept:
 
 class _MemoryStore(Store):
     def __init__(self) -> None:
-        self._kept: dict[str, _Kept] = {}
+        self._entries: dict[str, _Entry] = {}
         self._claimed: set[str] = set()
         self._guard = threading.RLock()
 
     async def perform(self, work: Callable[[], T]) -> T:
         await checkpoint()
-        with self._guard:
-            return work()
+        return work()
 
     def check(self) -> None:
         pass
@@ -69,73 +77,78 @@ class _MemoryStore(Store):
                 self._claimed.discard(name)
 
     def load(self, name: str) -> SessionSnapshot:
-        kept = self._kept.get(name, _Kept())
-        return SessionSnapshot(
-            revision=kept.revision,
-            messages=tuple(kept.messages),
-            head=kept.head,
-            artifacts={**kept.artifacts},
-            results={**kept.results},
-        )
+        with self._guard:
+            entry = self._entries.get(name, _Entry())
+            return SessionSnapshot(
+                revision=entry.revision,
+                messages=tuple(entry.messages),
+                head=entry.head,
+                artifacts={**entry.artifacts},
+                results={**entry.results},
+            )
 
     def save(self, name: str, change: SessionUpdate) -> None:
-        kept = self._kept.get(name, _Kept())
-        check_revision(name, kept.revision, change)
-        if not 0 <= change.start <= len(kept.messages):
-            raise SessionError(f"session {name!r} has {len(kept.messages)} messages, not {change.start}")
-        kept.revision += 1
-        kept.messages[change.start :] = map(storable, change.messages)
-        kept.head = storable(change.head)
-        for dropped in change.dropped:
-            kept.artifacts.pop(storable(dropped), None)
-        kept.artifacts |= {storable(key): storable(text) for key, text in change.artifacts.items()}
-        kept.results = {}
-        kept.updated = datetime.now(UTC)
-        self._kept[name] = kept
+        with self._guard:
+            entry = self._entries.get(name, _Entry())
+            check_revision(name, entry.revision, change)
+            if not 0 <= change.start <= len(entry.messages):
+                raise SessionError(f"session {name!r} has {len(entry.messages)} messages, not {change.start}")
+            entry.revision += 1
+            entry.messages[change.start :] = map(storable, change.messages)
+            entry.head = storable(change.head)
+            for dropped in change.dropped:
+                entry.artifacts.pop(storable(dropped), None)
+            entry.artifacts |= {storable(call): storable(text) for call, text in change.artifacts.items()}
+            entry.results = {}
+            entry.updated = datetime.now(UTC)
+            self._entries[name] = entry
 
     def record(self, name: str, slot: str, result: str) -> None:
-        if name not in self._kept:
-            raise SessionError(gone(name))
-        self._kept[name].results[storable(slot)] = storable(result)
+        with self._guard:
+            if name not in self._entries:
+                raise SessionError(gone(name))
+            self._entries[name].results[storable(slot)] = storable(result)
 
     def branch(self, name: str, new: str, messages: int | None) -> None:
-        with self.claim(new):
-            kept = self._find(name)
-            if new in self._kept:
+        with self._guard, self.claim(new):
+            entry = self._find(name)
+            if new in self._entries:
                 raise SessionError(f"there is a session {new!r} already; choose another name")
-            check_branch(name, kept.head, len(kept.messages), messages)
-            self._kept[new] = _Kept(1, kept.messages[:messages], artifacts={**kept.artifacts})
+            check_branch(name, entry.head, len(entry.messages), messages)
+            self._entries[new] = _Entry(1, entry.messages[:messages], artifacts={**entry.artifacts})
 
     def delete(self, name: str) -> None:
-        with self.claim(name):
+        with self._guard, self.claim(name):
             self._find(name)
-            del self._kept[name]
+            del self._entries[name]
 
     def list(self) -> Sequence[SessionInfo]:
-        infos = [
-            SessionInfo(
-                name=name,
-                messages=len(kept.messages),
-                created=kept.created,
-                updated=kept.updated,
-                status=status_of(kept.head),
-            )
-            for name, kept in self._kept.items()
-        ]
+        with self._guard:
+            infos = [
+                SessionInfo(
+                    name=name,
+                    messages=len(entry.messages),
+                    created=entry.created,
+                    updated=entry.updated,
+                    status=status_of(entry.head),
+                )
+                for name, entry in self._entries.items()
+            ]
         return sorted(infos, key=lambda info: info.updated, reverse=True)
 
-    def search(self, query: str, limit: int) -> Sequence[Found]:
-        if not (words := words_of(query)):
+    def search(self, query: str, limit: int) -> Sequence[SearchHit]:
+        if not (terms := terms_of(query)):
             return []
-        found = [
-            Found(session=name, number=number, role=role_of(message), snippet=snippet(text, words))
-            for name, kept in self._kept.items()
-            for number, message in enumerate(kept.messages)
-            if matches(text := text_to_index(message), words)
-        ]
-        return found[::-1][: max(0, limit)]
+        with self._guard:
+            messages = [
+                (name, number, message)
+                for name, entry in self._entries.items()
+                for number, message in enumerate(entry.messages)
+            ]
+        found = [each for each in messages if (text := search_text(each[2])) and all(term in text for term in terms)]
+        return [hit(*each, terms) for each in found[::-1][: max(0, limit)]]
 
-    def _find(self, name: str) -> _Kept:
-        if (kept := self._kept.get(name)) is None:
+    def _find(self, name: str) -> _Entry:
+        if (entry := self._entries.get(name)) is None:
             raise SessionError(f"there is no session {name!r}")
-        return kept
+        return entry

@@ -1,88 +1,80 @@
-"""Searching in messages: the words of a query, what they find, and the part of a text to show.
-
-What a user searches for is data. It is taken apart into words here, so that no character of it means anything to the
-full-text index, and so that a search without an index finds the same.
-"""
+"""Searching in messages: what a query looks for, the text that it is looked for in, and the part of it to show."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from agentkit.chat.messages import read_message
+from agentkit.messages import read_message
+from agentkit.sessions.base import SearchHit
 
-__all__ = ["index_query", "is_unspaced", "matches", "role_of", "snippet", "storable", "text_to_index", "words_of"]
+__all__ = ["SHORTEST_INDEXED", "hit", "index_query", "search_text", "storable", "terms_of"]
 
-_SPEAKERS = ("user", "assistant", "tool")
-_WORD = re.compile(r"[^\W_]+")
+SHORTEST_INDEXED = 3  # characters: the index holds every three that follow each other
+_MOST_INDEXED = 32  # terms of a query that the index is asked for; each message is checked for all of them anyway
+_ROLES = ("user", "assistant", "tool")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-# Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese.
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
-_BEFORE, _LENGTH = 40, 160  # characters of a snippet before the first word found, and in all
+_BEFORE, _LENGTH = 40, 160  # characters of a snippet before the first match, and in all
+
+
+class _Folds(dict[int, str]):
+    """Each character without its case and accents. One at a time, so that no text takes more than linear time."""
+
+    def __missing__(self, code: int) -> str:
+        letters = (each for each in unicodedata.normalize("NFKD", chr(code)) if not unicodedata.combining(each))
+        self[code] = folded = storable(unicodedata.normalize("NFC", "".join(letters)).casefold())
+        return folded
+
+
+_FOLDS = _Folds({0: " "})  # SQLite's functions take NUL for the end of a string
 
 
 def storable(text: str) -> str:
-    """The text with U+FFFD for lone surrogates, which UTF-8 cannot express."""
+    """Replace lone surrogates, which UTF-8 cannot express, by U+FFFD."""
     return _SURROGATES.sub("\ufffd", text)
 
 
-def role_of(message: str) -> str:
-    """The role of a stored message."""
-    return str(_read(message).get("role") or "")
+def search_text(message: str) -> str:
+    """Return the folded text of a stored message; empty if searches leave it out or it cannot be read."""
+    role, text = _read(message)
+    return text.translate(_FOLDS) if role in _ROLES else ""
 
 
-def text_to_index(message: str) -> str:
-    """What a search looks at in a stored message."""
-    raw = _read(message)
-    return storable(read_message(raw).text) if raw.get("role") in _SPEAKERS else ""
+def terms_of(query: str) -> tuple[str, ...]:
+    """Split a query into the folded strings that a message must contain."""
+    return tuple(dict.fromkeys(query.translate(_FOLDS).split()))
 
 
-def _read(message: str) -> Mapping[str, Any]:
+def index_query(terms: Sequence[str]) -> str:
+    """Write the terms that the index can find in the language of FTS5, as quoted strings; empty when there are none."""
+    indexed = [term for term in terms if len(term) >= SHORTEST_INDEXED][:_MOST_INDEXED]
+    return " ".join('"' + term.replace('"', '""') + '"' for term in indexed)
+
+
+def hit(session: str, number: int, message: str, terms: Sequence[str]) -> SearchHit:
+    """Return a message that contains the terms as it is shown."""
+    role, text = _read(message)
+    line = " ".join(text.split())
+    folded = line.translate(_FOLDS)
+    place = min((at for term in terms if (at := folded.find(term)) >= 0), default=0)
+    if len(folded) != len(line):  # some characters fold to none or to several
+        ends = itertools.accumulate(len(each.translate(_FOLDS)) for each in line)
+        place = sum(1 for _ in itertools.takewhile(lambda end: end <= place, ends))
+    start = max(0, place - _BEFORE)
+    start = line.rfind(" ", max(0, start - 20), start) + 1 or start
+    snippet = f"{'...' if start else ''}{line[start : start + _LENGTH]}{'...' if start + _LENGTH < len(line) else ''}"
+    return SearchHit(session=session, number=number, role=role, snippet=snippet)
+
+
+def _read(message: str) -> tuple[str, str]:
+    """The role and the text of a stored message; both empty if it cannot be read."""
     try:
         raw = json.loads(message)
-    except ValueError:
-        return {}
-    return cast("Mapping[str, Any]", raw) if isinstance(raw, dict) else {}
-
-
-def words_of(query: str) -> tuple[str, ...]:
-    """The words that a message must have; none when the query has neither letters nor digits."""
-    return tuple(_WORD.findall(unicodedata.normalize("NFC", query)))
-
-
-def is_unspaced(words: Sequence[str]) -> bool:
-    """Whether the index, which cuts texts at spaces, would not find such words."""
-    return any(_UNSPACED.search(word) for word in words)
-
-
-def index_query(words: Sequence[str]) -> str:
-    """The words in the language of FTS5: each is a quoted prefix."""
-    return " ".join(f'"{word}"*' for word in words)
-
-
-def matches(text: str, words: Sequence[str]) -> bool:
-    """Whether each of the words begins a word of the text; in scripts without spaces, whether it is in the text."""
-    folded = _fold(text)
-    return all(re.search(_pattern(_fold(word)), folded) for word in words)
-
-
-def snippet(text: str, words: Sequence[str]) -> str:
-    """The part of the text with the first of the words that is in it, on one line."""
-    line = " ".join(unicodedata.normalize("NFC", text).split())
-    places = [found.start() for word in words if (found := re.search(_pattern(word), line, re.IGNORECASE))]
-    start = max(0, min(places, default=0) - _BEFORE)
-    start = line.rfind(" ", max(0, start - 20), start) + 1 or start
-    shown = line[start : start + _LENGTH]
-    return f"{'...' if start else ''}{shown}{'...' if start + _LENGTH < len(line) else ''}"
-
-
-def _pattern(word: str) -> str:
-    return re.escape(word) if _UNSPACED.search(word) else rf"(?<![^\W_]){re.escape(word)}"
-
-
-def _fold(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text)
-    return "".join(each for each in decomposed if not unicodedata.combining(each)).casefold()
+        read = read_message(cast("Mapping[str, Any]", raw) if isinstance(raw, dict) else {})
+    except (ValueError, TypeError, RecursionError):
+        return "", ""
+    return read.role, storable(read.text)

@@ -9,31 +9,33 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from anyio import CapacityLimiter
 from anyio.lowlevel import RunVar
 from anyio.to_thread import run_sync
 
 from agentkit.errors import ConfigError, SessionError
-from agentkit.run.session_run import SessionSnapshot, SessionUpdate
-from agentkit.sessions.base import Found, SessionInfo, Sessions, Store, check_branch, check_revision, gone, status_of
-from agentkit.sessions.locks import claimed
-from agentkit.sessions.search import (
-    index_query,
-    is_unspaced,
-    matches,
-    role_of,
-    snippet,
-    storable,
-    text_to_index,
-    words_of,
+from agentkit.run import SessionSnapshot, SessionUpdate
+from agentkit.sessions.base import (
+    SearchHit,
+    SessionInfo,
+    Sessions,
+    Store,
+    check_branch,
+    check_revision,
+    gone,
+    status_of,
 )
+from agentkit.sessions.locks import check_claim, claimed
+from agentkit.sessions.seals import Sealer
+from agentkit.sessions.search import hit, index_query, search_text, storable, terms_of
 
-__all__ = ["Database", "SQLiteSessions"]
+__all__ = ["SQLiteSessions"]
 
 T = TypeVar("T")
 
@@ -45,6 +47,7 @@ CREATE TABLE sessions (
     name TEXT NOT NULL UNIQUE,
     revision INTEGER NOT NULL DEFAULT 0,
     head TEXT NOT NULL DEFAULT '',
+    seal TEXT NOT NULL DEFAULT '',
     created REAL NOT NULL,
     updated REAL NOT NULL
 );
@@ -53,6 +56,7 @@ CREATE TABLE messages (
     session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE,
     position INTEGER NOT NULL,
     message TEXT NOT NULL,
+    seal TEXT NOT NULL,
     text TEXT NOT NULL,
     UNIQUE (session, position)
 );
@@ -61,17 +65,23 @@ CREATE TABLE artifacts (
     session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE,
     call TEXT NOT NULL,
     text TEXT NOT NULL,
+    seal TEXT NOT NULL,
     UNIQUE (session, call)
 );
 CREATE TABLE results (
     session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE,
     slot TEXT NOT NULL,
     result TEXT NOT NULL,
+    seal TEXT NOT NULL,
     PRIMARY KEY (session, slot)
 ) WITHOUT ROWID;
 PRAGMA application_id = {_OURS};
 PRAGMA user_version = {_FORMAT};
 """
+_INDEX = (
+    "CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(text, content='messages', content_rowid='id',"
+    " tokenize='trigram')"
+)
 
 _ADVICE: Mapping[int, str] = {
     sqlite3.SQLITE_BUSY: "another program has locked it for longer than the timeout; end what holds it, and try again",
@@ -79,8 +89,8 @@ _ADVICE: Mapping[int, str] = {
     sqlite3.SQLITE_READONLY: "it may not be written; change the rights of the file and of its directory",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check the rights of the file and of its directory",
     sqlite3.SQLITE_NOTADB: "it is not a SQLite database; choose another file",
-    sqlite3.SQLITE_CORRUPT: "it is damaged; put a copy back, or save what `sqlite3 FILE .recover` finds in it",
-    sqlite3.SQLITE_IOERR: "its disk cannot be read or written, or is full; see to it, and try again",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; restore a copy, or save what `sqlite3 FILE .recover` finds in it",
+    sqlite3.SQLITE_IOERR: "its disk cannot be read or written, or is full; check the disk, and try again",
 }
 
 _GUARD = threading.Lock()
@@ -88,7 +98,7 @@ _TURNS: dict[str, threading.Lock] = {}  # a file's operations in this process ru
 _LIMITERS: RunVar[dict[str, CapacityLimiter]] = RunVar("agentkit_session_threads")
 
 
-class Database:
+class _Database:
     """A file of sessions. It is made when it is first used, for its user only."""
 
     def __init__(self, path: Path, timeout: float) -> None:
@@ -96,7 +106,7 @@ class Database:
         self.timeout = timeout
 
     async def perform(self, work: Callable[[], T]) -> T:
-        """Do ``work`` in a thread: one for each file and event loop, as SQLite writes one after the other anyway."""
+        """Call ``work`` in a thread: one for each file and event loop, as SQLite writes one after the other anyway."""
         try:
             limiters = _LIMITERS.get()
         except LookupError:
@@ -107,13 +117,13 @@ class Database:
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection]:
-        """A connection on which everything is read as it is at one moment."""
+        """Open a connection on which everything is read as it is at one moment."""
         with self._transaction("BEGIN") as connection:
             yield connection
 
     @contextmanager
     def writing(self, *, missing: str = "") -> Generator[sqlite3.Connection]:
-        """A connection on which everything is written, on the disk when this ends, or nothing.
+        """Open a connection on which everything is written, on the disk when this ends, or nothing.
 
         Raises:
             SessionError: There is no file, and ``missing`` says why none is to be made.
@@ -127,7 +137,7 @@ class Database:
             if missing and self.path.parent.is_dir() and not self.path.exists():
                 raise SessionError(missing)
             self._create()
-            with closing(self._connect()) as connection:  # closing it takes back what was not committed
+            with closing(self._connect()) as connection:  # closing it rolls back what was not committed
                 self._prepare(connection)
                 connection.execute(begin)
                 yield connection
@@ -135,13 +145,15 @@ class Database:
 
     @contextmanager
     def errors(self) -> Generator[None]:
-        """Say what goes wrong as a `SessionError`."""
+        """Turn what goes wrong into a `SessionError`."""
         try:
             yield
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             advice = _ADVICE.get(code, "what is stored is as it was")
             raise SessionError(f"the sessions in {self.path} cannot be used ({error}): {advice}") from error
+        except UnicodeDecodeError as error:  # SQLite quotes what it has found
+            raise SessionError(f"the sessions in {self.path} cannot be used: the file is damaged") from error
         except OSError as error:
             advice = "check that its directory exists and that you may write there"
             raise SessionError(f"the sessions in {self.path} cannot be used ({error.strerror}): {advice}") from error
@@ -152,9 +164,12 @@ class Database:
             raise SessionError(f"{self.path} is a directory: name a file in it, for example {self.path / 'chat.db'}")
         with suppress(FileExistsError):
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        if self.path.stat().st_nlink > 1:  # neither SQLite nor a claim would know of users of the other name
+            raise SessionError(f"{self.path} has other names too (hard links), so that it cannot be locked: copy it")
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=self.timeout, isolation_level=None)
+        connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")  # to read damaged rows
         try:
             connection.execute("PRAGMA synchronous = FULL")  # committed is on the disk
             connection.execute("PRAGMA foreign_keys = ON")
@@ -187,6 +202,8 @@ class Database:
                 "update agentkit, or choose another file"
             )
         if ours == _OURS and version == _FORMAT:
+            if connection.execute("SELECT 1 FROM sqlite_master WHERE type IN ('trigger', 'view')").fetchone():
+                raise SessionError(f"{self.path} was changed by another program, which added triggers or views to it")
             return False
         if ours or version or connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             raise SessionError(f"{self.path} is a database of another program; choose another file for sessions")
@@ -221,50 +238,51 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
-_NEW = "INSERT INTO sessions (name, created, updated) VALUES (?1, ?2, ?2) ON CONFLICT DO NOTHING"
-_INSERT = "INSERT INTO messages (session, position, message, text) VALUES (?, ?, ?, ?)"
-_MESSAGES = "SELECT message FROM messages WHERE session = ? ORDER BY position"
-_ARTIFACTS = "SELECT call, text FROM artifacts WHERE session = ? ORDER BY id"
-_KEEP = (
-    "INSERT INTO artifacts (session, call, text) VALUES (?, ?, ?)"
-    " ON CONFLICT (session, call) DO UPDATE SET text = excluded.text"  # where it was: the oldest go first
-)
-_FOUND = "SELECT sessions.name, position, message, messages.text FROM messages JOIN sessions ON sessions.id = session"
-_BEST = f"{_FOUND} JOIN words ON words.rowid = messages.id WHERE words MATCH ? ORDER BY rank, messages.id DESC LIMIT ?"
-_NEWEST = f"{_FOUND} WHERE found(messages.text) ORDER BY messages.id DESC LIMIT ?"
-
-
 class SQLiteSessions(Sessions):
     """Sessions in a SQLite file, made when it is first used. Several threads and processes may use the same file.
 
     Args:
-        path: The file. Beside it are ``-wal`` and ``-shm`` while it is used, and an empty file ``-claims``.
+        path: The file. Next to it are ``-wal`` and ``-shm`` while it is used, and an empty file ``-claims``.
         timeout: How many seconds to wait when another program has locked the file.
-        index: Whether to keep an index of the words; without it, as with an SQLite that has no FTS5, a search reads
-            all messages.
+        index: Whether to maintain a full-text index; without it, as with a SQLite that lacks FTS5, a search reads all
+            messages.
+        key: A secret that signs what is stored, for a file that others can write; without one, checksums find damage.
+            A file is always used with the key that it was begun with, or always without one.
 
     Raises:
-        ConfigError: The path is none, or ``":memory:"``, where nothing would be found again: that is `MemorySessions`;
-            or the timeout is not a number of seconds.
+        ConfigError: The path is not one, or is ``":memory:"``, where nothing would be found again: that is
+            `MemorySessions`; the timeout is not a number of seconds, or the key is not bytes.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, timeout: float = 5.0, index: bool = True) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, timeout: float = 5.0, index: bool = True, key: bytes | None = None
+    ) -> None:
         if not isinstance(path, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f'SQLiteSessions takes the path of a file, for example "chat.db", not {path!r:.80}')
         if os.fspath(path) in ("", ":memory:"):
-            raise ConfigError("SQLiteSessions needs a file; MemorySessions() keeps sessions in memory")
+            raise ConfigError("SQLiteSessions needs a file; MemorySessions() stores sessions in memory")
         if not isinstance(timeout, int | float) or not 0 <= timeout < math.inf:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"SQLiteSessions(timeout={timeout!r:.80}): must be seconds, from 0 on")
-        super().__init__(_SQLiteStore(Database(Path(path).resolve(), timeout), index=index))
+        super().__init__(_SQLiteStore(_Database(Path(path).resolve(), timeout), Sealer(key), index=index))
         self.path = Path(path)
 
     def __repr__(self) -> str:
         return f"SQLiteSessions({os.fspath(self.path)!r})"
 
 
+_TEXTS = "SELECT sessions.name, position, message FROM messages JOIN sessions ON sessions.id = session"
+_FOUND = "contains(CAST(messages.text AS BLOB))"  # bytes, as a damaged text is no string
+_BEST = (
+    f"{_TEXTS} JOIN words ON words.rowid = messages.id WHERE words MATCH ?1 AND {_FOUND}"
+    " ORDER BY rank, messages.id DESC"
+)
+_NEWEST = f"{_TEXTS} WHERE ?1 = '' AND {_FOUND} ORDER BY messages.id DESC"
+
+
 class _SQLiteStore(Store):
-    def __init__(self, database: Database, *, index: bool) -> None:
+    def __init__(self, database: _Database, sealer: Sealer, *, index: bool) -> None:
         self._database = database
+        self._sealer = sealer
         self._index = index
 
     async def perform(self, work: Callable[[], T]) -> T:
@@ -283,77 +301,41 @@ class _SQLiteStore(Store):
 
     def load(self, name: str) -> SessionSnapshot:
         with self._database.reading() as connection:
-            row = connection.execute("SELECT id, revision, head FROM sessions WHERE name = ?", [name]).fetchone()
-            if row is None:
-                return SessionSnapshot()
-            session, revision, head = row
-
-            messages = connection.execute(_MESSAGES, [session]).fetchall()
-            artifacts = connection.execute(_ARTIFACTS, [session]).fetchall()
-            results = connection.execute("SELECT slot, result FROM results WHERE session = ?", [session]).fetchall()
-        return SessionSnapshot(
-            revision=revision,
-            messages=tuple(message for (message,) in messages),
-            head=head,
-            artifacts=dict(artifacts),
-            results=dict(results),
-        )
+            stored = _Row.find(connection, self._sealer, name)
+            return SessionSnapshot() if stored is None else stored.load()
 
     def save(self, name: str, change: SessionUpdate) -> None:
-        rows = [(storable(each), text_to_index(each)) for each in change.messages]
         with self._database.writing(missing=gone(name) if change.revision > 0 else "") as connection:
-            connection.execute(_NEW, [name, time.time()])
-            session, revision = _find(connection, name)
-            check_revision(name, revision, change)
-            count = _count(connection, session)
-            if not 0 <= change.start <= count:
-                raise SessionError(f"session {name!r} has {count} messages, not {change.start}")
-            index = self._has_index(connection)
-            _cut(connection, session, change.start, index=index)
-            numbered = enumerate(rows, change.start)
-            connection.executemany(_INSERT, ((session, number, *row) for number, row in numbered))
-            _save_rest(connection, session, change)
-            if index:
-                _bring_up_to_date(connection)
+            check_claim(self._database.path, name)
+            stored = _Row.find(connection, self._sealer, name)
+            check_revision(name, stored.revision if stored else 0, change)
+            self._write(connection, stored or _Row.insert(connection, self._sealer, name), change)
 
     def record(self, name: str, slot: str, result: str) -> None:
         with self._database.writing(missing=gone(name)) as connection:
-            session, _ = _find(connection, name, missing=gone(name))
-            row = (session, storable(slot), storable(result))
-            connection.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", row)
+            check_claim(self._database.path, name)
+            if (stored := _Row.find(connection, self._sealer, name)) is None:
+                raise SessionError(gone(name))
+            stored.record(storable(slot), storable(result))
 
     def branch(self, name: str, new: str, messages: int | None) -> None:
         self.check()
         with self.claim(new), self._database.writing() as connection:
-            session, _ = _find(connection, name)
-            (head,) = connection.execute("SELECT head FROM sessions WHERE id = ?", [session]).fetchone()
-            count = _count(connection, session)
-            check_branch(name, head, count, messages)
-            if not connection.execute(_NEW, [new, time.time()]).rowcount:
+            stored = self._find(connection, name)
+            check_branch(name, stored.head, stored.count(), messages)
+            if _Row.find(connection, self._sealer, new) is not None:
                 raise SessionError(f"there is a session {new!r} already; choose another name")
-            copy, _ = _find(connection, new)
-            part = count if messages is None else messages
-            connection.execute(
-                "INSERT INTO messages (session, position, message, text) SELECT ?, position, message, text"
-                " FROM messages WHERE session = ? AND position < ? ORDER BY position",
-                [copy, session, part],
-            )
-            connection.execute(
-                "INSERT INTO artifacts (session, call, text) SELECT ?, call, text FROM artifacts WHERE session = ?"
-                " ORDER BY id",
-                [copy, session],
-            )
-            connection.execute("UPDATE sessions SET revision = 1 WHERE id = ?", [copy])
-            if self._has_index(connection):
-                _bring_up_to_date(connection)
+            whole = stored.load(messages)
+            copy = SessionUpdate(revision=0, start=0, messages=whole.messages, head="", artifacts=whole.artifacts)
+            self._write(connection, _Row.insert(connection, self._sealer, new), copy)
 
     def delete(self, name: str) -> None:
         self.check()
         with self.claim(name), self._database.writing() as connection:
-            session, _ = _find(connection, name)
+            stored = self._find(connection, name)
             index = self._has_index(connection)
-            _cut(connection, session, 0, index=index)
-            connection.execute("DELETE FROM sessions WHERE id = ?", [session])
+            stored.cut(0, index=index)
+            connection.execute("DELETE FROM sessions WHERE id = ?", [stored.id])
             if index:  # it would keep the words for a while, marked as deleted
                 connection.execute("INSERT INTO words (words) VALUES ('optimize')")
 
@@ -363,89 +345,213 @@ class _SQLiteStore(Store):
             rows = connection.execute(
                 f"SELECT name, ({count}), created, updated, head FROM sessions ORDER BY updated DESC"  # noqa: S608
             ).fetchall()
-        return [
-            SessionInfo(
-                name=name,
-                messages=messages,
-                created=datetime.fromtimestamp(created, UTC),
-                updated=datetime.fromtimestamp(updated, UTC),
-                status=status_of(head),
+        return [_info(*row) for row in rows]
+
+    def search(self, query: str, limit: int) -> Sequence[SearchHit]:
+        if not (terms := terms_of(query)):
+            return []
+        wanted = [term.encode() for term in terms]
+        with self._database.reading() as connection:
+            connection.create_function("contains", 1, lambda text: all(each in text for each in wanted))
+            indexed = index_query(terms) if self._index and _is_up_to_date(connection) else ""
+            found = connection.execute(
+                f"{_BEST if indexed else _NEWEST} LIMIT ?2", [indexed, min(max(0, limit), 2**31)]
             )
-            for name, messages, created, updated, head in rows
+            rows = found.fetchall()
+        return [
+            hit(str(name), number, str(message), terms) for name, number, message in rows if isinstance(number, int)
         ]
 
-    def search(self, query: str, limit: int) -> Sequence[Found]:
-        if not (words := words_of(query)):
-            return []
-        with self._database.reading() as connection:
-            if self._index and not is_unspaced(words) and _is_up_to_date(connection):
-                rows = connection.execute(_BEST, [index_query(words), max(0, limit)]).fetchall()
-            else:
-                connection.create_function("found", 1, partial(matches, words=words))
-                rows = connection.execute(_NEWEST, [max(0, limit)]).fetchall()
-        return [
-            Found(session=name, number=number, role=role_of(message), snippet=snippet(text, words))
-            for name, number, message, text in rows
-        ]
+    def _find(self, connection: sqlite3.Connection, name: str) -> _Row:
+        if (stored := _Row.find(connection, self._sealer, name)) is None:
+            raise SessionError(f"there is no session {name!r}")
+        return stored
+
+    def _write(self, connection: sqlite3.Connection, stored: _Row, change: SessionUpdate) -> None:
+        count = stored.count()
+        if not 0 <= change.start <= count:
+            raise SessionError(f"session {stored.name!r} has {count} messages, not {change.start}")
+        stored.check_from(change.start)
+        index = self._has_index(connection)
+        stored.cut(change.start, index=index)
+        stored.save(change)
+        if index:
+            connection.execute(f"INSERT INTO words (rowid, text) SELECT id, text {_NOT_INDEXED}")
 
     def _has_index(self, connection: sqlite3.Connection) -> bool:
         """Whether there is an index that can be written; it is made where it is missing."""
         if not self._index or not connection.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone():
             return False
-        connection.execute(
-            "CREATE VIRTUAL TABLE IF NOT EXISTS words USING"
-            " fts5(text, content='messages', content_rowid='id', tokenize='unicode61 remove_diacritics 2')"
-        )
+        connection.execute(_INDEX)
         return True
 
 
-def _find(connection: sqlite3.Connection, name: str, *, missing: str = "") -> tuple[int, int]:
-    """The id and the revision of a session."""
-    row = connection.execute("SELECT id, revision FROM sessions WHERE name = ?", [name]).fetchone()
-    if row is None:
-        raise SessionError(missing or f"there is no session {name!r}")
-    session, revision = row
-    return session, revision
+@dataclass(slots=True)
+class _Row:
+    """A session in the file, and what belongs to it."""
 
+    connection: sqlite3.Connection
+    sealer: Sealer
+    name: str
+    id: int
+    revision: int
+    head: str = ""
+    seal: str = ""
 
-def _count(connection: sqlite3.Connection, session: int) -> int:
-    select = "SELECT coalesce(max(position) + 1, 0) FROM messages WHERE session = ?"
-    return int(connection.execute(select, [session]).fetchone()[0])
+    @classmethod
+    def find(cls, connection: sqlite3.Connection, sealer: Sealer, name: str) -> _Row | None:
+        """Find a session by its name; None if there is none."""
+        row = connection.execute("SELECT id, revision, head, seal FROM sessions WHERE name = ?", [name]).fetchone()
+        if row is None:
+            return None
+        found = cls(connection, sealer, name, *row)
+        if not isinstance(found.revision, int) or not 0 < found.revision < 2**53:
+            raise found.damaged("its revision")
+        if not str(found.seal).startswith(sealer.prefix):
+            signed = str(found.seal).startswith("hmac")
+            raise SessionError(
+                f"session {name!r} is signed: open the file with the key= that it was written with"
+                if signed
+                else f"session {name!r} is not signed: it was written without a key, perhaps by somebody else"
+            )
+        return found
 
+    @classmethod
+    def insert(cls, connection: sqlite3.Connection, sealer: Sealer, name: str) -> _Row:
+        """Add a session to which nothing was saved."""
+        now = time.time()
+        made = connection.execute("INSERT INTO sessions (name, created, updated) VALUES (?, ?, ?)", [name, now, now])
+        return cls(connection, sealer, name, made.lastrowid or 0, 0)
 
-def _save_rest(connection: sqlite3.Connection, session: int, change: SessionUpdate) -> None:
-    dropped = [(session, storable(each)) for each in change.dropped]
-    artifacts = [(session, storable(call), storable(text)) for call, text in change.artifacts.items()]
-    connection.executemany("DELETE FROM artifacts WHERE session = ? AND call = ?", dropped)
-    connection.executemany(_KEEP, artifacts)
-    connection.execute("DELETE FROM results WHERE session = ?", [session])
-    connection.execute(
-        "UPDATE sessions SET revision = revision + 1, head = ?, updated = ? WHERE id = ?",
-        [storable(change.head), time.time(), session],
-    )
+    def count(self) -> int:
+        """Return the number of its messages."""
+        select = "SELECT position FROM messages WHERE session = ? ORDER BY position DESC LIMIT 1"
+        (last,) = self.connection.execute(select, [self.id]).fetchone() or (-1,)
+        if not isinstance(last, int):
+            raise self.damaged("the place of a message")
+        return last + 1
 
+    def damaged(self, what: str) -> SessionError:
+        """Make the error for something that does not have its seal."""
+        cause = "was written with another key, or changed" if self.sealer.prefix.startswith("hmac") else "was changed"
+        return SessionError(f"{what} in session {self.name!r} {cause} or damaged after it was written; it was not used")
 
-def _cut(connection: sqlite3.Connection, session: int, start: int, *, index: bool) -> None:
-    """Delete the messages from ``start`` on; the index must be told the texts that it is to forget."""
-    if index:
-        connection.execute(
-            "INSERT INTO words (words, rowid, text) SELECT 'delete', id, text FROM messages"
-            " WHERE session = ? AND position >= ? AND EXISTS (SELECT 1 FROM words_docsize WHERE id = messages.id)",
-            [session, start],
+    def load(self, messages: int | None = None) -> SessionSnapshot:
+        """Return what is stored, or only its first ``messages`` and its artifacts."""
+        texts = self.check_from(0, most=messages)
+        select = "SELECT call, text, seal FROM artifacts WHERE session = ? ORDER BY id"
+        artifacts: dict[str, str] = {}
+        for call, text, seal in self.connection.execute(select, [self.id]):
+            if seal != self.sealer.seal("artifact", self.name, call, text):
+                raise self.damaged(f"the artifact {call!r:.80}")
+            artifacts[str(call)] = str(text)
+        results: dict[str, str] = {}
+        for slot, result, seal in self.connection.execute(
+            "SELECT slot, result, seal FROM results WHERE session = ?", [self.id]
+        ):
+            if seal != self._seal_of_result(slot, result):
+                raise self.damaged(f"the result of {slot!r:.80}")
+            results[str(slot)] = str(result)
+        return SessionSnapshot(
+            revision=self.revision, messages=texts, head=str(self.head), artifacts=artifacts, results=results
         )
-    connection.execute("DELETE FROM messages WHERE session = ? AND position >= ?", [session, start])
+
+    def check_from(self, start: int, *, most: int | None = None) -> tuple[str, ...]:
+        """Return the messages from ``start`` on, all of which have their seals.
+
+        Raises:
+            SessionError: One has not, or the session has not.
+        """
+        last = self._seal_before(start)
+        rows = self.connection.execute(
+            "SELECT position, message, seal FROM messages WHERE session = ? AND position >= ?"
+            " ORDER BY position LIMIT ?",
+            [self.id, start, -1 if most is None else most],
+        )
+        texts: list[str] = []
+        for number, (position, message, seal) in enumerate(rows, start):
+            last = self.sealer.seal("message", last, message)
+            if (position, seal) != (number, last):
+                before = f"; branch(..., messages={number}) copies what comes before it" if number else ""
+                raise SessionError(f"{self.damaged(f'message {number}')}{before}")
+            texts.append(str(message))
+        if most is None and self.revision and self.seal != self._own_seal(last):
+            raise self.damaged("what is stored besides messages")
+        return tuple(texts)
+
+    def cut(self, start: int, *, index: bool) -> None:
+        """Delete the messages from ``start`` on; the index must be given the texts that it is to forget."""
+        if index:
+            self.connection.execute(
+                "INSERT INTO words (words, rowid, text) SELECT 'delete', id, text FROM messages"
+                " WHERE session = ? AND position >= ? AND EXISTS (SELECT 1 FROM words_docsize WHERE id = messages.id)",
+                [self.id, start],
+            )
+        self.connection.execute("DELETE FROM messages WHERE session = ? AND position >= ?", [self.id, start])
+
+    def save(self, change: SessionUpdate) -> None:
+        """Store a change, whose messages come after all that are there."""
+        last = self._seal_before(change.start)
+        for position, message in enumerate(map(storable, change.messages), change.start):
+            last = self.sealer.seal("message", last, message)
+            self.connection.execute(
+                "INSERT INTO messages (session, position, message, seal, text) VALUES (?, ?, ?, ?, ?)",
+                [self.id, position, message, last, search_text(message)],
+            )
+        for call in map(storable, change.dropped):
+            self.connection.execute("DELETE FROM artifacts WHERE session = ? AND call = ?", [self.id, call])
+        for call, text in change.artifacts.items():
+            row = [self.id, storable(call), storable(text)]
+            self.connection.execute(
+                "INSERT INTO artifacts (session, call, text, seal) VALUES (?, ?, ?, ?) ON CONFLICT (session, call)"
+                " DO UPDATE SET text = excluded.text, seal = excluded.seal",  # where it was: the oldest go first
+                [*row, self.sealer.seal("artifact", self.name, *row[1:])],
+            )
+        self.connection.execute("DELETE FROM results WHERE session = ?", [self.id])
+        self.revision += 1
+        self.head = storable(change.head)
+        self.connection.execute(
+            "UPDATE sessions SET revision = ?, head = ?, seal = ?, updated = ? WHERE id = ?",
+            [self.revision, self.head, self._own_seal(last), time.time(), self.id],
+        )
+
+    def record(self, slot: str, result: str) -> None:
+        """Store the result of a slot."""
+        row = (self.id, slot, result, self._seal_of_result(slot, result))
+        self.connection.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)", row)
+
+    def _seal_before(self, start: int) -> str:
+        """The seal of the message before ``start``; of the name before the first one."""
+        select = "SELECT seal FROM messages WHERE session = ? AND position = ?"
+        row = self.connection.execute(select, [self.id, start - 1]).fetchone() if start else None
+        return row[0] if row else self.sealer.seal("session", self.name)
+
+    def _seal_of_result(self, slot: object, result: object) -> str:
+        return self.sealer.seal("result", self.name, self.revision, slot, result)
+
+    def _own_seal(self, last: str) -> str:
+        select = "SELECT seal FROM artifacts WHERE session = ? ORDER BY id"
+        artifacts = [seal for (seal,) in self.connection.execute(select, [self.id])]
+        return self.sealer.prefix + self.sealer.seal("head", self.name, self.revision, last, *artifacts, self.head)
 
 
-# Ids only grow, so that what is not in the index comes after all that is. There is more than the new messages after an
+def _info(name: Any, messages: Any, created: Any, updated: Any, head: Any) -> SessionInfo:
+    """An entry of the list; one that cannot be read is listed as damaged, so that it hides no others."""
+    try:
+        times = {"created": datetime.fromtimestamp(created, UTC), "updated": datetime.fromtimestamp(updated, UTC)}
+        name.encode()
+        return SessionInfo(name=name, messages=messages, status=status_of(head), **times)
+    except (AttributeError, TypeError, ValueError, OverflowError, OSError):
+        unknown = datetime.fromtimestamp(0, UTC)
+        return SessionInfo(name=ascii(name), messages=0, created=unknown, updated=unknown, status="damaged")
+
+
+# Ids only grow, so that what is not in the index comes after all that is. There is more than the new messages after a
 # SQLite without FTS5 has written; what it has deleted stays in the index, and is not found, as there is no message.
-_LEFT = "FROM messages WHERE id > (SELECT coalesce(max(id), 0) FROM words_docsize) AND text <> ''"
-
-
-def _bring_up_to_date(connection: sqlite3.Connection) -> None:
-    connection.execute(f"INSERT INTO words (rowid, text) SELECT id, text {_LEFT}")
+_NOT_INDEXED = "FROM messages WHERE id > (SELECT coalesce(max(id), 0) FROM words_docsize) AND text <> ''"
 
 
 def _is_up_to_date(connection: sqlite3.Connection) -> bool:
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'words'").fetchone():
         return False
-    return connection.execute(f"SELECT 1 {_LEFT} LIMIT 1").fetchone() is None
+    return connection.execute(f"SELECT 1 {_NOT_INDEXED} LIMIT 1").fetchone() is None

@@ -17,7 +17,7 @@ from agentkit.chat.messages import AssistantMessage, Message, UserMessage
 from agentkit.chat.reply import Reply
 from agentkit.chat.request import ChatRequest
 from agentkit.run.middleware import Middleware, NextModel, NextTool, ToolRequest
-from agentkit.run.session_run import Session, state_of
+from agentkit.run.session_run import Session
 from agentkit.run.transcript import check
 from agentkit.sessions import Sessions
 from agentkit.testing import Answer, FunctionModel, call
@@ -106,7 +106,7 @@ class World:
         """Bring the conversation to its end: ask what was not asked, decide what waits, go on with what was ended."""
         session = self.session("alice")
         while True:
-            state = await state_of(session)
+            state = (await session.load()).state()
             asked = sum(isinstance(each, UserMessage) for each in state.messages) if state else 0
             if state is None or (state.status == "done" and asked < len(QUESTIONS)):
                 result = await self.agent.run(QUESTIONS[asked], session=session, run_id=f"run-{asked}", deps=self)
@@ -169,7 +169,7 @@ def tools() -> list[Tool]:
         world = context.deps
         world.begin(context)
         session = world.session(context.idempotency_key)
-        question = () if await state_of(session) else ("Help.",)
+        question = () if (await session.load()).state() else ("Help.",)
         result = await world.helper.run(*question, session=session, run_id=context.idempotency_key, deps=world)
         return world.end(context, result.output)
 

@@ -115,7 +115,7 @@ def _run_together(text: str) -> list[str]:
 def _json(text: str) -> object:
     try:
         return from_json(text, allow_inf_nan=False)
-    except ValueError:
+    except (ValueError, TypeError):  # a TypeError is a lone surrogate
         return None
 
 
