@@ -19,6 +19,7 @@ import trustme
 
 from agentkit import Agent, tool
 from agentkit.chat.client import ChatClient
+from agentkit.chat.decoding.decoder import ReadLimits
 from agentkit.chat.events import Event, Retrying, TextDelta
 from agentkit.chat.messages import Message
 from agentkit.chat.transport.http import Deadlines
@@ -35,6 +36,18 @@ KEY = "sk-secret-of-mine"
 AMPLE = Deadlines(connect=8, first_byte=8, idle=8, total=8)
 QUICK = Deadlines(connect=0.2, first_byte=0.2, idle=0.2, total=0.4)
 QUICK_WHOLE = Deadlines(connect=0.2, total=0.2)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How answers are read, and how many bytes a run may need at most for those that are over the limits."""
+
+    limits: ReadLimits
+    memory: int
+
+
+FULL = Size(ReadLimits(), 40 * MB)
+SMALL = Size(ReadLimits(max_reply=MB, max_line=MB // 4), 8 * MB)
 
 
 @dataclass
@@ -70,20 +83,28 @@ async def play(
     library: str = "own",
     tls: SSLContext | None = None,
     runs: int = 1,
-    large: bool = False,
+    size: Size | None = None,
 ) -> Outcome:
     """Run an agent with two tools against a server that plays the script, through one of `CLIENTS`.
 
-    ``large`` says that it is about memory.
+    With a ``size`` it is about memory.
     """
     outcome = Outcome()
     with leaving_nothing(), Server(script, tls=tls) as server:
         retry = RetryPolicy(retries=tries - 1, first_wait=0.0)
         async with CLIENTS[library]() as http:
-            client = ChatClient(server.url, model="m", api_key=KEY, retry=retry, deadlines=deadlines, http=http)
+            client = ChatClient(
+                server.url,
+                model="m",
+                api_key=KEY,
+                retry=retry,
+                deadlines=deadlines,
+                read_limits=size and size.limits,
+                http=http,
+            )
             agent = Agent(client, tools=tools(outcome))
             started = time.monotonic()
-            with using_little_memory(40 * MB) if large else nullcontext():
+            with using_little_memory(size.memory) if size else nullcontext():
                 for _ in range(runs):
                     await go_on(agent, outcome, stream=stream)
             outcome.seconds = time.monotonic() - started
