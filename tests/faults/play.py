@@ -99,7 +99,7 @@ async def play(
                 api_key=KEY,
                 retry=retry,
                 deadlines=deadlines,
-                read_limits=size and size.limits,
+                read_limits=size.limits if size else None,
                 http=http,
             )
             agent = Agent(client, tools=tools(outcome))
