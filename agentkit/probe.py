@@ -1,4 +1,4 @@
-"""What a model and its server can do, found out by asking: a handful of small requests, each with a look at the reply.
+"""Find out what a model and its server can do by asking: a handful of small requests, each with a look at the reply.
 
 Works for any `Model`. A `ChatClient` learns on the way, so its ``profile`` is the better for it.
 """
@@ -15,10 +15,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from agentkit.chat.compat.profile import NO_FACTS, Profile
-from agentkit.chat.decoding.lenient import as_mapping
-from agentkit.chat.events import Event, TextDelta
-from agentkit.chat.messages import (
+import anyio
+
+from agentkit.chat import ChatRequest, ChatSettings, FunctionTool, Model, NamedTool, Profile, Reply
+from agentkit.constrained import ConstrainedTools
+from agentkit.errors import (
+    BadRequest,
+    ContextTooLong,
+    DeadlineExceeded,
+    InvalidReply,
+    ModelError,
+    NotFound,
+    Overloaded,
+    StatusError,
+)
+from agentkit.events import Event, TextDelta
+from agentkit.messages import (
     AssistantMessage,
     DeveloperMessage,
     ImagePart,
@@ -29,21 +41,21 @@ from agentkit.chat.messages import (
     ToolMessage,
     UserMessage,
 )
-from agentkit.chat.reply import Model, Reply
-from agentkit.chat.request import ChatRequest, FunctionTool
-from agentkit.chat.settings import ChatSettings, NamedTool
-from agentkit.constrained import ConstrainedTools
-from agentkit.errors import BadRequest, ContextTooLong, InvalidReply, ModelError, NotFound, Overloaded, StatusError
 
-__all__ = ["CONSTRAINED", "Finding", "Verdict", "probe"]
+__all__ = ["CONSTRAINED", "REPLY_SECONDS", "Finding", "Verdict", "probe"]
 
 CONSTRAINED = "tool call (ConstrainedTools)"
 """The finding about `ConstrainedTools`, which is tried where the model calls no tools by itself."""
 
+REPLY_SECONDS = 30.0
+"""The longest wait for one reply, unless `probe` is told otherwise."""
+
 Verdict: TypeAlias = Literal["yes", "adapted", "accepted only", "no", "unknown"]
-"""``yes``: it was asked for and seen; ``adapted``: seen, after another request stood in for the one that was refused;
+"""``yes``: it was asked for and seen; ``adapted``: seen, after another request took the place of the refused one;
 ``accepted only``: the server took the request, but what was asked for did not come; ``no``: it is refused; ``unknown``:
-the note says why nothing can be told."""
+the note says why nothing can be concluded."""
+
+_REPLIES = 10  # of the longest kind fit into the time for all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +65,8 @@ class Finding:
     Attributes:
         name: What was tried.
         verdict: What came of it.
-        note: More, in words.
-        seconds: How long the request took.
+        note: More about it, in words.
+        seconds: The time that the request took.
     """
 
     name: str
@@ -63,27 +75,33 @@ class Finding:
     seconds: float = 0.0
 
 
-async def probe(model: Model, found: Callable[[Finding], None]) -> Profile:
-    """Try what matters to an agent and tell each finding as it comes.
+async def probe(model: Model, found: Callable[[Finding], None], *, seconds: float = REPLY_SECONDS) -> Profile:
+    """Try what matters to an agent and report each finding as it comes.
+
+    Args:
+        model: The model.
+        found: Gets each finding.
+        seconds: The longest wait for one reply, whatever the model's own deadlines are; after ten times that nothing
+            more is tried.
 
     Returns:
-        What is known of the model now, the limit of tokens that it ignores without a word included.
+        What is known of the model now, including a limit of tokens that it silently ignores.
 
     Raises:
         ModelError: Not even a plain question is answered.
         ConfigError: The key is missing.
     """
-    probing = _Probing(model, found)
+    probing = _Probing(model, found, seconds)
     await probing.run(_CHECKS[0], required=True)
     for check in _CHECKS[1:]:
         await probing.run(check)
-    known: Profile = getattr(model, "profile", NO_FACTS)
+    known: Profile = getattr(model, "profile", Profile())
     if probing.verdicts[_NEW_LIMIT] == "accepted only":
         await probing.run(_check(_COUNT, {_OLD_LIMIT: _is_cut}, max_tokens=_FEW))
         if probing.verdicts[_OLD_LIMIT] == "yes":
             known = known | Profile(token_limit="max_tokens")  # noqa: S106 - no password
     if probing.verdicts["tool call"] in ("no", "accepted only"):
-        constrained = _Probing(ConstrainedTools(model), found)
+        constrained = _Probing(ConstrainedTools(model), found, seconds, probing.ends)
         await constrained.run(_check(_PARIS, {CONSTRAINED: _calls("get_weather")}, tools=[_WEATHER]))
     return known
 
@@ -91,65 +109,76 @@ async def probe(model: Model, found: Callable[[Finding], None]) -> Profile:
 @dataclass(frozen=True, slots=True)
 class _Answer:
     reply: Reply
-    in_pieces: bool
+    in_chunks: bool
 
 
 Look: TypeAlias = Callable[[_Answer], tuple[Verdict, str]]
-"""Whether an answer has what it should: ``yes``, ``accepted only`` or ``unknown``, and a note."""
+"""Judges an answer: ``yes``, ``accepted only`` or ``unknown``, and a note."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Check:
     request: ChatRequest
     looks: Mapping[str, Look]
-    unlike: str = ""  # what must have been a "yes" for this one to mean anything: the same, asked for the other way
+    unlike: str = ""  # a check that must have been a "yes" for this one to mean anything: it asks for the opposite
 
 
 @dataclass(slots=True)
 class _Probing:
     model: Model
     found: Callable[[Finding], None]
-    usual: tuple[str, ...] = ()  # adaptations that every request needs: they are told once
+    seconds: float
+    ends: float = 0.0
+    usual: tuple[str, ...] = ()  # adaptations that every request needs: they are reported once
     verdicts: dict[str, Verdict] = field(default_factory=dict[str, Verdict])
 
     async def run(self, check: _Check, *, required: bool = False) -> None:
         events: list[Event] = []
         started = time.monotonic()
+        self.ends = self.ends or started + _REPLIES * self.seconds
         try:
-            reply = await self.model.reply(check.request, events.append)
+            reply = await self._ask(check.request, events)
         except ModelError as error:
             if required or getattr(error, "status", None) in (401, 402, 403):
                 raise
             said = f"{error.status}: {error.said}" if isinstance(error, StatusError) and error.said else str(error)
             for name in check.looks:
-                self._tell(name, "no" if _is_refusal(error) else "unknown", said, started)
+                self._report(name, "no" if _is_refusal(error) else "unknown", said, started)
             return
         new = "; ".join(each for each in reply.adaptations if each not in self.usual)
         answer = _Answer(reply, any(isinstance(each, TextDelta) for each in events))
         for name, look in check.looks.items():
             verdict, note = look(answer)
-            if new and verdict != "unknown":  # what stands in for the request works too, or nothing does
+            if new and verdict != "unknown":  # either the other request works too, or nothing does
                 verdict = "adapted" if verdict == "yes" else "no"
             elif verdict == "yes" and check.unlike and self.verdicts.get(check.unlike) not in ("yes", "adapted"):
-                verdict, note = "unknown", f"it makes no difference where {check.unlike!r} is no yes"
-            self._tell(name, verdict, "; ".join(filter(None, (note, new))), started)
+                verdict, note = "unknown", f"it means nothing unless {check.unlike!r} is a yes"
+            self._report(name, verdict, "; ".join(filter(None, (note, new))), started)
         if required:
             self.usual = reply.adaptations
 
-    def _tell(self, name: str, verdict: Verdict, note: str, started: float) -> None:
+    async def _ask(self, request: ChatRequest, events: list[Event]) -> Reply:
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded(f"not tried: {_REPLIES * self.seconds:g} s are over", which="total")
+        with anyio.move_on_after(min(self.seconds, left)):
+            return await self.model.reply(request, events.append)
+        raise DeadlineExceeded(f"no whole reply within {min(self.seconds, left):g} s", which="total")
+
+    def _report(self, name: str, verdict: Verdict, note: str, started: float) -> None:
         self.verdicts[name] = verdict
         self.found(Finding(name=name, verdict=verdict, note=note, seconds=round(time.monotonic() - started, 2)))
 
 
-# What is asked, and how the replies are looked at.
+# The requests, and how their replies are judged.
 
 
 def _seen(answer: _Answer, seen: object, missing: str) -> tuple[Verdict, str]:
-    """Whether it was seen; of a reply that was cut it is not known."""
+    """Judge what was looked for; a truncated reply says nothing about what is missing in it."""
     if seen:
         return "yes", ""
     if answer.reply.finish_reason == "length":
-        return "unknown", f"the reply was cut at the limit of {_MANY} tokens"
+        return "unknown", f"the reply was truncated at the limit of {_MANY} tokens"
     return "accepted only", missing
 
 
@@ -159,7 +188,7 @@ def _has_text(answer: _Answer) -> tuple[Verdict, str]:
 
 
 def _is_streamed(answer: _Answer) -> tuple[Verdict, str]:
-    return _seen(answer, answer.in_pieces, "no pieces of text")
+    return _seen(answer, answer.in_chunks, "no chunks of text")
 
 
 def _has_usage(answer: _Answer) -> tuple[Verdict, str]:
@@ -176,7 +205,7 @@ def _is_cut(answer: _Answer) -> tuple[Verdict, str]:
 
 
 def _says(*words: str) -> Look:
-    """Whether one of the words is in the text, which nobody says who was not told."""
+    """Look for one of the words, which nobody says without being asked to."""
 
     def look(answer: _Answer) -> tuple[Verdict, str]:
         text = answer.reply.text.strip()
@@ -205,8 +234,7 @@ def _keeps_to_schema(answer: _Answer) -> tuple[Verdict, str]:
         return "unknown", "no call came"
     written = calls[0].written
     with suppress(ValueError):
-        given = as_mapping(json.loads(written))
-        if list(given) == ["colour"] and given["colour"] in _COLOURS:
+        if json.loads(written) in [{"color": each} for each in _COLORS]:
             return "yes", ""
     return "accepted only", f"not obeyed: the schema does not allow {written[:60]}"
 
@@ -222,7 +250,7 @@ def _fits(test: Callable[[Any], bool]) -> Look:
 
 
 def _is_refusal(error: ModelError) -> bool:
-    """Whether the server refused the request, or made nothing of it, rather than having trouble of its own."""
+    """The server refused the request, or could do nothing with it, rather than having trouble of its own."""
     if isinstance(error, Overloaded):
         return error.status in (500, 501)
     return isinstance(error, BadRequest | NotFound | ContextTooLong | InvalidReply)
@@ -239,7 +267,7 @@ def _check(prompt: str | Sequence[Message], looks: Mapping[str, Look], **options
 
 
 def _yellow_image() -> str:
-    """A square as a data URL, of a colour that a model without eyes seldom guesses; some refuse a few pixels."""
+    """Make a square as a data URL, in a color that a model without eyes seldom guesses; some refuse a few pixels."""
     size = 64
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -259,11 +287,11 @@ _ONLY = "Whatever the user says, answer with this one word and nothing else: {}"
 _CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 _CLOSED = {**_CITY, "additionalProperties": False}
 _WEATHER = FunctionTool("get_weather", "Tell the weather in a city.", _CITY)
-_COLOURS = ("red", "green", "blue")
+_COLORS = ("red", "green", "blue")
 _WALL = {
     "type": "object",
-    "properties": {"colour": {"type": "string", "enum": _COLOURS}},
-    "required": ["colour"],
+    "properties": {"color": {"type": "string", "enum": _COLORS}},
+    "required": ["color"],
     "additionalProperties": False,
 }
 _STRICT = FunctionTool("paint_wall", "Paint the wall.", _WALL, strict=True)
@@ -299,13 +327,13 @@ _CHECKS: tuple[_Check, ...] = (
     _check([_HELLO], {"forced call": _calls("get_weather")}, tools=[_WEATHER], tool_choice="required"),
     _check(_CALLED, {"result of a call": _says("25", "sunny")}, tools=[_WEATHER]),
     _check(
-        "Paint the wall purple. Use the tool, with exactly this colour.",
+        "Paint the wall purple. Use the tool, with exactly this color.",
         {"strict tool": _keeps_to_schema},
         tools=[_STRICT],
     ),
     _check(
         "Where is the Eiffel Tower? Answer as JSON.",
-        {"json_schema": _fits(lambda value: list(as_mapping(value)) == ["city"])},
+        {"json_schema": _fits(lambda value: isinstance(value, dict) and value.keys() == {"city"})},
         response_format=_FORM,
     ),
     _check(
@@ -314,7 +342,7 @@ _CHECKS: tuple[_Check, ...] = (
         response_format={"type": "json_object"},
     ),
     _check(
-        [UserMessage((TextPart("Which colour is this image? One word."), ImagePart(_yellow_image())))],
+        [UserMessage((TextPart("Which color is this image? One word."), ImagePart(_yellow_image())))],
         {"image": _says("yellow")},
     ),
 )

@@ -1,24 +1,16 @@
-import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from agentkit.cli import main
+from tests.command import Terminal, calls, environ, fresh_imports, interrupted_at, process, run
 from tests.replay import HANG, answer, events, replay
 
-OUR_ENVIRONMENT = {
-    name: value
-    for name, value in os.environ.items()
-    if not name.endswith(("_API_KEY", "_BASE_URL")) and name not in ("AGENTKIT_MODEL", "NO_COLOR", "FORCE_COLOR")
-}
 TOOLS = """
 import anyio
 from agentkit import ToolContext, tool
@@ -51,36 +43,14 @@ def odd(x: type) -> str:
 """
 
 
-def calls(*names_and_arguments: tuple[str, dict[str, Any]], text: str | None = None) -> bytes:
-    deltas = [
-        {"index": place, "id": f"c{place}", "function": {"name": name, "arguments": json.dumps(arguments)}}
-        for place, (name, arguments) in enumerate(names_and_arguments)
-    ]
-    return events({"content": text, "tool_calls": deltas}, finish_reason="tool_calls")
-
-
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty current directory with tools in it, and no keys in the environment."""
-    for name in os.environ.keys() - OUR_ENVIRONMENT.keys():
-        monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "cli_tools.py").write_text(TOOLS, encoding="utf-8")
-    yield tmp_path
-    sys.modules.pop("cli_tools", None)
-
-
-def command(*arguments: str, **environment: str) -> dict[str, Any]:
-    """How to start the command as a process of its own."""
-    given = {**OUR_ENVIRONMENT, **environment}
-    return {"args": [sys.executable, "-m", "agentkit.cli", *arguments], "env": given, "text": True}
-
-
-def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        **command(*arguments, **environment), input=stdin, capture_output=True, check=False, timeout=60
-    )
+    for name in ("cli_tools.py", "other_tools.py"):
+        (tmp_path / name).write_text(TOOLS, encoding="utf-8")
+    with environ(), fresh_imports():
+        yield tmp_path
 
 
 ADDED = (calls(("add", {"a": 19, "b": 23}), text="Let me add."), events({"content": "It is "}, {"content": "42."}))
@@ -125,7 +95,7 @@ def test_json_is_one_event_a_line_and_nothing_else(
     assert [record["event"] for record in records] == [
         "run_started", "turn_started", "text_delta", "call_delta", "turn_finished",
         "call_started", "progress", "call_finished",
-        "turn_started", "text_delta", "text_delta", "turn_finished", "run_ended",
+        "turn_started", "text_delta", "text_delta", "turn_finished", "run_finished",
     ]  # fmt: skip
     assert records[5]["call"] == {"id": "c0", "name": "add", "arguments": '{"a": 19, "b": 23}'}
     assert records[7]["result"] == {"content": "42", "is_error": False}
@@ -163,7 +133,7 @@ REFUSED = answer(b'{"error": {"message": "no\\u001b[2J"}}', status="400 Bad Requ
         (["run", "-m", "openai:m", "hi"], [NO_MODEL], 2, "check the model's name and the base URL"),
         (["run", "-m", "openai:m", "hi"], [REFUSED], 1, "answered 400: no\\u001b[2J"),
         (["run", "-m", "groq:m", "hi"], [], 2, "groq needs a key: set the environment variable GROQ_API_KEY"),
-        (["run", "-m", "nowhere:m", "hi"], [], 2, "there is no endpoint 'nowhere'"),
+        (["run", "-m", "nowhere:m", "hi"], [], 2, "there is no"),
         (["run", "-m", "openai", "hi"], [], 2, "'openai' names no model"),
         (["run", "-m", "openai:m", ""], [], 2, "the message is empty"),
         (["run", "-m", "openai:m", " \n"], [], 2, "the message is empty"),
@@ -171,7 +141,7 @@ REFUSED = answer(b'{"error": {"message": "no\\u001b[2J"}}', status="400 Bad Requ
         (["run", "-m", "openai:m", "-t", "cli_tools:ad", "hi"], [], 2, "did you mean 'add'?"),
         (["run", "-m", "openai:m", "-t", "cli_tools:odd", "hi"], [], 2, "tool 'odd': parameter 'x'"),
         (
-            ["run", "-m", "openai:m", "-t", "cli_tools:add", "-t", "cli_tools.py:add", "hi"],
+            ["run", "-m", "openai:m", "-t", "cli_tools:add", "-t", "other_tools.py:add", "hi"],
             [],
             2,
             "two tools are named",
@@ -228,7 +198,11 @@ def test_a_failure_ends_the_json_events_too(
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         assert main(["run", "-m", "openai:m", "--json", "hi"]) == 2
     ended = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (ended["event"], ended["status"], ended["error"]["type"]) == ("run_ended", "failed", "AuthenticationFailed")
+    assert (ended["event"], ended["status"], ended["error"]["type"]) == (
+        "run_finished",
+        "failed",
+        "AuthenticationFailed",
+    )
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
@@ -285,7 +259,7 @@ def test_models_are_listed_and_a_key_is_never_shown(
     assert "embedded model" in lines["local"]
     found = json.loads("{" + listed)
     assert {"name": "groq", "key_set": True}.items() <= next(
-        each for each in found["endpoints"] if each["name"] == "groq"
+        each for each in found["providers"] if each["name"] == "groq"
     ).items()
     assert found["registered"]["local"] == "agentkit.local:open_model"
 
@@ -322,21 +296,6 @@ def test_what_tools_did_stays_in_a_conversation_whose_answer_failed(place: Path)
     assert roles == ["user", "assistant", "tool", "assistant", "user"]
 
 
-def interrupted_at(sign: str, stream: str, *arguments: str, url: str) -> tuple[int, str, str]:
-    """Send SIGINT as soon as a line of ``stream`` holds the sign; give exit code, stdout and stderr."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(**command(*arguments, OPENAI_BASE_URL=url), stdout=pipe, stderr=pipe) as process:
-        seen = ""
-        watched: Any = getattr(process, stream)
-        while sign not in seen:
-            line = watched.readline()
-            assert line, seen
-            seen += line
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-    return process.returncode, (seen if stream == "stdout" else "") + out, (seen if stream == "stderr" else "") + err
-
-
 def test_ctrl_c_ends_a_run_cleanly(place: Path) -> None:
     hanging = [events({"content": "It will"}, finish_reason=None, done=False), HANG]
     with replay(hanging) as server:
@@ -351,61 +310,22 @@ def test_ctrl_c_ends_a_run_whose_tool_never_ends(place: Path, tool: str) -> None
     with replay(calls((tool, {}))) as server:
         code, out, err = interrupted_at("call 1", "stderr", *arguments, url=server.url)
     assert (code, out) == (130, "")
-    assert err.splitlines()[:2] == [f"call 1  {tool}()", "interrupted_result"]
+    assert err.splitlines()[:2] == [f"call 1  {tool}()", "interrupted"]
     assert "Traceback" not in err
 
 
 def test_a_reader_that_has_had_enough_ends_the_run_without_a_traceback(place: Path) -> None:
-    given = command("run", "-m", "openai:m", "--json", "hi", OPENAI_BASE_URL="http://127.0.0.1:9/v1")
-    with subprocess.Popen(**given, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout
-        assert process.stderr
-        assert "run_started" in process.stdout.readline()
-        process.stdout.close()
-        err = process.stderr.read()
-    assert (process.returncode, err) == (141, "")
+    given = process("run", "-m", "openai:m", "--json", "hi", OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+    with subprocess.Popen(**given, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
+        assert started.stdout
+        assert started.stderr
+        assert "run_started" in started.stdout.readline()
+        started.stdout.close()
+        err = started.stderr.read()
+    assert (started.returncode, err) == (141, "")
 
 
-class Terminal:
-    """The command on a terminal of its own."""
-
-    def __init__(self, *arguments: str, **environment: str) -> None:
-        self.ours, theirs = os.openpty()
-        given = command(*arguments, TERM="xterm", COLUMNS="100", **environment)
-        self.process = subprocess.Popen(**given, stdin=theirs, stdout=theirs, stderr=theirs)
-        os.close(theirs)
-        self.seen = ""
-        self.limit = threading.Timer(30, self.process.kill)
-        self.limit.start()
-
-    def read_until(self, sign: str) -> str:
-        """Everything up to the sign, which must come."""
-        while sign not in self.seen:
-            assert self._read(), self.seen
-        before, _, self.seen = self.seen.partition(sign)
-        return before + sign
-
-    def read_all(self) -> str:
-        while self._read():
-            pass
-        self.limit.cancel()
-        self.process.wait()
-        os.close(self.ours)
-        return self.seen
-
-    def type(self, text: str) -> None:
-        os.write(self.ours, text.encode())
-
-    def _read(self) -> bool:
-        try:
-            data = os.read(self.ours, 65536)
-        except OSError:  # EIO: everybody has left the terminal
-            return False
-        self.seen += data.decode().replace("\r\n", "\n")
-        return bool(data)
-
-
-def test_a_terminal_sees_the_answer_as_it_comes_with_colours_around_it(place: Path) -> None:
+def test_a_terminal_sees_the_answer_as_it_comes_with_colors_around_it(place: Path) -> None:
     with replay(*ADDED) as server:
         terminal = Terminal("run", "-m", "openai:m", "-t", "cli_tools", "19+23?", OPENAI_BASE_URL=server.url)
         seen = terminal.read_all()
@@ -433,7 +353,7 @@ def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(place: Path) -> Non
         terminal.type("hang\n")
         terminal.read_until("hang()")
         terminal.process.send_signal(signal.SIGINT)
-        terminal.read_until("interrupted_result")
+        terminal.read_until("interrupted")
         terminal.read_until("> ")
         terminal.type("again\n")
         terminal.read_until("back\n")
@@ -446,10 +366,6 @@ def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(place: Path) -> Non
 def test_ctrl_c_at_the_prompt_ends_the_conversation(place: Path) -> None:
     terminal = Terminal("chat", "-m", "ollama:m")
     terminal.read_until("> ")
-    for _ in range(20):  # readline shows its prompt a moment before it listens, and loses a signal in between
-        terminal.process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            terminal.process.wait(1)
-            break
+    terminal.interrupt()
     assert "Traceback" not in terminal.read_all()
     assert terminal.process.returncode == 0

@@ -1,25 +1,23 @@
 """Calls that wait for a decision, on the command line."""
 
-import contextlib
 import json
-import signal
 import stat
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentkit.cli import main
+from tests.command import Done, Terminal, calls, fresh_imports, interrupted_at, run
 from tests.replay import ReplayServer, events, replay
-from tests.test_cli import Terminal, calls, interrupted_at, run
 
 TOOLS = """
 from pathlib import Path
 from agentkit import tool
-from agentkit.tools.tool import Tool
+from agentkit import Tool
 
-@tool(approve=True)
+@tool(requires_approval=True)
 def delete(path: str) -> str:
     "Delete a file."
     with Path("deleted.txt").open("a") as file:
@@ -33,15 +31,24 @@ def look() -> str:
 
 ask = Tool.external("ask", "Ask.", {"type": "object", "properties": {"what": {"type": "string"}}})
 """
+PAY = """
+from agentkit import tool
+
+@tool(requires_approval=True)
+def pay(amounts: list[float], to: dict[str, float]) -> str:
+    "Pay."
+    return "paid"
+"""
 EVIL = "a\x1b[2J\u202eb" + "x" * 3000 + "the end"
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The current directory, with tools in it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tools.py").write_text(TOOLS, encoding="utf-8")
-    return tmp_path
+    with fresh_imports():
+        yield tmp_path
 
 
 def deleted() -> list[str]:
@@ -54,54 +61,57 @@ def results(server: ReplayServer, request: int = 1) -> list[str]:
     return [each["content"] for each in server.requests[request][1]["messages"] if each["role"] == "tool"]
 
 
-def terminal(command: str, *arguments: str, url: str, **environment: str) -> Terminal:
-    given = {"OPENAI_BASE_URL": url, "NO_COLOR": "1", **environment}
-    return Terminal(command, "-m", "openai:m", "-t", "tools.py", *arguments, **given)
+def on_terminal(command: str, *arguments: str, url: str, typed: str) -> Done:
+    """Run it with these lines typed on a terminal."""
+    given = (command, "-m", "openai:m", "-t", "tools.py", *arguments)
+    return run(*given, stdin=typed, tty=True, OPENAI_BASE_URL=url)
 
 
-def typed(command: Terminal, *texts: str) -> str:
-    """Everything seen, when each of these is typed at a question."""
-    seen = ""
-    for text in texts:
-        seen += command.read_until("why not: ")
-        command.type(text + "\n")
-    return seen
+def terminal(*arguments: str, url: str) -> Terminal:
+    return Terminal("run", "-m", "openai:m", "-t", "tools.py", *arguments, OPENAI_BASE_URL=url, NO_COLOR="1")
 
 
 ASKED = (calls(("delete", {"path": "a"}), ("look", {})), events({"content": "Done."}))
 
 
-def test_a_terminal_is_asked_with_all_that_the_tool_would_get_escaped(place: Path) -> None:
+def test_a_person_is_asked_with_all_that_the_tool_would_get_escaped(place: Path) -> None:
     with replay(calls(("delete", {"path": EVIL})), ASKED[1]) as server:
-        command = terminal("run", "go", url=server.url)
-        seen = typed(command, "", "not that one")
-        rest = command.read_all()
+        done = on_terminal("run", "go", url=server.url, typed="\nnot that one\n")
     shown = "a\\u001b[2J\\u202eb" + "x" * 3000 + "the end"
-    assert seen.replace("\n", "").count(f'  path = "{shown}"') == 2
-    assert "the tool delete asks for approval of every call" in seen
-    assert "\u202e" not in seen + rest
-    assert rest.endswith("\n")
-    assert command.process.returncode == 0
+    assert done.stderr.count(f'  path = "{shown}"') == 2
+    assert "the tool delete asks for approval of every call" in done.stderr
+    assert "\u202e" not in done.stderr
+    assert (done.returncode, done.stdout, deleted()) == (0, "Done.\n", [])
     assert results(server) == ["Error: not run: a person refused this call: not that one"]
-    assert deleted() == []
+
+
+@pytest.mark.parametrize("number", ["100000000000000000000.01", "1e2", "0.10000000000000000555", "-0.0", "9" * 40])
+def test_a_number_is_shown_in_the_digits_that_the_model_wrote(place: Path, number: str) -> None:
+    (place / "pay.py").write_text(PAY, encoding="utf-8")
+    arguments = f'{{"amounts": [{number}], "to": {{"x": {number}}}}}'
+    delta = {"index": 0, "id": "c0", "function": {"name": "pay", "arguments": arguments}}
+    with replay(events({"tool_calls": [delta]}, finish_reason="tool_calls")) as server:
+        done = run("run", "-m", "openai:m", "-t", "pay.py", "--state", "run.json", "go", OPENAI_BASE_URL=server.url)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert f"  amounts = [{number}]\n" in done.stderr
+    assert f'  to = {{"x": {number}}}\n' in done.stderr
 
 
 @pytest.mark.parametrize(("said", "gone"), [("y", ["a"]), ("Yes", ["a"]), ("n", []), ("ye", [])])
 def test_only_yes_is_yes(place: Path, said: str, gone: list[str]) -> None:
     with replay(*ASKED) as server:
-        command = terminal("run", "go", url=server.url)
-        typed(command, said)
-        assert "Done." in command.read_all()
-    assert (command.process.returncode, deleted()) == (0, gone)
+        done = on_terminal("run", "go", url=server.url, typed=f"{said}\n")
+    assert (done.returncode, done.stdout, deleted()) == (0, "Done.\n", gone)
     assert len(results(server)) == 2
 
 
 def test_what_is_typed_before_the_question_is_no_answer(place: Path) -> None:
     with replay(calls(("delete", {"path": "a"}), ("delete", {"path": "b"})), ASKED[1]) as server:
-        command = terminal("run", "go", url=server.url)
+        command = terminal("go", url=server.url)
         command.read_until("why not: ")
         command.type("n\ny\ny\n")
-        typed(command, "n")
+        command.read_until("why not: ")
+        command.type("n\n")
         command.read_all()
     assert deleted() == []
 
@@ -109,48 +119,35 @@ def test_what_is_typed_before_the_question_is_no_answer(place: Path) -> None:
 def test_always_holds_for_the_conversation(place: Path) -> None:
     answers = [ASKED[0], ASKED[1], calls(("delete", {"path": "b"})), events({"content": "Both."})]
     with replay(*answers) as server:
-        command = terminal("chat", url=server.url)
-        command.read_until("> ")
-        command.type("go\n")
-        typed(command, "a")
-        command.read_until("\n> ")
-        command.type("more\n")
-        assert "why not" not in command.read_until("Both.")
-        command.type("/quit\n")
-        command.read_all()
-    assert deleted() == ["a", "b"]
+        done = on_terminal("chat", url=server.url, typed="go\na\nmore\n/quit\n")
+    assert (done.stdout, done.stderr.count("why not"), deleted()) == ("Done.\nBoth.\n", 1, ["a", "b"])
 
 
 def test_an_external_tool_asks_for_its_result(place: Path) -> None:
     with replay(calls(("ask", {"what": "size"})), ASKED[1]) as server:
-        command = terminal("run", "go", url=server.url)
-        assert 'what = "size"' in command.read_until("its result: ")
-        command.type("43\n")
-        command.read_all()
+        done = on_terminal("run", "go", url=server.url, typed="43\n")
+    assert 'what = "size"\nits result: ' in done.stderr
     assert results(server) == ["43"]
 
 
 def test_ctrl_c_at_the_question_leaves_a_run_that_can_be_resumed(place: Path) -> None:
     with replay(calls(("delete", {"path": "a"}), ("delete", {"path": "b"})), ASKED[1]) as server:
-        command = terminal("run", "--state", "run.json", "go", url=server.url)
-        typed(command, "y")
+        command = terminal("--state", "run.json", "go", url=server.url)
         command.read_until("why not: ")
-        for _ in range(20):  # input() shows its prompt a moment before it listens
-            command.process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                command.process.wait(1)
-                break
+        command.type("y\n")
+        command.read_until("why not: ")
+        command.interrupt()
         assert "--approve c1" in command.read_all()
         assert (command.process.returncode, deleted()) == (4, [])
         done = resume("--approve", "c1", url=server.url)
     assert (done.returncode, done.stdout, sorted(deleted())) == (0, "Done.\n", ["a", "b"])
 
 
-def resume(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
+def resume(*arguments: str, url: str) -> Done:
     return run("resume", "run.json", "-m", "openai:m", "-t", "tools.py", *arguments, OPENAI_BASE_URL=url)
 
 
-def start(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def start(url: str, *arguments: str) -> Done:
     given = ("run", "-m", "openai:m", "-t", "tools.py", "--state", "run.json", *arguments, "go")
     return run(*given, OPENAI_BASE_URL=url)
 
@@ -193,10 +190,10 @@ def test_json_tells_what_waits(place: Path) -> None:
     records: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     why = "the tool delete asks for approval of every call"
     call = {"id": "c0", "name": "delete", "arguments": '{"path": "a"}'}
-    assert {"event": "call_paused", "call": call, "why": why} in records
+    assert {"event": "approval_requested", "call": call, "why": why} in records
     assert records[-1]["status"] == "paused"
     assert records[-1]["pending"] == [
-        {"id": "c0", "name": "delete", "arguments": {"path": "a"}, "why": why, "external": False}
+        {"id": "c0", "name": "delete", "arguments": {"path": "a"}, "reason": why, "external": False}
     ]
 
 
@@ -260,7 +257,7 @@ def test_tools_that_are_forgotten_when_a_run_goes_on_are_named(place: Path) -> N
     with replay(ASKED[0]) as server:
         start(server.url)
         done = run("resume", "run.json", "-m", "openai:m", "--approve", "c0", OPENAI_BASE_URL=server.url)
-    said = "error: this run has the tools ask, delete, look, and none are given: give --tools, as when it was started\n"
+    said = "error: this run has the tools ask, delete, look: give the same --tools as when it was started\n"
     assert (done.returncode, done.stderr, len(server.requests)) == (2, said, 1)
 
 
@@ -269,20 +266,16 @@ def test_where_nothing_keeps_the_run_no_options_are_shown(place: Path) -> None:
         done = run("run", "-m", "openai:m", "-t", "tools.py", "go", OPENAI_BASE_URL=server.url)
     assert (done.returncode, done.stderr.count('path = "a"')) == (4, 1)
     assert "--approve" not in done.stderr
-    assert done.stderr.endswith("nothing keeps this run: with --session FILE:NAME it could wait for decisions\n")
+    assert done.stderr.endswith("this run is not saved: with --session FILE:NAME it could wait for decisions\n")
 
 
 def test_quit_at_a_question_is_no_reason_and_leaves_the_calls_undecided(place: Path) -> None:
-    keep = ("--session", "chat.db:ada")
+    saved = ("--session", "chat.db:ada")
     with replay(*ASKED) as server:
-        command = terminal("chat", *keep, url=server.url)
-        command.read_until("\n> ")
-        command.type("go\n")
-        typed(command, "/quit")
-        seen = command.read_all()
-        assert (command.process.returncode, len(server.requests), deleted()) == (0, 1, [])
-        assert "decide with `agentkit resume --session chat.db:ada`" in seen
-        given = ("-m", "openai:m", "-t", "tools.py", *keep)
+        left = on_terminal("chat", *saved, url=server.url, typed="go\n/quit\nmore\n")
+        assert (left.returncode, len(server.requests), deleted()) == (0, 1, [])
+        assert "decide with `agentkit resume --session chat.db:ada`" in left.stderr
+        given = ("-m", "openai:m", "-t", "tools.py", *saved)
         done = run("resume", *given, "--approve", "c0", OPENAI_BASE_URL=server.url)
     assert (done.returncode, done.stdout, deleted()) == (0, "Done.\n", ["a"])
 
@@ -293,8 +286,8 @@ HANG = '\n@tool\nasync def hang() -> str:\n    "Never end."\n    import anyio\n 
 @pytest.mark.parametrize(
     ("keep", "go_on"),
     [
-        (("--state", "my run.json"), "`agentkit resume 'my run.json'` goes on with it"),
-        (("--session", "chat.db:ada"), "`agentkit resume --session chat.db:ada` goes on with it"),
+        (("--state", "my run.json"), "`agentkit resume 'my run.json'` resumes it"),
+        (("--session", "chat.db:ada"), "`agentkit resume --session chat.db:ada` resumes it"),
     ],
 )
 def test_after_ctrl_c_it_is_said_how_to_go_on(place: Path, keep: tuple[str, str], go_on: str) -> None:

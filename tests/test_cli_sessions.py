@@ -4,7 +4,7 @@ import json
 import re
 import sqlite3
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -19,9 +19,9 @@ from agentkit.sessions import SQLiteSessions
 from agentkit.sessions.locks import claimed
 from agentkit.testing import ScriptedModel, call
 from agentkit.testing.models import Answer
+from tests.command import Terminal, calls, fresh_imports, interrupted_at, run
 from tests.replay import events, replay
-from tests.test_cli import Terminal, calls, interrupted_at, run
-from tests.test_cli_approvals import TOOLS, deleted, results, terminal, typed
+from tests.test_cli_approvals import TOOLS, deleted, on_terminal, results
 
 HANG = '\n@tool\nasync def hang() -> str:\n    "Never end."\n    import anyio\n    await anyio.sleep_forever()\n'
 ADA = ("--session", "chat.db:ada")
@@ -30,12 +30,13 @@ EVIL = "hi\x1b[2J\n0  user\u202e"
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The current directory, with tools in it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
     (tmp_path / "tools.py").write_text(TOOLS + HANG, encoding="utf-8")
-    return tmp_path
+    with fresh_imports():
+        yield tmp_path
 
 
 def kept(name: str, *answers: Answer, question: str = "I am Ada.") -> None:
@@ -108,45 +109,34 @@ def test_a_run_that_ended_at_its_limit_goes_on_with_more_turns(place: Path) -> N
     assert (done.returncode, done.stdout) == (0, "All.\n")
 
 
-def test_calls_that_wait_are_asked_about_on_a_terminal_when_the_run_goes_on(place: Path) -> None:
+def test_calls_that_wait_are_asked_about_on_a_terminal_when_the_run_is_resumed(place: Path) -> None:
     with replay(*ASKED) as server:
         paused = run("run", "-m", "openai:m", "-t", "tools.py", *ADA, "go", OPENAI_BASE_URL=server.url)
         assert (paused.returncode, deleted()) == (4, [])
-        command = terminal("run", *ADA, url=server.url)
-        typed(command, "y")
-        assert "Done." in command.read_all()
-    assert (command.process.returncode, deleted(), results(server)) == (0, ["a"], ["deleted a", "empty"])
+        done = on_terminal("run", *ADA, url=server.url, typed="y\n")
+    assert (done.returncode, done.stdout) == (0, "Done.\n")
+    assert (deleted(), results(server)) == (["a"], ["deleted a", "empty"])
 
 
 @pytest.mark.parametrize("given", ["run", "chat"])
-def test_decisions_about_some_of_the_calls_are_not_kept_and_all_are_listed(place: Path, given: str) -> None:
+def test_decisions_about_some_of_the_calls_are_not_saved_and_all_are_listed(place: Path, given: str) -> None:
     with replay(calls(("delete", {"path": "a"}), ("delete", {"path": "b"}))) as server:
         run("run", "-m", "openai:m", "-t", "tools.py", *ADA, "go", OPENAI_BASE_URL=server.url)
-        command = terminal(given, *ADA, url=server.url)
-        typed(command, "y")
-        command.read_until("why not: ")
-        command.type("\x04")
-        if given == "run":
-            command.read_until("  --approve c0, or --deny c0\n")
-            command.read_until("  --approve c1, or --deny c1\n")
-        else:
-            command.read_until("the calls that wait are asked about again")
-            command.type("/quit\n")
-        command.read_all()
+        done = on_terminal(given, *ADA, url=server.url, typed="y\n")  # and no more: as after Ctrl-D
+    if given == "run":
+        assert "  --approve c0, or --deny c0\n" in done.stderr
+        assert "  --approve c1, or --deny c1\n" in done.stderr
+    else:
+        assert "you will be asked about the waiting calls again" in done.stderr
     assert deleted() == []
 
 
 def test_a_conversation_asks_first_about_what_waits_in_its_session(place: Path) -> None:
     with replay(*ASKED, events({"content": "Bye."})) as server:
         run("run", "-m", "openai:m", "-t", "tools.py", *ADA, "go", OPENAI_BASE_URL=server.url)
-        command = terminal("chat", *ADA, url=server.url)
-        assert "session 'ada' of 3 messages" in typed(command, "keep it")
-        command.read_until("Done.")
-        command.read_until("\n> ")
-        command.type("Bye!\n")
-        command.read_until("Bye.\n")
-        command.type("/quit\n")
-        command.read_all()
+        done = on_terminal("chat", *ADA, url=server.url, typed="keep it\nBye!\n/quit\n")
+    assert "session 'ada' of 3 messages" in done.stderr
+    assert done.stdout == "Done.\nBye.\n"
     assert (deleted(), server.requests[2][1]["messages"][-1]["content"]) == ([], "Bye!")
 
 
@@ -172,10 +162,8 @@ def test_without_a_terminal_what_waits_is_listed_and_decided_by_options(place: P
 
 
 def test_a_new_session_is_called_new(place: Path) -> None:
-    command = Terminal("chat", "-m", "ollama:m", *ADA)
-    assert "new session 'ada'" in command.read_until("> ")
-    command.type("/quit\n")
-    command.read_all()
+    done = run("chat", "-m", "ollama:m", *ADA, stdin="/quit\n", tty=True)
+    assert (done.returncode, "new session 'ada'" in done.stderr) == (0, True)
 
 
 def test_a_session_that_another_run_has_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,7 +182,7 @@ def test_a_session_that_another_run_has_is_told(place: Path, capsys: pytest.Capt
         (["run", "--session", "chat.db:adda"], "there is no session 'adda' in chat.db; did you mean 'ada'?"),
         (["run", "--session", "chat.db:ada", "--state", "x", "hi"], "give --session or --state, not both"),
         (["run", "--session", "", "hi"], "'' names no file of sessions"),
-        (["resume"], "say what to go on with"),
+        (["resume"], "say what to resume"),
         (["resume", "x", "--session", "chat.db:ada"], "give FILE or --session, not both"),
         (["resume", "chat.db:ada"], "if it is a session, give it as --session chat.db:ada"),
         (["resume", "chat.db"], "'chat.db' is a file of sessions: give it as --session chat.db:NAME"),
@@ -352,11 +340,10 @@ def test_an_export_on_a_terminal_is_escaped_and_still_json(place: Path) -> None:
     assert [json.loads(line)["content"] for line in seen.splitlines()] == ["Ädä\x9b?", EVIL]
 
 
-@pytest.mark.parametrize(("said", "left", "code"), [("y\n", [], 0), ("\n", ["ada"], 1), ("\x04", ["ada"], 1)])
+@pytest.mark.parametrize(("said", "left", "code"), [("y\n", [], 0), ("\n", ["ada"], 1), ("", ["ada"], 1)])
 def test_deleting_asks_on_a_terminal(place: Path, said: str, left: list[str], code: int) -> None:
     kept("ada", "Hello.")
-    command = Terminal("sessions", "delete", "chat.db:ada")
-    assert "delete session 'ada' with 2 messages?" in command.read_until("[n]o: ")
-    command.type(said)
-    assert ("nothing was deleted" in command.read_all()) == bool(left)
-    assert (command.process.returncode, names()) == (code, left)
+    done = run("sessions", "delete", "chat.db:ada", stdin=said, tty=True)
+    assert "delete session 'ada' with 2 messages? [y]es, [n]o: " in done.stderr
+    assert ("nothing was deleted" in done.stderr) == bool(left)
+    assert (done.returncode, names()) == (code, left)

@@ -8,28 +8,33 @@ from typing import Any, cast
 
 import pytest
 
-from agentkit.chat.events import ChoiceDelta, Event, ReasoningDelta, Retrying, TextDelta
-from agentkit.chat.messages import AssistantMessage, ToolCall, UserMessage
-from agentkit.chat.reply import Choice, Reply
+from agentkit.chat import Choice, Reply
 from agentkit.cli.event_json import json_line
 from agentkit.cli.load import load_tools
-from agentkit.cli.output import JsonShow, PlainShow, Show, TerminalShow, ToolOutput
+from agentkit.cli.output import Display, JsonDisplay, PlainDisplay, TerminalDisplay, ToolOutput
 from agentkit.cli.terminal_text import call_line, exact_line, one_line, printable, shortened
 from agentkit.errors import AgentKitError, ConfigError, DefinitionError, Overloaded
-from agentkit.run.events import (
+from agentkit.events import (
     ApprovalRequested,
     CallFinished,
     CallStarted,
+    ChoiceDelta,
+    Event,
     LimitWarning,
     MessageAdded,
+    Progress,
+    ReasoningDelta,
+    Retrying,
     RunFinished,
     RunStarted,
+    TextDelta,
     ToolChanged,
     TurnFinished,
 )
-from agentkit.run.state import RunState
-from agentkit.tools.context import Progress
-from agentkit.tools.result import ToolResult
+from agentkit.messages import AssistantMessage, ToolCall, UserMessage
+from agentkit.run import RunState
+from agentkit.tools import ToolResult
+from tests.command import fresh_imports
 
 
 @pytest.mark.parametrize(
@@ -113,11 +118,11 @@ class MoneyMoved(Event):
         (MoneyMoved(1.5, ...), {"event": "money_moved", "amount": 1.5, "who": "Ellipsis"}),
         (
             ApprovalRequested(ToolCall("1", "f", '{"a":1}'), "why"),
-            {"event": "call_paused", "call": {"id": "1", "name": "f", "arguments": '{"a":1}'}, "why": "why"},
+            {"event": "approval_requested", "call": {"id": "1", "name": "f", "arguments": '{"a":1}'}, "why": "why"},
         ),
-        (LimitWarning("turns", 8, 10), {"event": "limit_near", "limit": "turns", "used": 8, "most": 10}),
+        (LimitWarning("turns", 8, 10), {"event": "limit_warning", "limit": "turns", "used": 8, "most": 10}),
         (ToolChanged("f", "removed"), {"event": "tool_changed", "tool": "f", "how": "removed"}),
-        (MessageAdded(UserMessage("more")), {"event": "said", "message": {"role": "user", "content": "more"}}),
+        (MessageAdded(UserMessage("more")), {"event": "message_added", "message": {"role": "user", "content": "more"}}),
     ],
 )
 def test_every_event_is_one_line_of_ascii_json(event: Event, record: dict[str, Any]) -> None:
@@ -164,14 +169,12 @@ number = 5
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty current directory; what is imported from it is forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "my_tools.py").write_text(TOOLS, encoding="utf-8")
     (tmp_path / "my_package").mkdir()
     (tmp_path / "my_package" / "inner.py").write_text(f"{TOOLS}\nimport helper", encoding="utf-8")
     (tmp_path / "my_package" / "helper.py").write_text("", encoding="utf-8")
-    yield tmp_path
-    for name in [name for name in sys.modules if name.startswith(("my_", "helper", "broken", "file:"))]:
-        del sys.modules[name]
+    with fresh_imports():
+        yield tmp_path
 
 
 @pytest.mark.parametrize(
@@ -239,11 +242,11 @@ def test_two_tools_of_one_name_are_told_with_where_they_come_from(place: Path) -
         load_tools(["my_tools", "my_package/inner.py"])
 
 
-def shown(show: Show, *events: Event) -> str:
+def shown(display: Display, *events: Event) -> str:
     for event in events:
-        show.see(event)
-    assert isinstance(show.stdout, io.StringIO)
-    return show.stdout.getvalue()
+        display.handle(event)
+    assert isinstance(display.stdout, io.StringIO)
+    return display.stdout.getvalue()
 
 
 def test_text_of_an_attempt_that_is_retried_is_called_void_and_never_reaches_a_pipe(
@@ -259,32 +262,34 @@ def test_text_of_an_attempt_that_is_retried_is_called_void_and_never_reaches_a_p
         TurnFinished(1, Reply(choices=(Choice(message=message),))),
         RunFinished(state),
     )
-    assert shown(TerminalShow(io.StringIO()), *played) == "no, I\nyes\n"
+    assert shown(TerminalDisplay(io.StringIO()), *played) == "no, I\nyes\n"
     notes = capsys.readouterr().err
-    assert notes.startswith("trying again in 0.5 s: the connection broke\nthe unfinished answer above is void\n")
-    assert shown(PlainShow(io.StringIO()), *played) == "yes\n"
+    assert notes.startswith("trying again in 0.5 s: the connection broke\nthe unfinished answer above is discarded\n")
+    assert shown(PlainDisplay(io.StringIO()), *played) == "yes\n"
 
 
 def test_a_terminal_shows_the_answer_of_a_model_that_does_not_stream() -> None:
     state = RunState(messages=[UserMessage("?"), AssistantMessage("yes")], status="done", turns=1)
     reply = Reply(choices=(Choice(message=AssistantMessage("yes")),))
-    assert shown(TerminalShow(io.StringIO()), RunStarted(state), TurnFinished(1, reply), RunFinished(state)) == "yes\n"
+    assert (
+        shown(TerminalDisplay(io.StringIO()), RunStarted(state), TurnFinished(1, reply), RunFinished(state)) == "yes\n"
+    )
 
 
 def test_a_run_that_was_done_before_it_went_on_shows_its_answer() -> None:
     state = RunState(messages=[UserMessage("?"), AssistantMessage("yes")], status="done", turns=1)
-    for show in (PlainShow(io.StringIO()), TerminalShow(io.StringIO())):
-        assert shown(show, RunStarted(state), RunFinished(state)) == "yes\n"
+    for display in (PlainDisplay(io.StringIO()), TerminalDisplay(io.StringIO())):
+        assert shown(display, RunStarted(state), RunFinished(state)) == "yes\n"
 
 
 def test_thoughts_calls_and_what_tools_print_never_cut_a_line_of_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
     state = RunState(messages=[UserMessage("?")], status="failed", turns=1)
-    show = TerminalShow(io.StringIO())
-    shown(show, RunStarted(state), ReasoningDelta("hm\x1b"), TextDelta("Let me"))
-    ToolOutput(show).write("printed\x1b\n")
+    display = TerminalDisplay(io.StringIO())
+    shown(display, RunStarted(state), ReasoningDelta("hm\x1b"), TextDelta("Let me"))
+    ToolOutput(display).write("printed\x1b\n")
     call = ToolCall("1", "f", "{}")
-    shown(show, TextDelta(" see"), CallStarted(call), Progress("1", "f", cast("float", "x"), "far"))
-    assert shown(show, CallFinished(call, ToolResult(" "), 0.25)) == "Let me\n see\n"
+    shown(display, TextDelta(" see"), CallStarted(call), Progress("1", "f", cast("float", "x"), "far"))
+    assert shown(display, CallFinished(call, ToolResult(" "), 0.25)) == "Let me\n see\n"
     notes = ["hm\\u001b", "printed\\u001b", "call 1  f()", "  .. 1  far", "  -> 1  (nothing)  0.2 s"]
     assert capsys.readouterr().err.splitlines() == notes
 
@@ -297,7 +302,7 @@ def test_what_happens_beside_the_answer_is_a_line_each_and_escaped(capsys: pytes
         ToolChanged("f\x1b", "changed"),
         MessageAdded(UserMessage("and\nhurry\x1b")),
     )
-    assert shown(PlainShow(io.StringIO()), *told) == ""
+    assert shown(PlainDisplay(io.StringIO()), *told) == ""
     assert capsys.readouterr().err.splitlines() == [
         "near the limit of seconds: 48.5 of 60 are used",
         "the tool f\\u001b was changed since the run was saved",
@@ -307,12 +312,12 @@ def test_what_happens_beside_the_answer_is_a_line_each_and_escaped(capsys: pytes
 
 def test_a_run_that_an_unexpected_error_ends_is_told_once_with_the_error() -> None:
     state = RunState(messages=[UserMessage("?")])
-    show = JsonShow(io.StringIO())
-    show.see(RunStarted(state))
+    display = JsonDisplay(io.StringIO())
+    display.handle(RunStarted(state))
     state.status = "failed"
-    show.see(RunFinished(state))
-    show.close(KeyError("x"))
-    show.close(KeyError("y"))
-    records = [json.loads(line) for line in shown(show).splitlines()]
-    assert [record["event"] for record in records] == ["run_started", "run_ended"]
+    display.handle(RunFinished(state))
+    display.close(KeyError("x"))
+    display.close(KeyError("y"))
+    records = [json.loads(line) for line in shown(display).splitlines()]
+    assert [record["event"] for record in records] == ["run_started", "run_finished"]
     assert records[1]["error"] == {"type": "KeyError", "message": "'x'"}

@@ -1,11 +1,11 @@
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agentkit.cli import main
+from tests.command import fresh_imports
 
 TOOLS = """
 from typing import Any, Literal
@@ -49,10 +49,9 @@ sql = Tool.custom("sql", "Run an SQL query.", lambda context, text: "")
 @pytest.fixture(autouse=True)
 def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     Path("checked_tools.py").write_text(TOOLS, encoding="utf-8")
-    yield
-    sys.modules.pop("checked_tools", None)
+    with fresh_imports():
+        yield
 
 
 def test_a_tool_in_order_is_shown_and_ends_with_0(capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,13 +127,13 @@ def test_a_custom_tool_is_shown_as_what_takes_a_text(capsys: pytest.CaptureFixtu
     assert main(["tools", "--check", "checked_tools:sql"]) == 0
     assert capsys.readouterr().out.splitlines()[:2] == [
         "sql(text)",
-        "  not strict: it takes a text, so it has no schema",
+        "  not strict: it takes a string, so it has no schema",
     ]
 
 
 def test_a_file_may_hold_its_tools_in_a_toolset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "shop.py").write_text(
-        "from agentkit.tools.toolset import Toolset\n"
+        "from agentkit.tools import Toolset\n"
         "class Shop:\n"
         "    def stock_of(self, item: str) -> int:\n"
         "        return 3\n"

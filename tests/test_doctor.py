@@ -1,8 +1,9 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,15 +11,9 @@ from typing import Any
 
 import pytest
 
-from agentkit.chat.client import ChatClient
-from agentkit.chat.compat.profile import Profile
-from agentkit.chat.decoding.lenient import as_mapping
-from agentkit.chat.reply import Model, Reply
-from agentkit.chat.request import ChatRequest
-from agentkit.chat.settings import ChatSettings
-from agentkit.chat.transport.retry import RetryPolicy
+from agentkit.chat import ChatClient, ChatRequest, ChatSettings, Model, Profile, Reply, RetryPolicy
 from agentkit.cli import main
-from agentkit.cli.doctor import examine
+from agentkit.cli.doctor import Examination
 from agentkit.errors import AuthenticationFailed
 from agentkit.probe import CONSTRAINED, Finding, probe
 from agentkit.testing import FunctionModel
@@ -74,14 +69,14 @@ def able(request: dict[str, Any]) -> tuple[int, Any]:
     if last["role"] == "tool":
         return 200, {"content": "It is sunny."}
     if "purple" in question:
-        return 200, {"tool_calls": [call("paint_wall", colour="blue")]}
+        return 200, {"tool_calls": [call("paint_wall", color="blue")]}
     if request.get("tools"):
         several = "Rome" in question and request.get("parallel_tool_calls", True)
         return 200, {"tool_calls": [call("get_weather", city=city) for city in ("Paris", "Rome")[: 1 + several]]}
     if "response_format" in request:
         return 200, {"content": '{"city": "Paris"}'}
     limit = min(request.get("max_tokens", 99), request.get("max_completion_tokens", 99))
-    said = "Yellow." if "colour" in question else "hello" if first is last else first["content"].split()[-1]
+    said = "Yellow." if "color" in question else "hello" if first is last else first["content"].split()[-1]
     return 200, {"content": said, "tokens": limit if "Count" in question else 5}
 
 
@@ -89,7 +84,7 @@ def without_obeying(request: dict[str, Any]) -> tuple[int, Any]:
     """A server that takes everything, and a model that sees and heeds nothing of it."""
     question = json.dumps(request["messages"][-1]["content"])
     if "purple" in question:
-        return 200, {"tool_calls": [call("paint_wall", colour="purple")]}
+        return 200, {"tool_calls": [call("paint_wall", color="purple")]}
     if "Rome" in question:
         return 200, {"tool_calls": [call("get_weather", city="Paris"), call("get_weather", city="Rome")]}
     if "image" in question:
@@ -160,7 +155,7 @@ async def test_what_is_accepted_and_not_obeyed_is_no_yes() -> None:
         "developer message": "not obeyed: 'tomato' was to be in 'hello'",
         "one call at a time": "2 calls came",
         "result of a call": "not obeyed: '25' was to be in 'It rains.'",
-        "strict tool": 'not obeyed: the schema does not allow {"colour": "purple"}',
+        "strict tool": 'not obeyed: the schema does not allow {"color": "purple"}',
         "image": "not obeyed: 'yellow' was to be in 'I see a cat.'",
     }
 
@@ -182,10 +177,10 @@ async def test_what_cannot_be_told_is_unknown_with_its_reason() -> None:
     odd = {name: (each.verdict, each.note) for name, each in found.items() if each.verdict != "yes"}
     assert odd == {
         "several calls at once": ("accepted only", "called get_weather"),
-        "one call at a time": ("unknown", "it makes no difference where 'several calls at once' is no yes"),
+        "one call at a time": ("unknown", "it means nothing unless 'several calls at once' is a yes"),
         "strict tool": ("unknown", "no call came"),
-        "json_schema": ("unknown", "the reply was cut at the limit of 400 tokens"),
-        "json_object": ("unknown", "the reply was cut at the limit of 400 tokens"),
+        "json_schema": ("unknown", "the reply was truncated at the limit of 400 tokens"),
+        "json_object": ("unknown", "the reply was truncated at the limit of 400 tokens"),
         "image": ("unknown", "503: busy"),
     }
 
@@ -275,7 +270,7 @@ class WithoutTools:
         self.server = LlamaCpp({"get weather": "weather"}, ("Paris",))
 
     async def reply(self, request: ChatRequest, emit: object) -> Reply:
-        form = as_mapping(as_mapping(request.settings.response_format).get("json_schema"))
+        form = (request.settings.response_format or {}).get("json_schema", {})
         if form.get("name") != "value" and not request.settings.extra_body:
             request = replace(request, settings=ChatSettings())
         return await self.server.reply(request, emit)
@@ -284,7 +279,7 @@ class WithoutTools:
 @pytest.mark.parametrize(("model", "advised"), [(WithoutTools(), True), (FunctionModel(lambda _: "hello"), False)])
 def test_constrained_tools_are_advised_where_they_work(model: Model, advised: bool) -> None:
     lines: list[str] = []
-    examine(model, name="m", as_json=False, save="", write=lines.append)
+    Examination(model=model, name="m", seconds=30, as_json=False, save="", write=lines.append).run()
     assert ("Agent(ConstrainedTools(ChatClient(...)))" in lines[-1]) == advised
 
 
@@ -334,3 +329,67 @@ def test_a_server_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) 
         port = listener.getsockname()[1]
     assert main(["doctor", f"http://127.0.0.1:{port}/v1", "--name", "m"]) == 1
     assert "is the server running" in " ".join(capsys.readouterr().err.split())
+
+
+@contextmanager
+def dripping(after: int) -> Iterator[str]:
+    """A server that answers the first requests, and then sends a space every 50 ms for as long as anybody reads."""
+
+    class Handler(BaseHTTPRequestHandler):
+        asked = 0
+
+        def do_POST(self) -> None:
+            request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            type(self).asked += 1
+            body = (
+                json.dumps(reply_of(able(request)[1])).encode()
+                if self.asked <= after and not request.get("stream")
+                else b""
+            )
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body) or 1_000_000))
+            self.end_headers()
+            self.wfile.write(body)
+            with suppress(OSError):
+                while not body and not stop.wait(0.05):
+                    self.wfile.write(b" ")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    stop = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    finally:
+        stop.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_server_that_never_ends_its_first_reply_is_reported_in_time(capsys: pytest.CaptureFixture[str]) -> None:
+    with dripping(0) as url:
+        started = time.monotonic()
+        assert main(["doctor", url, "--name", "m", "--timeout", "1"]) == 1
+    assert time.monotonic() - started < 10
+    assert capsys.readouterr().err == "error: no whole reply within 1 s\n"
+
+
+@pytest.mark.anyio
+async def test_replies_that_never_end_are_unknown_and_the_whole_has_a_deadline_too() -> None:
+    found: list[Finding] = []
+    with dripping(1) as url:
+        started = time.monotonic()
+        client = ChatClient(url, model="m")
+        await probe(client, found.append, seconds=0.1)
+        await client.aclose()
+    assert time.monotonic() - started < 10
+    notes = [each.note for each in found if each.verdict == "unknown"]
+    assert notes[0] == "no whole reply within 0.1 s"
+    assert notes[-1] == "not tried: 1 s are over"
+    assert found[0].verdict == "yes"

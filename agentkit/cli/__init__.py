@@ -12,14 +12,14 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; ``arguments`` are those of the process unless given.
+    """Run the command with the arguments of the process, or with the given ones.
 
     Returns:
         The exit code: 0 done, 1 the run failed, 2 bad input or configuration, 3 the run ended at a limit,
         4 a call waits for a decision, 130 interrupted, 141 nobody reads the output any more.
     """
     try:
-        from agentkit.cli.app import start  # noqa: PLC0415 - without the extra, a sentence and not a traceback
+        from agentkit.cli.app import run_command  # noqa: PLC0415 - without the extra: a sentence, not a traceback
     except KeyboardInterrupt:
         return 130
     except ModuleNotFoundError as error:
@@ -30,4 +30,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "from the checkout with pip install '.[cli]'\n"
         )
         return 2
-    return start(arguments)
+    return run_command(sys.argv[1:] if arguments is None else arguments)

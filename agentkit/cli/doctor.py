@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import anyio
 
-from agentkit.chat.client import ChatClient, open_model
-from agentkit.chat.compat.profile import NO_FACTS, Profile, ProfileFile
-from agentkit.chat.reply import Model
+from agentkit.chat import ChatClient, Model, Profile, ProfileFile, open_model
 from agentkit.cli.terminal_text import one_line, shortened
 from agentkit.errors import ConfigError
 from agentkit.probe import CONSTRAINED, Finding, probe
 
-__all__ = ["examine", "find_model"]
+__all__ = ["Examination", "find_model"]
 
 _WIDTH, _VERDICT = 40, 13
 _ADVICE = (
@@ -28,14 +25,14 @@ _ADVICE = (
 
 
 def find_model(where: str, model: str, key_variable: str, environment: Mapping[str, str] = os.environ) -> Model:
-    """The model to examine: a name (``endpoint:model``, ``local``), or a URL with the model's name there.
+    """Open the model to examine: a name (``provider:model``, ``local``), or a URL with the model's name there.
 
     Raises:
-        ConfigError: There is no such endpoint, or a name or a key is missing.
+        ConfigError: There is no such provider, or a name or a key is missing.
     """
     if "://" not in where:
         if model or key_variable:
-            raise ConfigError("--name and --key-variable are for URLs; an endpoint's name says both by itself")
+            raise ConfigError("--name and --key-variable are for URLs; a provider's name says both by itself")
         return open_model(where)
     if not model:
         raise ConfigError("a URL does not say which model: add --name MODEL")
@@ -45,63 +42,69 @@ def find_model(where: str, model: str, key_variable: str, environment: Mapping[s
     return ChatClient(where, model=model, api_key=key)
 
 
-def examine(model: Model, *, name: str, as_json: bool, save: str, write: Callable[[str], None]) -> None:
-    """Probe a model and print what was found.
+@dataclass(slots=True, kw_only=True)
+class Examination:
+    """Probes a model and prints what was found.
 
-    Raises:
-        ModelError: Not even a plain question is answered.
-        ConfigError: The key is missing, or the file cannot be written.
+    Args:
+        model: The model.
+        name: Its name, or the URL of its server.
+        seconds: The longest wait for one reply.
+        as_json: Print one JSON object at the end, instead of a line for each finding.
+        save: The file to save the profile in, if any.
+        write: Prints a string.
     """
-    client = model if isinstance(model, ChatClient) else None
-    if save and client is None:
-        raise ConfigError("--save is for models of servers: nothing is kept of the embedded model")
-    if save and client is not None:  # that it cannot be written is told before anything is asked
-        ProfileFile(Path(save)).save(client.base_url, client.model, NO_FACTS)
-    findings: list[Finding] = []
 
-    def found(finding: Finding) -> None:
-        findings.append(finding)
-        if not as_json:
-            write(_row(finding))
+    model: Model
+    name: str
+    seconds: float
+    as_json: bool
+    save: str
+    write: Callable[[str], None]
+    findings: list[Finding] = field(default_factory=list[Finding])
 
-    profile = anyio.run(_probe, model, found)
-    if save and client is not None:
-        ProfileFile(Path(save)).save(client.base_url, client.model, profile)
-    if as_json:
-        shown = client.base_url if client and "://" in name else name  # a password may stand in an address
-        write(json.dumps(_report(shown, findings, profile), indent=2))
-    else:
-        write("\n".join([_settings(profile, save), *_advice(findings)]))
+    def run(self) -> None:
+        """Examine the model.
 
+        Raises:
+            ModelError: Not even a plain question is answered.
+            ConfigError: The key is missing, or the file cannot be written.
+        """
+        client = self.model if isinstance(self.model, ChatClient) else None
+        if self.save:
+            if client is None:
+                raise ConfigError("--save is for models of servers: nothing is saved of the embedded model")
+            ProfileFile(Path(self.save)).save(
+                client.base_url, client.model, Profile()
+            )  # fails before anything is asked
+        profile = anyio.run(self._probe)
+        if self.save and client is not None:
+            ProfileFile(Path(self.save)).save(client.base_url, client.model, profile)
+        if self.as_json:
+            shown = client.base_url if client and "://" in self.name else self.name  # without a password in the address
+            findings = [asdict(each) for each in self.findings]
+            self.write(json.dumps({"model": shown, "findings": findings, "profile": profile.to_json()}, indent=2))
+            return
+        facts = [f"  {name} = {one_line(json.dumps(value))}" for name, value in profile.to_json().items()]
+        if facts:
+            facts = ["Requests are changed to fit this profile:", *facts]
+            facts += [f"It is in {self.save}."] if self.save else []
+        lines = ["", *(facts or ["Requests are sent as they are written."])]
+        if any(each.name == CONSTRAINED and each.verdict in ("yes", "adapted") for each in self.findings):
+            lines += ["", _ADVICE]
+        self.write("\n".join(lines))
 
-async def _probe(model: Model, found: Callable[[Finding], None]) -> Profile:
-    try:
-        return await probe(model, found)
-    finally:
-        close = getattr(model, "aclose", None)
-        if close is not None:
-            await close()
+    async def _probe(self) -> Profile:
+        try:
+            return await probe(self.model, self._add, seconds=self.seconds)
+        finally:
+            close = getattr(self.model, "aclose", None)
+            if close is not None:
+                with anyio.CancelScope(shield=True):
+                    await close()
 
-
-def _row(finding: Finding) -> str:
-    note = f"  {shortened(finding.note)}" if finding.note else ""
-    return f"{finding.name:<{_WIDTH}} {finding.verdict:<{_VERDICT}}{note}".rstrip()
-
-
-def _settings(profile: Profile, save: str) -> str:
-    facts = profile.to_json()
-    if not facts:
-        return "\nRequests are sent as they are written."
-    lines = [f"  {name} = {one_line(json.dumps(value))}" for name, value in facts.items()]
-    return "\n".join(
-        ["", "Requests are changed to fit this profile:", *lines, *([f"It is in {save}."] if save else [])]
-    )
-
-
-def _report(name: str, findings: list[Finding], profile: Profile) -> dict[str, Any]:
-    return {"model": name, "findings": [asdict(each) for each in findings], "profile": profile.to_json()}
-
-
-def _advice(findings: list[Finding]) -> list[str]:
-    able = any(each.name == CONSTRAINED and each.verdict in ("yes", "adapted") for each in findings)
-    return ["", _ADVICE] if able else []
+    def _add(self, finding: Finding) -> None:
+        self.findings.append(finding)
+        if not self.as_json:
+            note = f"  {shortened(finding.note)}" if finding.note else ""
+            self.write(f"{finding.name:<{_WIDTH}} {finding.verdict:<{_VERDICT}}{note}".rstrip())

@@ -8,19 +8,19 @@ shapes::
     text_delta     text
     reasoning_delta text
     call_delta     index, name, arguments
-    choice_delta   choice, delta                         a record of one of these, for an answer beside the first
-    retrying       attempt, wait, reason                 pieces of the failed attempt are void
-    mended         what
-    adapted        what                                  how the request is sent now, as the server refused it
+    choice_delta   choice, delta                         a record of one of these, for an answer other than the first
+    retrying       attempt, wait, reason                 chunks of the failed attempt are discarded
+    reply_repaired what
+    request_adapted what                                 how the request is sent now, as the server refused it
     turn_finished  turn, message, finish_reason, usage   message: as on the wire
     call_started   call                                  {id, name, arguments}; arguments: text, as the model wrote it
     progress       call_id, tool, fraction, message
     call_finished  call, result, seconds, [error]        result: {content, is_error}
-    call_paused    call, why                             it waits for a decision
-    limit_near     limit, used, most
+    approval_requested call, why                             it waits for a decision
+    limit_warning  limit, used, most
     tool_changed   tool, how                             how: "changed", "removed" or "added", since the state was saved
-    said           message                               as on the wire; added while the run was busy
-    run_ended      status, output, turns, calls, usage, [limit], [pending], [error]
+    message_added  message                               as on the wire; added while the run was busy
+    run_finished   status, output, turns, calls, usage, [limit], [pending], [error]
 
 ``pending`` has ``{id, name, arguments, why, external}`` for each call that waits; its ``arguments`` are an object.
 
@@ -38,18 +38,19 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from agentkit.chat.events import ChoiceDelta, Event
-from agentkit.chat.messages import ToolCall
-from agentkit.run.events import (
+from agentkit.events import (
     ApprovalRequested,
     CallFinished,
     CallStarted,
+    ChoiceDelta,
+    Event,
     MessageAdded,
     RunFinished,
     RunStarted,
     TurnFinished,
 )
-from agentkit.run.state import RunState
+from agentkit.messages import ToolCall
+from agentkit.run import RunState
 
 __all__ = ["json_line"]
 
@@ -94,7 +95,7 @@ def _members(event: Event) -> dict[str, Any]:
         case RunFinished(state, error):
             return {**_ending(state), **_if_any(error)}
         case _:
-            return {each.name: getattr(event, each.name) for each in fields(event)}
+            return {each.name: getattr(event, each.name) for each in fields(event) if each.name != "origin"}
 
 
 def _call(call: ToolCall) -> dict[str, str]:

@@ -5,35 +5,45 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import inspect
+import pkgutil
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import Protocol, cast
 
 from agentkit.errors import ConfigError, DefinitionError
-from agentkit.tools.tool import Tool, as_tool
-from agentkit.tools.toolset import Toolset
+from agentkit.tools import Tool, ToolLike, Toolset, flat_tools
 
 __all__ = ["load_tools"]
 
-_OURS = Path(__file__).parent.parent
+_PACKAGE = Path(__file__).parent.parent
 
 
 def load_tools(names: Sequence[str]) -> list[Tool]:
-    """The tools that the names mean, each once. Modules are imported as if Python was started in this directory.
+    """Import the tools that the names mean, each once.
+
+    A file is imported from its directory, a module from what is installed or else from the working directory. Such a
+    directory comes after everything installed, and serves nobody but the code in it: see `_NamedDirectory`.
 
     Raises:
-        ConfigError: There is no such module or name, the module cannot be imported, or the name is no tool.
+        ConfigError: There is no such module or name, the module cannot be imported, or the name is not a tool.
         DefinitionError: A function cannot become a tool, or two tools have one name.
     """
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
     found: dict[str, tuple[str, Tool]] = {}
     for where in names:
-        for tool in _tools_at(where):
+        place, name = _split(where)
+        value: object = _import(place)
+        for part in filter(None, name.split(".")):
+            if not hasattr(value, part):
+                near = difflib.get_close_matches(part, dir(value), n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ConfigError(f"{where}: there is no {part!r} in it{hint}")
+            value = getattr(value, part)
+        for tool in _tools_in(value, where):
             first, known = found.setdefault(tool.name, (where, tool))
             if known.function is not tool.function:
                 raise DefinitionError(
@@ -43,20 +53,8 @@ def load_tools(names: Sequence[str]) -> list[Tool]:
     return [tool for _, tool in found.values()]
 
 
-def _tools_at(where: str) -> list[Tool]:
-    place, name = _split(where)
-    value: object = _module(place)
-    for part in filter(None, name.split(".")):
-        value = _member(value, part, where)
-    if isinstance(value, ModuleType):
-        return _tools_of(value, where)
-    if isinstance(value, list | tuple | Toolset):
-        return [_tool(each, where) for each in cast("Iterable[object]", value)]
-    return [_tool(value, where)]
-
-
 def _split(where: str) -> tuple[str, str]:
-    """What stands before and behind the colon; the colon behind a drive is part of the path."""
+    """Split a name at its colon; the colon behind a drive is part of the path."""
     place, colon, name = where.rpartition(":")
     if colon and not place:
         raise ConfigError(f"{where!r} names no module: write module:name")
@@ -65,75 +63,132 @@ def _split(where: str) -> tuple[str, str]:
     return (place, name) if colon and name.replace(".", "_").isidentifier() else (where, "")
 
 
-def _tools_of(module: ModuleType, where: str) -> list[Tool]:
-    values = list(vars(module).values())
-    tools = [as_tool(each) for each in values if isinstance(each, Tool)]
-    tools = tools or [tool for each in values if isinstance(each, Toolset) for tool in each]
-    if not tools:
-        raise ConfigError(f"{where} has no tools: decorate its functions with @tool, or name a function behind a colon")
-    return tools
+def _tools_in(value: object, where: str) -> list[Tool]:
+    """The tools of a module, a list or a toolset, or the one tool that a value is."""
+    if isinstance(value, ModuleType):
+        members = list(vars(value).values())
+        tools: list[ToolLike] = [each for each in members if isinstance(each, Tool)]
+        tools = tools or [each for each in members if isinstance(each, Toolset)]
+        if not tools:
+            raise ConfigError(
+                f"{where} has no tools: decorate its functions with @tool, or name a function behind a colon"
+            )
+        return flat_tools(tools)
+    values = list(cast("Iterable[object]", value)) if isinstance(value, list | tuple | Toolset) else [value]
+    for each in values:
+        if not isinstance(each, Tool) and not callable(each):
+            raise ConfigError(
+                f"{where} holds a value of type {type(each).__name__}, "
+                "where a tool, a function or a list of them is needed"
+            )
+    return flat_tools(cast("list[ToolLike]", values))
 
 
-def _tool(value: object, where: str) -> Tool:
-    if not isinstance(value, Tool) and not callable(value):
-        kind = type(value).__name__
-        raise ConfigError(f"{where} holds a value of type {kind}, where a tool, a function or a list of them is needed")
-    return as_tool(value)
-
-
-def _member(value: object, name: str, where: str) -> object:
+def _import(place: str) -> ModuleType:
+    """Import a module by its name, or a file by its path."""
+    is_file = place.endswith(".py") or "/" in place or "\\" in place
+    path = Path(place).resolve()
+    if is_file and not path.is_file():
+        raise ConfigError(f"there is no file {str(path)!r}")
+    directory = _NamedDirectory.open(path.parent if is_file else Path.cwd())
+    shown = path.name if is_file else f"the module {place!r}"
     try:
-        return getattr(value, name)
-    except AttributeError:
-        near = difflib.get_close_matches(name, dir(value), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"{where}: there is no {name!r} in it{hint}") from None
-
-
-def _module(place: str) -> ModuleType:
-    if place.endswith(".py") or "/" in place or "\\" in place:
-        return _module_of_file(Path(place))
-    try:
+        if is_file:
+            return _import_file(path, directory)
+        directory.named.add(place.partition(".")[0])
         return importlib.import_module(place)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ConfigError):
         raise
     except BaseException as error:  # a module may raise anything, SystemExit too
-        if isinstance(error, ModuleNotFoundError) and error.name and f"{place}.".startswith(f"{error.name}."):
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and not is_file and f"{place}.".startswith(f"{missing}."):
             raise ConfigError(f"there is no module {place!r}, neither installed nor in this directory") from error
-        raise ConfigError(f"the module {place!r} cannot be imported: {_why(error)}") from error
+        raise ConfigError(f"{shown} cannot be imported: {_reason(error)}") from error
 
 
-def _module_of_file(path: Path) -> ModuleType:
-    """Run a file as a module, once, with its own directory importable as for a script."""
-    path = path.resolve()
-    if not path.is_file():
-        raise ConfigError(f"there is no file {str(path)!r}")
+def _import_file(path: Path, directory: _NamedDirectory) -> ModuleType:
+    """Import a file under its own name if nothing else has that name, and otherwise under one that nothing else has.
+
+    Under its own name other processes can import it too, as tools with ``process=True`` need.
+    """
+    if path.stem.isidentifier():
+        directory.named.add(path.stem)
+        known = sys.modules.get(path.stem)
+        found = importlib.util.find_spec(path.stem) if known is None else getattr(known, "__spec__", None)
+        if found is not None and found.origin is not None and Path(found.origin).resolve() == path:
+            return importlib.import_module(path.stem)
+        directory.named.discard(path.stem)
     name = f"file:{path.with_suffix('')}".replace(".", "_")
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{str(path)!r} is not a Python file: its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))
-    sys.modules[name] = module
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except BaseException as error:  # see above
+    except BaseException:
         del sys.modules[name]
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        raise ConfigError(f"{path.name} cannot be imported: {_why(error)}") from error
+        raise
     return module
 
 
-def _why(error: BaseException) -> str:
-    """The reason in words, with the place; an error of agentkit says by itself what to do."""
+class _Finder(Protocol):
+    def find_spec(self, name: str, target: ModuleType | None = None) -> ModuleSpec | None: ...
+    def invalidate_caches(self) -> None: ...
+
+
+class _NamedDirectory:
+    """The finder of a directory that holds tools: it serves the modules that were named, and imports by its own code.
+
+    Libraries look for optional modules at any time (``h2``, ``socksio``). A file of that name that happens to lie next
+    to the tools is not what they look for, and must not run.
+    """
+
+    def __init__(self, directory: str, finder: _Finder) -> None:
+        self._directory = directory
+        self._finder = finder
+        self.named: set[str] = set()
+
+    @classmethod
+    def open(cls, directory: Path) -> _NamedDirectory:
+        """Put a directory last in ``sys.path``, once. One that Python itself has there stays where it is."""
+        path = str(directory)
+        finder = pkgutil.get_importer(path)
+        if isinstance(finder, cls):
+            return finder
+        made = cls(path, cast("_Finder", finder))
+        if path not in sys.path:
+            sys.path.append(path)
+            sys.path_importer_cache[path] = made
+        return made
+
+    def find_spec(self, name: str, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Find a module in the directory for those who may have it."""
+        return self._finder.find_spec(name, target) if name in self.named or self._is_importing() else None
+
+    def invalidate_caches(self) -> None:
+        """Look at the directory again."""
+        self._finder.invalidate_caches()
+
+    def _is_importing(self) -> bool:
+        """Code of the directory is running. What is installed in a directory inside (``.venv``) does not count."""
+        frame = inspect.currentframe()
+        while frame is not None:
+            path = Path(frame.f_code.co_filename)
+            roots = [each for each in sys.path if each and path.is_relative_to(each)]
+            if max(roots, key=len, default="") == self._directory:
+                return True
+            frame = frame.f_back
+        return False
+
+
+def _reason(error: BaseException) -> str:
+    """Say why an import failed and where; an error of agentkit says by itself what to do."""
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error}"  # names file and line
     frames = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith("<frozen")]
-    last = next((each for each in reversed(frames) if not Path(each.filename).is_relative_to(_OURS)), None)
+    last = next((each for each in reversed(frames) if not Path(each.filename).is_relative_to(_PACKAGE)), None)
     place = f" ({Path(last.filename).name}, line {last.lineno})" if last else ""
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r}){place}"

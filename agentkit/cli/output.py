@@ -13,35 +13,40 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from agentkit.chat.events import Event, ReasoningDelta, ReplyRepaired, RequestAdapted, Retrying, TextDelta
-from agentkit.chat.messages import ToolCall, ToolMessage
 from agentkit.cli.event_json import json_line
-from agentkit.cli.terminal_text import call_line, one_line, printable, shortened
-from agentkit.run.events import (
+from agentkit.cli.terminal_text import call_line, one_line, plural, printable, shortened
+from agentkit.events import (
     CallFinished,
     CallStarted,
+    Event,
     LimitWarning,
     MessageAdded,
+    Progress,
+    ReasoningDelta,
+    ReplyRepaired,
+    RequestAdapted,
+    Retrying,
     RunFinished,
     RunStarted,
+    TextDelta,
     ToolChanged,
     TurnFinished,
 )
-from agentkit.run.state import RunState
-from agentkit.tools.context import Progress
+from agentkit.messages import ToolMessage
+from agentkit.run import RunState
 
-__all__ = ["JsonShow", "NotesConsole", "PlainShow", "Show", "TerminalShow", "ToolOutput", "open_show"]
+__all__ = ["Display", "JsonDisplay", "NotesConsole", "PlainDisplay", "TerminalDisplay", "ToolOutput", "open_display"]
 
 
 class NotesConsole(Console):
-    """Standard error, with colours if it is a terminal that wants them."""
+    """Standard error, with colors if it is a terminal that wants them."""
 
     def __init__(self) -> None:
         super().__init__(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     @property
     def room(self) -> int:
-        """How many characters of a result to show: on a terminal, what fits into its line."""
+        """The number of characters of a result to show: on a terminal, what fits into its line."""
         return max(40, min(200, self.width - 40)) if self.is_terminal else 200
 
     def on_broken_pipe(self) -> None:
@@ -49,12 +54,12 @@ class NotesConsole(Console):
         raise BrokenPipeError
 
     def say(self, *parts: str | tuple[str, str]) -> None:
-        """Print one line of parts that are printable already, each a text or a text with its style."""
+        """Print one line of parts that are printable already, each a string or a string with its style."""
         self.print(Text.assemble(*parts))
 
 
-class Show:
-    """Base of the observers: it knows the run, and sees to it that its end is told however it ends.
+class Display:
+    """Base of the observers: it knows the run, and makes sure that its end is shown however it ends.
 
     Args:
         stdout: Where the answer goes.
@@ -66,27 +71,27 @@ class Show:
         self.error: BaseException | None = None
         self.running = False
 
-    def see(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Show an event."""
         if isinstance(event, RunStarted):
             self.state, self.running = event.state, True
         if isinstance(event, RunFinished):
             if event.state.status == "failed" and event.error is None:
-                return  # of an error that is not agentkit's: `close` gets to know it
+                return  # of an error that is not agentkit's: `close` will get it
             self.running = False
-        self.tell(event)
+        self.show(event)
 
     def close(self, error: BaseException) -> None:
-        """The run is over, by this error or interruption: tell its end, if no event has told it."""
+        """Show the end of the run by this error or interruption, unless an event has done so."""
         if self.state is not None and self.running:
             self.error, self.running = error, False
-            self.tell(RunFinished(self.state))
+            self.show(RunFinished(self.state))
 
-    def tell(self, event: Event) -> None:
+    def show(self, event: Event) -> None:
         """Show an event in this observer's way."""
         raise NotImplementedError
 
-    def printed(self, text: str) -> None:
+    def show_printed(self, text: str) -> None:
         """Show what a tool has printed."""
         sys.stderr.write(printable(text))
         sys.stderr.flush()
@@ -100,33 +105,33 @@ class Show:
 class ToolOutput:
     """Standard output for tools: what they print goes to standard error, as standard output belongs to the answer."""
 
-    def __init__(self, show: Show) -> None:
-        self._show = show
+    def __init__(self, display: Display) -> None:
+        self._display = display
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sys.stderr, name)
 
     def write(self, text: str) -> int:
         """Print in a way that leaves the lines of the answer whole."""
-        self._show.printed(text)
+        self._display.show_printed(text)
         return len(text)
 
     def isatty(self) -> bool:
-        """False: colours would be escaped."""
+        """Return False: colors would be escaped."""
         return False
 
 
-class JsonShow(Show):
+class JsonDisplay(Display):
     """One JSON object a line for each event on standard output; see `agentkit.cli.event_json`."""
 
-    def tell(self, event: Event) -> None:
+    def show(self, event: Event) -> None:
         """Write the event's record."""
         failed = isinstance(event, RunFinished) and event.state.status == "failed"
         self.write(json_line(event, error=self.error if failed else None) + "\n")
 
 
-class PlainShow(Show):
-    """The answer, once it is known to be one, on standard output; the rest on standard error."""
+class PlainDisplay(Display):
+    """Shows the answer, once it is known to be one, on standard output, and the rest on standard error."""
 
     def __init__(self, stdout: TextIO) -> None:
         super().__init__(stdout)
@@ -135,33 +140,34 @@ class PlainShow(Show):
         self.numbers: dict[str, int] = {}
         self.reason = ""
 
-    def tell(self, event: Event) -> None:
+    def show(self, event: Event) -> None:
         """Show what a reader wants to know."""
         match event:
             case RunStarted():
                 self.started, self.numbers, self.reason = time.monotonic(), {}, ""
             case TurnFinished(_, reply) if reply.message.tool_calls and reply.text.strip():
                 self.aside(reply.text)
-            case CallStarted(call) if not self._is_denied(call):
+            case CallStarted(call) if call.id not in _denied(self.state):
                 self.numbers[call.id] = len(self.numbers) + 1
                 self.say((f"call {self.numbers[call.id]}  ", "cyan"), (call_line(call), "bold"))
             case CallFinished():
-                self._result(event)
+                self._show_result(event)
             case Progress(call_id, _, fraction, message):
                 part = f"{fraction:.0%} " if isinstance(fraction, int | float) else ""
-                self.say((f"  .. {self._number(call_id)}  {part}{one_line(message)}", "dim"))
+                number = self.numbers.get(call_id, 0)
+                self.say((f"  .. {number}  {part}{one_line(message)}", "dim"))
             case Retrying():
                 self.retrying(event)
             case RunFinished(state):
                 self.answer(state)
-                self._closing(state)
+                self._show_ending(state)
             case _ if note := _note(event, self.notes.room):
                 self.say(*note)
             case _:
                 pass
 
     def say(self, *parts: str | tuple[str, str]) -> None:
-        """A line of notes."""
+        """Print a line of notes."""
         self.notes.say(*parts)
 
     def retrying(self, event: Retrying) -> None:
@@ -171,7 +177,7 @@ class PlainShow(Show):
         self.say((f"trying again in {event.wait:.1f} s{why}", "dim"))
 
     def aside(self, text: str) -> None:
-        """Show what the model said beside its calls, which is no answer."""
+        """Show what the model said along with its calls, which is not the answer."""
         self.say((printable(text.strip()), "dim"))
 
     def answer(self, state: RunState) -> None:
@@ -180,36 +186,35 @@ class PlainShow(Show):
             text = printable(state.output)
             self.write(text if text.endswith("\n") else f"{text}\n")
 
-    def _is_denied(self, call: ToolCall) -> bool:
-        return self.state is not None and call.id in _denied(self.state)
-
-    def _result(self, event: CallFinished) -> None:
-        if self._is_denied(event.call):
-            self.say(("denied  ", "yellow"), (call_line(event.call), "bold"))
+    def _show_result(self, event: CallFinished) -> None:
+        call, number = event.call, self.numbers.get(event.call.id, 0)
+        if call.id in _denied(self.state):
+            self.say(("denied  ", "yellow"), (call_line(call), "bold"))
             return
-        failed = event.result.is_error
-        gave = shortened(event.result.content, self.notes.room) or "(nothing)"
-        style = "red" if failed else "green"
-        self.say(
-            (f"  -> {self._number(event.call.id)}  ", "cyan"), (gave, style), (f"  {_seconds(event.seconds)}", "dim")
-        )
+        content = shortened(event.result.content, self.notes.room) or "(nothing)"
+        style = "red" if event.result.is_error else "green"
+        self.say((f"  -> {number}  ", "cyan"), (content, style), (f"  {_seconds(event.seconds)}", "dim"))
 
-    def _number(self, call_id: str) -> int:
-        return self.numbers.get(call_id, 0)
-
-    def _closing(self, state: RunState) -> None:
+    def _show_ending(self, state: RunState) -> None:
         if state.status == "done" and not state.output:
-            self.say(("the model answered with an empty text", "yellow"))
+            self.say(("the answer of the model is empty", "yellow"))
         if state.status == "limited":
             self.say((f"the run ended early: {one_line(state.limit)}", "yellow"))
         if state.status == "cancelled":
             self.say(("interrupted", "yellow"))
-        if state.turns:
-            self.say((_figures(state, time.monotonic() - self.started), "dim"))
+        if not state.turns:
+            return
+        usage, denied = state.usage, _denied(state)
+        count = sum(isinstance(each, ToolMessage) and each.tool_call_id in denied for each in state.messages)
+        figures = [plural(state.turns, "turn"), plural(state.calls - count, "call")]
+        figures += [f"{count} denied"] if count else []
+        about = "about " if usage.estimated_tokens else ""
+        figures += [f"{about}{usage.total_tokens:,} tokens" if usage.total_tokens else "tokens not reported"]
+        self.say((", ".join([*figures, _seconds(time.monotonic() - self.started)]), "dim"))
 
 
-class TerminalShow(PlainShow):
-    """The answer piece by piece, as it comes; the rest in between."""
+class TerminalDisplay(PlainDisplay):
+    """Shows the answer in chunks, as it comes, and the rest in between."""
 
     def __init__(self, stdout: TextIO) -> None:
         super().__init__(stdout)
@@ -218,12 +223,12 @@ class TerminalShow(PlainShow):
         self.shown = False  # whether text of the reply that is under way was shown
         self.replied = False  # whether the model has said anything in this run
 
-    def tell(self, event: Event) -> None:
-        """Show pieces of text at once, and everything else on lines of its own."""
+    def show(self, event: Event) -> None:
+        """Show chunks of text at once, and everything else on lines of its own."""
         match event:
             case RunStarted():
                 self.replied = False
-                super().tell(event)
+                super().show(event)
             case TextDelta(text) if text:
                 self._end_thinking()
                 self.write(printable(text, after=self.last))
@@ -240,29 +245,29 @@ class TerminalShow(PlainShow):
                 self._end_line()
                 self.shown, self.replied = False, True
             case _:
-                super().tell(event)
+                super().show(event)
 
     def say(self, *parts: str | tuple[str, str]) -> None:
-        """A line of notes, never inside a line of the answer."""
+        """Print a line of notes, never inside a line of the answer."""
         self._end_thinking()
         self._end_line()
         super().say(*parts)
 
-    def printed(self, text: str) -> None:
+    def show_printed(self, text: str) -> None:
         """Show what a tool has printed, never inside a line of the answer."""
         self._end_thinking()
         self._end_line()
-        super().printed(text)
+        super().show_printed(text)
 
     def retrying(self, event: Retrying) -> None:
-        """Say that a request is sent again, and what that means for the text above."""
+        """Say that a request is sent again, and what becomes of the text above."""
         super().retrying(event)
         if self.shown:
-            self.say(("the unfinished answer above is void", "yellow"))
+            self.say(("the unfinished answer above is discarded", "yellow"))
         self.shown = False
 
     def answer(self, state: RunState) -> None:
-        """End the answer's line; its text is there already, but for a run that was done before it was gone on with."""
+        """End the line of the answer. Its text is there already, unless the run was done before it was resumed."""
         if state.status == "cancelled":
             self.last = self.last or "^C"  # which the terminal has echoed
         self._end_thinking()
@@ -284,21 +289,21 @@ class TerminalShow(PlainShow):
             self.thinking = False
 
 
-def open_show(stdout: TextIO, *, as_json: bool) -> Show:
-    """The observer that fits where the output goes."""
+def open_display(stdout: TextIO, *, as_json: bool) -> Display:
+    """Choose the observer that fits where the output goes."""
     if as_json:
-        return JsonShow(stdout)
-    return TerminalShow(stdout) if stdout.isatty() else PlainShow(stdout)
+        return JsonDisplay(stdout)
+    return TerminalDisplay(stdout) if stdout.isatty() else PlainDisplay(stdout)
 
 
 def _note(event: Event, room: int) -> list[tuple[str, str]]:
-    """What is said of an event in one line of its own; nothing of most."""
+    """Describe an event in a line of its own; most have none."""
     match event:
         case ReplyRepaired(what):
-            return [(f"mended: {one_line(what)}", "dim")]
+            return [(f"repaired: {one_line(what)}", "dim")]
         case RequestAdapted(what):
             return [(f"adapted: {one_line(what)}", "dim")]
-        case LimitWarning(limit, used, most) if used < most:  # one that is reached is told at the end
+        case LimitWarning(limit, used, most) if used < most:  # one that is reached is reported at the end
             return [(f"near the limit of {limit}: {used:g} of {most:g} are used", "dim")]
         case ToolChanged(tool, how):
             return [(f"the tool {one_line(tool)} was {how} since the run was saved", "yellow")]
@@ -308,21 +313,9 @@ def _note(event: Event, room: int) -> list[tuple[str, str]]:
             return []
 
 
-def _figures(state: RunState, seconds: float) -> str:
-    about = "about " if state.usage.estimated_tokens else ""
-    tokens = f"{about}{state.usage.total_tokens:,} tokens" if state.usage.total_tokens else "tokens not reported"
-    answered = {each.tool_call_id for each in state.messages if isinstance(each, ToolMessage)}
-    denied = len(answered & _denied(state))
-    calls = [_counted(state.calls - denied, "call"), *([f"{denied} denied"] if denied else [])]
-    return ", ".join([_counted(state.turns, "turn"), *calls, tokens, _seconds(seconds)])
-
-
-def _denied(state: RunState) -> set[str]:
-    return {id_ for id_, decision in state.decisions.items() if decision.kind == "deny"}
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _denied(state: RunState | None) -> set[str]:
+    decisions = {} if state is None else state.decisions
+    return {id_ for id_, decision in decisions.items() if decision.kind == "deny"}
 
 
 def _seconds(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """Files of sessions on the command line: what ``--session FILE:NAME`` means, and ``agentkit sessions``.
 
-Whatever uses a file of sessions makes it, so that a command that only looks checks first that the file is there.
+Whatever uses a file of sessions creates it, so a command that only looks first checks that the file exists.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import Annotated
 import anyio
 import typer
 
-from agentkit.chat.messages import AssistantMessage, Message, TextPart, ToolMessage
-from agentkit.cli.approve import read_line, write_private
-from agentkit.cli.errors import reported
-from agentkit.cli.terminal_text import call_line, exact_line, one_line, printable
+from agentkit.cli.approvals import read_line
+from agentkit.cli.errors import handle_errors
+from agentkit.cli.files import write_private
+from agentkit.cli.terminal_text import call_line, exact_line, one_line, plural, printable
 from agentkit.errors import ConfigError, StateError
-from agentkit.run.session_run import Session
-from agentkit.run.state import RunState
-from agentkit.sessions import MemorySessions, SessionInfo, Sessions, SQLiteSessions, StoredSession
+from agentkit.messages import AssistantMessage, Message, TextPart, ToolMessage
+from agentkit.run import RunState
+from agentkit.sessions import MemorySessions, Sessions, SQLiteSessions, StoredSession
 
 __all__ = [
+    "check_not_a_session",
     "check_nothing_waits",
-    "described",
-    "hint_at_session",
+    "describe",
     "last_state",
     "open_session",
     "sessions_app",
@@ -53,7 +53,7 @@ _DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
 def split_session(where: str) -> tuple[str, str]:
-    """The file and the name of ``FILE:NAME``. A name may hold colons if the file exists; a drive's colon is no end.
+    """Split ``FILE:NAME``. The name may hold colons if the file exists; the colon of a drive belongs to the file.
 
     Raises:
         ConfigError: One of the two is empty, or it is a name alone.
@@ -74,19 +74,19 @@ def split_session(where: str) -> tuple[str, str]:
 
 
 def open_session(where: str, *, existing: bool = False) -> StoredSession:
-    """The session that ``FILE:NAME`` means.
+    """Open the session that ``FILE:NAME`` means.
 
     Args:
         where: What was typed.
-        existing: Whether it must be there already. Otherwise it is made when it is first used.
+        existing: It must exist. Otherwise it is created when it is first used.
 
     Raises:
-        ConfigError: There is no such file or session, and it must be there.
+        ConfigError: There is no such file or session, and it must exist.
     """
     file, name = split_session(where)
     if not existing:
         return SQLiteSessions(file)[name]
-    sessions = _opened(file)
+    sessions = _open_file(file)
     names = [each.name for each in anyio.run(sessions.list)]
     if name not in names:
         near = difflib.get_close_matches(name, names, n=3)
@@ -95,8 +95,8 @@ def open_session(where: str, *, existing: bool = False) -> StoredSession:
     return sessions[name]
 
 
-def hint_at_session(path: str) -> None:
-    """See to it that a FILE is not meant as FILE:NAME.
+def check_not_a_session(path: str) -> None:
+    """Make sure that a FILE is not meant as FILE:NAME.
 
     Raises:
         ConfigError: It is a session.
@@ -106,7 +106,7 @@ def hint_at_session(path: str) -> None:
 
 
 def check_nothing_waits(session: StoredSession, where: str) -> None:
-    """See to it that a question can be asked in the session.
+    """Make sure that a question can be asked in the session.
 
     Raises:
         StateError: Its last run waits for decisions.
@@ -121,35 +121,31 @@ def check_nothing_waits(session: StoredSession, where: str) -> None:
 
 
 def waiting_state(session: StoredSession) -> RunState | None:
-    """The state of the last run, if it waits for decisions."""
+    """Load the state of the last run if it waits for decisions."""
     state = anyio.run(session.state)
     return state if state is not None and state.pending else None
 
 
-def last_state(session: Session) -> RunState:
-    """The state of the last run, to decide about.
+def last_state(session: StoredSession) -> RunState:
+    """Load the state of the last run.
 
     Raises:
         StateError: There was none.
     """
-    state = anyio.run(session.load).state()
+    state = anyio.run(session.state)
     if state is None:
-        raise StateError("the session has no run to go on with: ask something")
+        raise StateError("the session has no run to resume: ask something")
     return state
 
 
-def described(session: StoredSession) -> str:
-    """Which session it is, and whether it is a new one, as a name may be misspelt."""
-    count = len(anyio.run(session.load).messages)
-    return (
-        f"session {one_line(repr(session.name))} of {_counted(count)}"
-        if count
-        else f"new session {one_line(repr(session.name))}"
-    )
+def describe(session: StoredSession) -> str:
+    """Name the session and say if it is new, as its name may be misspelt."""
+    count, name = len(anyio.run(session.load).messages), one_line(repr(session.name))
+    return f"session {name} of {plural(count, 'message')}" if count else f"new session {name}"
 
 
-def _opened(file: str) -> Sessions:
-    """The sessions in a file to look at. An empty file has none, and is not made a file of sessions by looking."""
+def _open_file(file: str) -> Sessions:
+    """Open a file of sessions to look at. An empty one has none, and must not become a database by looking."""
     if Path(file).is_dir():
         raise ConfigError(f"{file!r} is a directory, not a file of sessions")
     if not Path(file).is_file():
@@ -157,11 +153,11 @@ def _opened(file: str) -> Sessions:
     return SQLiteSessions(file) if Path(file).stat().st_size else MemorySessions()
 
 
-def _opened_alone(file: str) -> Sessions:
-    """The file of a command that takes no session."""
+def _open_whole_file(file: str) -> Sessions:
+    """Open the file of a command that takes no session."""
     if not Path(file).is_file() and ":" in file and Path(alone := split_session(file)[0]).is_file():
         raise ConfigError(f"this command is about all sessions of a file: name it alone, {alone}")
-    return _opened(file)
+    return _open_file(file)
 
 
 # The commands.
@@ -169,7 +165,7 @@ def _opened_alone(file: str) -> Sessions:
 
 @sessions_app.callback(invoke_without_command=True)
 def sessions(context: typer.Context) -> None:
-    """Look into conversations that `--session` has kept.
+    """Look into conversations that `--session` has saved.
 
     \b
     agentkit sessions list chat.db
@@ -182,12 +178,27 @@ def sessions(context: typer.Context) -> None:
 @sessions_app.command("list")
 def list_sessions(file: _FileArgument, as_json: _JsonOption = False, debug: _DebugOption = False) -> None:
     """List the sessions of a file, the one that was saved last first."""
-    with reported(debug=debug):
-        found = anyio.run(_opened_alone(file).list)
+    with handle_errors(debug=debug):
+        found = anyio.run(_open_whole_file(file).list)
         if as_json:
-            typer.echo(json.dumps([_record(each) for each in found], indent=2))
+            records = [
+                {
+                    "name": each.name,
+                    "messages": each.messages,
+                    "created": each.created.isoformat(),
+                    "updated": each.updated.isoformat(),
+                    "status": each.status,
+                }
+                for each in found
+            ]
+            typer.echo(json.dumps(records, indent=2))
         elif found:
-            typer.echo(_table([_row(each) for each in found]))
+            times = [each.updated.astimezone().isoformat(" ", "seconds") for each in found]
+            rows = [
+                (exact_line(each.name), plural(each.messages, "message"), time, each.status)
+                for each, time in zip(found, times, strict=True)
+            ]
+            typer.echo(_table(rows))
         else:
             typer.echo(f"there are no sessions in {one_line(file)}", err=True)
 
@@ -195,13 +206,13 @@ def list_sessions(file: _FileArgument, as_json: _JsonOption = False, debug: _Deb
 @sessions_app.command()
 def show(where: _SessionArgument, debug: _DebugOption = False) -> None:
     """Print a conversation: who said what, the calls and their results."""
-    with reported(debug=debug):
+    with handle_errors(debug=debug):
         messages = anyio.run(open_session(where, existing=True).messages)
         calls = {
             call.id: call.name for each in messages if isinstance(each, AssistantMessage) for call in each.tool_calls
         }
         for number, message in enumerate(messages):
-            typer.echo(_shown(number, message, calls))
+            typer.echo(_message_text(number, message, calls))
 
 
 @sessions_app.command()
@@ -216,10 +227,10 @@ def search(
 
     The number behind the name of the session is that of the message in `agentkit sessions show`.
     """
-    with reported(debug=debug):
+    with handle_errors(debug=debug):
         if not " ".join(words).strip():
             raise ConfigError("there is nothing to search for: give at least one word")
-        find = functools.partial(_opened_alone(file).search, " ".join(words), limit=limit)
+        find = functools.partial(_open_whole_file(file).search, " ".join(words), limit=limit)
         found = anyio.run(find)
         if as_json:
             members = [(each.session, each.number, each.role, each.snippet) for each in found]
@@ -239,7 +250,7 @@ def export(
     debug: _DebugOption = False,
 ) -> None:
     """Print the messages as JSON lines, as a Chat Completions request has them."""
-    with reported(debug=debug):
+    with handle_errors(debug=debug):
         session = open_session(where, existing=True)
         if output != "-":
             write_private(output, anyio.run(session.export_lines), "export")
@@ -255,64 +266,43 @@ def delete(
     debug: _DebugOption = False,
 ) -> None:
     """Delete a session, after asking."""
-    with reported(debug=debug):
+    with handle_errors(debug=debug):
         session = open_session(where, existing=True)
-        if not yes and not _is_sure(session):
-            typer.echo("nothing was deleted", err=True)
-            raise typer.Exit(1)
+        if not yes:
+            if not (sys.stdin.isatty() and sys.stderr.isatty()):
+                raise ConfigError("nothing was deleted, as nobody can be asked here: --yes deletes without asking")
+            count = plural(len(anyio.run(session.load).messages), "message")
+            try:
+                said = read_line(f"delete session {one_line(repr(session.name))} with {count}? [y]es, [n]o: ")
+            except EOFError:
+                sys.stderr.write("\n")
+                said = ""
+            if said.strip().lower() not in ("y", "yes"):
+                typer.echo("nothing was deleted", err=True)
+                raise typer.Exit(1)
         anyio.run(session.delete)
-
-
-def _is_sure(session: StoredSession) -> bool:
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise ConfigError("nothing was deleted, as nobody can be asked here: --yes deletes without asking")
-    count = len(anyio.run(session.load).messages)
-    try:
-        said = read_line(f"delete session {one_line(repr(session.name))} with {_counted(count)}? [y]es, [n]o: ")
-    except EOFError:
-        sys.stderr.write("\n")
-        return False
-    return said.strip().lower() in ("y", "yes")
 
 
 # How it looks.
 
 
-def _record(info: SessionInfo) -> Mapping[str, object]:
-    created, updated = info.created.isoformat(), info.updated.isoformat()
-    return {"name": info.name, "messages": info.messages, "created": created, "updated": updated, "status": info.status}
-
-
-def _row(info: SessionInfo) -> Sequence[str]:
-    updated = info.updated.astimezone().isoformat(" ", "seconds")
-    return exact_line(info.name), _counted(info.messages), updated, info.status
-
-
-def _counted(messages: int) -> str:
-    return f"{messages} message{'' if messages == 1 else 's'}"
-
-
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    """The rows with a line each, their columns below each other; the cells are printable."""
+    """Put each row on a line and their columns below each other; the cells are printable."""
     widths = [min(_WIDEST, max(map(len, column))) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _shown(number: int, message: Message, calls: Mapping[str, str]) -> str:
-    """A message. What it says is indented, so that no text can look like the head of another message."""
+def _message_text(number: int, message: Message, calls: Mapping[str, str]) -> str:
+    """Show a message. Its text is indented, so that no text can look like the head of another message."""
     name = f" {one_line(calls.get(message.tool_call_id, ''))}" if isinstance(message, ToolMessage) else ""
     lines = [f"{number}  {message.role}{name}"]
-    for text in _texts(message):
+    content = message.content
+    parts = () if content is None or isinstance(content, str) else content
+    texts = [message.text, *(f"[{type(part).__name__}]" for part in parts if not isinstance(part, TextPart))]
+    texts += [message.refusal or ""] if isinstance(message, AssistantMessage) else []
+    for text in filter(None, texts):
         lines += (f"     {line}".rstrip() for line in printable(text.strip("\n")).split("\n"))
     if isinstance(message, AssistantMessage):
         lines += (f"   calls {call_line(call)}" for call in message.tool_calls)
     return "\n".join(lines)
-
-
-def _texts(message: Message) -> Sequence[str]:
-    content = message.content
-    parts = () if content is None or isinstance(content, str) else content
-    others = [f"[{type(part).__name__}]" for part in parts if not isinstance(part, TextPart)]
-    refusal = message.refusal if isinstance(message, AssistantMessage) else None
-    return [each for each in (message.text, *others, refusal) if each]

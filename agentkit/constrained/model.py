@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
-from agentkit.chat.events import CallDelta, Emit, TextDelta
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.reply import Choice, Model, Reply
 from agentkit.chat.request import ChatRequest, FunctionTool
@@ -17,6 +16,7 @@ from agentkit.constrained.asking import Asking
 from agentkit.constrained.choosing import choose, split
 from agentkit.constrained.filling import fill
 from agentkit.constrained.tool import WantedTool
+from agentkit.events import CallDelta, Emit, TextDelta
 
 __all__ = ["ConstrainedTools"]
 

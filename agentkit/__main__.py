@@ -1,4 +1,4 @@
-"""``python -m agentkit.cli``."""
+"""``python -m agentkit``: the command ``agentkit``."""
 
 import sys
 

@@ -1,0 +1,101 @@
+"""Files that the command writes: states of runs, exports. For their owner only, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+from agentkit.errors import ConfigError, StateError
+from agentkit.run import RunState
+
+__all__ = ["check_unused", "check_writable", "load_state", "write_private"]
+
+
+def load_state(path: str) -> RunState:
+    """Load the state of a run from a file.
+
+    Raises:
+        ConfigError: The file cannot be read.
+        StateError: It is not a state.
+    """
+    try:
+        stored = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"the state {path!r} cannot be read: {error.strerror}") from None
+    if stored.startswith(b"SQLite format 3\0"):
+        raise ConfigError(f"{path!r} is a file of sessions: give it as --session {path}:NAME")
+    try:
+        return RunState.load(stored)
+    except StateError as error:
+        raise StateError(f"{path!r}: {error}") from None
+
+
+def check_unused(path: str, resume_command: str) -> None:
+    """Make sure that a new run can be saved in a file: it is new or empty, or holds a run that waits for nobody.
+
+    Raises:
+        ConfigError: The file cannot be written.
+        StateError: A run waits in it, or there is something else in it.
+    """
+    check_writable(path, "state")
+    if not Path(path).exists() or not Path(path).stat().st_size:
+        return
+    try:
+        state = load_state(path)
+    except (ConfigError, StateError) as error:
+        raise StateError(f"{error}; it would be overwritten: name another file for --state") from None
+    if state.pending:
+        names = ", ".join(each.name for each in state.pending)
+        raise StateError(
+            f"{path!r} holds a run that waits for decisions about {names}: "
+            f"decide with `{resume_command}`, or name another file"
+        )
+
+
+def write_private(path: str, text: str, what: str) -> None:
+    """Write a file for its owner only, whole or not at all.
+
+    Args:
+        path: The file; one that exists is replaced.
+        text: Its content.
+        what: What it is, for the error.
+
+    Raises:
+        ConfigError: It cannot be written, or something other than a file is there.
+    """
+    with _temporary_file(path, what) as file:
+        with file.open("w", encoding="utf-8") as output:
+            output.write(text)
+            output.flush()
+            os.fsync(output.fileno())
+        file.replace(path)
+
+
+def check_writable(path: str, what: str) -> None:
+    """Make sure that `write_private` can write a file, before work is done for it.
+
+    Raises:
+        ConfigError: It cannot be written, or something other than a file is there.
+    """
+    with _temporary_file(path, what):
+        pass
+
+
+@contextlib.contextmanager
+def _temporary_file(path: str, what: str) -> Generator[Path]:
+    """Make a file in the directory of another one, to be moved there or removed."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise ConfigError(f"the {what} cannot be written to {path!r}: it is not a file")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{Path(path).name}.", suffix=".new", dir=Path(path).parent)
+        os.close(handle)
+        try:
+            yield Path(name)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                Path(name).unlink()
+    except OSError as error:
+        raise ConfigError(f"the {what} cannot be written to {path!r}: {error.strerror}") from None
