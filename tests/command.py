@@ -141,10 +141,10 @@ class Terminal:
 
     def interrupt(self) -> None:
         """Send SIGINT until it ends: `input` shows its prompt a moment before it listens."""
-        for _ in range(20):
+        for _ in range(5):
             self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(1)
+                self.process.wait(5)
                 break
 
     def _read(self) -> bool:

@@ -12,10 +12,7 @@ has ``<!-- not run: reason -->`` before it, and is counted below.
 import ast
 import inspect
 import json
-import os
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +29,7 @@ import agentkit.errors
 import agentkit.testing
 from agentkit import ChatSettings, Limits
 from agentkit.chat.providers import PROVIDERS, Provider
+from tests.command import run
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
@@ -264,8 +262,7 @@ def commands() -> set[tuple[str, ...]]:
 
 @pytest.mark.parametrize("command", sorted(commands()), ids=" ".join)
 def test_a_command_that_a_page_names_exists(command: tuple[str, ...]) -> None:
-    call = [sys.executable, "-m", "agentkit.cli", *command, "--help"]
-    done = subprocess.run(call, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "100"})
+    done = run(*command, "--help", COLUMNS="100")
     assert done.returncode == 0, done.stderr
     assert all(word in done.stdout for word in command)
 
