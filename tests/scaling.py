@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable
 
-__all__ = ["growth"]
+__all__ = ["assert_linear", "growth"]
+
+_FACTOR = 8
 
 
 def growth(make: Callable[[int], Callable[[], object]], size: int) -> float:
@@ -24,3 +26,27 @@ def growth(make: Callable[[int], Callable[[], object]], size: int) -> float:
         return best
 
     return min(seconds(2 * size) / seconds(size) for _ in range(2))
+
+
+def assert_linear(work: Callable[[int], object], size: int) -> None:
+    """Check that twice the size takes at most 2.2 times the CPU time: eight times the size, so at most 10.6 times.
+
+    Work that is quadratic takes 64 times. A bad ratio is measured again, as a busy machine disturbs it.
+
+    Args:
+        work: Does the work of a size.
+        size: Of the smaller work.
+    """
+    ratios: list[float] = []
+    for _ in range(4):
+        small = min(_seconds(work, size) for _ in range(3))
+        ratios.append(min(_seconds(work, size * _FACTOR) for _ in range(2)) / max(small, 0.0005))
+        if ratios[-1] < 2.2**3:
+            return
+    raise AssertionError(f"{_FACTOR} times the size took {min(ratios):.1f} times the time")
+
+
+def _seconds(work: Callable[[int], object], size: int) -> float:
+    start = time.process_time()
+    work(size)
+    return time.process_time() - start

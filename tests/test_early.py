@@ -44,7 +44,7 @@ class Streaming:
 
 
 def piece(arguments: str, index: int = 0) -> CallDelta:
-    return CallDelta(index, "look", arguments)
+    return CallDelta(index, f"c{index}", "look", arguments)
 
 
 class Looking:
@@ -191,7 +191,7 @@ class Twice:
     async def reply(self, request: ChatRequest, emit: Emit) -> Reply:
         calls = self.replies.pop(0)
         for index, (name, arguments) in enumerate(calls):
-            emit(CallDelta(index, name, arguments))
+            emit(CallDelta(index, f"c{index}", name, arguments))
         await anyio.lowlevel.checkpoint()
         made = tuple(ToolCall(f"c{len(self.replies)}{index}", *each) for index, each in enumerate(calls))
         return Reply(choices=(Choice(message=AssistantMessage(None if made else "ok", made), finish_reason="stop"),))

@@ -67,7 +67,7 @@ async def test_a_kept_reply_is_shown_like_a_new_one() -> None:
     assert told == [
         ReasoningDelta("Add."),
         TextDelta("Let me see."),
-        CallDelta(0, "add", '{"a": 1, "b": 2}'),
+        CallDelta(0, "a", "add", '{"a": 1, "b": 2}'),
         TextDelta("3"),
     ]
 

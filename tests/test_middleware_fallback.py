@@ -122,7 +122,7 @@ async def test_a_request_that_was_refused_is_not_tried_elsewhere_unless_asked_fo
     assert result.output == "yes"
 
 
-@pytest.mark.parametrize("piece", [TextDelta("The "), ReasoningDelta("Hm"), CallDelta(0, "add", "{")])
+@pytest.mark.parametrize("piece", [TextDelta("The "), ReasoningDelta("Hm"), CallDelta(0, "a", "add", "{")])
 async def test_after_something_was_shown_the_error_is_raised(piece: Event) -> None:
     other = ScriptedModel(["never"])
     with pytest.raises(IncompleteReply) as raised:
@@ -191,7 +191,7 @@ async def test_the_error_of_the_last_model_holds_all_that_was_shown() -> None:
 
 async def test_nothing_goes_on_from_a_partial_reply_with_calls() -> None:
     other = ScriptedModel(["never"])
-    first = Breaking("one", [TextDelta("a"), CallDelta(0, "add", "{")], IncompleteReply("it broke off"))
+    first = Breaking("one", [TextDelta("a"), CallDelta(0, "a", "add", "{")], IncompleteReply("it broke off"))
     with pytest.raises(IncompleteReply):
         await watched(first, other, after_shown="continue")
     assert other.requests == []

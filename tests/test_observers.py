@@ -39,7 +39,7 @@ class Once:
         self.asked += 1
         if self.asked == 2:
             return Reply(choices=(Choice(message=AssistantMessage("ok"), finish_reason="stop"),))
-        emit(CallDelta(0, "later", "{}"))
+        emit(CallDelta(0, "c1", "later", "{}"))
         await anyio.wait_all_tasks_blocked()
         calls = (ToolCall("c1", "later", "{}"),)
         return Reply(choices=(Choice(message=AssistantMessage(None, calls), finish_reason="tool_calls"),))

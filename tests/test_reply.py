@@ -130,8 +130,8 @@ def test_each_choice_is_an_answer_of_its_own() -> None:
         Choice(message=AssistantMessage(text), finish_reason=why) for text, why in (("a", "stop"), ("b", "length"))
     )
     reply = Reply(choices=choices)
-    assert [(choice.text, choice.cut) for choice in reply.choices] == [
+    assert [(choice.text, choice.truncated) for choice in reply.choices] == [
         ("a", ""),
-        ("b", "the reply was cut at its token limit"),
+        ("b", "the reply was truncated at its token limit"),
     ]
     assert (reply.text, reply.finish_reason, reply.audio) == ("a", "stop", None)

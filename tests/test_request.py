@@ -104,10 +104,6 @@ ALLOWED = ChatSettings(tool_choice=AllowedTools(["add", "subtract"]))
     [
         (ChatRequest(messages=[]), "at least one message"),
         (ChatRequest(messages=QUESTION, tools=[ADD, ADD]), "two tools are named 'add'"),
-        (
-            ChatRequest(messages=QUESTION, tools=[FunctionTool(f"f{n}") for n in range(129)]),
-            "at most 128 tools, not 129",
-        ),
         (ChatRequest(messages=QUESTION, tools=[FunctionTool("two words")]), "'two words'"),
         (ChatRequest(messages=QUESTION, tools=[ADD], settings=ChatSettings(tool_choice=NamedTool("x"))), "names 'x'"),
         (ChatRequest(messages=QUESTION, tools=[FunctionTool("f", "", {"type": "array"})]), "type 'array'"),

@@ -13,7 +13,7 @@ from agentkit.chat.settings import (
     WebSearchOptions,
     choice_to_wire,
     json_schema,
-    unforced,
+    without_force,
 )
 from agentkit.errors import ConfigError
 
@@ -73,13 +73,13 @@ def test_words_and_members_newer_than_our_list_are_taken(settings: dict[str, Any
         ({"top_logprobs": 2}, "top_logprobs needs logprobs"),
         ({"top_logprobs": 21, "logprobs": True}, "from 0 to 20"),
         ({"logprobs": 5}, "logprobs must be True or False, not 5"),
-        ({"stop": ["a", "b", "c", "d", "e"]}, "stop takes one to four"),
-        ({"stop": []}, "stop takes one to four"),
-        ({"stop": [1]}, "stop takes one to four"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "stop must be one to four"),
+        ({"stop": []}, "stop must be one to four"),
+        ({"stop": [1]}, "stop must be one to four"),
         ({"metadata": {str(each): "" for each in range(17)}}, "17 pairs"),
         ({"metadata": {"k" * 65: "v"}}, "64 characters"),
         ({"metadata": {"k": "v" * 513}}, "512"),
-        ({"metadata": {"k": 1}}, "keys and values are texts"),
+        ({"metadata": {"k": 1}}, "keys and values must be strings"),
         ({"metadata": "x"}, "metadata must be an object"),
         ({"modalities": ["audio"]}, "audio="),
         ({"modalities": []}, "modalities must be a list"),
@@ -96,10 +96,10 @@ def test_words_and_members_newer_than_our_list_are_taken(settings: dict[str, Any
         ({"response_format": json_schema("two words", {})}, "'two words'"),
         ({"logit_bias": {"1": 101}}, "from -100 to 100"),
         ({"logit_bias": {"word": 1}}, "its keys are digits"),
-        ({"functions": []}, "functions takes 1 to 128"),
-        ({"functions": [{}]}, "functions takes 1 to 128"),
+        ({"functions": []}, "functions must be 1 to 128"),
+        ({"functions": [{}]}, "functions must be 1 to 128"),
         ({"function_call": "auto"}, "function_call needs functions"),
-        ({"reasoning_effort": 3}, "reasoning_effort must be a text, not 3"),
+        ({"reasoning_effort": 3}, "reasoning_effort must be a string, not 3"),
         ({"safety_identifier": "x" * 129}, "128 characters"),
         ({"extra_body": {"messages": []}}, "extra_body has messages"),
         ({"extra_body": {"n": 2}}, "extra_body has n"),
@@ -182,4 +182,4 @@ def test_every_form_of_tool_choice_is_written_as_the_api_wants_it(choice: Any, w
     ],
 )
 def test_a_choice_without_its_force_still_says_which_tools_are_allowed(choice: Any, later: Any) -> None:
-    assert unforced(choice) == later
+    assert without_force(choice) == later

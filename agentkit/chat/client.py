@@ -101,7 +101,7 @@ class ChatClient:
         self._http = Http(http)
         self._deadlines = deadlines or Deadlines()
         self._retry = retry or RetryPolicy()
-        self._read_limits = read_limits or ReadLimits()
+        self._read_limits = read_limits or ReadLimits(calls_in_text=True)
         self._learn = learn
         self._never_drop = frozenset([never_drop] if isinstance(never_drop, str) else never_drop)
         self._file = ProfileFile(profile_file) if profile_file is not None else None
@@ -214,7 +214,13 @@ class ChatClient:
         headers = self._header_lines(request, idempotency_key)
         secrets = [*secrets_in(self._http.headers), *secrets_in(headers), self._login.partition(":")[2]]
         reader = ResponseDecoder(
-            watch, server=server, choices=choices, offered=offered, secrets=secrets, read_limits=self._read_limits
+            watch,
+            server=server,
+            choices=choices,
+            offered=offered,
+            taken=request.call_ids,
+            secrets=secrets,
+            read_limits=self._read_limits,
         )
         try:
             await self._http.send(

@@ -1,7 +1,7 @@
-"""What a message holds besides plain text: parts (text, images, sound, files, refusals), and what only models make.
+"""The content of a message besides plain text: parts (text, images, sound, files, refusals), and what only models make.
 
 Shapes come from the `Chat Completions reference <https://platform.openai.com/docs/api-reference/chat/create>`_. Parts
-are read without loss: one that has a shape this version does not know is an `OtherPart` and goes back as it came.
+are read without loss: one of an unknown shape is an `OtherPart` and is sent back as it came.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 import base64
 import binascii
 import mimetypes
+import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from agentkit.chat.decoding.lenient import as_count, as_mapping, as_mappings, as_text, json_safe, without
+from agentkit.chat.decoding.lenient import as_count, as_mapping, as_mappings, as_text, json_safe, omit
 from agentkit.errors import ConfigError
 
 __all__ = [
@@ -31,6 +33,8 @@ __all__ = [
     "TextPart",
     "UrlCitation",
     "content_to_wire",
+    "data_url",
+    "image_type",
     "read_annotation",
     "read_audio",
     "read_content",
@@ -42,7 +46,8 @@ MAX_INLINE = 50 * 1024 * 1024  # bytes of one image, sound or file inside a requ
 _SIGNATURES = {  # the first bytes of an image -> its type, for bytes that have no name
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
-    b"GIF8": "image/gif",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
     b"BM": "image/bmp",
 }
 _AUDIO_FORMATS = {
@@ -56,7 +61,7 @@ _DATA_URL = re.compile(r"data:(?P<type>[^;,]*)(?:;[^;,]+=[^;,]*)*;base64,(?P<dat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """What every part can carry.
+    """Members that every part can have.
 
     Attributes:
         prompt_cache_breakpoint: ``{"mode": "explicit"}``: what is before and in this part is cached (see
@@ -101,7 +106,7 @@ class ImagePart(_Part):
     """An image by URL (``https:`` or ``data:``); ``detail`` is ``"auto"`` (the default), ``"low"`` or ``"high"``.
 
     Raises:
-        ConfigError: It is no URL.
+        ConfigError: It is not a URL.
     """
 
     url: str
@@ -116,7 +121,7 @@ class ImagePart(_Part):
         """The image of a file, put into the request.
 
         Raises:
-            ConfigError: The file is empty, too large or no image.
+            ConfigError: The file cannot be read, is empty, too large or not an image.
         """
         return cls.from_bytes(_contents(path), mime_type=_type_of_name(path), detail=detail)
 
@@ -125,12 +130,12 @@ class ImagePart(_Part):
         """The image that these bytes are; without ``mime_type`` its type is read from them.
 
         Raises:
-            ConfigError: There are no bytes, too many, or they are no image.
+            ConfigError: There are no bytes, too many, or they are not an image.
         """
-        kind = _type_of_image(data) or mime_type
+        kind = image_type(data) or mime_type
         if not kind.startswith("image/"):
             raise ConfigError(f"an image must have a type like 'image/png', not {kind!r}: give it as mime_type=")
-        return cls(_data_url(data, kind), detail)
+        return cls(data_url(_sane(data), kind), detail)
 
     def to_wire(self) -> dict[str, Any]:
         """The part as the API writes it."""
@@ -157,11 +162,11 @@ class AudioPart(_Part):
         """The sound of a file; its suffix is the format.
 
         Raises:
-            ConfigError: The file is empty or too large, or its name has no suffix.
+            ConfigError: The file cannot be read, is empty or too large, or its name has no suffix.
         """
         kind = Path(path).suffix[1:].lower()
         if not kind:
-            raise ConfigError(f"{str(path)!r} has no suffix to tell its format: write AudioPart(data, 'wav')")
+            raise ConfigError(f"{str(path)!r} has no suffix that names its format: write AudioPart(data, 'wav')")
         return cls(_contents(path), _AUDIO_FORMATS.get(kind, kind))
 
     @classmethod
@@ -169,7 +174,7 @@ class AudioPart(_Part):
         """The sound in a URL like ``data:audio/wav;base64,...``.
 
         Raises:
-            ConfigError: It is no such URL.
+            ConfigError: It is another kind of URL.
         """
         found = _DATA_URL.fullmatch(url)
         data = _decoded(found["data"]) if found else None
@@ -197,19 +202,19 @@ class FilePart(_Part):
         """A file, put into the request under its own name.
 
         Raises:
-            ConfigError: The file is empty or too large.
+            ConfigError: The file cannot be read, is empty or too large.
         """
         return cls.from_bytes(_contents(path), filename=Path(path).name)
 
     @classmethod
     def from_bytes(cls, data: bytes, *, filename: str, mime_type: str = "") -> FilePart:
-        """The file that these bytes are; without ``mime_type`` its type is told by its name.
+        """The file that these bytes are; without ``mime_type`` its name decides its type.
 
         Raises:
             ConfigError: There are no bytes, or too many.
         """
         kind = mime_type or _type_of_name(filename) or "application/octet-stream"
-        return cls(filename=filename, file_data=_data_url(data, kind))
+        return cls(filename=filename, file_data=data_url(_sane(data), kind))
 
     def to_wire(self) -> dict[str, Any]:
         """The part as the API writes it."""
@@ -219,7 +224,7 @@ class FilePart(_Part):
 
 @dataclass(frozen=True, slots=True)
 class OtherPart:
-    """A part, or an annotation, of a type this version does not know, kept as it came."""
+    """A part, or an annotation, of an unknown type, kept as it came."""
 
     raw: Mapping[str, Any]
 
@@ -249,14 +254,14 @@ class AudioOutput:
     expires_at: int = 0
 
     def to_record(self) -> dict[str, Any]:
-        """The sound as a reply writes it."""
+        """The sound as a reply has it."""
         members = {"id": self.id, "data": _base64(self.data), "transcript": self.transcript}
         return {**members, "expires_at": self.expires_at}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UrlCitation:
-    """A page that a piece of the answer is taken from: ``text[start_index:end_index]`` is that piece."""
+    """A page that ``text[start_index:end_index]`` of the answer is taken from."""
 
     url: str
     title: str = ""
@@ -265,7 +270,7 @@ class UrlCitation:
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def to_wire(self) -> dict[str, Any]:
-        """The citation as a reply writes it."""
+        """The citation as a reply has it."""
         members = {"url": self.url, "title": self.title, "start_index": self.start_index, "end_index": self.end_index}
         return {"type": "url_citation", "url_citation": {**self.extra, **members}}
 
@@ -284,7 +289,7 @@ def read_annotation(raw: Mapping[str, Any]) -> Annotation:
         title=as_text(citation.get("title")),
         start_index=as_count(citation.get("start_index")),
         end_index=as_count(citation.get("end_index")),
-        extra=without(citation, "url", "title", "start_index", "end_index"),
+        extra=omit(citation, "url", "title", "start_index", "end_index"),
     )
 
 
@@ -299,7 +304,7 @@ def read_audio(raw: Mapping[str, Any]) -> AudioOutput:
 
 
 def read_content(raw: object) -> Content:
-    """Read a content: a text, or parts."""
+    """Read a content: a string, or parts."""
     if isinstance(raw, str):
         return raw
     return tuple(_read_part(part) for part in as_mappings(raw)) or ""
@@ -308,10 +313,10 @@ def read_content(raw: object) -> Content:
 def _read_part(raw: Mapping[str, Any]) -> ContentPart:
     kind = as_text(raw.get("type"))
     value: object = raw.get(kind)
-    shared: dict[str, Any] = {"extra": without(raw, "type", kind, _MARK)}
-    if isinstance(raw.get(_MARK), Mapping):
-        shared[_MARK] = raw[_MARK]
-    elif _MARK in raw:
+    shared: dict[str, Any] = {"extra": omit(raw, "type", kind, _BREAKPOINT)}
+    if isinstance(raw.get(_BREAKPOINT), Mapping):
+        shared[_BREAKPOINT] = raw[_BREAKPOINT]
+    elif _BREAKPOINT in raw:
         return OtherPart(raw)
     if isinstance(value, str) and kind in _TEXTS:
         return _TEXTS[kind](value, **shared)
@@ -320,12 +325,12 @@ def _read_part(raw: Mapping[str, Any]) -> ContentPart:
     return OtherPart(raw)
 
 
-_MARK = "prompt_cache_breakpoint"
+_BREAKPOINT = "prompt_cache_breakpoint"
 _TEXTS: Mapping[str, type[TextPart | RefusalPart]] = {"text": TextPart, "refusal": RefusalPart}
 
 
 def _read_object(kind: str, value: Mapping[str, Any], shared: Mapping[str, Any]) -> ContentPart | None:
-    """The part whose value is an object, None if any of it is not as we know it."""
+    """The part whose value is an object, None if its shape is unknown."""
     if not all(isinstance(each, str) for each in value.values()):
         return None
     match kind, value:
@@ -353,17 +358,39 @@ def text_of(content: Content) -> str:
 
 
 def _contents(path: str | Path) -> bytes:
+    """The bytes of a regular file; never more of it is read than a request can hold."""
+    data = bytearray()
     try:
-        return _sane(Path(path).read_bytes(), str(path))
+        _check_file(path)
+        with Path(path).open("rb") as file:
+            while len(data) <= MAX_INLINE and (chunk := file.read(1024 * 1024)):  # it may grow meanwhile
+                data += chunk
     except OSError as error:
-        raise ConfigError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # a null character in the name
+        raise ConfigError(f"{str(path)!r} is not the name of a file: {error}") from error
+    return _sane(bytes(data), str(path))
+
+
+def _check_file(path: str | Path) -> None:
+    """Refuse what is not a regular file, as it may have no end or block, and files that are too large."""
+    known = os.stat(path)  # noqa: PTH116 - `Path.stat` says the same
+    if stat.S_ISDIR(known.st_mode):
+        raise ConfigError(f"{str(path)!r} is a directory, not a file")
+    if not stat.S_ISREG(known.st_mode):
+        raise ConfigError(f"{str(path)!r} is not a regular file but a device, a pipe or a socket")
+    _check_size(known.st_size, str(path))
+
+
+def _check_size(size: int, name: str) -> None:
+    if size > MAX_INLINE:
+        raise ConfigError(f"{name} has {size:,} bytes, but a request takes at most {MAX_INLINE:,}")
 
 
 def _sane(data: bytes, name: str = "the data") -> bytes:
     if not data:
         raise ConfigError(f"{name} is empty")
-    if len(data) > MAX_INLINE:
-        raise ConfigError(f"{name} has {len(data):,} bytes, but a request takes at most {MAX_INLINE:,}")
+    _check_size(len(data), name)
     return data
 
 
@@ -371,14 +398,16 @@ def _type_of_name(name: str | Path) -> str:
     return mimetypes.guess_type(Path(name).name, strict=False)[0] or ""
 
 
-def _type_of_image(data: bytes) -> str:
+def image_type(data: bytes) -> str:
+    """The media type of an image by its first bytes, ``"image/png"`` for example; empty if it is not a known image."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     return next((kind for start, kind in _SIGNATURES.items() if data.startswith(start)), "")
 
 
-def _data_url(data: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{_base64(_sane(data))}"
+def data_url(data: bytes, media_type: str) -> str:
+    """The bytes as a URL: ``data:image/png;base64,...``."""
+    return f"data:{media_type};base64,{_base64(data)}"
 
 
 def _base64(data: bytes) -> str:

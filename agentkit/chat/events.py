@@ -1,6 +1,7 @@
-"""What an observer of a model request is told while it happens.
+"""The events of a model request, emitted while it happens.
 
-`Emit` is a plain function that must return at once: nothing in a run ever waits for an observer.
+`Emit` is a plain function that must return at once: nothing in a run ever waits for an observer. A delta holds only
+what is new; joined, the deltas of a reply are its text, its reasoning and its calls.
 """
 
 from __future__ import annotations
@@ -57,28 +58,28 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class TextDelta(Event):
-    """The next piece of the answer's text."""
+    """The next part of the answer's text."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta(Event):
-    """The next piece of what the model thinks before it answers, from servers that show it."""
+    """The next part of the model's reasoning, from servers that show it."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class RefusalDelta(Event):
-    """The next piece of why the model declines to answer."""
+    """The next part of why the model declines to answer."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class AudioDelta(Event):
-    """The next piece of a spoken answer: sound in the format that was asked for, what is said, or both."""
+    """The next part of a spoken answer: sound in the format that was asked for, what is said, or both."""
 
     data: bytes
     transcript: str
@@ -86,22 +87,31 @@ class AudioDelta(Event):
 
 @dataclass(frozen=True, slots=True)
 class CallDelta(Event):
-    """The next piece of a call's arguments; ``index`` is the call's place in the reply, counted from 0."""
+    """The next part of a call. The first delta of a call has its name; its arguments follow as the model writes them.
+
+    Attributes:
+        index: The call's place in the reply, counted from 0.
+        call_id: The call's id, the same as in the finished reply.
+        name: The name of the tool, at most 64 characters, in the call's first delta; empty in the others.
+        arguments: The next characters of its arguments, or of a custom tool's input. Only the finished reply says
+            whether they are valid: see `ToolCall.malformed`.
+    """
 
     index: int
+    call_id: str
     name: str
     arguments: str
 
 
 @dataclass(frozen=True, slots=True)
 class ChoiceDelta(Event):
-    """A piece of an answer other than the first, of a request with ``n`` above 1.
+    """A delta of an answer other than the first, of a request with ``n`` above 1.
 
-    The pieces of the first answer come as they are, so that whoever wants one answer need not look at this.
+    The deltas of the first answer come as they are, so that a program that wants one answer can ignore this event.
 
     Attributes:
-        choice: Which answer: its place in ``reply.choices`` if none is missing, counted from 0.
-        delta: The piece.
+        choice: The place of the answer in ``reply.choices`` if none is missing, counted from 0.
+        delta: The delta.
     """
 
     choice: int
@@ -112,7 +122,7 @@ class ChoiceDelta(Event):
 class Retrying(Event):
     """A request failed and is sent again after ``wait`` seconds; ``attempt`` counts from 1.
 
-    Pieces emitted for the failed attempt are void.
+    Discard the deltas of the failed attempt.
     """
 
     attempt: int
@@ -122,16 +132,16 @@ class Retrying(Event):
 
 @dataclass(frozen=True, slots=True)
 class ReplyRepaired(Event):
-    """The reply bent the protocol; ``what`` says how, and the reply's value is already put right."""
+    """The reply broke the protocol and was repaired; ``what`` says how."""
 
     what: str
 
 
 @dataclass(frozen=True, slots=True)
 class RequestAdapted(Event):
-    """The server refused the request as it was; ``what`` says how it is sent now, and the client remembers it.
+    """The server refused the request; ``what`` says how it is sent now, which the client remembers.
 
-    Pieces emitted before are void.
+    Discard the deltas emitted before.
     """
 
     what: str
@@ -141,4 +151,4 @@ Emit: TypeAlias = Callable[[Event], None]
 
 
 def ignore_event(event: Event) -> None:
-    """The observer of a run that nobody watches."""
+    """Do nothing with an event."""

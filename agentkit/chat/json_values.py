@@ -14,10 +14,11 @@ from typing import Any, NoReturn, Self, cast
 
 from pydantic_core import from_json
 
-__all__ = ["WrittenNumber", "encode_json", "parse_json", "write_json"]
+from agentkit.chat.decoding.lenient import join_surrogates
+
+__all__ = ["WrittenNumber", "encode_json", "has_written_numbers", "parse_json", "write_json"]
 
 _DEEPEST = 200
-_SURROGATES = re.compile("[\ud800-\udfff]")
 _NULL = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")  # as JSON writes it: behind an even number of backslashes
 _NEEDS_CARE = re.compile(r"\d[.eE]")  # a fraction or an exponent
 
@@ -35,7 +36,7 @@ def encode_json(value: object) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        return _SURROGATES.sub("\ufffd", text).encode()
+        return join_surrogates(text).encode()
 
 
 class WrittenNumber(float):
@@ -53,6 +54,11 @@ class WrittenNumber(float):
         return type(self), (self.text,)
 
 
+def has_written_numbers(text: str) -> bool:
+    """Whether a JSON text has numbers that become a `WrittenNumber`; now and then True for one that has none."""
+    return _NEEDS_CARE.search(text) is not None
+
+
 def parse_json(text: str) -> Any:
     """Parse a JSON text; every number with a fraction or an exponent becomes a `WrittenNumber`.
 
@@ -61,7 +67,7 @@ def parse_json(text: str) -> Any:
     Raises:
         ValueError: It is not JSON, holds NaN or a number too large for a float, or is nested more than 200 deep.
     """
-    if not _NEEDS_CARE.search(text):
+    if not has_written_numbers(text):
         try:
             return from_json(text, allow_inf_nan=False)
         except (TypeError, ValueError):  # a lone surrogate is a TypeError; the rest is for the lenient parser to say
@@ -92,7 +98,7 @@ def write_json(value: object) -> str:
 
 def _checked(value: Any, depth: int) -> Any:
     if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return join_surrogates(value)
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError("a number is too large")

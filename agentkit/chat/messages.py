@@ -1,14 +1,14 @@
-"""What a transcript is made of: the messages of Chat Completions, as values.
+"""The messages of Chat Completions as values: what a conversation is made of.
 
 Shapes and order rules come from the `Chat Completions reference
-<https://platform.openai.com/docs/api-reference/chat/create>`_. Every message is immutable and encodes itself to JSON
-once (`wire`), so that a long transcript is not encoded again for every request. Members that this module does not
-know are kept in ``extra`` and sent back as they came.
+<https://platform.openai.com/docs/api-reference/chat/create>`_. A message is immutable and encoded to JSON once
+(`wire`), so that a long conversation is not encoded again for every request. Members without a name here are kept in
+``extra`` and sent back as they came.
 
 A message has two forms. ``to_wire`` is what a request holds; servers refuse members they do not know, so what only
 replies have (reasoning, citations, the bytes of a spoken answer) is left out. ``to_record`` has all of it, for storing,
-and also ``meta``: what a program knows of a message, such as when it was made and by which agent. `read_message` reads
-both.
+and also ``meta``: what a program knows about a message, such as when it was made and by which agent. `read_message`
+reads both.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from agentkit.chat.content import (
     read_content,
     text_of,
 )
-from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text, without
-from agentkit.chat.json_values import encode_json
+from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text, omit
+from agentkit.chat.json_values import encode_json, parse_json
 from agentkit.errors import ConfigError
 
 __all__ = [
@@ -65,14 +65,20 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: `cached_property` stores the parsed arguments in __dict__
 class ToolCall:
     """A call that the model wants.
 
-    ``arguments`` is a JSON object as text. When the model wrote anything else, what it wrote is in ``malformed`` and
-    ``arguments`` is ``"{}"``, as servers refuse a transcript whose arguments are not JSON.
+    A call of a custom tool has an ``input`` instead of arguments.
 
-    A call of a custom tool has no arguments (``"{}"``) but an ``input``, any text; for functions that is None.
+    Attributes:
+        id: Ties the result to the call; unique within a conversation.
+        name: The tool's name.
+        arguments: A JSON object as a string; ``"{}"`` if the model wrote anything else, as servers refuse a
+            conversation whose arguments are not JSON.
+        extra: Members that have no name here, sent back as they came.
+        malformed: What the model wrote, if that is not a JSON object.
+        input: The input of a custom tool, any string; None for a function.
     """
 
     id: str
@@ -87,6 +93,18 @@ class ToolCall:
         """A call of a custom tool."""
         return cls(id, name, "{}", input=input)
 
+    @cached_property
+    def parsed(self) -> dict[str, Any]:
+        """The arguments as a dict, parsed once in the life of a call, see `parse_json`; do not change it.
+
+        Raises:
+            ValueError: ``arguments`` is not a JSON object. In a reply it always is one.
+        """
+        arguments = parse_json(self.arguments)
+        if not isinstance(arguments, dict):
+            raise ValueError(f"the arguments of {self.name} are not a JSON object: {self.arguments[:80]!r}")
+        return cast("dict[str, Any]", arguments)
+
     @property
     def written(self) -> str:
         """The arguments, or the input, as the model wrote them."""
@@ -100,14 +118,14 @@ class ToolCall:
         return {**self.extra, "id": self.id, "type": "function", "function": function}
 
     def to_record(self) -> dict[str, Any]:
-        """The call for storing, with what the model wrote in place of arguments."""
+        """The call for storing, with what the model wrote instead of valid arguments."""
         return {**self.to_wire(), "malformed": self.malformed} if self.malformed else self.to_wire()
 
 
 def read_call(raw: Mapping[str, Any]) -> ToolCall:
     """Read a call from its wire form or its record."""
-    id_, extra = str(raw.get("id") or ""), without(raw, "id", "type", "function", "custom", "malformed")
-    if "function" not in raw and "custom" in raw:
+    id_, extra = str(raw.get("id") or ""), omit(raw, "id", "type", "function", "custom", "malformed")
+    if not raw.get("function") and raw.get("custom"):
         custom = as_mapping(raw["custom"])
         return ToolCall(id_, as_text(custom.get("name")), "{}", extra, input=as_text(custom.get("input")))
     function = as_mapping(raw.get("function"))
@@ -135,7 +153,7 @@ class _Message:
         raise NotImplementedError
 
     def to_record(self) -> dict[str, Any]:
-        """The message with all that is known of it, fit for JSON; `read_message` gives the same message again."""
+        """The message with all that is known about it, as JSON data; `read_message` returns the same message again."""
         return self.to_wire() | self._meta_member()
 
     def _meta_member(self) -> dict[str, Any]:
@@ -146,11 +164,11 @@ class _Message:
         """The message as JSON, encoded once.
 
         Raises:
-            ConfigError: No server would take it (a bad name, an empty list of parts).
+            ConfigError: No server would accept it (a malformed name, an empty list of parts).
         """
         self._check()
         wire = self.to_wire()
-        if isinstance(wire.get("content"), list):  # servers refuse an empty text beside other parts
+        if isinstance(wire.get("content"), list):  # servers refuse an empty text next to other parts
             said = [part for part in wire["content"] if part != {"type": "text", "text": ""}]
             wire["content"] = said or wire["content"]
         return encode_json(wire)
@@ -183,7 +201,7 @@ class _ContentMessage(_Message):
 
 @dataclass(frozen=True)
 class SystemMessage(_ContentMessage):
-    """What the model is to do, from the one who runs it."""
+    """Instructions for the model from the developer of the program."""
 
     role: ClassVar[str] = "system"
 
@@ -197,7 +215,7 @@ class DeveloperMessage(_ContentMessage):
 
 @dataclass(frozen=True)
 class UserMessage(_ContentMessage):
-    """What the user says: text, or parts (text, images, audio, files)."""
+    """A message of the user: text, or parts (text, images, audio, files)."""
 
     role: ClassVar[str] = "user"
 
@@ -224,12 +242,12 @@ class ToolMessage(_Message):
     def _check(self) -> None:
         _check_content(self)
         if not self.tool_call_id:
-            raise ConfigError("a tool message names no call; give it the tool_call_id of the call it answers")
+            raise ConfigError("a tool message names no call: give it the tool_call_id of the call it answers")
 
 
 @dataclass(frozen=True)
 class FunctionMessage(_Message):
-    """The result of a call in the deprecated form ``function_call``; `ToolMessage` has taken its place."""
+    """The result of a call in the deprecated form ``function_call``; use `ToolMessage` instead."""
 
     role: ClassVar[str] = "function"
     content: str | None
@@ -248,19 +266,19 @@ class FunctionMessage(_Message):
 
 @dataclass(frozen=True)
 class AssistantMessage(_Message):
-    """What the model said: text, calls, or both.
+    """A message of the model: text, calls, or both.
 
     Attributes:
         content: Text, or text and refusal parts; replies always have text.
-        tool_calls: What it wants to call.
+        tool_calls: The calls it wants.
         refusal: Why it declined.
-        name: Tells participants of the same role apart.
-        audio: What it spoke. Later requests hold its id, which expires; without an id, its transcript.
-        reasoning: How it thought. It is not part of `to_wire`, as most servers refuse members they do not know; to a
-            server that does not go on without it, it is sent back as `reasoning_members`.
-        reasoning_field: The member that the text came in; empty if it came in ``reasoning_details`` or in the content.
+        name: Distinguishes participants of the same role.
+        audio: The spoken answer. Later requests hold its id, which expires; without an id, its transcript.
+        reasoning: The reasoning that the server showed. It is not part of `to_wire`, as most servers refuse members
+            they do not know; a server that requires it gets it back as `reasoning_members`.
+        reasoning_field: The member that held it; empty if it came in ``reasoning_details`` or in the content.
         reasoning_details: Reasoning as objects, some of them signed or encrypted.
-        annotations: What it is based on, as the server says; never sent back. See ``citations``.
+        annotations: The sources that the server names; never sent back. See ``citations``.
         extra: Members that have no name here, sent back as they came.
     """
 
@@ -288,13 +306,13 @@ class AssistantMessage(_Message):
 
     @property
     def is_empty(self) -> bool:
-        """Whether it says nothing at all, so that no server would take it."""
+        """Whether it has neither content nor calls, so that no server would accept it."""
         said = self.content is not None or self.refusal is not None or self.audio is not None
         return not said and not self.tool_calls and not self.extra.get("function_call")
 
     @property
     def says_nothing(self) -> bool:
-        """Whether it is empty or has an empty text only; it stays in the transcript, but is not sent."""
+        """Whether it is empty or only has empty text; it stays in the conversation, but is not sent."""
         return self.is_empty or (self.content in ("", ()) and replace(self, content=None).is_empty)
 
     def to_wire(self) -> dict[str, Any]:
@@ -311,7 +329,7 @@ class AssistantMessage(_Message):
         return wire
 
     def to_record(self) -> dict[str, Any]:
-        """The message with all that is known of it, fit for JSON; `read_message` gives the same message again."""
+        """The message with all that is known about it, as JSON data; `read_message` returns the same message again."""
         record = self.to_wire() | {"content": None if self.content is None else content_to_wire(self.content)}
         record |= self.reasoning_members | self._meta_member()
         if self.reasoning is not None and not self.reasoning_field:
@@ -326,7 +344,7 @@ class AssistantMessage(_Message):
 
     @property
     def reasoning_members(self) -> dict[str, Any]:
-        """The reasoning in the members that it came in: what a server that wants it back is sent besides `to_wire`."""
+        """The reasoning in the members that it came in, for a server that requires it besides `to_wire`."""
         members: dict[str, Any] = {}
         if self.reasoning is not None and self.reasoning_field:
             members[self.reasoning_field] = self.reasoning
@@ -359,15 +377,15 @@ def read_message(raw: Mapping[str, Any]) -> Message:
     """
     meta = as_mapping(raw.get(_META))
     if meta:
-        return replace(read_message(without(raw, _META)), meta=meta)
+        return replace(read_message(omit(raw, _META)), meta=meta)
     role, content = raw.get("role"), raw.get("content")
     name = as_text(raw.get("name")) or None
     if role == "assistant":
         return _read_assistant(raw, name)
     if role == "tool":
-        extra = without(raw, "role", "content", "tool_call_id")
+        extra = omit(raw, "role", "content", "tool_call_id")
         return ToolMessage(read_content(content), str(raw.get("tool_call_id") or ""), extra=extra)
-    extra = without(raw, "role", "content", "name")
+    extra = omit(raw, "role", "content", "name")
     if role == "function":
         return FunctionMessage(content if isinstance(content, str) else None, name or "", extra=extra)
     kind = _CONTENT_MESSAGES.get(str(role))
@@ -392,7 +410,7 @@ def _read_assistant(raw: Mapping[str, Any], name: str | None) -> AssistantMessag
         reasoning_field="" if spelled == _THOUGHTS else spelled or REASONING_FIELDS[0],
         reasoning_details=tuple(as_mappings(raw.get("reasoning_details"))),
         annotations=tuple(read_annotation(each) for each in as_mappings(raw.get("annotations"))),
-        extra=without(raw, *_ASSISTANT_MEMBERS, "refusal", "audio", "annotations", spelled),
+        extra=omit(raw, *_ASSISTANT_MEMBERS, "refusal", "audio", "annotations", spelled),
     )
 
 
@@ -408,7 +426,7 @@ def _check_content(message: _ContentMessage | AssistantMessage | ToolMessage) ->
     parts = cast("Sequence[object]", content if isinstance(content, list | tuple) else (content,))
     if not all(isinstance(each, ContentPart) for each in parts):
         raise ConfigError(
-            f"the content of a message of the {message.role} is a text or parts like (TextPart('...'),), "
+            f"the content of a message of the {message.role} is a string or parts like (TextPart('...'),), "
             f"not {content!r:.80}"
         )
     if not parts:

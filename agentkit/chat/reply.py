@@ -1,46 +1,56 @@
-"""What a model answers: a finished reply, its usage, and the tolerant reading of both.
+"""A finished reply of a model, and its usage.
 
-Members that servers leave out, send as null or with another type never make a reply unreadable, as long as they are
-not needed: what is not used is not checked.
+Members that servers leave out, send as null or with another type never make a reply unreadable as long as they are not
+needed: what is not used is not checked. A reply has a form for storing, `Reply.to_record`, which `read_reply` reads.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from agentkit.chat.content import AudioOutput
-from agentkit.chat.decoding.lenient import as_count, as_mapping, as_mappings, as_number, as_text, without
+from agentkit.chat.decoding.lenient import as_count, as_mapping, as_mappings, as_number, as_text, json_safe, omit
 from agentkit.chat.events import Emit
-from agentkit.chat.messages import AssistantMessage
+from agentkit.chat.messages import AssistantMessage, read_message
 from agentkit.chat.request import ChatRequest
 
-__all__ = ["Choice", "Logprobs", "Model", "Reply", "TokenLogprob", "Usage", "read_logprobs", "read_usage"]
+__all__ = [
+    "Choice",
+    "Logprobs",
+    "Model",
+    "Reply",
+    "TokenLogprob",
+    "Usage",
+    "read_logprobs",
+    "read_reply",
+    "read_usage",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens that a reply, or a whole run, took. What a server does not report counts as 0.
+    """Tokens that a reply, or a whole run, used. What a server does not report counts as 0.
 
     Attributes:
-        requests: Replies, also those without a usage report.
+        requests: Replies, including those without a usage report.
         prompt_tokens: Tokens of the requests.
         completion_tokens: Tokens of the replies, with ``reasoning_tokens``.
         total_tokens: Both.
-        cached_tokens: Those of the prompt that came from a cache.
-        cache_write_tokens: Those of the prompt that were put into a cache.
-        reasoning_tokens: Those of the completion that were thought and not shown.
+        cached_tokens: Prompt tokens that came from a cache.
+        cache_write_tokens: Prompt tokens that were written to a cache.
+        reasoning_tokens: Completion tokens of reasoning.
         prompt_audio_tokens: Sound in the prompt.
         prompt_text_tokens: Text in the prompt.
         prompt_image_tokens: Images in the prompt.
         completion_audio_tokens: Sound in the completion.
         completion_text_tokens: Text in the completion.
-        accepted_prediction_tokens: Those of ``prediction`` that were in the completion.
-        rejected_prediction_tokens: Those that were not; they are paid for all the same.
-        cost: What it cost in the server's currency; None where no server said it (gateways do).
-        estimated_tokens: Those of ``total_tokens`` that no server reported and a run estimated.
+        accepted_prediction_tokens: Tokens of ``prediction`` that were in the completion.
+        rejected_prediction_tokens: Those that were not; they are billed all the same.
+        cost: The cost in the server's currency; None if no server reported it (gateways do).
+        estimated_tokens: Tokens in ``total_tokens`` that no server reported and a run estimated.
     """
 
     requests: int = 0
@@ -61,7 +71,7 @@ class Usage:
     estimated_tokens: int = 0
 
     def at_least(self, other: Usage) -> Usage:
-        """Of each number the larger one."""
+        """The larger of the two, number by number."""
         return Usage(**{name: _larger(getattr(self, name), getattr(other, name)) for name in _USAGE})
 
     def __add__(self, other: Usage) -> Usage:
@@ -114,19 +124,23 @@ class Logprobs:
     refusal: tuple[TokenLogprob, ...] = ()
 
 
-_CUT = {"length": "the reply was cut at its token limit", "content_filter": "the reply was cut by a filter"}
+_TRUNCATED = {
+    "length": "the reply was truncated at its token limit",
+    "content_filter": "the reply was truncated by a content filter",
+}
+_ADVICE = {"length": "make the call shorter", "content_filter": "leave out what the filter may object to"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One of the answers of a reply; there are several only with ``n`` above 1.
+    """One answer of a reply; there are several only with ``n`` above 1.
 
     Attributes:
-        message: What goes into the transcript.
-        finish_reason: The server's word for why the answer ended (``stop``, ``length``, ``tool_calls``, ...), which
-            only tells whether it is whole: whether there are calls is seen from the message. A word of its own for a
-            cut or a filter (``MAX_TOKENS``, ``SAFETY``) is ``length`` or ``content_filter`` here.
-        logprobs: The log probabilities, if they were asked for.
+        message: What goes into the conversation.
+        finish_reason: The server's word for why the answer ended (``stop``, ``length``, ``tool_calls``, ...). It only
+            says whether the answer is whole: the message shows whether there are calls. A server's own word for a
+            token limit or a filter (``MAX_TOKENS``, ``SAFETY``) is ``length`` or ``content_filter`` here.
+        logprobs: The log probabilities, if they were requested.
         extra: Members of the answer and of its message that have no name here.
     """
 
@@ -141,12 +155,24 @@ class Choice:
         return self.message.text
 
     @property
-    def cut(self) -> str:
-        """In words, that the answer stopped at the token limit or at a filter, so that its calls may be unfinished.
+    def truncated(self) -> str:
+        """Why the answer stopped early, in words, so that its calls may be unfinished; empty if it is whole."""
+        return _TRUNCATED.get(self.finish_reason or "", "")
 
-        Empty when it did not.
-        """
-        return _CUT.get(self.finish_reason or "", "")
+    @property
+    def advice(self) -> str:
+        """What the model can do differently after a truncated answer with calls; empty if it is whole."""
+        return _ADVICE.get(self.finish_reason or "", "")
+
+    def to_record(self) -> dict[str, Any]:
+        """The answer as JSON data."""
+        record: dict[str, Any] = {"message": self.message.to_record(), "finish_reason": self.finish_reason}
+        if self.logprobs is not None:
+            record["logprobs"] = {
+                "content": _records(self.logprobs.content),
+                "refusal": _records(self.logprobs.refusal),
+            }
+        return {**record, "extra": json_safe(self.extra)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,17 +180,17 @@ class Reply:
     """A finished reply of a model.
 
     Attributes:
-        choices: The answers; mostly one.
-        usage: The tokens it took, with zeros where the server said nothing.
+        choices: The answers; nearly always one.
+        usage: The tokens it used, with zeros where the server said nothing.
         id: The server's id of the reply.
         model: The model that answered, as the server names it.
         created: When, in seconds since 1970; 0 if the server did not say.
         service_tier: The tier that served it.
         system_fingerprint: Changes when the server's configuration does (deprecated).
         metadata: That of the request, where the server repeats it.
-        moderation: What the server's moderation found, as it says it.
-        mended: What the server got wrong and was put right, in words.
-        adaptations: What of the request had to change for the server to take it, in words.
+        moderation: The findings of the server's moderation, as it writes them.
+        repairs: What was wrong with the server's reply and was repaired, a sentence each.
+        adaptations: What had to change in the request for the server to accept it, a sentence each.
         extra: Members of the reply that have no name here.
     """
 
@@ -177,7 +203,7 @@ class Reply:
     system_fingerprint: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     moderation: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    mended: tuple[str, ...] = ()
+    repairs: tuple[str, ...] = ()
     adaptations: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -198,16 +224,68 @@ class Reply:
 
     @property
     def audio(self) -> AudioOutput | None:
-        """What the first answer says aloud, if that was asked for."""
+        """The first answer as speech, if that was requested."""
         return self.message.audio
+
+    def to_record(self) -> dict[str, Any]:
+        """The reply with all that is known about it, as JSON data; `read_reply` returns the same reply again."""
+        plain = ("id", "model", "created", "service_tier", "system_fingerprint", "metadata", "moderation", "extra")
+        return {
+            "choices": [each.to_record() for each in self.choices],
+            "usage": asdict(self.usage),
+            "repairs": list(self.repairs),
+            "adaptations": list(self.adaptations),
+            **{name: json_safe(getattr(self, name)) for name in plain},
+        }
+
+
+def read_reply(record: Mapping[str, Any]) -> Reply:
+    """Read a reply from its record.
+
+    Raises:
+        ValueError: It is not the record of a reply.
+    """
+    choices = [
+        Choice(
+            message=_read_answer(each.get("message")),
+            finish_reason=as_text(each.get("finish_reason")) or None,
+            logprobs=read_logprobs(each.get("logprobs")),
+            extra=as_mapping(each.get("extra")),
+        )
+        for each in as_mappings(record.get("choices"))
+    ]
+    if not choices:
+        raise ValueError(f"the record of a reply has choices, not {dict(record)!r:.80}")
+    usage = as_mapping(record.get("usage"))
+    return Reply(
+        choices=tuple(choices),
+        usage=Usage(**{name: usage[name] for name in _USAGE if name in usage}),
+        id=as_text(record.get("id")),
+        model=as_text(record.get("model")),
+        created=as_count(record.get("created")),
+        service_tier=as_text(record.get("service_tier")),
+        system_fingerprint=as_text(record.get("system_fingerprint")),
+        metadata=as_mapping(record.get("metadata")),
+        moderation=as_mapping(record.get("moderation")),
+        repairs=tuple(map(as_text, record.get("repairs") or ())),
+        adaptations=tuple(map(as_text, record.get("adaptations") or ())),
+        extra=as_mapping(record.get("extra")),
+    )
+
+
+def _read_answer(record: object) -> AssistantMessage:
+    message = read_message(as_mapping(record))
+    if isinstance(message, AssistantMessage):
+        return message
+    raise ValueError(f"the message of a reply is the assistant's, not the {message.role}'s")
 
 
 @runtime_checkable
 class Model(Protocol):
-    """Whatever answers a request: a client of a server, a script in a test, a wrapper around another model.
+    """Anything that answers a request: a client of a server, a script in a test, a wrapper around another model.
 
-    ``reply`` returns a finished reply; what it sees on the way it tells through ``emit``. It raises `ModelError` when
-    there is none.
+    ``reply`` returns a finished reply and emits deltas and other events on the way. It raises `ModelError` when there
+    is no usable reply.
     """
 
     async def reply(self, request: ChatRequest, emit: Emit) -> Reply:
@@ -215,8 +293,8 @@ class Model(Protocol):
         ...
 
 
-# Where each number stands in a report; of several places, the first that holds one counts. The last are those of
-# DeepSeek and of gateways in front of Anthropic's models.
+# Where each number is in a report; of several places, the first that holds one counts. The last are those of DeepSeek
+# and of gateways to Anthropic's models.
 _PROMPT, _COMPLETION = "prompt_tokens_details", "completion_tokens_details"
 _PLACES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "prompt_tokens": (("prompt_tokens",),),
@@ -258,6 +336,20 @@ def read_logprobs(raw: object) -> Logprobs | None:
     return Logprobs(content=_tokens(members.get("content")), refusal=_tokens(members.get("refusal")))
 
 
+def _records(tokens: tuple[TokenLogprob, ...]) -> list[dict[str, Any]]:
+    """Log probabilities as a server writes them."""
+    return [
+        {
+            **each.extra,
+            "token": each.token,
+            "logprob": each.logprob,
+            "bytes": None if each.bytes is None else list(each.bytes),
+            "top_logprobs": _records(each.top_logprobs),
+        }
+        for each in tokens
+    ]
+
+
 def _tokens(raw: object) -> tuple[TokenLogprob, ...]:
     return tuple(
         TokenLogprob(
@@ -265,7 +357,7 @@ def _tokens(raw: object) -> tuple[TokenLogprob, ...]:
             logprob=logprob,
             bytes=_bytes(item.get("bytes")),
             top_logprobs=_tokens(item.get("top_logprobs")),
-            extra=without(item, "token", "logprob", "bytes", "top_logprobs"),
+            extra=omit(item, "token", "logprob", "bytes", "top_logprobs"),
         )
         for item in as_mappings(raw)
         if (logprob := as_number(item.get("logprob"))) is not None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text
 from agentkit.chat.messages import AssistantMessage, FunctionMessage, Message, UserMessage, encode_json, read_message
-from agentkit.chat.settings import AllowedTools, ChatSettings, Parameters, choice_to_wire, chosen, is_tool_name
+from agentkit.chat.settings import AllowedTools, ChatSettings, Parameters, choice_to_wire, chosen_tools, is_tool_name
 from agentkit.errors import ConfigError
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "request_of",
 ]
 
-MAX_TOOLS = 128
 _MEMBERS = frozenset({"name", "description", "parameters", "strict", "format"})
 
 
@@ -44,7 +43,7 @@ class _Definition:
         """The tool as JSON, encoded once.
 
         Raises:
-            ConfigError: No server would take it.
+            ConfigError: No server would accept it.
         """
         for complaint in self._complaints():
             raise ConfigError(complaint)
@@ -61,10 +60,9 @@ class FunctionTool(_Definition):
 
     Attributes:
         name: 1 to 64 letters, digits, underscores and dashes.
-        description: What it does; the model reads it.
+        description: Its purpose; the model reads it.
         parameters: The JSON Schema of its arguments, an object.
-        strict: Whether the server has to keep to the schema, which then may use only part of JSON Schema (default
-            false).
+        strict: Whether the server must follow the schema, which may then use only part of JSON Schema (default false).
         strict_parameters: The same schema in that part of JSON Schema, sent instead of ``parameters`` if ``strict``.
     """
 
@@ -91,7 +89,7 @@ class FunctionTool(_Definition):
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """What the input of a custom tool looks like: ``syntax`` is ``"lark"`` or ``"regex"``."""
+    """The grammar of a custom tool's input; ``syntax`` is ``"lark"`` or ``"regex"``."""
 
     syntax: str
     definition: str
@@ -99,14 +97,14 @@ class Grammar:
 
 @dataclass(frozen=True)
 class CustomTool(_Definition):
-    """A tool whose input is text of any form, or of a grammar: a query, a program, a patch.
+    """A tool whose input is any string, or one that follows a grammar: a query, a program, a patch.
 
     Its calls are `ToolCall` values with an ``input``. Few servers know custom tools.
 
     Attributes:
         name: 1 to 64 letters, digits, underscores and dashes.
-        description: What it does; the model reads it.
-        grammar: What its input looks like; None allows any text.
+        description: Its purpose; the model reads it.
+        grammar: The grammar of its input; None allows any string.
     """
 
     grammar: Grammar | None = None
@@ -151,12 +149,27 @@ def read_tool(raw: Mapping[str, Any]) -> ToolDefinition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """One request to a model. `Model.reply` takes it; ``stream`` asks for the reply in pieces as it is made."""
+    """One request to a model, the argument of `Model.reply`.
+
+    Attributes:
+        messages: The conversation.
+        tools: The tools that the model may call.
+        settings: Its parameters.
+        stream: Whether the reply is streamed, so that its deltas can be shown as they come.
+        used_ids: Ids of calls that are no longer among the messages; no call of the reply gets one of them.
+    """
 
     messages: Sequence[Message]
     tools: Sequence[ToolDefinition] = ()
     settings: ChatSettings = ChatSettings()
     stream: bool = False
+    used_ids: Collection[str] = frozenset()
+
+    @property
+    def call_ids(self) -> set[str]:
+        """The ids of all earlier calls."""
+        said = (message for message in self.messages if isinstance(message, AssistantMessage))
+        return {*self.used_ids, *(call.id for message in said for call in message.tool_calls)}
 
     def encode(self, model: str, *, members: Mapping[str, Any] | None = None) -> bytes:
         """The body of the HTTP request, for the model of this name.
@@ -165,10 +178,10 @@ class ChatRequest:
 
         Args:
             model: The model's name.
-            members: What is sent besides messages and tools, if not `members`.
+            members: The members besides messages and tools, instead of those of `members`.
 
         Raises:
-            ConfigError: No server would take it; said before anything is sent.
+            ConfigError: No server would accept it; nothing has been sent.
         """
         try:
             return self._encoded(self.members(model) if members is None else members)
@@ -179,13 +192,13 @@ class ChatRequest:
         messages = b",".join(message.wire for message in self.messages if not _says_nothing(message))
         for complaint in self._complaints(messages):
             raise ConfigError(complaint)
-        pieces = [encode_json(members)[:-1], b',"messages":[', messages, b"]"]
+        parts = [encode_json(members)[:-1], b',"messages":[', messages, b"]"]
         if self.tools:
-            pieces += [b',"tools":[', b",".join(tool.wire for tool in self.tools), b"]"]
-        return b"".join([*pieces, b"}"])
+            parts += [b',"tools":[', b",".join(tool.wire for tool in self.tools), b"]"]
+        return b"".join([*parts, b"}"])
 
     def members(self, model: str) -> dict[str, Any]:
-        """What the body holds besides messages and tools."""
+        """The members of the body besides messages and tools."""
         body: dict[str, Any] = {"model": model, **self.settings.to_wire()}
         if self.stream:
             options = self.settings.stream_options
@@ -199,13 +212,11 @@ class ChatRequest:
         names = [tool.name for tool in self.tools]
         if not messages:
             yield "a request needs at least one message"
-        if len(names) > MAX_TOOLS:
-            yield f"a request takes at most {MAX_TOOLS} tools, not {len(names)}"
         if len(set(names)) < len(names):
             yield f"two tools are named {next(name for name in names if names.count(name) > 1)!r}"
         if isinstance(self.settings.tool_choice, AllowedTools) and not self.settings.tool_choice.tools:
             yield 'tool_choice allows no tool at all: name one, or write "none"'
-        for name in chosen(self.settings.tool_choice) if names else ():
+        for name in chosen_tools(self.settings.tool_choice) if names else ():
             if name not in names:
                 yield f"tool_choice names {name!r}, which is none of the tools ({', '.join(names)})"
         if names and "tools" in (self.settings.extra_body or ()):
@@ -229,16 +240,16 @@ def _says_nothing(message: Message) -> bool:
 
 @runtime_checkable
 class Defined(Protocol):
-    """Anything with a definition for the model, as `agentkit.Tool` has it."""
+    """Anything with a definition for the model, such as an `agentkit.Tool`."""
 
     @property
     def definition(self) -> ToolDefinition:
-        """The tool as the model gets it."""
+        """The tool as the model sees it."""
         ...
 
 
 Prompt: TypeAlias = str | Message | Sequence[Message | Mapping[str, Any]]
-"""A question, a message, or a whole transcript; messages can be in the form of the API."""
+"""A question, a message, or a whole conversation; messages can be in the form of the API."""
 
 ToolLike: TypeAlias = ToolDefinition | Defined | Mapping[str, Any]
 """A tool: a `FunctionTool` or `CustomTool`, anything with a ``definition``, or the form of the API."""
@@ -252,10 +263,10 @@ def request_of(
     *,
     stream: bool = False,
 ) -> ChatRequest:
-    """The request; a parameter by name goes before the same one in ``settings``.
+    """The request of a prompt; a parameter by name takes precedence over the same one in ``settings``.
 
     Raises:
-        ConfigError: A parameter, a message or a tool is not one.
+        ConfigError: A parameter, a message or a tool is malformed.
     """
     unknown = sorted(parameters.keys() - Parameters.__annotations__.keys())
     if unknown:
@@ -277,17 +288,19 @@ def _messages(prompt: object) -> list[Message]:
         return [prompt]
     messages = _listed(prompt, "a prompt is a question, a message like UserMessage('...'), or a list of messages")
     if not messages:
-        raise ConfigError("there are no messages: give a question or a transcript")
+        raise ConfigError("there are no messages: give a question or a conversation")
     return [each if isinstance(each, Message) else given_message(each) for each in messages]
 
 
 def given_message(raw: object) -> Message:
-    """A message in the form of the API. Of what somebody wrote nothing may be lost, unlike of what a server sent.
+    """A message that a program gave in the form of the API, or as an object with ``model_dump``.
+
+    Nothing that a program wrote may get lost, unlike what a server sent; members that are null say nothing.
 
     Raises:
-        ConfigError: It is no message.
+        ConfigError: It is not a message.
     """
-    given = as_mapping(raw)
+    given = as_mapping(_plain(raw))
     if "role" not in given:
         raise ConfigError(f"a message is like UserMessage('...') or {{'role': ..., 'content': ...}}, not {raw!r:.80}")
     try:
@@ -295,12 +308,22 @@ def given_message(raw: object) -> Message:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     content: Any = given.get("content")
-    said = isinstance(content, str) or (content and as_mappings(content) == content)
-    if not said and (content or not isinstance(message, AssistantMessage | FunctionMessage)):
+    readable = isinstance(content, str) or (content and as_mappings(content) == content)
+    if not readable and (content or not isinstance(message, AssistantMessage | FunctionMessage)):
         raise ConfigError(
-            f"the content of a message of the {message.role} is a text or a list of parts, not {content!r:.80}"
+            f"the content of a message of the {message.role} is a string or a list of parts, not {content!r:.80}"
         )
     return message
+
+
+def _plain(raw: Any) -> Any:
+    """The same without members that are null, and with pydantic models, as other libraries have them, as dicts."""
+    dump = getattr(raw, "model_dump", None)
+    raw = dump() if callable(dump) and not isinstance(raw, type) else raw
+    if isinstance(raw, Mapping):
+        members = cast("Mapping[str, object]", raw).items()
+        return {name: _plain(value) for name, value in members if value is not None}
+    return [_plain(each) for each in cast("list[object]", raw)] if isinstance(raw, list | tuple) else raw
 
 
 def _settings(settings: object) -> ChatSettings:
@@ -316,7 +339,7 @@ def _tool(tool: object) -> ToolDefinition:
         return tool.definition
     if isinstance(tool, Mapping):
         return read_tool(as_mapping(cast("object", tool)))
-    raise ConfigError(f"{tool!r:.80} is no tool; what makes one of a function is @agentkit.tool")
+    raise ConfigError(f"{tool!r:.80} is not a tool; @agentkit.tool makes one of a function")
 
 
 def _listed(given: object, wanted: str) -> Sequence[object]:

@@ -1,9 +1,14 @@
-"""The parameters of `ChatSettings` as keyword arguments, for `ChatClient.create` and `ChatClient.stream`."""
+"""The parameters of a request besides model, messages and tools: `ChatSettings`, and `Parameters` for keywords.
+
+Names and limits come from the `Chat Completions reference
+<https://platform.openai.com/docs/api-reference/chat/create>`_; the table below has a row for each parameter.
+"""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
@@ -28,12 +33,11 @@ __all__ = [
     "UserLocation",
     "VoiceId",
     "WebSearchOptions",
-    "check_settings",
     "choice_to_wire",
-    "chosen",
+    "chosen_tools",
     "is_tool_name",
     "json_schema",
-    "unforced",
+    "without_force",
 ]
 
 ResponseFormat: TypeAlias = Mapping[str, Any]
@@ -43,13 +47,13 @@ ResponseFormat: TypeAlias = Mapping[str, Any]
 def json_schema(
     name: str, schema: Mapping[str, Any], *, description: str = "", strict: bool | None = True
 ) -> ResponseFormat:
-    """A ``response_format``: the answer is JSON of this schema.
+    """A ``response_format`` that makes the answer JSON of this schema.
 
     Args:
         name: 1 to 64 letters, digits, underscores and dashes.
         schema: The JSON Schema.
-        description: What it is for; the model reads it.
-        strict: Whether the server has to keep to the schema, which then may use only part of JSON Schema; None sends
+        description: The purpose of the answer; the model reads it.
+        strict: Whether the server must follow the schema, which may then use only part of JSON Schema; None sends
             nothing.
     """
     members: dict[str, Any] = {"name": name, "schema": dict(schema)}
@@ -61,13 +65,13 @@ def json_schema(
 
 
 class VoiceId(TypedDict):
-    """A voice of one's own."""
+    """A custom voice."""
 
     id: str
 
 
 class AudioOptions(TypedDict):
-    """How the answer sounds.
+    """The voice and format of a spoken answer.
 
     Attributes:
         voice: alloy, ash, ballad, cedar, coral, echo, fable, marin, nova, onyx, sage, shimmer, verse; or a `VoiceId`.
@@ -79,11 +83,11 @@ class AudioOptions(TypedDict):
 
 
 class Prediction(TypedDict):
-    """Text that the answer will mostly repeat, for example the file that is to be changed: makes it faster.
+    """Text that the answer will mostly repeat, for example a file to be changed, which makes the answer faster.
 
     Attributes:
         type: content.
-        content: The text, or text parts as the API writes them.
+        content: A string, or text parts as the API writes them.
     """
 
     type: Literal["content"]
@@ -91,13 +95,13 @@ class Prediction(TypedDict):
 
 
 class ApproximateLocation(TypedDict, total=False):
-    """Where the user roughly is.
+    """The approximate location of the user.
 
     Attributes:
-        city: ``Paris``?
-        region: ``Brittany``?
-        country: Two letters of ISO 3166, ``FR``?
-        timezone: An IANA name, ``Europe/Paris``?
+        city: For example ``Paris``.
+        region: For example ``Brittany``.
+        country: Two letters of ISO 3166, for example ``FR``.
+        timezone: An IANA name, for example ``Europe/Paris``.
     """
 
     city: str
@@ -107,18 +111,18 @@ class ApproximateLocation(TypedDict, total=False):
 
 
 class UserLocation(TypedDict):
-    """Where the user is: ``{"type": "approximate", "approximate": {...}}``."""
+    """The location of the user: ``{"type": "approximate", "approximate": {...}}``."""
 
     type: Literal["approximate"]
     approximate: ApproximateLocation
 
 
 class WebSearchOptions(TypedDict, total=False):
-    """Search the web for the answer; an empty one will do.
+    """Lets the model search the web; all members are optional.
 
     Attributes:
-        search_context_size: How much of what is found is read: low, medium (the default), high?
-        user_location: Where the user is?
+        search_context_size: How much of the results the model reads: low, medium (the default), high.
+        user_location: See `UserLocation`.
     """
 
     search_context_size: str
@@ -126,11 +130,11 @@ class WebSearchOptions(TypedDict, total=False):
 
 
 class StreamOptions(TypedDict, total=False):
-    """What a streamed reply has.
+    """Options of a streamed reply.
 
     Attributes:
-        include_usage: A last chunk with the usage? agentkit asks for it unless these options are given.
-        include_obfuscation: Padding that hides the length of the chunks (default true)?
+        include_usage: Send the usage in a last chunk; agentkit requests it unless these options are given.
+        include_obfuscation: Pad the chunks to hide their lengths (default true).
     """
 
     include_usage: bool
@@ -138,11 +142,11 @@ class StreamOptions(TypedDict, total=False):
 
 
 class PromptCacheOptions(TypedDict, total=False):
-    """How prompts are cached.
+    """Options of the prompt cache.
 
     Attributes:
-        mode: implicit (the default); explicit caches up to parts with ``prompt_cache_breakpoint`` only?
-        ttl: How long, ``30m``?
+        mode: implicit (the default), or explicit to cache only up to parts with ``prompt_cache_breakpoint``.
+        ttl: How long the cache lasts, for example ``30m``.
     """
 
     mode: str
@@ -150,13 +154,13 @@ class PromptCacheOptions(TypedDict, total=False):
 
 
 class Mode(TypedDict):
-    """What happens with flagged text: ``score`` tells, ``block`` withholds."""
+    """What to do with flagged text: ``score`` reports it, ``block`` withholds it."""
 
     mode: str
 
 
 class ModerationPolicy(TypedDict, total=False):
-    """What happens with flagged text of the request (``input``?) and of the answer (``output``?)."""
+    """What to do with flagged text of the request (``input``) and of the answer (``output``)."""
 
     input: Mode
     output: Mode
@@ -167,7 +171,7 @@ class ModerationOptions(TypedDict):
 
     Attributes:
         model: The moderation model.
-        policy: What happens with flagged text?
+        policy: What to do with flagged text.
     """
 
     model: str
@@ -176,7 +180,7 @@ class ModerationOptions(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class NamedTool:
-    """A `ToolChoice`: the model must call this tool; ``type`` is ``"custom"`` for a custom one."""
+    """A `ToolChoice` that makes the model call this tool; ``type`` is ``"custom"`` for a custom tool."""
 
     name: str
     type: Literal["function", "custom"] = "function"
@@ -188,9 +192,9 @@ class NamedTool:
 
 @dataclass(frozen=True, slots=True)
 class AllowedTools:
-    """A `ToolChoice`: only these of the request's tools. With ``mode="required"`` the model must call one of them.
+    """A `ToolChoice` that allows only some of the request's tools; with ``mode="required"`` the model must call one.
 
-    Sending all tools and allowing some keeps the prompt the same, and so its cache.
+    Sending all tools and allowing some keeps the prompt, and so its cache, the same.
     """
 
     tools: Sequence[str | NamedTool]
@@ -208,60 +212,27 @@ class AllowedTools:
 
 
 ToolChoice: TypeAlias = Literal["none", "auto", "required"] | NamedTool | AllowedTools
-"""Whether the model may (``auto``), must (``required``) or must not (``none``) call a tool; or which it may or must."""
+"""The model may (``auto``), must (``required``) or must not (``none``) call a tool, or is limited to certain ones."""
 
 
 def choice_to_wire(choice: ToolChoice | Mapping[str, Any]) -> Any:
-    """The choice as the API writes it; one that is written so already stays as it is."""
+    """The choice as the API writes it."""
     return choice.to_wire() if isinstance(choice, NamedTool | AllowedTools) else choice
 
 
-def chosen(choice: object) -> tuple[str, ...]:
+def chosen_tools(choice: object) -> tuple[str, ...]:
     """The tools that a choice names."""
     return (choice.name,) if isinstance(choice, NamedTool) else choice.names if isinstance(choice, AllowedTools) else ()
 
 
-def unforced(choice: ToolChoice) -> ToolChoice:
-    """The same choice without force: what holds after the call that was forced, as it would be forced for ever."""
+def without_force(choice: ToolChoice) -> ToolChoice:
+    """The same choice without force, for the turns after the forced call, which would otherwise be forced forever."""
     if isinstance(choice, AllowedTools):
         return AllowedTools(choice.tools)
     return "none" if choice == "none" else "auto"
 
 
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_NO_LIMIT = float("inf")
-_RANGES: Mapping[str, tuple[float, float]] = {
-    "temperature": (0, 2),
-    "top_p": (0, 1),
-    "frequency_penalty": (-2, 2),
-    "presence_penalty": (-2, 2),
-    "n": (1, 128),
-    "top_logprobs": (0, 20),
-    "max_completion_tokens": (1, _NO_LIMIT),
-    "max_tokens": (1, _NO_LIMIT),
-    "seed": (-(2**63), 2**63 - 1),
-}
-_WHOLE = ("n", "top_logprobs", "max_completion_tokens", "max_tokens", "seed")
-_KINDS: Mapping[str, tuple[Any, str]] = {
-    **dict.fromkeys(("logprobs", "parallel_tool_calls", "store"), (bool, "True or False")),
-    **dict.fromkeys(("reasoning_effort", "verbosity", "service_tier", "safety_identifier", "user"), (str, "a text")),
-    **dict.fromkeys(("prompt_cache_key", "prompt_cache_retention"), (str, "a text")),
-    **dict.fromkeys(
-        ("response_format", "audio", "prediction", "web_search_options", "moderation"), (Mapping, "an object")
-    ),
-    **dict.fromkeys(("logit_bias", "metadata", "stream_options", "prompt_cache_options"), (Mapping, "an object")),
-    **dict.fromkeys(("extra_body", "extra_headers"), (Mapping, "an object")),
-    "tool_choice": ((str, NamedTool, AllowedTools, Mapping), "a word, NamedTool(...) or AllowedTools([...])"),
-    "function_call": ((str, Mapping), "a word or an object"),
-}
-_NEEDED: Mapping[str, tuple[str, ...]] = {  # an object -> the members it must have
-    "audio": ("voice", "format"),
-    "prediction": ("type", "content"),
-    "moderation": ("model",),
-    "response_format": ("type",),
-    "response_format.json_schema": ("name",),
-    "web_search_options.user_location": ("type", "approximate"),
-}
 
 
 def is_tool_name(name: str) -> bool:
@@ -269,90 +240,153 @@ def is_tool_name(name: str) -> bool:
     return bool(_TOOL_NAME.fullmatch(name))
 
 
-def check_settings(given: Mapping[str, Any]) -> None:
-    """Check the parameters that were given.
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """The values that a parameter takes.
 
-    Raises:
-        ConfigError: A value cannot work; the first that is found is told.
+    Attributes:
+        types: Their types; a boolean is never a number.
+        words: The same in words.
+        low: The smallest number.
+        high: The largest.
+        members: The members that an object must have.
     """
-    for complaints in (_kinds, _ranges, _members, _lists, _pairs, _together):
-        for complaint in complaints(given):
-            raise ConfigError(complaint)
+
+    types: tuple[type, ...]
+    words: str
+    low: float = -math.inf
+    high: float = math.inf
+    members: tuple[str, ...] = ()
 
 
-def _kinds(given: Mapping[str, Any]) -> Iterator[str]:
-    for name, (kind, said) in _KINDS.items():
-        if name in given and not isinstance(given[name], kind):
-            yield f"{name} must be {said}, not {given[name]!r}"
+def _number(low: float, high: float) -> _Kind:
+    return _Kind((int, float), "a number", low, high)
 
 
-def _ranges(given: Mapping[str, Any]) -> Iterator[str]:
-    for name, (low, high) in _RANGES.items():
-        value = given.get(name, low)
-        kind, said = (int, "a whole number") if name in _WHOLE else (int | float, "a number")
-        if isinstance(value, bool) or not isinstance(value, kind):
-            yield f"{name} must be {said}, not {value!r}"
-        elif not low <= value <= high:
-            limits = f"at least {low}" if high == _NO_LIMIT else f"from {low} to {high}"
-            yield f"{name} is {value}, but must be {limits}"
+def _whole(low: int, high: float = math.inf) -> _Kind:
+    return _Kind((int,), "a whole number", low, high)
 
 
-def _members(given: Mapping[str, Any]) -> Iterator[str]:
-    for path, needed in _NEEDED.items():
-        value: Any = given
-        for name in path.split("."):
-            value = as_mapping(value).get(name)
-        missing = [] if value is None else [name for name in needed if _is_missing(as_mapping(value), name)]
-        if missing:
-            yield f"{path} must have {' and '.join(missing)}"
+def _object(*members: str) -> _Kind:
+    return _Kind((Mapping,), "an object", members=members)
+
+
+_STRING = _Kind((str,), "a string")
+_FLAG = _Kind((bool,), "True or False")
+_LIST = _Kind((Sequence,), "a list")
+
+_KINDS: Mapping[str, _Kind] = {
+    "temperature": _number(0, 2),
+    "top_p": _number(0, 1),
+    "max_completion_tokens": _whole(1),
+    "max_tokens": _whole(1),
+    "stop": _Kind((str, Sequence), "one to four strings"),
+    "seed": _whole(-(2**63), 2**63 - 1),
+    "n": _whole(1, 128),
+    "frequency_penalty": _number(-2, 2),
+    "presence_penalty": _number(-2, 2),
+    "logit_bias": _object(),
+    "logprobs": _FLAG,
+    "top_logprobs": _whole(0, 20),
+    "reasoning_effort": _STRING,
+    "verbosity": _STRING,
+    "tool_choice": _Kind((str, NamedTool, AllowedTools, Mapping), "a word, NamedTool(...) or AllowedTools([...])"),
+    "parallel_tool_calls": _FLAG,
+    "response_format": _object("type"),
+    "modalities": _Kind((list, tuple), 'a list like ["text", "audio"]'),
+    "audio": _object("voice", "format"),
+    "prediction": _object("type", "content"),
+    "web_search_options": _object(),
+    "service_tier": _STRING,
+    "store": _FLAG,
+    "metadata": _object(),
+    "moderation": _object("model"),
+    "prompt_cache_key": _STRING,
+    "prompt_cache_options": _object(),
+    "prompt_cache_retention": _STRING,
+    "safety_identifier": _STRING,
+    "user": _STRING,
+    "stream_options": _object(),
+    "functions": _LIST,
+    "function_call": _Kind((str, Mapping), "a word or an object"),
+    "extra_body": _object(),
+    "extra_headers": _object(),
+}
+
+
+def _complaints(given: Mapping[str, Any]) -> Iterator[str]:
+    """What cannot work in the parameters that were given, a sentence each."""
+    for name, value in given.items():
+        yield from _of_kind(name, value, _KINDS[name])
+    yield from _of_objects(given)
+    yield from _of_lists(given)
+    yield from _of_pairs(given)
+    yield from _of_combinations(given)
+
+
+def _of_kind(name: str, value: Any, kind: _Kind) -> Iterator[str]:
+    if not isinstance(value, kind.types) or (isinstance(value, bool) and bool not in kind.types):
+        yield f"{name} must be {kind.words}, not {value!r:.80}"
+    elif isinstance(value, int | float) and not kind.low <= value <= kind.high:
+        limits = f"at least {kind.low}" if kind.high == math.inf else f"from {kind.low} to {kind.high}"
+        yield f"{name} is {value}, but must be {limits}"
+    elif missing := _missing(as_mapping(value), kind.members):
+        yield f"{name} must have {' and '.join(missing)}"
+
+
+def _missing(value: Mapping[str, Any], members: Iterable[str]) -> list[str]:
+    """The members that an object lacks; one that is named like a type is required for that type only."""
+    kind = value.get("type") or ""
+    required = [each for each in members if each == "type" or kind in ("", each)] if "type" in members else members
+    return [each for each in required if value.get(each) in (None, "")]
+
+
+def _of_objects(given: Mapping[str, Any]) -> Iterator[str]:
     form = as_mapping(given.get("response_format"))
     schema = as_mapping(form.get("json_schema"))
     if form.get("type") == "json_schema" and not schema:
         yield 'a response_format of the type json_schema must have json_schema={"name": ..., "schema": {...}}'
-    if schema and not is_tool_name(str(schema["name"])):
+    if schema and not schema.get("name"):
+        yield "response_format.json_schema must have name"
+    elif schema and not is_tool_name(str(schema["name"])):
         yield f"the json_schema is named {schema['name']!r}, but a name is 1 to 64 letters, digits, _ and -"
-
-
-def _is_missing(value: Mapping[str, Any], name: str) -> bool:
-    """Whether a member is missing; one that is called like a type is needed for that type only."""
-    if name != "type" and value.get("type") not in (None, "", name):
-        return False
-    return value.get(name) in (None, "")
-
-
-def _lists(given: Mapping[str, Any]) -> Iterator[str]:
-    stop = given.get("stop", "")
-    if not isinstance(stop, str) and not (_is_list(stop) and 1 <= len(stop) <= 4 and _are_texts(stop)):
-        yield "stop takes one to four texts"
-    modalities = given.get("modalities", ("text",))
-    if not (_is_list(modalities) and modalities and _are_texts(modalities)):
-        yield f'modalities must be a list like ["text", "audio"], not {modalities!r}'
+    where = as_mapping(given.get("web_search_options")).get("user_location")
+    if where is not None and (missing := _missing(as_mapping(where), ("type", "approximate"))):
+        yield f"web_search_options.user_location must have {' and '.join(missing)}"
     if as_mapping(given.get("prediction")).get("content") == []:
         yield "the content of the prediction has no parts"
+
+
+def _of_lists(given: Mapping[str, Any]) -> Iterator[str]:
+    stop = given.get("stop", "")
+    if not isinstance(stop, str) and not (1 <= len(stop) <= 4 and _are_strings(stop)):
+        yield "stop must be one to four strings"
+    modalities = given.get("modalities", ("text",))
+    if not (modalities and _are_strings(modalities)):
+        yield f'modalities must be a list like ["text", "audio"], not {modalities!r}'
     functions = given.get("functions", ({"name": "f"},))
-    if not (
-        _is_list(functions) and 1 <= len(functions) <= 128 and all(as_mapping(each).get("name") for each in functions)
-    ):
-        yield 'functions takes 1 to 128 objects like {"name": ..., "parameters": {...}}'
+    if not (1 <= len(functions) <= 128 and all(as_mapping(each).get("name") for each in functions)):
+        yield 'functions must be 1 to 128 objects like {"name": ..., "parameters": {...}}'
 
 
-def _pairs(given: Mapping[str, Any]) -> Iterator[str]:
+def _of_pairs(given: Mapping[str, Any]) -> Iterator[str]:
     metadata = as_mapping(given.get("metadata"))
     if len(metadata) > 16:
         yield f"metadata has {len(metadata)} pairs, but at most 16 are allowed"
     for key, value in metadata.items():
-        if not _are_texts((key, value)):
-            yield f"metadata {key!r} is {value!r}, but keys and values are texts"
+        if not _are_strings((key, value)):
+            yield f"metadata {key!r} is {value!r}, but keys and values must be strings"
         elif len(key) > 64 or len(value) > 512:
             yield f"metadata {key[:64]!r} is too long: a key has at most 64 characters, a value 512"
     for token, bias in as_mapping(given.get("logit_bias")).items():
         if not str(token).isdecimal():
-            yield f"logit_bias {token!r} is no id of a token: its keys are digits"
+            yield f"logit_bias {token!r} is not the id of a token: its keys are digits"
         elif not isinstance(bias, int | float) or not -100 <= bias <= 100:
             yield f"logit_bias {token} is {bias!r}, but must be a number from -100 to 100"
 
 
-def _together(given: Mapping[str, Any]) -> Iterator[str]:
+def _of_combinations(given: Mapping[str, Any]) -> Iterator[str]:
+    extra = given.get("extra_body", {})
     if given.get("top_logprobs") is not None and not given.get("logprobs"):
         yield "top_logprobs needs logprobs=True"
     if {"max_tokens", "max_completion_tokens"} <= given.keys():
@@ -363,62 +397,58 @@ def _together(given: Mapping[str, Any]) -> Iterator[str]:
         yield "function_call needs functions; for tools it is tool_choice"
     if len(given.get("safety_identifier", "")) > 128:
         yield "safety_identifier has more than 128 characters: send a hash of what identifies the user"
-    if "messages" in given.get("extra_body", {}):
+    if "messages" in extra:
         yield "extra_body has messages: give them as the messages of the request"
-    if given.get("extra_body", {}).get("n") is not None:
+    if extra.get("n") is not None:
         yield "extra_body has n: give it by its own name, or only one of the answers is read"
 
 
-def _is_list(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
-
-
-def _are_texts(values: Sequence[object]) -> bool:
+def _are_strings(values: Sequence[object]) -> bool:
     return all(isinstance(each, str) for each in values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatSettings:
-    """Parameters of a request besides model, messages and tools. None means: not sent, the server's default holds.
+    """Parameters of a request besides model, messages and tools. None is not sent, so that the server's default holds.
 
     To send null, which is hardly ever needed, write ``extra_body={"stop": None}``. Objects are dicts as the API writes
-    them; `agentkit.chat.settings` says what each may hold.
+    them; the names below that end in Options and the like are types for your type checker.
 
     Attributes:
         temperature: Randomness, 0 to 2 (server's default 1).
-        top_p: Share of the probability mass that is drawn from, 0 to 1 (default 1).
-        max_completion_tokens: Most tokens of a reply, reasoning included; at least 1.
-        max_tokens: The older name of the same; many servers know only this one. Not both.
-        stop: One to four texts that end the reply. Newest reasoning models refuse it.
-        seed: For repeatable sampling where the server can; 64 bits (deprecated).
+        top_p: Share of the probability mass to sample from, 0 to 1 (default 1).
+        max_completion_tokens: The most tokens of a reply, reasoning included; at least 1.
+        max_tokens: The older name of the same; many servers know only this one. Give one of the two.
+        stop: One to four strings that end the reply. The newest reasoning models refuse it.
+        seed: For repeatable sampling on servers that support it; 64 bits (deprecated).
         n: Number of replies, 1 to 128 (default 1).
         frequency_penalty: -2 to 2 (default 0).
         presence_penalty: -2 to 2 (default 0).
         logit_bias: Token id (digits) to bias, -100 to 100.
         logprobs: Whether to return log probabilities (default false).
-        top_logprobs: How many alternatives of each token, 0 to 20; needs ``logprobs``.
+        top_logprobs: Number of alternatives for each token, 0 to 20; needs ``logprobs``.
         reasoning_effort: For reasoning models: none, minimal, low, medium (default), high, xhigh, max.
         verbosity: low, medium (default), high.
         tool_choice: See `ToolChoice` (default auto); in a run, forcing holds for the first turn only.
         parallel_tool_calls: Whether one reply may hold several calls (default true).
         response_format: See `ResponseFormat` (default text).
-        modalities: What to answer with: text, audio (default text).
-        audio: How the answer sounds, see `AudioOptions`; needed when ``modalities`` has audio.
+        modalities: Forms of the answer: text, audio (default text).
+        audio: See `AudioOptions`; required if ``modalities`` has audio.
         prediction: Text that the reply will mostly repeat, see `Prediction`.
         web_search_options: Lets the model search the web, see `WebSearchOptions`.
         service_tier: auto (default), default, flex, scale, priority, fast.
-        store: Whether the server keeps the completion (default false).
+        store: Whether the server stores the completion (default false).
         metadata: At most 16 pairs; keys of 64, values of 512 characters.
         moderation: See `ModerationOptions`.
         prompt_cache_key: Groups requests that share a prefix.
         prompt_cache_options: See `PromptCacheOptions`.
         prompt_cache_retention: in_memory, 24h (deprecated).
         safety_identifier: A stable, hashed id of the end user, at most 128 characters.
-        user: Its deprecated predecessor.
+        user: The deprecated predecessor of ``safety_identifier``.
         stream_options: See `StreamOptions`; sent with streamed requests only.
         functions: The deprecated form of tools: 1 to 128 of ``{"name": ..., "description": ..., "parameters": ...}``.
         function_call: The deprecated form of ``tool_choice``: none, auto or ``{"name": ...}``; needs ``functions``.
-        extra_body: Members of the body that have no name here, added as they are; they go before all others.
+        extra_body: Members of the body that have no name here, added as they are; they take precedence.
         extra_headers: Headers to add to the request.
 
     Raises:
@@ -462,10 +492,11 @@ class ChatSettings:
     extra_headers: Mapping[str, str] | None = field(default=None, repr=False)  # may hold a key
 
     def __post_init__(self) -> None:
-        check_settings(_given(self))
+        for complaint in _complaints(_given(self)):
+            raise ConfigError(complaint)
 
     def over(self, base: ChatSettings) -> ChatSettings:
-        """These settings, with those of ``base`` where these say nothing."""
+        """These settings, with those of ``base`` for parameters that are not given here."""
         given = _given(self)
         if given.keys() & _TOKEN_LIMITS:  # two names of one thing
             given = dict.fromkeys(_TOKEN_LIMITS) | given
@@ -486,7 +517,7 @@ def _given(settings: ChatSettings) -> dict[str, Any]:
 
 
 class Parameters(TypedDict, total=False):
-    """What can be given by name; `ChatSettings` says what each means and checks it."""
+    """The keywords of `ChatClient.create` and `ChatClient.stream`; `ChatSettings` explains and checks them."""
 
     temperature: float | None
     top_p: float | None

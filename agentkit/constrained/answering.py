@@ -34,7 +34,7 @@ async def answer(asking: Asking, request: str, messages: Sequence[Message]) -> s
     question = UserMessage(_question(request, [f"{name}: {content}" for name, content in results]))
     reply = await asking.ask([*examples, question], max_tokens=120)
     text = reply.text.strip()
-    if not reply.choices[0].cut and all(_is_told(content, text) for _, content in results):
+    if not reply.choices[0].truncated and all(_is_told(content, text) for _, content in results):
         return text
     return _bare(results)
 

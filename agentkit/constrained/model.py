@@ -66,8 +66,9 @@ class ConstrainedTools:
         calls: list[ToolCall] = []
         for part, tool in wanted:
             arguments = json.dumps(await fill(asking, part, tool), ensure_ascii=False)
-            calls.append(ToolCall(uuid.uuid4().hex[:9], tool.name, arguments))
-            emit(CallDelta(len(calls) - 1, tool.name, arguments))
+            call = ToolCall(uuid.uuid4().hex[:9], tool.name, arguments)
+            emit(CallDelta(len(calls), call.id, call.name, arguments))
+            calls.append(call)
         return _reply(AssistantMessage(None, tuple(calls)), asking)
 
     async def _chat(self, request: ChatRequest, asking: Asking, emit: Emit) -> Reply:

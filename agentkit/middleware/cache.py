@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import MutableMapping
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 from weakref import WeakValueDictionary
 
 import anyio
@@ -14,14 +14,14 @@ import anyio.lowlevel
 from pydantic_core import from_json
 
 from agentkit.chat.events import CallDelta, Emit, ReasoningDelta, TextDelta
-from agentkit.chat.messages import encode_json, read_message
-from agentkit.chat.reply import Choice, Reply, Usage
+from agentkit.chat.messages import encode_json
+from agentkit.chat.reply import Reply, Usage, read_reply
 from agentkit.chat.request import ChatRequest
 from agentkit.errors import ConfigError
 from agentkit.middleware.words import Names
 from agentkit.run.middleware import Middleware, NextModel, model_of
 
-__all__ = ["Cache", "CacheStore", "MemoryStore", "read_reply", "record_of"]
+__all__ = ["Cache", "CacheStore", "MemoryStore"]
 
 
 @runtime_checkable
@@ -67,27 +67,6 @@ class MemoryStore:
             del self._entries[next(iter(self._entries))]
 
 
-_MEMBERS = ("id", "model", "created", "service_tier", "system_fingerprint", "metadata", "moderation", "extra")
-
-
-def record_of(reply: Reply) -> bytes:
-    """A reply as JSON, without what its request took and what became of it on the way."""
-    choices = [
-        {"message": each.message.to_record(), "finish_reason": each.finish_reason, "extra": each.extra}
-        for each in reply.choices
-    ]
-    return encode_json({"choices": choices, **{name: getattr(reply, name) for name in _MEMBERS}})
-
-
-def read_reply(record: bytes) -> Reply:
-    """The reply of a record. It has taken no tokens."""
-    members: dict[str, Any] = from_json(record)
-    choices: list[dict[str, Any]] = members.pop("choices")
-    messages: list[Any] = [read_message(each.pop("message")) for each in choices]
-    read = (Choice(message=message, **each) for message, each in zip(messages, choices, strict=True))
-    return Reply(choices=tuple(read), usage=Usage(), **members)
-
-
 class Cache(Middleware):
     """Answers a request that was answered before, streamed or not, with the same reply: it takes no tokens.
 
@@ -114,10 +93,10 @@ class Cache(Middleware):
         lock = self._locks.setdefault((anyio.lowlevel.current_token(), key), anyio.Lock())
         async with lock:
             if (kept := await self._store.get(key)) is not None:
-                return _shown(read_reply(kept), emit)
+                return _shown(replace(read_reply(from_json(kept)), usage=Usage()), emit)
             reply = await inner(request, emit)
             if _is_whole(reply):
-                await self._store.set(key, record_of(reply))
+                await self._store.set(key, encode_json(reply.to_record()))
             return reply
 
     def _key(self, request: ChatRequest, inner: NextModel) -> str:
@@ -129,7 +108,7 @@ class Cache(Middleware):
 
 def _is_whole(reply: Reply) -> bool:
     return not any(
-        each.cut or each.logprobs or each.message.refusal or each.message.audio or each.message.says_nothing
+        each.truncated or each.logprobs or each.message.refusal or each.message.audio or each.message.says_nothing
         for each in reply.choices
     )
 
@@ -140,7 +119,7 @@ def _shown(reply: Reply, emit: Emit) -> Reply:
     if reply.text:
         emit(TextDelta(reply.text))
     for index, call in enumerate(reply.message.tool_calls):
-        emit(CallDelta(index, call.name, call.written))
+        emit(CallDelta(index, call.id, call.name, call.written))
     return reply
 
 

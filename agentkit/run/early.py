@@ -55,6 +55,7 @@ class EarlyCalls:
     def __init__(self) -> None:
         self.failures: list[Exception] = []
         self._begun: dict[int, _Early] = {}
+        self._names: dict[int, str] = {}
         self._written: dict[int, str] = {}
         self._complete: set[int] = set()
         self._started = 0  # in the whole run, so that no two early calls share an id
@@ -98,6 +99,7 @@ class EarlyCalls:
 
     def _add(self, piece: CallDelta, start: Start) -> None:
         before = self._written.get(piece.index, "")
+        name = self._names.setdefault(piece.index, piece.name)
         if piece.index in self._begun or len(before) > _LONGEST:
             return
         text = self._written[piece.index] = before + piece.arguments
@@ -109,16 +111,17 @@ class EarlyCalls:
         self._complete.add(piece.index)
         if not self._complete.issuperset(range(piece.index)):
             return  # an earlier call is not known yet, and may have to run alone and first
-        work = start(ToolCall(f"early_{self._started}", piece.name, text))
+        work = start(ToolCall(f"early_{self._started}", name, text))
         if work is not None:
             self._started += 1
-            early = self._begun[piece.index] = _Early(piece.name, arguments)
+            early = self._begun[piece.index] = _Early(name, arguments)
             self._tasks.start_soon(early.run, work)
 
     def _forget(self) -> None:
         for early in self._begun.values():
             early.scope.cancel()
         self._begun.clear()
+        self._names.clear()
         self._written.clear()
         self._complete.clear()
 

@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from agentkit.chat.events import ignore_event
 from agentkit.chat.messages import Message, SystemMessage, ToolCall, UserMessage
 from agentkit.chat.request import ChatRequest
-from agentkit.chat.settings import unforced
+from agentkit.chat.settings import without_force
 from agentkit.errors import ToolFailed
 from agentkit.run.artifacts import offered_tools
 from agentkit.run.events import CallRepaired
@@ -114,7 +114,7 @@ def request_of(spec: RunSpec, state: RunState, step: AskModel, tools: Mapping[st
         note = f"You have reached {step.closing}. No tool can be called any more. Answer now with what you have."
         messages.append(UserMessage(note))
     elif state.turns and settings.tool_choice not in (None, "none"):
-        settings = replace(settings, tool_choice=unforced(settings.tool_choice))
+        settings = replace(settings, tool_choice=without_force(settings.tool_choice))
     definitions = [tool.definition for tool in tools.values()]
     return ChatRequest(messages=messages, tools=definitions, settings=settings, stream=spec.stream)
 

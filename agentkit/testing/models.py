@@ -96,7 +96,7 @@ def _play(answer: Answer, emit: Emit, *, turn: int) -> Reply:
     for piece in pieces or ([reply.text] if reply.text else []):
         emit(TextDelta(piece))
     for index, each in enumerate(reply.message.tool_calls):
-        emit(CallDelta(index, each.name, each.arguments))
+        emit(CallDelta(index, each.id, each.name, each.written))
     return reply
 
 

@@ -32,7 +32,7 @@ def merge(data: bytes) -> None:
         chunks = json.loads(data.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
         return
-    merger = ReplyAccumulator(offered=OFFERED)
+    merger = ReplyAccumulator(calls_in_text=OFFERED)
     for chunk in as_mappings(chunks if isinstance(chunks, list) else [as_mapping(chunks)]):
         merger.add(chunk)
     _check(merger.finish())

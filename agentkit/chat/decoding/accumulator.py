@@ -1,7 +1,7 @@
-"""Chunks of a streamed reply -> one finished `Reply`. Pure.
+"""The chunks of a reply -> one finished `Reply`. Pure.
 
-A reply that is not streamed goes the same way, as one chunk, so that both forms of an answer are the same value. How
-the pieces of calls find together stands in `agentkit.chat.decoding.tool_calls`.
+A reply that is not streamed is read in the same way, as one chunk, so that both forms give the same value. Fragments of
+calls are joined in `agentkit.chat.decoding.tool_calls`, text is read in `agentkit.chat.decoding.text`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from agentkit.chat.decoding.lenient import (
     as_mapping,
     as_mappings,
     as_text,
+    join_surrogates,
     json_safe,
+    omit,
     text_of_content,
-    without,
 )
-from agentkit.chat.decoding.text import TextScanner, joined
-from agentkit.chat.decoding.tool_calls import ToolCallAccumulator, normalize_tool_calls
+from agentkit.chat.decoding.text import TextScanner
+from agentkit.chat.decoding.tool_calls import CallIds, ToolCallAccumulator
 from agentkit.chat.decoding.tool_parsers import MARKS, Offered, read_calls
 from agentkit.chat.events import AudioDelta, ChoiceDelta, Event, ReasoningDelta, RefusalDelta
 from agentkit.chat.messages import REASONING_FIELDS, AssistantMessage, ToolCall
@@ -35,26 +36,26 @@ from agentkit.chat.reply import Choice, Reply, Usage, read_logprobs, read_usage
 
 __all__ = ["MessageAccumulator", "ReplyAccumulator"]
 
-_READ = (  # members that are read here or as calls
+_READ = (  # members of a delta that are read here or as calls
     *("role", "content", "refusal", "tool_calls", "function_call", "annotations", "audio", "reasoning_details"),
     *REASONING_FIELDS,
 )
 _PLAIN = frozenset(("role", "content", "tool_calls", "function_call"))  # all that most deltas have
-_JOINED = ("text", "summary", "data")  # members of reasoning's objects that come in pieces
-_SENT_BACK = "extra_content"  # Gemini's signatures of thoughts, which it wants to see again
+_JOINED = ("text", "summary", "data")  # members of reasoning's objects that come in parts
+_SENT_BACK = "extra_content"  # Gemini's signatures of its reasoning, which it requires in later requests
 
 
 @dataclass(slots=True, eq=False)
 class MessageAccumulator:
-    """Collects the pieces of one answer.
+    """Joins the deltas of one answer's message, apart from its calls.
 
     Attributes:
-        extra: Members of its message that have no name here, and parts of its content that are not text.
-        words: Reads its text.
+        extra: Members of the message that have no name here, and parts of its content that are not text.
+        scanner: Reads its text.
     """
 
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
-    words: TextScanner = field(default_factory=TextScanner)
+    scanner: TextScanner = field(default_factory=TextScanner)
     _refusal: list[str] = field(default_factory=list[str])
     _reasoning: list[str] = field(default_factory=list[str])
     _reasoning_field: str = ""
@@ -67,10 +68,10 @@ class MessageAccumulator:
     @property
     def text(self) -> str:
         """The text so far."""
-        return self.words.text
+        return self.scanner.text
 
     def add(self, delta: Mapping[str, Any]) -> Iterator[Event]:
-        """Take the next piece, or the whole message, and give what an observer is told."""
+        """Take the next delta, or the whole message, and give its events."""
         if content := delta.get("content"):
             yield from self._add_content(content)
         if not delta.keys() <= _PLAIN:
@@ -91,16 +92,16 @@ class MessageAccumulator:
             found = read_annotation(raw)
             self._annotations.setdefault(json.dumps(found.to_wire(), sort_keys=True), found)
         self._sent_back |= json_safe(as_mapping(delta.get(_SENT_BACK)))
-        self.extra |= without(delta, *_READ, _SENT_BACK)
+        self.extra |= omit(delta, *_READ, _SENT_BACK)
 
     def message(self, calls: tuple[ToolCall, ...]) -> AssistantMessage:
-        """The message that these pieces and these calls are."""
+        """The finished message, with these calls."""
         text, refusal = self.text, "".join(self._refusal) or None
         details = tuple(each.finish() for each in self._details)
         nothing_else = not calls and refusal is None and self._audio is None
         reasoning = (
-            joined("".join(self._reasoning))
-            or self.words.thoughts
+            join_surrogates("".join(self._reasoning))
+            or self.scanner.reasoning
             or "".join(as_text(each.get("text")) for each in details)
         )
         return AssistantMessage(
@@ -117,7 +118,7 @@ class MessageAccumulator:
 
     def _add_content(self, content: object) -> Iterator[Event]:
         if text := text_of_content(content):
-            yield from self.words.feed(text)
+            yield from self.scanner.feed(text)
         for part in as_mappings(content):
             match part.get("type", "text"):
                 case "text":
@@ -140,7 +141,7 @@ class MessageAccumulator:
             yield RefusalDelta(refusal)
 
     def _add_detail(self, raw: Mapping[str, Any]) -> None:
-        """Pieces of one index and type are one object: its texts are joined, of the rest the last value holds."""
+        """Deltas of one index and type are one object: its texts are joined, of other members the last value holds."""
         key = json.dumps([raw.get("index"), raw.get("type")], sort_keys=True)
         whole = self._details_by_key.get(key)
         if whole is None or raw.get("index") is None:
@@ -152,7 +153,7 @@ class MessageAccumulator:
 
 @dataclass(slots=True, eq=False)
 class _Detail:
-    """An object of reasoning, whose texts come in pieces."""
+    """An object of reasoning, whose texts come in parts."""
 
     members: dict[str, Any] = field(default_factory=dict[str, Any])
     texts: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
@@ -168,12 +169,12 @@ class _Detail:
                 self.texts.pop(name, None)
 
     def finish(self) -> dict[str, Any]:
-        return self.members | {name: "".join(pieces) for name, pieces in self.texts.items()}
+        return self.members | {name: "".join(texts) for name, texts in self.texts.items()}
 
 
 @dataclass(slots=True, eq=False)
 class _AudioParts:
-    """Sound comes as base64, cut anywhere or each piece by itself: four characters are always three bytes."""
+    """Sound in base64, split anywhere or encoded delta by delta: four characters are always three bytes."""
 
     id: str = ""
     expires_at: int = 0
@@ -207,11 +208,9 @@ def _decoded(text: str) -> bytes:
 
 
 _CHUNK_MEMBERS = ("id", "object", "created", "model", "choices", "usage", "obfuscation")
-_TOLD = ("service_tier", "system_fingerprint", "metadata", "moderation")
+_NAMED_MEMBERS = ("service_tier", "system_fingerprint", "metadata", "moderation")
 _CHOICE_MEMBERS = ("index", "delta", "message", "finish_reason", "logprobs", "usage")
-
-
-_SAME_WORDS = {
+_FINISH_REASONS = {  # servers' own words -> the API's
     **dict.fromkeys(("max_tokens", "max_output_tokens", "model_length", "token_limit"), "length"),
     **dict.fromkeys(
         ("safety", "guardrail_intervened", "content-filter", "recitation", "blocklist", "prohibited_content", "spii"),
@@ -224,35 +223,43 @@ class ReplyAccumulator:
     """Collects the chunks of one reply.
 
     Args:
-        choices: How many answers were asked for (``n``); chunks of others are ignored.
-        offered: The tools of the request whose calls may also stand in the text of an answer.
-        names: The names of all tools of the request.
+        choices: The number of answers that were requested (``n``); chunks of others are ignored.
+        names: The names of the offered tools.
+        calls_in_text: The tools whose calls may be in the text of an answer.
+        taken: Ids that no call of the reply may have.
     """
 
-    def __init__(self, *, choices: int = 1, offered: Offered | None = None, names: Iterable[str] = ()) -> None:
-        self._offered = offered or {}
-        marks = MARKS if offered else ()
-        known = frozenset(names)
-        first, *others = (
-            _ChoiceParts(MessageAccumulator(words=TextScanner(marks)), ToolCallAccumulator(known))
-            for _ in range(choices + 1)
+    def __init__(
+        self,
+        *,
+        choices: int = 1,
+        names: Iterable[str] = (),
+        calls_in_text: Offered | None = None,
+        taken: Iterable[str] = (),
+    ) -> None:
+        self._calls_in_text = calls_in_text or {}
+        marks, known, used = MARKS if calls_in_text else (), frozenset(names), set(taken)
+        self._other, *self._choices = (
+            _PartialChoice(
+                MessageAccumulator(scanner=TextScanner(marks)),
+                ToolCallAccumulator(known, CallIds(set(used), salt=str(index or ""))),
+            )
+            for index in (0, *range(choices))
         )
-        self._choices = [first, *others[:-1]]
-        self._other = others[-1]
         self._other_index: int | None = None
+        self._other_events: list[Event] = []
         self._ignored: dict[str, None] = {}
-        self._other_told: list[Event] = []
         self._closed = False
         self._usage = Usage(requests=1)
         self._id = ""
         self._model = ""
         self._created = 0
-        self._told: dict[str, Any] = {}
+        self._named: dict[str, Any] = {}
         self._extra: dict[str, Any] = {}
-        self._notes: dict[str, None] = {}  # each once, in order
+        self._repairs: dict[str, None] = {}  # each once, in order
 
     @property
-    def _main(self) -> _ChoiceParts:
+    def _main(self) -> _PartialChoice:
         return self._choices[0] if self._choices[0].seen or not self._other.seen else self._other
 
     @property
@@ -267,104 +274,99 @@ class ReplyAccumulator:
 
     @property
     def has_calls(self) -> bool:
-        """Whether any answer holds a call so far."""
-        return any(choice.calls or choice.answer.words.held for choice in (self._main, *self._choices))
+        """Whether any answer has a call so far."""
+        return any(choice.calls or choice.answer.scanner.held for choice in (self._main, *self._choices))
 
     @property
     def text(self) -> str:
         """The first answer's text so far."""
         return self._main.answer.text
 
-    def add(self, chunk: Mapping[str, Any]) -> list[Event]:
-        """Take the next chunk and give what an observer is told of it."""
-        self._id = self._id or as_text(chunk.get("id"))
-        self._model = as_text(chunk.get("model")) or self._model
-        self._created = self._created or as_count(chunk.get("created"))
-        if chunk.get("usage"):
-            self._usage = read_usage(chunk["usage"])
-        self._told.update({name: chunk[name] for name in _TOLD if chunk.get(name) is not None})
-        self._extra.update(without(chunk, *_CHUNK_MEMBERS, *_TOLD))
+    def add(self, chunk: Mapping[str, Any], *, whole: bool = False) -> list[Event]:
+        """Take the next chunk, or a whole reply, and give its events.
+
+        Raises:
+            InvalidReply: The reply has more calls than one reply can have.
+        """
+        self._add_members(chunk)
         events: list[Event] = []
         taken: set[int] = set()
         for raw in as_mappings(chunk.get("choices")):
             given = as_index(raw.get("index"))
             index = len(taken) if given is None else given
             if index in taken or not 0 <= index < len(self._choices):
-                self._add_other(index, raw, twice=index in taken)
+                self._add_other(index, raw, twice=index in taken, whole=whole)
                 continue
             taken.add(index)
             if raw.get("usage"):
                 self._usage = read_usage(raw["usage"])
-            told = self._choices[index].add(raw)
-            events += _of_choice(index, told)
+            events += _of_choice(index, self._choices[index].add(raw, whole=whole))
         return events
 
-    def _add_other(self, index: int, raw: Mapping[str, Any], *, twice: bool) -> None:
-        """Take a choice that nobody asked for: it is the answer only if no other comes."""
+    def _add_members(self, chunk: Mapping[str, Any]) -> None:
+        if not self._id and (id_ := as_text(chunk.get("id"))):
+            self._id = id_
+            for choice in (self._other, *self._choices):
+                choice.calls.ids.salt = f"{id_}{choice.calls.ids.salt}"
+        self._model = as_text(chunk.get("model")) or self._model
+        self._created = self._created or as_count(chunk.get("created"))
+        if chunk.get("usage"):
+            self._usage = read_usage(chunk["usage"])
+        self._named.update({name: chunk[name] for name in _NAMED_MEMBERS if chunk.get(name) is not None})
+        self._extra.update(omit(chunk, *_CHUNK_MEMBERS, *_NAMED_MEMBERS))
+
+    def _add_other(self, index: int, raw: Mapping[str, Any], *, twice: bool, whole: bool) -> None:
+        """Take a choice that nobody requested: it is the answer only if no other comes."""
         self._ignored[f"an answer with the index {raw.get('index')!r} was ignored"] = None
         if len(self._choices) == 1 and not twice and self._other_index in (None, index):
             self._other_index = index
-            self._other_told += self._other.add(raw)
+            self._other_events += self._other.add(raw, whole=whole)
 
-    def add_calls(self, calls: Iterable[tuple[str, Mapping[str, Any]]], note: str) -> None:
-        """Take calls of the first answer that were found elsewhere; the note says where."""
+    def add_calls(self, calls: Iterable[tuple[str, str]], repair: str) -> list[Event]:
+        """Take calls of the first answer that were found elsewhere: their names, and their arguments as written."""
         choice = self._main
         choice.seen, choice.finish_reason = True, "tool_calls"
-        for name, arguments in calls:
-            choice.calls.add_whole(name, arguments)
-        self._note(note)
+        self._repairs[repair] = None
+        return [event for name, arguments in calls for event in choice.calls.add_call(name, arguments)]
 
     def close(self) -> list[Event]:
-        """All chunks have come: what an observer is still to be told. Nothing, the second time."""
+        """All chunks have come: the events that were held back. There are none the second time."""
         if self._closed:
             return []
         self._closed = True
         before: list[Event] = []
         if self._main is self._other:
-            self._choices[0], before = self._other, self._other_told
+            self._choices[0], before = self._other, self._other_events
         else:
-            self._notes |= self._ignored
-        closed = (_of_choice(index, parts.close(self._offered)) for index, parts in enumerate(self._choices))
+            self._repairs |= self._ignored
+        closed = (_of_choice(index, choice.close(self._calls_in_text)) for index, choice in enumerate(self._choices))
         return [*before, *itertools.chain.from_iterable(closed)]
 
     def finish(self) -> Reply:
-        """The reply, put together and mended. Answers that never came are left out."""
+        """The finished reply. Answers that never came are left out."""
         self.close()
-        given = [parts for parts in self._choices if parts.seen] or self._choices[:1]
+        given = [choice for choice in self._choices if choice.seen] or self._choices[:1]
         if len(given) < len(self._choices):
-            self._note(f"{len(self._choices)} answers were asked for, but {len(given)} came")
+            self._repairs[f"{len(self._choices)} answers were requested, but {len(given)} came"] = None
+        finished = tuple(choice.finish() for choice in given)
+        self._repairs |= dict.fromkeys(itertools.chain.from_iterable(choice.calls.notes for choice in given))
         return Reply(
-            choices=tuple(self._finish(parts) for parts in given),
+            choices=finished,
             usage=self._usage,
             id=self._id,
             model=self._model,
             created=self._created,
-            service_tier=as_text(self._told.get("service_tier")),
-            system_fingerprint=as_text(self._told.get("system_fingerprint")),
-            metadata=as_mapping(self._told.get("metadata")),
-            moderation=as_mapping(self._told.get("moderation")),
-            mended=tuple(self._notes),
+            service_tier=as_text(self._named.get("service_tier")),
+            system_fingerprint=as_text(self._named.get("system_fingerprint")),
+            metadata=as_mapping(self._named.get("metadata")),
+            moderation=as_mapping(self._named.get("moderation")),
+            repairs=tuple(self._repairs),
             extra=self._extra,
         )
 
-    def _finish(self, parts: _ChoiceParts) -> Choice:
-        salt = f"{self._id}{self._choices.index(parts) or ''}"
-        calls, notes = normalize_tool_calls(parts.calls.finish(), salt=salt)
-        for note in (*parts.calls.notes, *notes):
-            self._note(note)
-        return Choice(
-            message=parts.answer.message(calls),
-            finish_reason=parts.finish_reason,
-            logprobs=read_logprobs(parts.logprobs),
-            extra={**parts.extra, **parts.answer.extra},
-        )
-
-    def _note(self, note: str) -> None:
-        self._notes[note] = None
-
 
 @dataclass(slots=True, eq=False)
-class _ChoiceParts:
+class _PartialChoice:
     answer: MessageAccumulator = field(default_factory=MessageAccumulator)
     calls: ToolCallAccumulator = field(default_factory=ToolCallAccumulator)
     finish_reason: str | None = None
@@ -373,26 +375,37 @@ class _ChoiceParts:
     seen: bool = False
     by_delta: bool = False
 
-    def add(self, raw: Mapping[str, Any]) -> list[Event]:
+    def add(self, raw: Mapping[str, Any], *, whole: bool) -> list[Event]:
         self.seen = True
         delta = self._delta(raw)
-        events = [*self.answer.add(delta), *self.calls.add(delta)]
-        self.finish_reason = _finish_reason(raw.get("finish_reason")) or self.finish_reason
+        events = [*self.answer.add(delta), *self.calls.add(delta, whole=whole)]
+        if reason := as_text(raw.get("finish_reason")):
+            self.finish_reason = _FINISH_REASONS.get(reason.lower(), reason)
         self._add_logprobs(raw.get("logprobs"))
-        self.extra.update(without(raw, *_CHOICE_MEMBERS))
+        self.extra.update(omit(raw, *_CHOICE_MEMBERS))
         return events
 
-    def close(self, offered: Offered) -> Iterator[Event]:
+    def close(self, calls_in_text: Offered) -> Iterator[Event]:
         """All has come: give what was held back, as text or as the calls that it is."""
-        words = self.answer.words
-        yield from words.finish()
-        found = [] if self.calls else read_calls(words.held, offered)
-        yield from words.release(as_text=not found)
-        yield from (self.calls.add_whole(name, arguments) for name, arguments in found)
+        scanner = self.answer.scanner
+        yield from scanner.finish()
+        yield from self.calls.close()
+        found = [] if self.calls else read_calls(scanner.held, calls_in_text)
+        yield from scanner.release(as_text=not found)
+        for name, arguments in found:
+            yield from self.calls.add_call(name, json.dumps(arguments, ensure_ascii=False))
         if found:
-            self.calls.notes.append(f"{len(found)} calls stood in the text of the answer; they are calls now")
-        if words.thoughts:
-            self.calls.notes.append("thoughts stood in the text of the answer, in <think>; they are its reasoning now")
+            self.calls.notes.append(f"{len(found)} calls were in the text of the answer; they are calls now")
+        if scanner.reasoning:
+            self.calls.notes.append("the text of the answer began with <think>; that part is its reasoning now")
+
+    def finish(self) -> Choice:
+        return Choice(
+            message=self.answer.message(self.calls.finish()),
+            finish_reason=self.finish_reason,
+            logprobs=read_logprobs(self.logprobs),
+            extra={**self.extra, **self.answer.extra},
+        )
 
     def _delta(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
         """The delta; or a whole message, without what deltas have brought already."""
@@ -404,8 +417,8 @@ class _ChoiceParts:
             return message
         known = [name for name in REASONING_FIELDS if name in message]
         known += ["tool_calls", "function_call"] if self.calls else []
-        known += ["content"] if self.answer.words.is_all(text_of_content(message.get("content"))) else []
-        return without(message, *known)
+        known += ["content"] if self.answer.scanner.said(text_of_content(message.get("content"))) else []
+        return omit(message, *known)
 
     def _add_logprobs(self, raw: object) -> None:
         for name, items in as_mapping(raw).items():
@@ -413,11 +426,5 @@ class _ChoiceParts:
             self.logprobs.setdefault(name, []).extend(as_mappings(items))
 
 
-def _of_choice(index: int, told: Iterable[Event]) -> Iterable[Event]:
-    return told if index == 0 else (ChoiceDelta(index, each) for each in told)
-
-
-def _finish_reason(raw: object) -> str:
-    """The server's word; where it says in words of its own that an answer was cut or withheld, the API's word."""
-    word = as_text(raw)
-    return _SAME_WORDS.get(word.lower(), word)
+def _of_choice(index: int, events: Iterable[Event]) -> Iterable[Event]:
+    return events if index == 0 else (ChoiceDelta(index, each) for each in events)

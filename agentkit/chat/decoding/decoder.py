@@ -1,7 +1,7 @@
-"""The bytes of one HTTP answer -> one finished `Reply`. Pure: the HTTP seam feeds it, nothing here waits.
+"""The bytes of one HTTP response -> one finished `Reply`. Pure: the transport feeds it, nothing here waits.
 
-A streamed answer and a whole one are told apart by their first bytes rather than by what was asked for, as servers
-send either in place of the other.
+The first bytes decide whether a response is streamed or whole, not what was requested, as servers send either in place
+of the other.
 """
 
 from __future__ import annotations
@@ -31,34 +31,35 @@ MAX_REPLY = 16 * 1024 * 1024  # bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadLimits:
-    """How answers are read.
+    """Limits of a response, and how it is read.
 
     Attributes:
-        max_reply: Most bytes of an answer, unpacked; more raise `InvalidReply`.
-        max_line: Most bytes of one line of a stream, and of one event in it; more raise `InvalidReply`.
+        max_reply: The most bytes of a response, decompressed; more raise `InvalidReply`.
+        max_line: The most bytes of one line of a stream, and of one event in it; more raise `InvalidReply`.
         calls_in_text: Whether calls that a model wrote into its text, as its server has no parser for them, are read as
-            calls. Where it is off, they are text.
+            calls; otherwise they are text. None leaves it to the profile.
     """
 
     max_reply: int = MAX_REPLY
     max_line: int = MAX_LINE
-    calls_in_text: bool = True
+    calls_in_text: bool | None = None
 
 
 _AS_USUAL = ReadLimits()
 
 
 class ResponseDecoder:
-    """Takes an answer's status, headers and bytes, and emits deltas as they become known.
+    """Takes a response's status, headers and bytes, and emits deltas as soon as they are certain.
 
     Args:
-        emit: Told of each delta.
-        server: Names the endpoint in errors.
-        choices: How many answers were asked for.
+        emit: Gets each delta.
+        server: The name of the server in errors.
+        choices: The number of answers that were requested.
         offered: The tools of the request: name -> JSON Schema of its arguments, None for a custom tool.
+        taken: Ids of earlier calls, which no call of the reply gets.
         secrets: Keys, which must not appear in any error. What the model says is never changed for them. Short ones
             are placeholders, and words of the message rather than secrets.
-        read_limits: How the answer is read.
+        read_limits: How much is read, and how.
     """
 
     def __init__(
@@ -68,15 +69,19 @@ class ResponseDecoder:
         server: str,
         choices: int = 1,
         offered: Mapping[str, Mapping[str, Any] | None] | None = None,
+        taken: Iterable[str] = (),
         secrets: Iterable[str] = (),
         read_limits: ReadLimits = _AS_USUAL,
     ) -> None:
         self._emit = emit
         self._server = server
-        functions = {name: schema for name, schema in (offered or {}).items() if schema is not None}
-        self._takes_custom = len(functions) < len(offered or {})
-        self._merger = ReplyAccumulator(
-            choices=choices, offered=functions if read_limits.calls_in_text else None, names=offered or ()
+        self._functions = {name: schema for name, schema in (offered or {}).items() if schema is not None}
+        self._takes_custom = len(self._functions) < len(offered or {})
+        self._accumulator = ReplyAccumulator(
+            choices=choices,
+            names=offered or (),
+            calls_in_text=self._functions if read_limits.calls_in_text else None,
+            taken=taken,
         )
         self._secrets = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
         self._read_limits = read_limits
@@ -96,12 +101,12 @@ class ResponseDecoder:
     @property
     def text(self) -> str:
         """The first answer's text so far."""
-        return self._merger.text
+        return self._accumulator.text
 
     @property
     def complete(self) -> bool:
         """Whether the reply is whole, though its usage may still come."""
-        return self._done or (self._sse is not None and self._merger.finished)
+        return self._done or (self._sse is not None and self._accumulator.finished)
 
     def start(self, status: int, headers: Mapping[str, str]) -> None:
         """Take the answer's status and headers (names in lower case)."""
@@ -158,14 +163,14 @@ class ResponseDecoder:
         elif self._sse is None:
             self._take_whole()
         else:
-            for event in self._sse.finish():
-                self._take(event)
+            for last in self._sse.finish():
+                self._take(last)
             self._check_end()
-        for told in self._merger.close():
-            self._emit(told)
-        reply = self._merger.finish()
-        for what in reply.mended:
-            self._emit(ReplyRepaired(what))
+        for event in self._accumulator.close():
+            self._emit(event)
+        reply = self._accumulator.finish()
+        for repair in reply.repairs:
+            self._emit(ReplyRepaired(repair))
         return self._checked(reply)
 
     def _is_stream(self, chunk: bytes) -> bool:
@@ -208,41 +213,51 @@ class ResponseDecoder:
         value = as_mapping(decoded)
         if "choices" not in value and _error_in(value) is None:
             raise InvalidReply(f"{self._server} answered with something that is not a completion: {what}", body=what)
-        self._add(value)
-        if not any(_says_something(each) for each in as_mappings(value.get("choices"))) and not self._merger.has_calls:
+        self._add(value, whole=True)
+        if (
+            not any(_says_something(each) for each in as_mappings(value.get("choices")))
+            and not self._accumulator.has_calls
+        ):
             raise InvalidReply(f"{self._server} answered without any message in a choice: {what}", body=what)
 
-    def _add(self, chunk: Mapping[str, Any]) -> None:
-        for event in self._merger.add(chunk):
+    def _add(self, chunk: Mapping[str, Any], *, whole: bool = False) -> None:
+        for event in self._accumulator.add(chunk, whole=whole):
             self._emit(event)
         failed = _error_in(chunk)
         if failed is not None:
             error = error_of_value(self._hidden(failed), server=self._server, headers=self._headers)
-            error.partial = self._merger.text
+            error.partial = self._accumulator.text
             self._recover(error, failed)
 
     def _recover(self, error: ModelError, said: object) -> None:
         """Raise the error, unless it holds what the model wrote: Groq's report of a call that it could not read."""
         report = as_mapping(as_mapping(said).get("error"))
-        if report.get("code") != "tool_use_failed" or self._merger.has_calls:
+        if report.get("code") != "tool_use_failed" or self._accumulator.has_calls:
             raise error
         calls = read_failed_generation(as_text(report.get("failed_generation")))
         if not calls:
             raise InvalidReply(str(error), code=error.code, request_id=error.request_id, body=error.body)
-        self._merger.add_calls(calls, "the server could not read a call; it was read from its failed_generation")
+        found = [(name, json.dumps(arguments, ensure_ascii=False)) for name, arguments in calls]
+        for event in self._accumulator.add_calls(
+            found, "the server could not parse a call; it was read from its error"
+        ):
+            self._emit(event)
         self._done = True
 
     def _check_end(self) -> None:
-        complete, readable = self._done or self._merger.finished, self._merger.text and not self._merger.has_calls
+        complete, readable = (
+            self._done or self._accumulator.finished,
+            self._accumulator.text and not self._accumulator.has_calls,
+        )
         if complete and self._broken and readable:
             self._emit(ReplyRepaired(f"an event of the stream was not JSON and left out ({self._broken})"))
         elif self._broken or not complete:
             why = f": an event of the stream was broken ({self._broken})" if self._broken else ""
             raise IncompleteReply(
                 f"{self._server} ended the stream without finishing the reply{why}; nothing of it was executed",
-                partial=self._merger.text,
+                partial=self._accumulator.text,
             )
-        if not self._merger.seen:
+        if not self._accumulator.seen:
             raise InvalidReply(f"{self._server} sent a stream without any choice")
 
     def _checked(self, reply: Reply) -> Reply:

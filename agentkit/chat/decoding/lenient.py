@@ -1,10 +1,12 @@
-"""Reading what a server sent: each function gives what is there in the wanted form, or nothing; none of them fails."""
+"""Reads what a server or a model sent: each function returns the wanted form or an empty one, and never raises."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
+
+from pydantic_core import from_json
 
 __all__ = [
     "as_count",
@@ -13,14 +15,17 @@ __all__ = [
     "as_mappings",
     "as_number",
     "as_text",
+    "join_surrogates",
     "json_safe",
+    "json_value",
+    "omit",
+    "read_object",
     "text_of_content",
-    "without",
 ]
 
 
 def as_text(raw: object) -> str:
-    """The text, or an empty one."""
+    """The string, or an empty one."""
     return raw if isinstance(raw, str) else ""
 
 
@@ -37,7 +42,7 @@ def as_count(raw: object) -> int:
 
 
 def as_index(raw: object) -> int | None:
-    """The place in a list that a number, or a text of digits, names."""
+    """The place in a list that a number, or a string of digits, names."""
     if isinstance(raw, str) and raw.isdecimal() and len(raw) < 10:
         return int(raw)
     return int(raw) if isinstance(raw, int | float) and not isinstance(raw, bool) and abs(raw) < 1e9 else None
@@ -58,11 +63,32 @@ def as_mappings(raw: object) -> list[Mapping[str, Any]]:
 
 
 def text_of_content(raw: object) -> str:
-    """The text of a content: itself, or the text parts of an array joined."""
+    """The text of a content as a server writes it: the string, or the text parts of an array joined."""
     if isinstance(raw, str):
         return raw
     parts: object = [as_mapping(cast("object", raw))] if isinstance(raw, Mapping) else raw
     return "".join(as_text(part.get("text")) for part in as_mappings(parts) if part.get("type", "text") == "text")
+
+
+def omit(raw: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """The members that have other names."""
+    if not raw.keys() - names:
+        return {}
+    return {name: value for name, value in raw.items() if name not in names}
+
+
+def json_value(text: str) -> object:
+    """The JSON value that a string is, or None; NaN and infinities are not JSON."""
+    try:
+        return from_json(text, allow_inf_nan=False)
+    except (ValueError, TypeError):  # a lone surrogate is a TypeError
+        return None
+
+
+def read_object(text: str) -> dict[str, Any] | None:
+    """The JSON object that a string is, or None if it is anything else."""
+    value = json_value(text)
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
 def json_safe(raw: Any) -> Any:
@@ -74,8 +100,12 @@ def json_safe(raw: Any) -> Any:
     return None if isinstance(raw, float) and not math.isfinite(raw) else raw
 
 
-def without(raw: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """The members of other names."""
-    if not raw.keys() - names:
-        return {}
-    return {name: value for name, value in raw.items() if name not in names}
+def join_surrogates(text: str) -> str:
+    """The string with each surrogate pair joined to its character, and U+FFFD for a surrogate that stands alone."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

@@ -1,36 +1,26 @@
-"""The text of an answer, as it comes: what of it is thought, what is said, and what may be calls. Pure.
+"""The text of an answer as it streams in: what of it is reasoning, what is said, and what may be calls. Pure.
 
-Servers without a parser for their model leave its marks in the text: ``<think>`` around its thoughts, and marks of
-calls (see `agentkit.chat.decoding.tool_parsers`). A mark counts only where a model puts it and a quotation does not:
-``<think>`` at
-the very beginning, that of a call at the beginning of what is said. Only marks that no prose contains may follow other
-text, at the beginning of a line and outside of code fences. From there on the text is held back until the answer is
-whole, as only then it is known whether it is a call.
+Servers without a parser for their model leave its marks in the text: ``<think>`` around its reasoning, and the marks of
+calls (see `agentkit.chat.decoding.tool_parsers`). A mark counts only at the very beginning of an answer, or right after
+its reasoning: anywhere else it is a quotation. From there on the text is held back until the answer is whole, as only
+then it is known whether it consists of calls alone.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from agentkit.chat.decoding.tool_parsers import CONTROL_MARKS
+from agentkit.chat.decoding.lenient import join_surrogates
 from agentkit.chat.events import Event, ReasoningDelta, TextDelta
 
-__all__ = ["TextScanner", "joined"]
+__all__ = ["MAX_HELD", "TextScanner"]
+
+MAX_HELD = 1024 * 1024
+"""The most characters of a text that are held back as perhaps being calls; a longer one is text."""
 
 _OPEN, _CLOSE = "<think>", "</think>"
-_LONGEST_MARK = 64
-_MOST_SPACE = 1000  # before <think>
-_FENCE = re.compile(r"(?P<before>(?:[\s>*+-]|\d+[.)])*)(?P<fence>`{3,}|~{3,})(?P<info>.*)", re.DOTALL)
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
-
-def joined(text: str) -> str:
-    """The text with halves of a character joined, and U+FFFD for a half that stands alone."""
-    if not _SURROGATES.search(text):
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+_MAX_SPACE = 1000  # before <think>
 
 
 @dataclass(slots=True, eq=False)
@@ -38,149 +28,120 @@ class TextScanner:
     """Reads the text of one answer.
 
     Attributes:
-        marks: The beginnings of calls to look for; none when no tools were offered.
+        marks: What calls begin with; empty where calls in the text are not looked for.
     """
 
     marks: tuple[str, ...] = ()
     _said: list[str] = field(default_factory=list[str])
     _size: int = 0  # of what was said
-    _thoughts: list[str] = field(default_factory=list[str])
+    _reasoning: list[str] = field(default_factory=list[str])
     _held: list[str] = field(default_factory=list[str])
-    _rest: str = ""
-    _half: str = ""
-    _place: str = "start"  # start, thoughts, after (the thoughts), text, held
-    _beginning: bool = True  # nothing but white space was said
-    _new_line: bool = True
-    _line: list[str] = field(default_factory=list[str])  # the pieces of the last line, which has no end yet
-    _fence: str = ""  # what opened the code fence that is open
-    _fence_at: int = 0  # and how far into its line
+    _held_size: int = 0
+    _rest: str = ""  # too short to be understood yet
+    _half: str = ""  # the first half of a surrogate pair
+    _place: str = "start"  # start, reasoning, after (the reasoning), text, held
 
     @property
     def text(self) -> str:
-        """What was said so far, without what is held."""
+        """What was said so far, without what is held back."""
         return "".join(self._said)
 
-    def is_all(self, text: str) -> bool:
-        """Whether a text is what was said so far; nothing is put together to tell that it is not."""
-        return len(text) == self._size and text == self.text
-
     @property
-    def thoughts(self) -> str:
+    def reasoning(self) -> str:
         """What stood between ``<think>`` and ``</think>``."""
-        return "".join(self._thoughts).strip()
+        return "".join(self._reasoning).strip()
 
     @property
     def held(self) -> str:
-        """The text from a call's mark on, which was not told yet."""
+        """The text that may be calls and has not been emitted."""
         return "".join(self._held)
 
+    def said(self, text: str) -> bool:
+        """Whether a string is exactly what was said so far."""
+        return len(text) == self._size and text == self.text
+
     def feed(self, text: str) -> Iterator[Event]:
-        """Take the next piece and give what an observer is told."""
-        text, self._half = self._half + text, ""
-        if "\ud800" <= text[-1:] <= "\udbff":  # half of a character, whose other half may come next
-            text, self._half = text[:-1], text[-1:]
-        self._rest += joined(text)
-        yield from self._go_on()
+        """Take the next text and give the events that it makes certain."""
+        if not text.isascii() or self._half:
+            text, self._half = self._half + text, ""
+            if "\ud800" <= text[-1:] <= "\udbff":
+                text, self._half = text[:-1], text[-1:]
+            text = join_surrogates(text)
+        yield from self._read(text)
 
     def finish(self) -> Iterator[Event]:
-        """All has come: what was waiting for more is text after all, and thoughts without an end are text too."""
+        """All text has come: what was waiting for more is text, and so is reasoning without an end."""
         if self._half:
             self._half = ""
-            self._rest += "\ufffd"
-            yield from self._go_on()
+            yield from self._read("\ufffd")
         rest, self._rest = self._rest, ""
-        if self._place == "thoughts":
-            rest = "".join([_OPEN, *self._thoughts, rest])
-            self._thoughts.clear()
+        if self._place == "reasoning":
+            rest = "".join([_OPEN, *self._reasoning, rest])
+            self._reasoning.clear()
         yield from self._say(rest)
 
     def release(self, *, as_text: bool) -> Iterator[Event]:
-        """What was held has been read as calls, or it is text."""
-        held = self.held
+        """What was held back has been read as calls, or it is text."""
+        held, self._held_size = self.held, 0
         self._held.clear()
         if as_text:
             yield from self._say(held)
 
-    def _go_on(self) -> Iterator[Event]:
+    def _read(self, text: str) -> Iterator[Event]:
+        if self._place == "text":
+            yield from self._say(text)
+            return
+        if self._place == "held":
+            yield from self._hold(text)
+            return
+        self._rest += text
         if self._place == "start":
-            self._begin()
-        if self._place == "thoughts":
-            yield from self._think()
+            self._start()
+        if self._place == "reasoning":
+            yield from self._reason()
         if self._place == "after":
             self._rest = self._rest.lstrip()
-            self._place = "text" if self._rest else "after"
-        if self._place == "text":
-            yield from self._read()
-        if self._place == "held":
-            self._held.append(self._rest)
-            self._rest = ""
+        if self._place in ("beginning", "after"):
+            yield from self._begin()
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         beginning = self._rest.lstrip()
-        if beginning.startswith(_OPEN):
-            self._rest, self._place = beginning[len(_OPEN) :], "thoughts"
-        elif not _OPEN.startswith(beginning) or len(self._rest) > _MOST_SPACE:
-            self._place = "text"
+        near = len(self._rest) - len(beginning) <= _MAX_SPACE
+        if near and beginning.startswith(_OPEN):
+            self._rest, self._place = beginning[len(_OPEN) :], "reasoning"
+        elif not near or not _OPEN.startswith(beginning):
+            self._place = "beginning"
 
-    def _think(self) -> Iterator[Event]:
+    def _reason(self) -> Iterator[Event]:
         thought, closed, rest = self._rest.partition(_CLOSE)
         if closed:
             self._rest, self._place = rest, "after"
-        else:  # what may be the end of the thoughts waits
+        else:  # what may be the end of the reasoning waits
             thought = thought[: len(thought) - _overlap(thought, _CLOSE)]
             self._rest = self._rest[len(thought) :]
         if thought:
-            self._thoughts.append(thought)
+            self._reasoning.append(thought)
             yield ReasoningDelta(thought)
 
-    def _read(self) -> Iterator[Event]:
-        """Say everything up to a mark, or up to what may become one."""
-        said = 0
-        at = 0 if self._new_line else self._next_line(0)
-        if self._beginning:
-            at = len(self._rest) - len(self._rest.lstrip())
-        while self.marks and at >= 0:
-            self._watch_fences(self._rest[said:at])
-            said = at
-            marks = self.marks if self._beginning else tuple(each for each in self.marks if each in CONTROL_MARKS)
-            if self._rest.startswith(marks, at) and not self._fence:
-                self._place = "held"
-                break
-            if len(self._rest) - at < _LONGEST_MARK and any(mark.startswith(self._rest[at:]) for mark in self.marks):
-                break
-            self._beginning = False
-            at = self._next_line(at)
-        else:
-            at = len(self._rest)
-            self._watch_fences(self._rest[said:])
-        self._new_line = at < len(self._rest) or self._rest.endswith("\n") or (self._new_line and not self._rest)
-        text, self._rest = self._rest[:at], self._rest[at:]
-        yield from self._say(text)
+    def _begin(self) -> Iterator[Event]:
+        """Decide whether what is said begins with the mark of a call, or wait for more of it."""
+        beginning = self._rest.lstrip()
+        if beginning.startswith(self.marks):
+            space = self._rest[: len(self._rest) - len(beginning)]
+            self._rest, self._place = "", "held"
+            yield from self._say(space)
+            yield from self._hold(beginning)
+        elif not beginning or not any(mark.startswith(beginning) for mark in self.marks):
+            rest, self._rest = self._rest, ""
+            self._place = "text" if beginning else self._place
+            yield from self._say(rest)
 
-    def _next_line(self, start: int) -> int:
-        end = self._rest.find("\n", start)
-        return end + 1 if end >= 0 else -1
-
-    def _watch_fences(self, text: str) -> None:
-        """Keep track of code fences, a whole line at a time."""
-        *ended, rest = text.split("\n") if self.marks else [""]
-        for line in ended:
-            self._end_line("".join([*self._line, line]))
-            self._line.clear()
-        if rest:
-            self._line.append(rest)
-
-    def _end_line(self, line: str) -> None:
-        """A fence ends with as many of its characters as it began with, or more; in doubt it goes on."""
-        found = _FENCE.match(line)
-        if not found:
-            return
-        before, fence, info = found.groups()
-        if not self._fence:
-            if fence[0] == "~" or "`" not in info:
-                self._fence, self._fence_at = fence, len(before)
-        elif fence.startswith(self._fence) and not info.strip() and not before.strip(" \t>"):
-            self._fence = "" if len(before) <= self._fence_at + 3 else self._fence
+    def _hold(self, text: str) -> Iterator[Event]:
+        self._held.append(text)
+        self._held_size += len(text)
+        if self._held_size > MAX_HELD:
+            self._place = "text"
+            yield from self.release(as_text=True)
 
     def _say(self, text: str) -> Iterator[Event]:
         if text:
@@ -191,4 +152,5 @@ class TextScanner:
 
 def _overlap(text: str, mark: str) -> int:
     """How many characters at the end of the text are the beginning of the mark."""
-    return next((size for size in range(min(len(text), len(mark) - 1), 0, -1) if text.endswith(mark[:size])), 0)
+    last = text.rfind(mark[0], max(0, len(text) - len(mark) + 1))
+    return len(text) - last if last >= 0 and mark.startswith(text[last:]) else 0

@@ -1,9 +1,12 @@
-"""Pieces of calls -> calls. Pure.
+"""Calls of a reply: fragments of calls -> calls, each with an id and arguments that every server accepts. Pure.
 
-Servers disagree on how the pieces of a call belong together, so pieces are matched by a non-empty id; else by index;
-else a name starts a new call; else a piece continues the latest one. A new id or a new name after complete arguments
-starts a new call whatever the index says, and a name that is repeated is not joined to itself. Whether a name goes on
-in the next piece is seen from the names of the tools that were offered, where that is open.
+Servers disagree on which fragments belong to one call, so a fragment is matched by a non-empty id; else by its index;
+else a name starts a new call; else it continues the latest one. A new id or a new name after complete arguments starts
+a new call whatever the index says, and a name that is repeated is not joined to itself. Where it is open whether a name
+continues in the next fragment, the names of the offered tools decide.
+
+A call is normalized once: its id and name are final when its first `CallDelta` leaves, its arguments when the reply is
+finished.
 """
 
 from __future__ import annotations
@@ -16,189 +19,256 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic_core import from_json
-
-from agentkit.chat.decoding.lenient import as_index, as_mapping, as_mappings, as_text, json_safe, without
-from agentkit.chat.decoding.text import joined
+from agentkit.chat.decoding.lenient import (
+    as_index,
+    as_mapping,
+    as_mappings,
+    as_text,
+    join_surrogates,
+    json_safe,
+    json_value,
+    omit,
+    read_object,
+)
 from agentkit.chat.events import CallDelta
+from agentkit.chat.json_values import has_written_numbers
 from agentkit.chat.messages import ToolCall
+from agentkit.errors import InvalidReply
 
-__all__ = ["ToolCallAccumulator", "normalize_tool_calls"]
+__all__ = ["MAX_CALLS", "CallIds", "ToolCallAccumulator", "normalize_tool_calls"]
 
-_GOOD_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+MAX_CALLS = 1024
+"""The most calls of one reply; a reply with more is malformed."""
+
+_MAX_NAME = 64
+_VALID_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _SPACE = re.compile(r"\s*")
+_STRUCTURE = re.compile(r'\\(?:.|$)|["{}]', re.DOTALL)  # what decides where an object ends
 _DECODER = json.JSONDecoder(strict=False)
+
+
+@dataclass(slots=True, eq=False)
+class CallIds:
+    """Gives each call of a reply an id that every server accepts and that no other call has.
+
+    Attributes:
+        taken: The ids that other calls have; many servers count from one again in each reply.
+        salt: Distinguishes this reply from others (its id, or its turn), so that generated ids do not repeat.
+    """
+
+    taken: set[str] = field(default_factory=set[str])
+    salt: str = ""
+    _count: int = 0
+
+    def assign(self, given: str, name: str, notes: list[str]) -> str:
+        """The id of the next call: the one that the server gave, if it can be used."""
+        seed, id_ = f"{self.salt}\0{self._count}\0{given}\0{name}", given
+        self._count += 1
+        if not _VALID_ID.fullmatch(given) or given in self.taken:
+            while id_ in self.taken or id_ == given:
+                id_ = hashlib.sha256(seed.encode("utf-8", "replace")).hexdigest()[:9]
+                seed += "\0"
+            problem = "no id" if not given.strip() else f"the id {given[:20]!r}, which is malformed or already used"
+            notes.append(f"{name} had {problem}; it is {id_} now")
+        self.taken.add(id_)
+        return id_
 
 
 def normalize_tool_calls(
     calls: Sequence[ToolCall], *, salt: str = "", taken: Iterable[str] = ()
 ) -> tuple[tuple[ToolCall, ...], list[str]]:
-    """Give each call a valid and unique id and drop calls without a name; the second value says what was mended.
+    """Give each call a valid, unique id and arguments that are a JSON object; drop calls without a name.
 
     Args:
-        calls: The calls of one reply, as the server sent them.
-        salt: What tells this reply from others (its id, or its turn), so that made ids do not repeat.
-        taken: Ids that the transcript has already; many servers count from one again in each reply.
+        calls: The calls of one reply.
+        salt: Distinguishes this reply from others, see `CallIds`.
+        taken: Ids that the transcript has already.
+
+    Returns:
+        The calls, and a sentence for each repair.
     """
-    mended: list[ToolCall] = []
+    ids = CallIds(set(taken), salt)
     notes: list[str] = []
-    used = set(taken)
-    for index, call in enumerate(_named(calls, notes)):
-        if not _GOOD_ID.fullmatch(call.id) or call.id in used:
-            problem = "no id" if not call.id.strip() else f"the id {call.id[:20]!r}, used before or not valid"
-            call = replace(call, id=_made_id(salt, index, call))  # noqa: PLW2901 - the mended call takes its place
-            notes.append(f"{call.name} had {problem}; it is {call.id} now")
-        used.add(call.id)
-        mended.append(call)
-    return tuple(mended), notes
-
-
-def _named(calls: Sequence[ToolCall], notes: list[str]) -> Iterator[ToolCall]:
-    """The calls that have a name, each with arguments that are one JSON object."""
+    made: list[ToolCall] = []
     for call in calls:
         if not call.name:
             notes.append(f"a call without a name was dropped (arguments {call.written[:80]!r})")
-        elif call.input is not None or call.malformed:
-            yield call
-        else:
-            yield from _with_objects(call, notes)
+            continue
+        id_ = ids.assign(call.id, call.name, notes)
+        made.append(_normalize_arguments(call if id_ == call.id else replace(call, id=id_), notes))
+    return tuple(made), notes
 
 
-def _with_objects(call: ToolCall, notes: list[str]) -> Iterator[ToolCall]:
-    """The call with arguments that are a JSON object, whatever was written; several if several objects were."""
-    text = call.arguments.strip()
-    if text in ("", "null"):
-        yield replace(call, arguments="{}")  # how many servers write a call without arguments
-        return
-    value = _json(text)
+def _normalize_arguments(call: ToolCall, notes: list[str]) -> ToolCall:
+    """The call with arguments that are a JSON object; what has no single meaning as one is put into ``malformed``."""
+    if call.input is not None or call.malformed:
+        return call
+    text = call.arguments.strip()  # JSON knows fewer kinds of white space
+    value = json_value(text)
     if isinstance(value, dict):
-        yield replace(call, arguments=text)  # without blanks that are none in JSON
-    elif isinstance(value, str) and isinstance(_json(value), dict):
+        made = call if text == call.arguments else replace(call, arguments=text)
+        if not has_written_numbers(text):
+            made.__dict__["parsed"] = value  # so that nobody parses them again
+        return made
+    if text in ("", "null"):
+        return replace(call, arguments="{}")  # as many servers write a call without arguments
+    if isinstance(value, str) and read_object(value) is not None:
         notes.append(f"the arguments of {call.name} were encoded twice")
-        yield replace(call, arguments=value)
-    elif value in ("", []):  # how PHP writes an object without members
-        notes.append(f"the arguments of {call.name} were {text}, which is none")
-        yield replace(call, arguments="{}")
-    elif objects := _run_together(text):
-        several = f"{len(objects)} calls" if len(objects) > 1 else "one call"
-        notes.append(f"several objects ran together in the arguments of {call.name}; they are {several} now")
-        yield from (replace(call, arguments=each) for each in objects)
-    else:
-        notes.append(f"the arguments of {call.name} are not a JSON object")
-        yield replace(call, arguments="{}", malformed=call.arguments)
+        return replace(call, arguments=value)
+    if value in ("", []):  # as PHP writes an object without members
+        notes.append(f"the arguments of {call.name} were {text} instead of an object")
+        return replace(call, arguments="{}")
+    if single := _sent_more_than_once(text):
+        notes.append(f"the arguments of {call.name} were sent more than once")
+        return replace(call, arguments=single)
+    notes.append(f"the arguments of {call.name} are not a JSON object")
+    return replace(call, arguments="{}", malformed=call.arguments)
 
 
-def _run_together(text: str) -> list[str]:
-    """The objects of a text that is nothing but objects, one after the other; none if it is anything else.
+def _sent_more_than_once(text: str) -> str:
+    """The one object of a string that repeats it; empty if the string is anything else.
 
-    An empty one that stands beside others is a placeholder, and one that equals the one before it was sent again.
+    An empty object next to another one is a placeholder. Two different objects are never taken for two calls: a reply
+    has as many calls as it has names.
     """
-    found: list[tuple[str, str]] = []
-    empty, at = "", 0
+    written, meaning, at = "", "", 0
     while at < len(text):
         try:
             value, end = _DECODER.raw_decode(text, at)
         except (ValueError, RecursionError):
-            return []
-        written = text[at:end]
-        if not isinstance(value, dict) or _json(written) is None:
-            return []
-        meaning = json.dumps(value, sort_keys=True)
-        empty = empty or (written if not value else "")
-        if value and (not found or found[-1][0] != meaning):
-            found.append((meaning, written))
+            return ""
+        if not isinstance(value, dict):
+            return ""
+        if value and text[at:end] != written:
+            if written not in ("", "{}") and json.dumps(value, sort_keys=True) != meaning:
+                return ""
+            written, meaning = text[at:end], json.dumps(value, sort_keys=True)
+        written = written or "{}"
         space = _SPACE.match(text, end)
         at = space.end() if space else end
-    return [written for _, written in found] or [empty]
-
-
-def _json(text: str) -> object:
-    try:
-        return from_json(text, allow_inf_nan=False)
-    except (ValueError, TypeError):  # a TypeError is a lone surrogate
-        return None
-
-
-def _made_id(salt: str, index: int, call: ToolCall) -> str:
-    seed = f"{salt}\0{index}\0{call.id}\0{call.name}\0{call.arguments}"
-    return hashlib.sha256(seed.encode("utf-8", "replace")).hexdigest()[:9]
-
-
-_STRUCTURE = re.compile(r'\\(?:.|$)|["{}]', re.DOTALL)  # what tells where an object ends
-_JSON_SPACE = " \t\r\n"
+    return written if read_object(written) is not None else ""
 
 
 @dataclass(slots=True, eq=False)
 class ToolCallAccumulator:
-    """Collects the pieces of the calls of one answer.
+    """Joins the fragments of the calls of one answer.
 
     Attributes:
-        names: The names of the tools that were offered.
-        notes: What was odd about them, in words.
+        names: The names of the offered tools.
+        ids: Gives the calls their ids.
+        notes: What was repaired, a sentence each.
     """
 
     names: frozenset[str] = frozenset()
+    ids: CallIds = field(default_factory=CallIds)
     notes: list[str] = field(default_factory=list[str])
-    _calls: list[_CallParts] = field(default_factory=list["_CallParts"])
-    _by_id: dict[str, _CallParts] = field(default_factory=dict[str, "_CallParts"])
-    _by_index: dict[int, _CallParts] = field(default_factory=dict[int, "_CallParts"])
+    _calls: list[_PartialCall] = field(default_factory=list["_PartialCall"])
+    _announced: list[_PartialCall] = field(default_factory=list["_PartialCall"])
+    _by_id: dict[str, _PartialCall] = field(default_factory=dict[str, "_PartialCall"])
+    _by_index: dict[int, _PartialCall] = field(default_factory=dict[int, "_PartialCall"])
 
     def __bool__(self) -> bool:
         return bool(self._calls)
 
-    def add(self, delta: Mapping[str, Any]) -> Iterator[CallDelta]:
-        """Take the calls of a delta or of a whole message, and give what an observer is told."""
+    def add(self, delta: Mapping[str, Any], *, whole: bool = False) -> Iterator[CallDelta]:
+        """Take the calls of a delta, or of a whole message, in which each item is a call of its own.
+
+        Raises:
+            InvalidReply: There are more than `MAX_CALLS` calls.
+        """
+        touched: set[int] = set()  # the calls that earlier items of this very list belong to
         for raw in as_mappings(delta.get("tool_calls")):
             if "name" in raw and not raw.get("function"):
                 self.notes.append("a call was written without its member `function`")
-            yield self._add(_piece(raw))
+            yield from self._add(_read_fragment(raw), touched, whole=whole)
         if delta.get("function_call"):  # the deprecated form of a single call
-            yield self._add(_piece({"index": 0, "function": delta["function_call"]}))
+            yield from self._add(_read_fragment({"index": 0, "function": delta["function_call"]}), touched)
 
-    def add_whole(self, name: str, arguments: Mapping[str, Any]) -> CallDelta:
-        """Take a call that was found elsewhere."""
-        return self._add(_Piece("", len(self._calls), name, json.dumps(arguments, ensure_ascii=False), {}))
+    def add_call(self, name: str, arguments: str) -> Iterator[CallDelta]:
+        """Take a whole call that was found elsewhere."""
+        return self._add(_Fragment("", None, name, arguments, {}), set(), whole=True)
 
-    def finish(self) -> list[ToolCall]:
-        """The calls, as the server meant them."""
-        return [call.finish(self.notes) for call in self._calls]
+    def close(self) -> Iterator[CallDelta]:
+        """All fragments have come: announce the calls whose names could still have grown."""
+        for call in self._calls:
+            if call.name and not call.call_id:
+                yield self._announce(call)
 
-    def _add(self, piece: _Piece) -> CallDelta:
-        call = self._find(piece)
-        if call is None or call.ends_before(piece):
-            call = _CallParts(self.names, place=len(self._calls), index=piece.index)
+    def finish(self) -> tuple[ToolCall, ...]:
+        """The calls, normalized, in the order of their deltas; those without a name are dropped."""
+        for call in self._calls:
+            if not call.name:
+                self.notes.append(f"a call without a name was dropped (arguments {call.arguments[:80]!r})")
+        return tuple(_normalize_arguments(call.finish(self.notes), self.notes) for call in self._announced)
+
+    def _add(self, fragment: _Fragment, touched: set[int], *, whole: bool = False) -> Iterator[CallDelta]:
+        call = None if whole else self._find(fragment)
+        if call is None or call.ends_before(fragment, same_list=id(call) in touched):
+            yield from self.close()
+            if len(self._calls) >= MAX_CALLS:
+                raise InvalidReply(f"the server sent more than {MAX_CALLS:,} calls in one reply")
+            call = _PartialCall(self.names, index=fragment.index)
             self._calls.append(call)
-        call.add(piece)
-        if piece.id:
-            self._by_id[piece.id] = call
-        if piece.index is not None:
-            self._by_index[piece.index] = call
-        return CallDelta(call.place, call.name, piece.arguments)
+        touched.add(id(call))
+        before = call.name
+        added = call.add(fragment)
+        if fragment.id:
+            self._by_id[fragment.id] = call
+        if fragment.index is not None:
+            self._by_index[fragment.index] = call
+        if call.call_id:
+            more = call.name[len(before) : _MAX_NAME]
+            if more or added:
+                yield CallDelta(call.place, call.call_id, more, added)
+        elif call.name and added:
+            yield self._announce(call)
 
-    def _find(self, piece: _Piece) -> _CallParts | None:
-        if piece.id in self._by_id:
-            return self._by_id[piece.id]
-        if piece.index is not None:
-            return self._by_index.get(piece.index)
+    def _announce(self, call: _PartialCall) -> CallDelta:
+        """The first delta of a call, with all that has come of it."""
+        call.place = len(self._announced)
+        call.call_id = self.ids.assign(call.given_id, call.name[:_MAX_NAME], self.notes)
+        self._announced.append(call)
+        return CallDelta(call.place, call.call_id, call.name[:_MAX_NAME], call.arguments)
+
+    def _find(self, fragment: _Fragment) -> _PartialCall | None:
+        if fragment.id in self._by_id:
+            return self._by_id[fragment.id]
+        if fragment.index is not None:
+            return self._by_index.get(fragment.index)
         latest = self._calls[-1] if self._calls else None
-        if piece.id and not (latest and latest.goes_on_with(piece)):
+        if fragment.id and not (latest and latest.continues_with(fragment)):
             return None
         return latest
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class _Fragment:
     id: str
     index: int | None
     name: str
     arguments: str
     extra: Mapping[str, Any]
-    custom: bool = False  # a piece of a custom tool's call: `arguments` is any text
+    custom: bool = False  # of a custom tool's call: `arguments` is any string
+
+
+def _read_fragment(raw: Mapping[str, Any]) -> _Fragment:
+    custom = "custom" in raw and not raw.get("function")
+    member = "custom" if custom else "function"
+    called = as_mapping(raw.get(member)) or (raw if "name" in raw or "arguments" in raw else {})
+    arguments = called.get("input" if custom else "arguments")
+    return _Fragment(
+        id="" if raw.get("id") is None else str(raw["id"]),
+        index=as_index(raw.get("index")),
+        name=as_text(called.get("name"))[: _MAX_NAME + 1],
+        arguments=arguments if isinstance(arguments, str) else "" if arguments is None else json.dumps(arguments),
+        extra=json_safe(omit(raw, "id", "index", "type", member, *(("name", "arguments") if called is raw else ()))),
+        custom=custom,
+    )
 
 
 @dataclass(slots=True, eq=False)
-class _End:
-    """The end of the first object in a JSON text that comes in pieces, and whether more than space follows it."""
+class _ObjectEnd:
+    """Finds the end of the first object in JSON that comes in fragments, and whether anything follows it."""
 
     found: bool = False
     more: bool = False
@@ -206,15 +276,15 @@ class _End:
     quoted: bool = False
     escaped: bool = False
 
-    def search(self, piece: str) -> None:
-        at = 1 if self.escaped and piece else 0
-        self.escaped = self.escaped and not piece
+    def search(self, fragment: str) -> None:
+        at = 1 if self.escaped and fragment else 0
+        self.escaped = self.escaped and not fragment
         if not self.found:
-            at = self._search(piece, at)
-        self.more = self.more or (self.found and bool(piece[at:].strip(_JSON_SPACE)))
+            at = self._search(fragment, at)
+        self.more = self.more or (self.found and bool(fragment[at:].strip(" \t\r\n")))
 
-    def _search(self, piece: str, at: int) -> int:
-        for each in _STRUCTURE.finditer(piece, at):
+    def _search(self, fragment: str, at: int) -> int:
+        for each in _STRUCTURE.finditer(fragment, at):
             match each[0]:
                 case '"':
                     self.quoted = not self.quoted
@@ -227,127 +297,115 @@ class _End:
             if self.depth <= 0 and each[0] == "}" and not self.quoted:
                 self.found = True
                 return each.end()
-        return len(piece)
+        return len(fragment)
 
 
 @dataclass(slots=True, eq=False)
-class _CallParts:
+class _PartialCall:
     offered: frozenset[str]
-    place: int
     index: int | None
-    id: str = ""
-    name: str = ""
+    given_id: str = ""
+    name: str = ""  # at most one character longer than a name can be
+    call_id: str = ""  # the final id, from the first delta on
+    place: int = 0
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
     custom: bool = False
-    _pieces: list[str] = field(default_factory=list[str])
+    _fragments: list[str] = field(default_factory=list[str])
     _size: int = 0
-    _end: _End = field(default_factory=_End)
-    _searched: int = 0  # the pieces in which the end was looked for
+    _end: _ObjectEnd = field(default_factory=_ObjectEnd)
+    _searched: int = 0  # fragments in which the end was looked for
     _object: bool | None = None
 
     @property
     def arguments(self) -> str:
-        return joined("".join(self._pieces))
+        return join_surrogates("".join(self._fragments))
 
-    def add(self, piece: _Piece) -> None:
-        self.id = self.id or piece.id
-        self.custom = self.custom or piece.custom
-        self.extra.update(piece.extra)
-        self.name = self._name_with(piece.name)
-        if piece.arguments and not self._is_sent_again(piece.arguments):
-            self._pieces.append(piece.arguments)
-            self._size += len(piece.arguments)
+    def add(self, fragment: _Fragment) -> str:
+        """Take a fragment and return the arguments that are new."""
+        self.given_id = self.given_id or fragment.id
+        self.custom = self.custom or fragment.custom
+        self.extra.update(fragment.extra)
+        if fragment.name:
+            self.name = self._name_with(fragment.name)[: _MAX_NAME + 1]
+        if not fragment.arguments or self._is_sent_again(fragment.arguments):
+            return ""
+        self._fragments.append(fragment.arguments)
+        self._size += len(fragment.arguments)
+        return fragment.arguments
 
-    def ends_before(self, piece: _Piece) -> bool:
-        """Whether a piece that was matched to this call is the first of another one all the same."""
-        other_id = bool(piece.id and self.id and piece.id != self.id)
-        other_index = piece.index is not None and self.index is not None and piece.index != self.index
+    def ends_before(self, fragment: _Fragment, *, same_list: bool) -> bool:
+        """Whether a fragment that was matched to this call is the first of another one all the same."""
+        other_id = bool(fragment.id and self.given_id and fragment.id != self.given_id)
+        other_index = fragment.index is not None and self.index is not None and fragment.index != self.index
         if self.custom:
-            return other_id or other_index or bool(piece.name and self.name and piece.name != self.name)
-        if not piece.name:
+            return other_id or other_index or bool(fragment.name and self.name and fragment.name != self.name)
+        if not fragment.name:
             return other_id and self._complete
         if other_index or not self.name:
             return other_index
-        if piece.name != self.name and not self._grows_to(piece):
-            return other_id or piece.index is None or self._complete or {piece.name, self.name} <= self.offered
+        if fragment.name != self.name and not self._grows_to(fragment):
+            known = {fragment.name, self.name} <= self.offered
+            return other_id or fragment.index is None or self._complete or known
         if self._complete:
-            return other_id or bool(piece.arguments and not self._is_sent_again(piece.arguments))
+            matched = not same_list and bool(fragment.id or fragment.index is not None)
+            again = matched and self._is_sent_again(fragment.arguments)
+            return other_id or bool(fragment.arguments and not again)
         return other_id and not self._size
 
-    def _grows_to(self, piece: _Piece) -> bool:
-        """Whether the piece has more of this call's name, which then has no arguments yet."""
+    def continues_with(self, fragment: _Fragment) -> bool:
+        """Whether a fragment with an unknown id is more of this call: some servers make an id for each fragment."""
+        return bool(not fragment.name and fragment.arguments and self._size and not self._complete)
+
+    def finish(self, notes: list[str]) -> ToolCall:
+        if len(self.name) > _MAX_NAME:
+            notes.append(f"the name {self.name[:20]!r}... had more than {_MAX_NAME} characters and was truncated")
+        name, arguments = self.name[:_MAX_NAME], self.arguments
+        if self.custom:
+            return replace(ToolCall.custom(self.call_id, name, arguments), extra=self.extra)
+        if self._grew and read_object(arguments) is None:
+            notes.append(f"the arguments of {name} were sent from their beginning in every fragment")
+            arguments = join_surrogates(self._fragments[-1])
+        return ToolCall(self.call_id, name, arguments, self.extra)
+
+    def _grows_to(self, fragment: _Fragment) -> bool:
+        """Whether the fragment has more of this call's name, which then has no arguments yet."""
         if self._size:
             return False
-        known = piece.index is not None or bool(piece.id)
-        if self._begins(self._name_with(piece.name)):
+        known = fragment.index is not None or bool(fragment.id)
+        if self._begins(self._name_with(fragment.name)):
             return known or self.name not in self.offered
-        return known and piece.name.startswith(self.name)
+        return known and fragment.name.startswith(self.name)
 
     def _name_with(self, name: str) -> str:
-        """The name with that of another piece, which may be the next part of it, or all of it so far once more."""
+        """The name with that of another fragment: its next part, or all of it so far once more."""
         both = self.name + name
         whole = self.name in self.offered and self._begins(name)
         again = name.startswith(self.name) and (whole or not self._begins(both))
         return name if again else both
 
     def _begins(self, name: str) -> bool:
-        """Whether a tool that was offered has a name that begins so."""
+        """Whether the name of an offered tool begins so."""
         return any(each.startswith(name) for each in self.offered)
-
-    def goes_on_with(self, piece: _Piece) -> bool:
-        """Whether a piece with an id that was never seen is more of this call: some servers make one for each piece."""
-        return bool(not piece.name and piece.arguments and self._size and not self._complete)
-
-    def finish(self, notes: list[str]) -> ToolCall:
-        if self.custom:
-            return replace(ToolCall.custom(self.id, self.name, self.arguments), extra=self.extra)
-        arguments = self.arguments
-        if self._grew and not _is_object(arguments):
-            notes.append(f"the arguments of {self.name} were sent from their beginning in every piece")
-            arguments = joined(self._pieces[-1])
-        return ToolCall(self.id, self.name, arguments, self.extra)
 
     def _is_sent_again(self, arguments: str) -> bool:
         return 0 < self._size == len(arguments) and arguments == self.arguments and self._complete
 
     @property
     def _grew(self) -> bool:
-        """Whether each piece begins with the one before it, and the last is all there is."""
-        grew = all(after.startswith(before) for before, after in itertools.pairwise(self._pieces))
-        return len(self._pieces) > 1 and grew and _is_object(joined(self._pieces[-1]))
+        """Whether each fragment begins with the one before it, and the last one is all there is."""
+        grew = all(after.startswith(before) for before, after in itertools.pairwise(self._fragments))
+        return len(self._fragments) > 1 and grew and read_object(join_surrogates(self._fragments[-1])) is not None
 
     @property
     def _complete(self) -> bool:
-        """Whether the arguments are one whole object; each piece is read once, however often this is asked."""
+        """Whether the arguments are one whole object; each fragment is read once, however often this is asked."""
         if self.custom:
             return False
-        while self._searched < len(self._pieces):
-            self._end.search(self._pieces[self._searched])
+        while self._searched < len(self._fragments):
+            self._end.search(self._fragments[self._searched])
             self._searched += 1
         if not self._end.found or self._end.more:
             return False
         if self._object is None:
-            self._object = _is_object(self.arguments)
+            self._object = read_object(self.arguments) is not None
         return self._object
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(from_json(text), dict)
-    except ValueError:
-        return False
-
-
-def _piece(raw: Mapping[str, Any]) -> _Piece:
-    custom = "custom" in raw and not raw.get("function")
-    member = "custom" if custom else "function"
-    called = as_mapping(raw.get(member)) or (raw if "name" in raw or "arguments" in raw else {})
-    arguments = called.get("input" if custom else "arguments")
-    return _Piece(
-        id="" if raw.get("id") is None else str(raw["id"]),
-        index=as_index(raw.get("index")),
-        name=as_text(called.get("name")),
-        arguments=arguments if isinstance(arguments, str) else "" if arguments is None else json.dumps(arguments),
-        extra=json_safe(without(raw, "id", "index", "type", member, *(("name", "arguments") if called is raw else ()))),
-        custom=custom,
-    )

@@ -1,8 +1,7 @@
-"""Calls that a model wrote into its text, because the server has no parser for it. Pure.
+"""Calls that a model wrote into its text, because its server has no parser for them. Pure.
 
-Each format is known by its exact marks. Nothing is guessed: the whole text from the first mark on must be calls of
-tools that were offered, with arguments that are complete, or it stays text. And nothing that is only quoted is read:
-where marks count says `agentkit.chat.decoding.text`.
+Each format is known by its exact marks. Nothing is guessed: the whole text must consist of calls of offered tools with
+complete arguments, or it stays text. Every parser takes time proportional to the length of the text.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from typing import Any, TypeAlias, cast
 
 from pydantic_core import from_json
 
-from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text
+from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text, read_object
 
-__all__ = ["CONTROL_MARKS", "MARKS", "Offered", "read_calls", "read_failed_generation"]
+__all__ = ["MARKS", "Offered", "read_calls", "read_failed_generation", "read_rejected_call"]
 
 # ruff: noqa: RUF001, RUF002 - the marks of DeepSeek are made of these characters
 
@@ -30,6 +29,7 @@ _Format: TypeAlias = Callable[[str, Offered], Iterator[_Raw]]
 
 _NONE: Mapping[str, Any] = {}
 _JSON = json.JSONDecoder(strict=False)
+_SPACE = re.compile(r"\s*")
 _ENDS = re.compile(
     r"(?:\s|;|</?s>|<\|(?:eom_id|eot_id|im_end|end|call|end_of_text|endoftext|return)\|>|<｜end▁of▁sentence｜>)*"
 )
@@ -40,7 +40,7 @@ class _NoCalls(Exception):
 
 
 def read_calls(text: str, offered: Offered) -> list[_Call]:
-    """The calls that a text consists of: name and arguments of each; none if it is anything else."""
+    """The calls that a text consists of, name and arguments of each; none if it is anything else."""
     for mark, read in _FORMATS:
         if not text.startswith(mark):
             continue
@@ -54,12 +54,30 @@ def read_calls(text: str, offered: Offered) -> list[_Call]:
 
 
 def read_failed_generation(text: str) -> list[_Call]:
-    """The calls in what Groq reports as ``failed_generation``; it is known to be meant as calls, of whatever tool."""
+    """The calls in Groq's ``failed_generation``, which is known to be meant as calls, of whatever tool."""
     text = text.strip().removeprefix("<tool-use>").removesuffix("</tool-use>").strip()
     try:
         return [_plain(raw) for raw in _generated(text)]
     except (_NoCalls, ValueError, RecursionError):
         return []
+
+
+_KEY = re.compile(r'"((?:[^"\\]|\\.){1,64})"\s*:')
+
+
+def read_rejected_call(written: str, offered: Offered) -> list[tuple[str, str]]:
+    """The calls in what a server reports that it could not parse: the name and the arguments, as written, of each.
+
+    There are none unless it names offered tools, or is the beginning of arguments that fit exactly one of them.
+    """
+    written = written.strip()
+    named = read_calls(written, offered) or [call for call in read_failed_generation(written) if call[0] in offered]
+    if named or not written.startswith("{"):
+        return [(name, json.dumps(arguments, ensure_ascii=False)) for name, arguments in named]
+    arguments = read_object(written)
+    keys = set(_KEY.findall(written)) if arguments is None else arguments.keys()
+    fitting = [name for name, schema in offered.items() if keys and keys <= as_mapping(schema.get("properties")).keys()]
+    return [(fitting[0], written)] if len(fitting) == 1 else []
 
 
 def _generated(text: str) -> Iterator[_Raw]:
@@ -93,7 +111,7 @@ def _from_object(raw: Mapping[str, Any]) -> _Raw:
 
 def _object_at(text: str, at: int) -> tuple[Any, int]:
     """The JSON value at a place, and where it ends."""
-    space = re.compile(r"\s*").match(text, at)
+    space = _SPACE.match(text, at)
     return _JSON.raw_decode(text, space.end() if space else at)
 
 
@@ -174,12 +192,25 @@ def _kimi(text: str) -> Iterator[_Raw]:
     yield from _all(start, r"<\|tool_call_end\|>", inner)
 
 
+_HARMONY = re.compile(r"(?:<\|start\|>assistant)?<\|channel\|>([^<]{1,200})(?:<\|constrain\|>\s*json)?<\|message\|>")
+_HARMONY_CALL = re.compile(r"commentary to=([\w.-]+)\s*")
+
+
 def _harmony(text: str) -> Iterator[_Raw]:
     """``<|channel|>commentary to=functions.name <|constrain|>json<|message|>{...}<|call|>``, after other channels."""
-    start = r"(?:<\|start\|>assistant)?<\|channel\|>commentary to=([\w.-]+)\s*(?:<\|constrain\|>\s*json)?<\|message\|>"
-    said = r"(?:(?!<\|end\|>)[\s\S])*<\|end\|>"
-    other = rf"(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)<\|message\|>{said}"
-    yield from _all(f"(?:{other})*{start}", "", text)
+    at = 0
+    while at < len(text):
+        head = _HARMONY.match(text, at)
+        if not head:
+            raise _NoCalls
+        if call := _HARMONY_CALL.fullmatch(head[1]):
+            arguments, at = _object_at(text, head.end())
+            yield call[1], arguments
+            at = _after_ends(text, at)
+        elif head[1] in ("analysis", "commentary") and (end := text.find("<|end|>", head.end())) >= 0:
+            at = end + len("<|end|>")
+        else:
+            raise _NoCalls
 
 
 def _by_member(calls: str, member: str) -> _Format:
@@ -211,7 +242,7 @@ def _parts(part: re.Pattern[str], body: str) -> Iterator[re.Match[str]]:
 
 
 def _typed(found: re.Match[str], properties: Mapping[str, Any]) -> object:
-    """An argument that was written without quotes: a text if the mark or the schema says so, else JSON."""
+    """An argument that was written without quotes: a string if the mark or the schema says so, else JSON."""
     value, told = found["value"], found.groupdict().get("text")
     types = as_mapping(properties.get(found["key"])).get("type")
     if told == "true" or (told is None and types == "string"):
@@ -256,7 +287,4 @@ _FORMATS: tuple[tuple[str, _Format], ...] = (
 )
 
 MARKS = tuple(dict.fromkeys(mark for mark, _ in _FORMATS))
-"""What calls in a text begin with."""
-
-CONTROL_MARKS = frozenset(mark for mark in MARKS if mark not in ("<tool_call>", "<function="))
-"""Those of them that are control tokens of a model: no prose contains them, so that text may stand before them."""
+"""The marks that calls in a text begin with."""

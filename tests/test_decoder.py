@@ -55,7 +55,7 @@ async def test_the_largest_line_of_a_stream_is_a_setting() -> None:
 async def test_calls_in_the_text_of_an_answer_are_text_where_that_is_switched_off(stream: bool) -> None:
     sent = events(CALL) if stream else completion(CALL)
     reply = await ask(sent, ReadLimits(calls_in_text=False), stream=stream)
-    assert (reply.text, reply.message.tool_calls, reply.mended) == (CALL["content"], (), ())
+    assert (reply.text, reply.message.tool_calls, reply.repairs) == (CALL["content"], (), ())
     reply = await ask(sent, None, stream=stream)
     assert (reply.text, [call.name for call in reply.message.tool_calls]) == ("", ["f"])
 

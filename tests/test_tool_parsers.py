@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.chat.decoding.tool_parsers import CONTROL_MARKS, MARKS, read_calls, read_failed_generation
+from agentkit.chat.decoding.tool_parsers import MARKS, read_calls, read_failed_generation, read_rejected_call
+from tests.scaling import assert_linear
 
 NUMBER: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}, "t": {"type": "string"}}}
 OFFERED = {"f": NUMBER, "g.h-i": NUMBER}
@@ -64,5 +65,62 @@ def test_what_a_server_could_not_read(text: str, calls: list[tuple[str, Any]]) -
     assert read_failed_generation(text) == calls
 
 
-def test_marks_that_look_like_xml_may_not_follow_other_text() -> None:
-    assert set(MARKS) - CONTROL_MARKS == {"<tool_call>", "<function="}
+CITY: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    ("written", "offered", "calls"),
+    [
+        ('{"city": "Paris"}', {"weather": CITY}, [("weather", '{"city": "Paris"}')]),
+        ('{"city": "Paris"', {"weather": CITY}, [("weather", '{"city": "Paris"')]),
+        ('{"city": "Paris"}', {"weather": CITY, "f": NUMBER}, [("weather", '{"city": "Paris"}')]),
+        ('{"city": "Paris"}', {"weather": CITY, "news": CITY}, []),
+        ('{"city": "Paris", "day": 1}', {"weather": CITY}, []),
+        ('{"name": "f", "arguments": {"a": 1}}', {"weather": CITY, "f": NUMBER}, [("f", '{"a": 1}')]),
+        ('<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>', {"f": NUMBER}, [("f", '{"a": 1}')]),
+        ('{"name": "zap", "arguments": {}}', {"f": NUMBER}, []),
+        ("I will look", {"weather": CITY}, []),
+        ("{}", {"weather": CITY}, []),
+        ("", {"weather": CITY}, []),
+    ],
+)
+def test_a_call_that_a_server_rejected_is_read_only_if_one_tool_fits(
+    written: str, offered: dict[str, Any], calls: list[tuple[str, str]]
+) -> None:
+    assert read_rejected_call(written, offered) == calls
+
+
+UNITS = [
+    *MARKS,
+    *(
+        "> ",
+        "1.",
+        " ",
+        "f",
+        "{",
+        "[",
+        '{"a": 1}',
+        "</tool_call>",
+        "<|end|>",
+        "<parameter=a>",
+        "<arg_key>",
+        "</s>",
+        ":1",
+    ),
+    '<tool_call>{"name": "f"}</tool_call>',
+    "<function=f>{}</function>",
+    "<|channel|>analysis<|message|>x<|end|><|start|>assistant",
+    "<parameter=a>1</parameter>",
+]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_every_parser_takes_linear_time(unit: str) -> None:
+    def parse(size: int) -> None:
+        for mark in MARKS:
+            read_calls(mark + unit * size, OFFERED)
+            read_calls(mark + "f" + unit * size, OFFERED)
+        read_failed_generation(unit * size)
+        read_rejected_call("{" + unit * size, OFFERED)
+
+    assert_linear(parse, 200)

@@ -154,7 +154,7 @@ def test_every_call_gets_an_id_of_its_own() -> None:
     ids = [call.id for call in reply.message.tool_calls]
     assert len(set(ids)) == 5
     assert all(0 < len(each) <= 40 and each.isalnum() for each in ids)
-    assert len(reply.mended) == 4
+    assert len(reply.repairs) == 4
 
 
 def test_arguments_that_are_no_object_are_kept_aside_and_the_transcript_stays_valid() -> None:
@@ -225,7 +225,7 @@ def test_call_pieces_say_which_call_they_belong_to() -> None:
             }
         )
     )
-    assert events == [CallDelta(0, "f", "{}"), CallDelta(1, "g", "{}")]
+    assert events == [CallDelta(0, "x", "f", "{}"), CallDelta(1, "y", "g", "{}")]
 
 
 @given(replies(), st.randoms(use_true_random=False))
@@ -391,7 +391,7 @@ def test_fewer_answers_than_asked_for_are_told() -> None:
     merger.add(chunk({"content": "a"}, "stop"))
     reply = merger.finish()
     assert len(reply.choices) == 1
-    assert reply.mended == ("3 answers were asked for, but 1 came",)
+    assert reply.repairs == ("3 answers were requested, but 1 came",)
 
 
 def test_numbers_that_json_does_not_know_are_not_sent_back() -> None:
@@ -498,7 +498,7 @@ def test_pieces_of_answers_beside_the_first_say_which_answer_they_are_of() -> No
 
 LONG: dict[str, Callable[[int], dict[str, Any]]] = {
     "messages": lambda at: {"choices": [{"message": {"content": "b"}} if at else {"delta": {"content": "a"}}]},
-    "notes": lambda at: {"tool_calls": [piece(index=at, name=f"f{at}", arguments="{}")]},
+    "names": lambda at: {"tool_calls": [piece(index=0, name="f")]},
     "annotations": lambda at: {"annotations": [{"type": "file_path", "at": at}]},
     "details": lambda at: {"reasoning_details": [{"index": at, "type": "reasoning.text", "text": "a"}]},
     "one-detail": lambda at: {"reasoning_details": [{"index": 0, "type": "reasoning.text", "text": "a" * 100}]},
