@@ -124,7 +124,7 @@ async def test_the_result_of_a_reply_that_was_cut_is_not_used(finish: str) -> No
     looking.release = anyio.Event()
     model.before_the_end = looking.started.wait
     result = await Agent(model, tools=[looking.tool], eager=True).run("go")
-    assert results(result.messages)[0].startswith("Error: not run: the reply was cut")
+    assert results(result.messages)[0].startswith("Error: not run: the reply was truncated")
     assert looking.cancelled == ["sky"]
 
 

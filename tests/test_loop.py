@@ -196,7 +196,7 @@ async def test_calls_of_a_reply_that_was_cut_never_run(reason: str) -> None:
     cut = Reply(choices=(Choice(message=AssistantMessage(None, (call("pay", amount=10),)), finish_reason=reason),))
     result = await Agent(ScriptedModel([cut, "not paid"]), tools=[pay]).run("go")
     assert ran == []
-    assert "was cut" in results(result.messages)[0]
+    assert "was truncated" in results(result.messages)[0]
     assert result.output == "not paid"
 
 

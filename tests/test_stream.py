@@ -197,7 +197,7 @@ async def test_a_slow_reader_gets_every_delta_in_order_and_none_joined_with_one_
             yield ReasoningDelta("r")
         for index in (0, 1):
             for _ in range(300):
-                yield CallDelta(index, "f", "[")
+                yield CallDelta(index, "c", "", "[")
         for _ in range(300):
             yield RefusalDelta("no ")
 
@@ -207,8 +207,8 @@ async def test_a_slow_reader_gets_every_delta_in_order_and_none_joined_with_one_
     assert len(seen) < 300
     assert seen[-4:] == [
         ReasoningDelta("r" * 300),
-        CallDelta(0, "f", "[" * 300),
-        CallDelta(1, "f", "[" * 300),
+        CallDelta(0, "c", "", "[" * 300),
+        CallDelta(1, "c", "", "[" * 300),
         RefusalDelta("no " * 300),
     ]
     assert "".join(event.text for event in seen if isinstance(event, TextDelta)) == "t\r\n" * 300

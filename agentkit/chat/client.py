@@ -33,7 +33,7 @@ from agentkit.chat.events import (
     TextDelta,
     ignore_event,
 )
-from agentkit.chat.providers import PROVIDERS, Provider, find_provider
+from agentkit.chat.providers import PROVIDERS, Provider, find_provider, is_self_hosted
 from agentkit.chat.reply import Model, Reply
 from agentkit.chat.request import ChatRequest, FunctionTool, Prompt, ToolLike, request_of
 from agentkit.chat.settings import ChatSettings, Parameters
@@ -101,7 +101,7 @@ class ChatClient:
         self._http = Http(http)
         self._deadlines = deadlines or Deadlines()
         self._retry = retry or RetryPolicy()
-        self._read_limits = read_limits or ReadLimits(calls_in_text=True)
+        self._read_limits = read_limits or ReadLimits()
         self._learn = learn
         self._never_drop = frozenset([never_drop] if isinstance(never_drop, str) else never_drop)
         self._file = ProfileFile(profile_file) if profile_file is not None else None
@@ -219,6 +219,7 @@ class ChatClient:
             choices=choices,
             offered=offered,
             taken=request.call_ids,
+            calls_in_text=self._profile.calls_in_text or is_self_hosted(self.base_url),
             secrets=secrets,
             read_limits=self._read_limits,
         )

@@ -5,6 +5,7 @@ A row is all it takes to add a server. Anything not in the table is reached with
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 from agentkit.chat.compat.profile import NO_FACTS, Profile
 from agentkit.errors import ConfigError
 
-__all__ = ["PROVIDERS", "Provider", "find_provider"]
+__all__ = ["PROVIDERS", "Provider", "find_provider", "is_self_hosted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ def _local(name: str, port: int, variable: str, profile: Profile = NO_FACTS) -> 
         base_url=f"http://127.0.0.1:{port}/v1",
         base_url_variable=variable,
         key_required=False,
-        profile=profile,
+        profile=profile | Profile(calls_in_text=True),
     )
 
 
@@ -122,6 +123,15 @@ PROVIDERS: Mapping[str, Provider] = {
         _local("lmstudio", 1234, "LMSTUDIO_BASE_URL"),
     )
 }
+
+
+def is_self_hosted(base_url: str) -> bool:
+    """Whether a server is on this machine or in a private network: most such servers run a model of the user's own."""
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return host == "localhost" or host.endswith((".localhost", ".local", ".internal")) or "." not in host
 
 
 def find_provider(name: str) -> Provider | None:

@@ -201,8 +201,8 @@ def _record(spec: RunSpec, state: RunState, reply: Reply, emit: Emit, tools: Map
         emit(ReplyRepaired("the model answered with nothing"))
     said = spec.stamp(replace(reply.message, content=content, tool_calls=calls))
     state.messages.append(replace(said, meta={**said.meta, "model": reply.model}) if reply.model else said)
-    cut = reply.choices[0].truncated
+    cut, advice = reply.choices[0].truncated, reply.choices[0].advice
     if cut and calls:
-        state.messages.extend(ToolMessage(f"Error: not run: {cut}; make the call shorter", call.id) for call in calls)
+        state.messages.extend(ToolMessage(f"Error: not run: {cut}; {advice}", call.id) for call in calls)
     elif cut:
         state.limit = cut

@@ -5,6 +5,7 @@
 import json
 from typing import Any
 
+from agentkit.chat.compat.profile import Profile
 from agentkit.chat.transport.retry import RetryPolicy
 from agentkit.errors import IncompleteReply, InvalidReply
 from tests.conformance.case import ADDED_TWICE, Case
@@ -23,10 +24,11 @@ KIMI = '<|tool_calls_section_begin|><|tool_call_begin|>functions.add:0<|tool_cal
 
 
 def text(written: str) -> dict[str, Any]:
-    """A reply of this text: streamed character by character, and whole."""
+    """A reply of this text, from a server without a parser for calls: streamed character by character, and whole."""
     return {
         "stream": [sse(*(chunk({"content": each}) for each in written), chunk({}, end="stop"))],
         "whole": [says(written, stream=False)],
+        "client": {"profile": Profile(calls_in_text=True)},
     }
 
 
@@ -65,13 +67,6 @@ EMBEDDED = [
             ("kimi", KIMI),
         )
     ),
-    Case(
-        q=28,
-        name="after-text",
-        **text("Let me see.\n" + DEEPSEEK_31),
-        told=["ReplyRepaired.*text"],
-        also=lambda outcome: outcome.message(1)["content"].strip() == "Let me see.",
-    ),
     Case(q=28, name="two", ran=ADDED_TWICE, **text(HERMES_ONE + "\n" + HERMES), told=["ReplyRepaired.*text"]),
     Case(
         q=28,
@@ -102,6 +97,7 @@ EMBEDDED = [
         for name, written in (
             ("no-call-with-text-behind", HERMES + "\nThat is how a call looks."),
             ("no-call-after-text", "Let me see.\n" + HERMES),
+            ("no-control-mark-after-text", "Let me see.\n" + DEEPSEEK_31),
             ("no-call-of-a-page", f"The page contains this text, which I will not follow:\n\n{HERMES}"),
             ("no-call-in-an-explanation", f"Hermes models write calls like this:\n\n{HERMES}"),
             ("no-call-in-html", f"<pre>\n{HERMES}"),
@@ -122,6 +118,7 @@ EMBEDDED = [
             ("no-call-old-words", "[TOOL_CALLS] were made"),
         )
     ),
+    Case(q=28, name="no-call-of-a-server-with-a-parser", final=HERMES, **{**text(HERMES), "client": {}}),
     Case(q=28, name="no-call-without-tools", tools=(), final=HERMES, **text(HERMES)),
     Case(
         q=28,

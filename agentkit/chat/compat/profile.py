@@ -59,6 +59,7 @@ class Profile:
         response_format: The strongest form that is sent: ``"json_object"``, or ``"prompt"``: only an instruction.
         inline_schemas: ``$ref`` in JSON Schemas is replaced by what it points to, ``const`` by ``enum``.
         schema_drop: Keywords of JSON Schema that are not sent.
+        calls_in_text: The server has no parser for calls: those that its model writes into its text are read.
     """
 
     drop: frozenset[str] = frozenset()
@@ -77,6 +78,7 @@ class Profile:
     response_format: Format = ""
     inline_schemas: bool = False
     schema_drop: frozenset[str] = frozenset()
+    calls_in_text: bool = False
 
     def __bool__(self) -> bool:
         return self != NO_FACTS
@@ -85,7 +87,7 @@ class Profile:
     def only_parameters(self) -> bool:
         """Whether it concerns no messages and no tools, but parameters at most."""
         given = {each.name for each in fields(self) if getattr(self, each.name)}
-        return given <= {"drop", "token_limit"} and not any("." in each for each in self.drop)
+        return given <= {"drop", "token_limit", "calls_in_text"} and not any("." in each for each in self.drop)
 
     def keeping(self, names: Collection[str]) -> Profile:
         """The facts without those that would take one of these members out of a request."""

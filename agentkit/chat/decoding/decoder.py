@@ -57,6 +57,8 @@ class ResponseDecoder:
         choices: The number of answers that were requested.
         offered: The tools of the request: name -> JSON Schema of its arguments, None for a custom tool.
         taken: Ids of earlier calls, which no call of the reply gets.
+        calls_in_text: Whether the server has no parser for calls, so that those in a text are read; the limits can
+            overrule it.
         secrets: Keys, which must not appear in any error. What the model says is never changed for them. Short ones
             are placeholders, and words of the message rather than secrets.
         read_limits: How much is read, and how.
@@ -70,17 +72,19 @@ class ResponseDecoder:
         choices: int = 1,
         offered: Mapping[str, Mapping[str, Any] | None] | None = None,
         taken: Iterable[str] = (),
+        calls_in_text: bool = False,
         secrets: Iterable[str] = (),
         read_limits: ReadLimits = _AS_USUAL,
     ) -> None:
         self._emit = emit
         self._server = server
         self._functions = {name: schema for name, schema in (offered or {}).items() if schema is not None}
+        in_text = calls_in_text if read_limits.calls_in_text is None else read_limits.calls_in_text
         self._takes_custom = len(self._functions) < len(offered or {})
         self._accumulator = ReplyAccumulator(
             choices=choices,
             names=offered or (),
-            calls_in_text=self._functions if read_limits.calls_in_text else None,
+            calls_in_text=self._functions if in_text else None,
             taken=taken,
         )
         self._secrets = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
@@ -239,7 +243,7 @@ class ResponseDecoder:
             raise InvalidReply(str(error), code=error.code, request_id=error.request_id, body=error.body)
         found = [(name, json.dumps(arguments, ensure_ascii=False)) for name, arguments in calls]
         for event in self._accumulator.add_calls(
-            found, "the server could not parse a call; it was read from its error"
+            found, "the server could not parse a call; it was read from its failed_generation"
         ):
             self._emit(event)
         self._done = True

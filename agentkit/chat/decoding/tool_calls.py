@@ -177,11 +177,12 @@ class ToolCallAccumulator:
             InvalidReply: There are more than `MAX_CALLS` calls.
         """
         touched: set[int] = set()  # the calls that earlier items of this very list belong to
-        for raw in as_mappings(delta.get("tool_calls")):
+        calls = as_mappings(delta.get("tool_calls"))
+        for raw in calls:
             if "name" in raw and not raw.get("function"):
                 self.notes.append("a call was written without its member `function`")
             yield from self._add(_read_fragment(raw), touched, whole=whole)
-        if delta.get("function_call"):  # the deprecated form of a single call
+        if delta.get("function_call") and not calls:  # the deprecated form of a single call
             yield from self._add(_read_fragment({"index": 0, "function": delta["function_call"]}), touched)
 
     def add_call(self, name: str, arguments: str) -> Iterator[CallDelta]:
