@@ -13,6 +13,7 @@ reads both.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -100,7 +101,9 @@ class ToolCall:
         Raises:
             ValueError: ``arguments`` is not a JSON object. In a reply it always is one.
         """
-        arguments = parse_json(self.arguments)
+        arguments: object = None
+        with contextlib.suppress(ValueError):
+            arguments = parse_json(self.arguments)
         if not isinstance(arguments, dict):
             raise ValueError(f"the arguments of {self.name} are not a JSON object: {self.arguments[:80]!r}")
         return cast("dict[str, Any]", arguments)
