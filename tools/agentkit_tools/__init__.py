@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from agentkit_tools.calculator import Calculator
     from agentkit_tools.clock import Clock
     from agentkit_tools.files import Files
+    from agentkit_tools.http import Http
     from agentkit_tools.memory import Memory
     from agentkit_tools.random import Random
     from agentkit_tools.search import Search
     from agentkit_tools.todo import Todo
 
-__all__ = ["Ask", "Calculator", "Clock", "Files", "Memory", "Random", "Search", "Todo"]
+__all__ = ["Ask", "Calculator", "Clock", "Files", "Http", "Memory", "Random", "Search", "Todo"]
 
 
 def __getattr__(name: str) -> object:
