@@ -12,6 +12,7 @@ from agentkit.chat.events import (
     RequestAdapted,
     Retrying,
     TextDelta,
+    ignore_event,
 )
 from agentkit.run.events import (
     ApprovalRequested,
@@ -54,4 +55,5 @@ __all__ = [
     "ToolChanged",
     "TurnFinished",
     "TurnStarted",
+    "ignore_event",
 ]

@@ -18,7 +18,7 @@ from agentkit.errors import ConfigError, Overloaded
 from agentkit.events import CallStarted, Emit, Event, TextDelta
 from agentkit.run import SyncRunStream, call_sync
 from agentkit.sessions import SQLiteSessions
-from agentkit.testing import Pieces, ScriptedModel, call
+from agentkit.testing import Chunks, ScriptedModel, call
 
 
 class Endless:
@@ -61,7 +61,7 @@ def test_arguments_are_passed_on_and_results_come_back() -> None:
 
 @pytest.mark.anyio
 async def test_it_works_inside_a_running_event_loop_as_in_a_notebook() -> None:
-    agent = Agent(ScriptedModel([Pieces("Hel", "lo"), "again"]))
+    agent = Agent(ScriptedModel([Chunks("Hel", "lo"), "again"]))
     with stream_of(agent) as events:
         assert list(events.text()) == ["Hel", "lo"]
     assert call_sync(agent.run, "hi").output == "again"
@@ -175,8 +175,8 @@ def test_connections_stay_open_between_calls(server: Counting) -> None:
 
 def test_a_stream_gives_the_events_of_the_run_and_then_its_result() -> None:
     seen: list[Event] = []
-    call_sync(Agent(ScriptedModel([Pieces("Hel", "lo")])).run, "go", on_event=seen.append)
-    with stream_of(Agent(ScriptedModel([Pieces("Hel", "lo")]))) as events:
+    call_sync(Agent(ScriptedModel([Chunks("Hel", "lo")])).run, "go", on_event=seen.append)
+    with stream_of(Agent(ScriptedModel([Chunks("Hel", "lo")]))) as events:
         assert [type(event) for event in events] == [type(event) for event in seen]
         assert events.result().output == "Hello"
     assert events.result().output == "Hello"
@@ -184,7 +184,7 @@ def test_a_stream_gives_the_events_of_the_run_and_then_its_result() -> None:
 
 
 def test_a_stream_can_be_read_without_a_block() -> None:
-    assert list(stream_of(Agent(ScriptedModel([Pieces("a", "b")]))).text()) == ["a", "b"]
+    assert list(stream_of(Agent(ScriptedModel([Chunks("a", "b")]))).text()) == ["a", "b"]
     assert stream_of(Agent(ScriptedModel(["all"]))).result().output == "all"
 
 

@@ -19,7 +19,7 @@ from agentkit.errors import (
 )
 from agentkit.run.events import CallFinished, CallStarted, RunFinished, RunStarted, TurnFinished, TurnStarted
 from agentkit.run.transcript import check
-from agentkit.testing import FunctionModel, Pieces, ScriptedModel, call
+from agentkit.testing import Chunks, FunctionModel, ScriptedModel, call
 
 pytestmark = pytest.mark.anyio
 
@@ -311,7 +311,7 @@ async def test_a_tool_knows_its_run() -> None:
 
 async def test_events_tell_the_whole_run_in_order() -> None:
     seen: list[Event] = []
-    model = ScriptedModel([call("add", a=1, b=2), Pieces("th", "ree")])
+    model = ScriptedModel([call("add", a=1, b=2), Chunks("th", "ree")])
     await Agent(model, tools=[add]).run("go", on_event=seen.append)
     told = [type(event) for event in seen if type(event).__name__ != "CallDelta"]
     assert told == [

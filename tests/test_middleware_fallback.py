@@ -19,7 +19,7 @@ from agentkit.chat.events import CallDelta, Emit, ReasoningDelta, RequestAdapted
 from agentkit.chat.messages import UserMessage
 from agentkit.errors import BadRequest, ConfigError, ConnectionFailed, IncompleteReply, NotFound, Overloaded
 from agentkit.middleware import Fallback, ModelFallback
-from agentkit.testing import Answer, Pieces, ScriptedModel, Server, call, raw
+from agentkit.testing import Answer, Chunks, ScriptedModel, Server, call, raw
 from agentkit.testing.models import as_reply
 
 pytestmark = pytest.mark.anyio
@@ -146,7 +146,7 @@ async def test_without_a_stream_nothing_counts_as_shown() -> None:
 
 async def test_the_next_model_goes_on_and_what_was_shown_begins_what_is_returned() -> None:
     first = Breaking("one", [ReasoningDelta("Hm"), TextDelta("The sky "), TextDelta("is")], BROKEN)
-    second = ScriptedModel([Pieces(" blue", ".")])
+    second = ScriptedModel([Chunks(" blue", ".")])
     answer, told = await watched(first, second, after_shown="continue")
     assert answer == text_of(told) == "The sky is blue."
     assert [each.continues for each in told if isinstance(each, ModelFallback)] == [True]

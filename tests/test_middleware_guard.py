@@ -21,7 +21,7 @@ from agentkit.chat.events import Emit
 from agentkit.errors import ConfigError, Overloaded
 from agentkit.middleware import Guard, GuardTripped, ToolRequest
 from agentkit.run.transcript import check
-from agentkit.testing import FunctionModel, Pieces, ScriptedModel, call
+from agentkit.testing import Chunks, FunctionModel, ScriptedModel, call
 
 pytestmark = pytest.mark.anyio
 
@@ -79,8 +79,8 @@ async def test_nothing_is_shown_before_the_input_guard_agrees_and_then_everythin
     told: list[Event] = []
     shown_before: list[Event] = []
 
-    async def model(request: ChatRequest) -> Pieces:
-        return Pieces("one ", "two ")
+    async def model(request: ChatRequest) -> Chunks:
+        return Chunks("one ", "two ")
 
     async def slow(messages: Sequence[Message]) -> None:
         await agreed.wait()

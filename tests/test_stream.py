@@ -24,7 +24,7 @@ from agentkit.run.events import CallStarted, RunFinished
 from agentkit.run.middleware import NextRun, around_run
 from agentkit.run.transcript import check
 from agentkit.sessions import MemorySessions
-from agentkit.testing import Pieces, ScriptedModel, call
+from agentkit.testing import Chunks, ScriptedModel, call
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +37,7 @@ async def hang() -> str:
 
 
 async def test_text_arrives_in_pieces_and_the_result_at_the_end() -> None:
-    async with Agent(ScriptedModel([Pieces("Hel", "lo")])).stream("hi") as events:
+    async with Agent(ScriptedModel([Chunks("Hel", "lo")])).stream("hi") as events:
         pieces = [piece async for piece in events.text()]
         result = await events.result()
     assert pieces == ["Hel", "lo"]
@@ -104,7 +104,7 @@ async def test_a_deadline_around_a_stream_works() -> None:
 
 
 async def test_the_last_event_is_the_end() -> None:
-    async with Agent(ScriptedModel([Pieces("a")])).stream("hi", limits=Limits(turns=1)) as events:
+    async with Agent(ScriptedModel([Chunks("a")])).stream("hi", limits=Limits(turns=1)) as events:
         seen = [event async for event in events]
     assert isinstance(seen[-1], RunFinished)
     assert TextDelta("a") in seen

@@ -3,7 +3,7 @@ import pytest
 from agentkit import Agent, AssistantMessage, ChatRequest, Progress, Reply, TextDelta, ToolContext, tool
 from agentkit.chat.events import Event
 from agentkit.errors import RateLimited
-from agentkit.testing import FunctionModel, Pieces, ScriptedModel, call, context
+from agentkit.testing import Chunks, FunctionModel, ScriptedModel, call, context
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +34,7 @@ async def test_a_script_that_does_not_fit_says_what_it_was_asked() -> None:
 
 async def test_pieces_are_streamed_as_given() -> None:
     seen: list[Event] = []
-    reply = await ScriptedModel([Pieces("a", "", "b")]).reply(ChatRequest(messages=[]), seen.append)
+    reply = await ScriptedModel([Chunks("a", "", "b")]).reply(ChatRequest(messages=[]), seen.append)
     assert seen == [TextDelta("a"), TextDelta(""), TextDelta("b")]
     assert reply.text == "ab"
 

@@ -2,16 +2,16 @@
 
 from agentkit.lint import LintWarning, lint_tools
 from agentkit.testing.context import context
-from agentkit.testing.models import Answer, FunctionModel, Pieces, ScriptedModel, call
+from agentkit.testing.models import Answer, Chunks, FunctionModel, ScriptedModel, call
 from agentkit.testing.server import FAULTS, Fault, Server, fault, raw
 
 __all__ = [
     "FAULTS",
     "Answer",
+    "Chunks",
     "Fault",
     "FunctionModel",
     "LintWarning",
-    "Pieces",
     "ScriptedModel",
     "Server",
     "call",

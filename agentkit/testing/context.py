@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from agentkit.chat.events import Emit, ignore_event
-from agentkit.tools.context import ToolContext
+from agentkit.events import Emit, ignore_event
+from agentkit.tools import ToolContext
 
 __all__ = ["context"]
 

@@ -8,25 +8,24 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
-from agentkit.chat.events import CallDelta, Emit, TextDelta
-from agentkit.chat.messages import AssistantMessage, Message, ToolCall
-from agentkit.chat.reply import Choice, Reply, Usage
-from agentkit.chat.request import ChatRequest
+from agentkit.chat import ChatRequest, Choice, Reply, Usage
+from agentkit.events import CallDelta, Emit, TextDelta
+from agentkit.messages import AssistantMessage, Message, ToolCall
 
-__all__ = ["Answer", "FunctionModel", "Pieces", "ScriptedModel", "call"]
+__all__ = ["Answer", "Chunks", "FunctionModel", "ScriptedModel", "call"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pieces:
-    """A text that is streamed in these pieces."""
+class Chunks:
+    """An answer that is streamed in these chunks."""
 
-    pieces: tuple[str, ...]
+    chunks: tuple[str, ...]
 
-    def __init__(self, *pieces: str) -> None:
-        object.__setattr__(self, "pieces", pieces)
+    def __init__(self, *chunks: str) -> None:
+        object.__setattr__(self, "chunks", chunks)
 
 
-Answer: TypeAlias = str | Pieces | ToolCall | Sequence[ToolCall] | AssistantMessage | Reply | Exception
+Answer: TypeAlias = str | Chunks | ToolCall | Sequence[ToolCall] | AssistantMessage | Reply | Exception
 """What a model of this module can answer: a text, calls, a message, a whole reply, or an error that it raises."""
 
 
@@ -91,10 +90,10 @@ class ScriptedModel:
 def _play(answer: Answer, emit: Emit, *, turn: int) -> Reply:
     if isinstance(answer, Exception):
         raise answer
-    pieces = answer.pieces if isinstance(answer, Pieces) else ()
+    chunks = answer.chunks if isinstance(answer, Chunks) else ()
     reply = as_reply(answer, turn)
-    for piece in pieces or ([reply.text] if reply.text else []):
-        emit(TextDelta(piece))
+    for chunk in chunks or ([reply.text] if reply.text else []):
+        emit(TextDelta(chunk))
     for index, each in enumerate(reply.message.tool_calls):
         emit(CallDelta(index, each.id, each.name, each.written))
     return reply
@@ -108,8 +107,8 @@ def as_reply(answer: Answer, turn: int) -> Reply:
             message = answer
         case str():
             message = AssistantMessage(answer)
-        case Pieces():
-            message = AssistantMessage("".join(answer.pieces))
+        case Chunks():
+            message = AssistantMessage("".join(answer.chunks))
         case ToolCall():
             message = AssistantMessage(None, _with_ids([answer], turn))
         case _:

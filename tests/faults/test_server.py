@@ -23,7 +23,7 @@ from agentkit.chat.reply import Choice, Reply, Usage
 from agentkit.chat.request import ChatRequest
 from agentkit.chat.transport.retry import RetryPolicy
 from agentkit.errors import BadRequest, Overloaded, RateLimited
-from agentkit.testing import FAULTS, Pieces, ScriptedModel, Server, call, fault, raw
+from agentkit.testing import FAULTS, Chunks, ScriptedModel, Server, call, fault, raw
 from agentkit.testing.server.__main__ import main
 from tests.faults.play import certificate, our_threads
 
@@ -64,7 +64,7 @@ def test_a_scripted_model_and_a_server_play_the_same_script() -> None:
     script: list[Any] = [
         [call("add", a=1, b=2), call("add", a=3, b=4)],
         AssistantMessage("So far so good.", (call("add", id="x1", a=5, b=6),)),
-        Pieces("3, ", "7 and ", "11"),
+        Chunks("3, ", "7 and ", "11"),
     ]
     with Server(script) as server:
         played = Agent(ChatClient(server.url, model="m"), tools=[add]).run_sync("Go!")
@@ -76,7 +76,7 @@ def test_a_scripted_model_and_a_server_play_the_same_script() -> None:
 async def test_an_answer_is_streamed_if_that_was_asked_for() -> None:
     usage = Usage(requests=1, prompt_tokens=3, completion_tokens=4, total_tokens=7)
     reply = Reply(choices=(Choice(message=AssistantMessage("a b"), finish_reason="length"),), usage=usage, id="r7")
-    with Server([Pieces("Hel", "lo"), "All right then", reply]) as server:
+    with Server([Chunks("Hel", "lo"), "All right then", reply]) as server:
         agent = Agent(ChatClient(server.url, model="m"))
         async with agent.stream("Hi") as events:
             assert [text async for text in events.text()] == ["Hel", "lo"]

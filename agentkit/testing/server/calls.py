@@ -17,7 +17,7 @@ __all__ = ["TABLE"]
 
 TABLE = Table()
 _Call: TypeAlias = dict[str, Any]
-_PIECE = 32 * 1024
+_PART = 32 * 1024
 
 
 def _pay(amount: object = 1, *, name: str | None = "pay", arguments: object = None, **members: Any) -> _Call:
@@ -37,17 +37,17 @@ def _streamed(deltas: Iterable[dict[str, Any]], reason: str) -> Iterator[bytes]:
     yield from as_chunks(as_events([*(delta(**each) for each in deltas), delta(reason=reason)]))
 
 
-def _pieces(call: _Call) -> Iterator[_Call]:
-    """A call as its streamed pieces: head and arguments apart."""
+def _deltas(call: _Call) -> Iterator[_Call]:
+    """A call as its streamed deltas: head and arguments apart."""
     function = call["function"]
     arguments = function.get("arguments")
     if not isinstance(arguments, str):
         yield call
         return
     yield {**call, "function": {**function, "arguments": ""}}
-    for start in range(0, len(arguments), _PIECE):
+    for start in range(0, len(arguments), _PART):
         index = {"index": call["index"]} if "index" in call else {}
-        yield {**index, "function": {"arguments": arguments[start : start + _PIECE]}}
+        yield {**index, "function": {"arguments": arguments[start : start + _PART]}}
 
 
 def _calls(
@@ -56,17 +56,17 @@ def _calls(
     sentence: str,
     calls: Callable[[], Sequence[_Call]],
     *,
-    pieces: Iterable[_Call] = (),
+    deltas: Iterable[_Call] = (),
     reason: str = "tool_calls",
     text: str | None = None,
 ) -> None:
-    """Add a fault: these calls in one reply, streamed in their natural pieces or in ``pieces``."""
+    """Add a fault: these calls in one reply, streamed in their natural deltas or in ``deltas``."""
 
     def play(wire: Wire) -> None:
         if not wire.request.stream:
             wire.send(_whole(calls(), reason, content=text))
             return
-        parts = pieces or (piece for call in calls() for piece in _pieces(call))
+        parts = deltas or (part for call in calls() for part in _deltas(call))
         texts = [{"text": text}] if text else []
         wire.pour(_streamed([*texts, *({"tool_calls": [part]} for part in parts)], reason))
 
@@ -99,10 +99,10 @@ _two(48, "indexes_backwards", "The second call comes first.", {"index": 1}, {"in
 _two(
     48,
     "calls_interleaved",
-    "Pieces of two calls come by turns.",
+    "Chunks of two calls come by turns.",
     {"index": 0},
     {"index": 1},
-    pieces=[
+    deltas=[
         {"index": 0, "id": "call_1", **_pay(arguments='{"amount"')},
         {"index": 1, "id": "call_2", **_pay(arguments='{"am')},
         _part(": 1}", index=0),
@@ -112,9 +112,9 @@ _two(
 _one(
     49,
     "name_split",
-    "The name comes in two pieces.",
+    "The name comes in two chunks.",
     _pay(),
-    pieces=[
+    deltas=[
         {"index": 0, "id": "call_1", **_pay(name="pa", arguments="")},
         {"index": 0, **_pay(name="y", arguments="")},
         _part('{"amount": 1}', index=0),
@@ -123,16 +123,16 @@ _one(
 _one(
     49,
     "name_repeated",
-    "The name is repeated in each piece.",
+    "The name is repeated in each chunk.",
     _pay(),
-    pieces=[{"index": 0, "id": "call_1", **_pay(arguments=part)} for part in ('{"am', 'ount":', " 1}")],
+    deltas=[{"index": 0, "id": "call_1", **_pay(arguments=part)} for part in ('{"am', 'ount":', " 1}")],
 )
 _one(
     49,
     "name_late",
     "The name comes after the arguments.",
     _pay(),
-    pieces=[
+    deltas=[
         {"index": 0, "id": "call_1", **_pay(name=None, arguments='{"amount": ')},
         {"index": 0, **_pay(name="pay", arguments="1}")},
     ],
@@ -140,18 +140,18 @@ _one(
 _one(
     50,
     "id_everywhere",
-    "The id is repeated in each piece, which have no index.",
+    "The id is repeated in each chunk, which have no index.",
     _pay(),
-    pieces=[
+    deltas=[
         {"id": "call_1", **_pay(name=name, arguments=part)} for name, part in (("pay", '{"am'), (None, 'ount": 1}'))
     ],
 )
 _one(
     50,
     "id_new_everywhere",
-    "Each piece has an id of its own.",
+    "Each chunk has an id of its own.",
     _pay(),
-    pieces=[
+    deltas=[
         {"index": 0, "id": f"call_{index}", **_pay(name=name, arguments=part)}
         for index, (name, part) in enumerate([("pay", '{"am'), (None, 'ount"'), (None, ": 1}")])
     ],

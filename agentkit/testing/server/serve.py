@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from agentkit.errors import StatusError
-from agentkit.testing.models import Answer, Pieces, as_reply
+from agentkit.testing.models import Answer, Chunks, as_reply
 from agentkit.testing.server.table import Fault
 from agentkit.testing.server.wire import Gone, Request, Wire, answer_of, whole
 
@@ -25,11 +25,11 @@ Scripted: TypeAlias = Answer | Fault
 """What a script may hold: all that `ScriptedModel` plays, where a `StatusError` is answered as such, and faults."""
 
 
-def raw(*pieces: bytes) -> Fault:
+def raw(*parts: bytes) -> Fault:
     """A fault of your own: these bytes are sent, status line and headers included, and the connection is closed."""
 
     def play(wire: Wire) -> None:
-        wire.send(*pieces)
+        wire.send(*parts)
 
     return Fault("raw", 0, "These bytes.", play)
 
@@ -168,8 +168,8 @@ def _bytes(answer: Answer | None, request: Request, turn: int) -> Iterator[bytes
     elif isinstance(answer, Exception):
         raise TypeError(f"a server cannot answer {answer!r}: give a StatusError or a fault")
     else:
-        pieces = answer.pieces if isinstance(answer, Pieces) else ()
-        yield from answer_of(as_reply(answer, turn), request, pieces=pieces)
+        parts = answer.chunks if isinstance(answer, Chunks) else ()
+        yield from answer_of(as_reply(answer, turn), request, parts=parts)
 
 
 def _error(message: str, status: int, headers: dict[str, str], code: str | None = None) -> bytes:

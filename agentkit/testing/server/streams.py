@@ -28,8 +28,8 @@ def _event(value: Any) -> bytes:
     return next(as_events([value]))
 
 
-def _stream(number: int, name: str, sentence: str, *pieces: bytes) -> None:
-    TABLE.add(number, name, sentence, play_bytes([EVENT_STREAM, *pieces]))
+def _stream(number: int, name: str, sentence: str, *parts: bytes) -> None:
+    TABLE.add(number, name, sentence, play_bytes([EVENT_STREAM, *parts]))
 
 
 @TABLE.plays(29)
@@ -113,8 +113,8 @@ def event_50_mb(wire: Wire) -> None:
     wire.send(EVENT_STREAM, *_times(50, b"data: " + b" " * 1_000_000 + b"\n"), b"data: {}\n\n", _DONE)
 
 
-def _times(count: int, piece: bytes) -> Iterable[bytes]:
-    return itertools.repeat(piece, count)
+def _times(count: int, part: bytes) -> Iterable[bytes]:
+    return itertools.repeat(part, count)
 
 
 @TABLE.plays(39)
@@ -135,8 +135,8 @@ def endless_empty(wire: Wire) -> None:
     wire.pour(_for_ever(_event({"choices": [], "pad": "x" * 10_000}) * 8))
 
 
-def _for_ever(piece: bytes) -> Iterator[bytes]:
-    return itertools.chain([EVENT_STREAM], itertools.repeat(piece))
+def _for_ever(part: bytes) -> Iterator[bytes]:
+    return itertools.chain([EVENT_STREAM], itertools.repeat(part))
 
 
 @TABLE.plays(40)

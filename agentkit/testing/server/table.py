@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from agentkit.chat.messages import AssistantMessage
-from agentkit.chat.reply import Choice, Reply
+from agentkit.chat import Choice, Reply
+from agentkit.messages import AssistantMessage
 from agentkit.testing.server.wire import Wire, as_events, chunks_of, head
 
 __all__ = ["EVENT_STREAM", "TEXT", "Fault", "Play", "Table", "events", "fine", "play_bytes"]
@@ -63,11 +63,11 @@ class Table:
         return adding
 
 
-def play_bytes(pieces: Iterable[bytes] | Callable[[], Iterable[bytes]]) -> Play:
+def play_bytes(parts: Iterable[bytes] | Callable[[], Iterable[bytes]]) -> Play:
     """Playing is sending these bytes; a function makes them anew for each request."""
 
     def play(wire: Wire) -> None:
-        wire.pour(pieces() if callable(pieces) else pieces)
+        wire.pour(parts() if callable(parts) else parts)
 
     return play
 

@@ -10,12 +10,11 @@ import ssl
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import from_json
 
-from agentkit.chat.decoding.lenient import as_mapping
-from agentkit.chat.reply import Reply
+from agentkit.chat import Reply
 
 __all__ = ["Gone", "Request", "Wire", "answer_of", "as_chunks", "as_events", "chunks_of", "completion", "head", "whole"]
 
@@ -54,7 +53,12 @@ class Request:
     @property
     def stream(self) -> bool:
         """Whether a streamed answer was asked for."""
-        return as_mapping(self.body).get("stream") is True
+        return self.parameters.get("stream") is True
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The members of the body; empty when it is not a JSON object."""
+        return cast("dict[str, Any]", body) if isinstance(body := self.body, dict) else {}
 
 
 class Wire:
@@ -100,23 +104,23 @@ class Wire:
         self._record(self.request)
         return self.request
 
-    def send(self, *pieces: bytes) -> None:
-        """Send each piece, with nothing between them.
+    def send(self, *parts: bytes) -> None:
+        """Send each part, with nothing between them.
 
         Raises:
             Gone: The client does not read any more.
         """
-        self.pour(pieces)
+        self.pour(parts)
 
-    def pour(self, pieces: Iterable[bytes]) -> None:
-        """Send each piece when it is made, so that there may be any number of them.
+    def pour(self, parts: Iterable[bytes]) -> None:
+        """Send each part when it is made, so that there may be any number of them.
 
         Raises:
             Gone: The client does not read any more.
         """
         try:
-            for piece in pieces:
-                self._connection.sendall(piece)
+            for part in parts:
+                self._connection.sendall(part)
         except OSError:
             raise Gone from None
 
@@ -171,11 +175,11 @@ def whole(body: bytes | str, status: str = "200 OK", /, **headers: object) -> by
     return head(status, **{"content_type": "application/json", "content_length": len(data), **headers}) + data
 
 
-def as_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Pieces of a body as the chunks of ``transfer-encoding: chunked``, with the last one."""
-    for piece in pieces:
-        if piece:
-            yield b"%x\r\n%b\r\n" % (len(piece), piece)
+def as_chunks(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Parts of a body as the chunks of ``transfer-encoding: chunked``, with the last one."""
+    for part in parts:
+        if part:
+            yield b"%x\r\n%b\r\n" % (len(part), part)
     yield b"0\r\n\r\n"
 
 
@@ -188,15 +192,16 @@ def as_events(chunks: Iterable[Any], *, done: bool = True) -> Iterator[bytes]:
 
 
 def answer_of(
-    reply: Reply, request: Request, *, pieces: Sequence[str] = (), connection: str = "keep-alive"
+    reply: Reply, request: Request, *, parts: Sequence[str] = (), connection: str = "keep-alive"
 ) -> Iterator[bytes]:
     """The bytes of a whole answer, streamed if that was asked for."""
     if not request.stream:
         yield whole(json.dumps(completion(reply)), connection=connection)
         return
     yield head(content_type="text/event-stream", transfer_encoding="chunked", connection=connection)
-    usage = bool(as_mapping(as_mapping(request.body).get("stream_options")).get("include_usage"))
-    yield from as_chunks(as_events(chunks_of(reply, pieces, usage=usage)))
+    options = request.parameters.get("stream_options")
+    usage = isinstance(options, dict) and bool(cast("dict[str, Any]", options).get("include_usage"))
+    yield from as_chunks(as_events(chunks_of(reply, parts, usage=usage)))
 
 
 def completion(reply: Reply) -> dict[str, Any]:
@@ -208,8 +213,8 @@ def completion(reply: Reply) -> dict[str, Any]:
     return {**_members(reply), "object": "chat.completion", "choices": choices, "usage": _usage(reply)}
 
 
-def chunks_of(reply: Reply, pieces: Sequence[str] = (), *, usage: bool = False) -> Iterator[dict[str, Any]]:
-    """A reply as the chunks of a stream: its text in words or in ``pieces``, the arguments of calls in halves."""
+def chunks_of(reply: Reply, parts: Sequence[str] = (), *, usage: bool = False) -> Iterator[dict[str, Any]]:
+    """A reply as the chunks of a stream: its text in words or in ``parts``, the arguments of calls in halves."""
     members = {**_members(reply), "object": "chat.completion.chunk"}
 
     def chunk(index: int, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
@@ -219,8 +224,8 @@ def chunks_of(reply: Reply, pieces: Sequence[str] = (), *, usage: bool = False) 
         message = choice.message.to_wire()
         content, calls = message.pop("content", None), message.pop("tool_calls", [])
         yield chunk(index, message)
-        for piece in pieces or re.findall(r"\s*\S+\s*$|\s*\S+|\s+", content or ""):
-            yield chunk(index, {"content": piece})
+        for part in parts or re.findall(r"\s*\S+\s*$|\s*\S+|\s+", content or ""):
+            yield chunk(index, {"content": part})
         for place, call in enumerate(calls):
             for part in _halves(call):
                 yield chunk(index, {"tool_calls": [{"index": place, **part}]})
