@@ -1,18 +1,15 @@
-"""A linter for tools: what a model could misread, and what to write instead. Pure."""
+"""A linter for tools: it says what a model could misread, and what to write instead. Pure."""
 
 from __future__ import annotations
 
+import inspect
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from agentkit.chat.messages import encode_json
-from agentkit.tools.calls.repair import match_tool_name
-from agentkit.tools.schema.simplify import JsonSchema, as_list, as_schema
-from agentkit.tools.schema.strict import why_not_strict
-from agentkit.tools.tool import Tool, ToolFunction
-from agentkit.tools.toolset import ToolLike, flat_tools
+from agentkit.tools import JsonSchema, Tool, ToolFunction, ToolLike, flat_tools, subschemas, why_not_strict
 
 __all__ = ["LintWarning", "lint_tools"]
 
@@ -24,10 +21,11 @@ _EMPTY_TOOL = re.compile(
 _EMPTY_PARAMETER = re.compile(r"(args?|argument|param|parameter|kwargs|foo|bar|tmp|temp|obj|var|stuff|thing)[_\d]*")
 _FILLERS = {"a", "an", "the", "of", "this", "that", "its", "s"}
 _NOTES = {"description", "default", "title", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "$schema"}
-_CLOSED = {"enum", "const", "format", "pattern"}  # what says more of a text than that it is one
+_CLOSED = {"enum", "const", "format", "pattern"}  # what says more of a string than that it is one
+_SHORTEST = 5  # letters of names that may be near: shorter ones are all close to each other
 
 _AT_PARAMETER = 'describe it below Args: in the docstring, or with Annotated[..., "what it is"]'
-_AT_FIELD = "describe it in the docstring of its class, or in a text on the line below it"
+_AT_FIELD = "describe it in the docstring of its class, or in a string on the line below it"
 _IN_SCHEMA = 'give it a "description" in the schema'
 
 _OPEN_ENDED = re.compile(r"such as|like|e\.g\.|for example|for instance|etc|\.\.\.|…", re.IGNORECASE)
@@ -44,12 +42,12 @@ _ALTERNATIVES = (  # in a description; words without quotes must fill their clau
 
 @dataclass(frozen=True, slots=True)
 class LintWarning:
-    """One thing that could be better about a tool. As text it is a sentence.
+    """One thing that could be better about a tool. As a string it is a sentence.
 
     Attributes:
         tool: The tool's name.
-        parameter: Which parameter; with dots for what is inside one (``dishes.name``); empty for the tool as a whole.
-        what: What is wrong and what to do: the rest of the sentence that begins with the tool or the parameter.
+        parameter: The parameter, with dots for a member inside it (``dishes.name``); empty for the tool as a whole.
+        what: The fault and its remedy: the rest of the sentence that begins with the tool or the parameter.
     """
 
     tool: str
@@ -61,12 +59,12 @@ class LintWarning:
 
 
 def lint_tools(tools: Iterable[ToolLike]) -> list[LintWarning]:
-    """What could be better about tools, for a model that has nothing but their names, descriptions and schemas.
+    """Say what could be better about tools, for a model that has nothing but their names, descriptions and schemas.
 
-    Looked at are descriptions that are missing, too short or the same twice; types that leave open what to write; names
-    that say nothing or are close to another tool's; the number of parameters, the size of the schema, and what keeps it
-    from being strict. Nothing is called, and the same tools always get the same advice, so that a test can say
-    ``assert check_tools([my_tool]) == []``.
+    It looks at descriptions that are missing, too short or the same twice; types that are missing or leave open what to
+    write; names that say nothing or are close to another tool's; the number of parameters, the size of the schema, and
+    what keeps it from being strict. Nothing is called, and the same tools always get the same warnings, so that a test
+    can say ``assert lint_tools([my_tool]) == []``.
 
     Args:
         tools: Functions, tools and toolsets, as for ``Agent(tools=)``.
@@ -82,15 +80,24 @@ def _of_one(made: Tool) -> Iterator[LintWarning]:
     yield from (LintWarning(made.name, "", what) for what in _of_tool(made))
     open_ones = set[str]()
     of_function = isinstance(made, ToolFunction)
-    types = _Types(as_schema(made.parameters.get("$defs")) or {}, of_function)
+    types = _Types(made.parameters.get("$defs", {}), of_function)
     remedy = _AT_PARAMETER if of_function else _IN_SCHEMA
-    for name, schema in (as_schema(made.parameters.get("properties")) or {}).items():
-        node = as_schema(schema) or {}
-        yield from (LintWarning(made.name, name, what) for what in _of_words(name, types.said_of(node), remedy))
+    unannotated = _unannotated(made.function) if of_function else set[str]()
+    for name, schema in made.parameters.get("properties", {}).items():
+        yield from (LintWarning(made.name, name, what) for what in _of_words(name, types.said_of(schema), remedy))
+        if name in unannotated:
+            open_ones.add(name)
+            yield LintWarning(made.name, name, f"has no type annotation; write one, for example {name}: str")
+            continue
         for place, what, is_open in types.of(schema, name):
             open_ones |= {place} if is_open else set()
             yield LintWarning(made.name, place, what)
     yield from (each for each in _of_strictness(made) if each.parameter not in open_ones)
+
+
+def _unannotated(function: Callable[..., Any]) -> set[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return {each.name for each in parameters if each.annotation is inspect.Parameter.empty}
 
 
 def _of_tool(made: Tool) -> Iterator[str]:
@@ -104,7 +111,7 @@ def _of_tool(made: Tool) -> Iterator[str]:
     count = len(made.parameters.get("properties", ()))
     if count > _MOST_PARAMETERS:
         yield f"has {count} parameters, over {_MOST_PARAMETERS}; make several tools of it, or group them in classes"
-    size = len(encode_json(made.definition.to_wire()))
+    size = len(json.dumps(made.definition.to_wire(), ensure_ascii=False, separators=(",", ":")).encode())
     if size > _MOST_BYTES:
         yield f"takes {size:,} bytes of each request, more than {_MOST_BYTES:,}; shorten its descriptions and types"
 
@@ -146,8 +153,18 @@ def _beside(made: Tool, earlier: Sequence[Tool]) -> Iterator[LintWarning]:
 
 
 def _are_close(one: str, other: str) -> bool:
-    plain = [re.sub(r"\d", "", each).strip("_-").lower().removesuffix("s") for each in (one, other)]
-    return plain[0] == plain[1] or bool(match_tool_name(one, [other]) or match_tool_name(other, [one]))
+    first, second = (re.sub(r"[\d_-]", "", each).lower().removesuffix("s") for each in (one, other))
+    return first == second or _is_slip(first, second)
+
+
+def _is_slip(one: str, other: str) -> bool:
+    """Whether one letter is too many or too few, or two neighbors changed places."""
+    if min(len(one), len(other)) < _SHORTEST or abs(len(one) - len(other)) > 1:
+        return False
+    longer, shorter = (one, other) if len(one) > len(other) else (other, one)
+    if len(longer) > len(shorter):
+        return any(longer[:at] + longer[at + 1 :] == shorter for at in range(len(longer)))
+    return any(one[:at] + one[at + 1] + one[at] + one[at + 2 :] == other for at in range(len(one) - 1))
 
 
 def _same_words(one: str, other: str) -> bool:
@@ -162,9 +179,10 @@ class _Types:
     of_function: bool
     _seen: frozenset[str] = frozenset()
 
-    def said_of(self, node: JsonSchema) -> str:
+    def said_of(self, schema: Any) -> str:
         """The description of what has this schema, or of its class."""
-        target = as_schema(self.definitions.get(str(node.get("$ref", "")).removeprefix("#/$defs/"))) or {}
+        node = _as_schema(schema)
+        target = _as_schema(self.definitions.get(str(node.get("$ref", "")).removeprefix("#/$defs/")))
         return str(node.get("description") or target.get("description", ""))
 
     def of(self, schema: Any, place: str, said: str = "") -> Iterator[tuple[str, str, bool]]:
@@ -172,32 +190,35 @@ class _Types:
 
         ``said`` is the description around it.
         """
-        node = {} if schema is True else as_schema(schema)
-        if node is None:
+        if schema is not True and not isinstance(schema, dict):
             return
+        node = _as_schema(schema)
         said = str(node.get("description", "")) or said
         name = str(node.get("$ref", "")).removeprefix("#/$defs/")
         if name and name not in self._seen:  # it may hold itself
             self._seen |= {name}
             yield from self.of(self.definitions.get(name, False), place, said)
-        what = _open_type(node, self.of_function) or _open_text(node, said, self.of_function)
+        what = _open_type(node, self.of_function) or _open_string(node, said, self.of_function)
         if what:
             yield place, what, True
         else:
             yield from self._inside(node, place, said)
 
     def _inside(self, node: JsonSchema, place: str, said: str) -> Iterator[tuple[str, str, bool]]:
-        for name, each in (as_schema(node.get("properties")) or {}).items():
-            inner = f"{place}.{name}"
-            words = _of_words(name, self.said_of(as_schema(each) or {}), _AT_FIELD if self.of_function else _IN_SCHEMA)
-            yield from ((inner, what, False) for what in words)
-            yield from self.of(each, inner)
-        for keyword in ("anyOf", "oneOf", "allOf", "prefixItems"):
-            for each in as_list(node.get(keyword)) or ():
+        for keyword, name, each in subschemas(node):
+            if keyword == "properties":
+                remedy = _AT_FIELD if self.of_function else _IN_SCHEMA
+                found = _of_words(str(name), self.said_of(each), remedy)
+                yield from ((f"{place}.{name}", what, False) for what in found)
+                yield from self.of(each, f"{place}.{name}")
+            elif keyword in ("anyOf", "oneOf", "allOf", "prefixItems", "additionalProperties") or (
+                keyword == "items" and "prefixItems" not in node
+            ):
                 yield from self.of(each, place, said)
-        for keyword in ("items", "additionalProperties"):
-            if keyword in node and "prefixItems" not in node:
-                yield from self.of(node[keyword], place, said)
+
+
+def _as_schema(schema: Any) -> JsonSchema:
+    return cast("JsonSchema", schema if isinstance(schema, dict) else {})
 
 
 def _open_type(node: JsonSchema, of_function: bool) -> str:  # noqa: FBT001 - of this module
@@ -214,11 +235,11 @@ def _open_type(node: JsonSchema, of_function: bool) -> str:  # noqa: FBT001 - of
     return ""
 
 
-def _open_text(node: JsonSchema, description: str, of_function: bool) -> str:  # noqa: FBT001 - of this module
+def _open_string(node: JsonSchema, description: str, of_function: bool) -> str:  # noqa: FBT001 - of this module
     if node.get("type") != "string" or node.keys() & _CLOSED or _OPEN_ENDED.search(description):
         return ""
     found = next(filter(None, (each.search(description) for each in _ALTERNATIVES)), None)
     if found is None:
         return ""
     remedy = "make it a Literal or an Enum" if of_function else 'list them in an "enum"'
-    return f"is any text, but its description lists {found[1]!r}; if these are all, {remedy}"
+    return f"is any string, but its description lists {found[1]!r}; if these are all, {remedy}"

@@ -1,20 +1,27 @@
 from __future__ import annotations
 
+import datetime as dt
 import decimal
 import enum
 import json
+import re
 import uuid
 from typing import Annotated, Any, Literal
 
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, field_validator
 
 from agentkit.chat.messages import encode_json
-from agentkit.errors import ToolError
-from agentkit.tools.calls.arguments import parse_arguments, read_arguments, validate_arguments
-from agentkit.tools.schema.signature import read_signature
+from agentkit.errors import ModelRetry, ToolError
+from agentkit.tools.calls.arguments import parse_arguments, validate_arguments
+from agentkit.tools.schema.signature import Signature, read_signature
+
+
+def read_arguments(signature: Signature, text: str) -> dict[str, Any]:
+    return validate_arguments(signature, parse_arguments(text))
 
 
 @pytest.mark.parametrize(
@@ -284,3 +291,107 @@ def test_arguments_fit_or_are_a_tool_error(arguments: dict[str, Any]) -> None:
         validate_arguments(SIGNATURE, arguments)
     except ToolError:
         return
+
+
+# Readings that could be wrong.
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "expected"),
+    [
+        (dt.datetime, 2025, 'a date and time such as "2026-05-01T12:30:00"'),
+        (dt.datetime, "2025", 'a date and time such as "2026-05-01T12:30:00"'),
+        (dt.datetime, "2025.0", 'a date and time such as "2026-05-01T12:30:00"'),
+        (dt.datetime, 1764288000.5, 'a date and time such as "2026-05-01T12:30:00"'),
+        (dt.datetime, "20251128", 'a date and time such as "2026-05-01T12:30:00"'),
+        (dt.date, "20251128", 'a date such as "2026-05-01"'),
+        (dt.date, 0, 'a date such as "2026-05-01"'),
+        (dt.date | None, "-86400", 'a date such as "2026-05-01"'),
+        (dt.time, 1230, 'a time such as "12:30:00"'),
+        (dt.time, "1230", 'a time such as "12:30:00"'),
+        (dt.timedelta, 90, 'a duration such as "PT90S" or "00:01:30"'),
+        (dt.date | dt.time, 1230, 'a date such as "2026-05-01" or a time such as "12:30:00"'),
+        (int, True, "a whole number, not a boolean"),
+        (float, False, "a number, not a boolean"),
+        (int | None, True, "a whole number, not a boolean"),
+        (Literal[1, 2], True, "a whole number, not a boolean"),
+        (int, "1_0", "a number"),
+        (bool, "t", "true or false"),
+        (bool, "y", "true or false"),
+    ],
+    ids=str,
+)
+def test_a_reading_that_could_be_wrong_is_refused_with_the_form_that_is_expected(
+    hint: Any, value: Any, expected: str
+) -> None:
+    def function(x: Any) -> None: ...
+
+    def inside(x: Any) -> None: ...
+
+    function.__annotations__["x"] = hint
+    holder = pydantic.create_model("Holder", y=(list[hint], ...))
+    inside.__annotations__["x"] = holder | str
+    with pytest.raises(ModelRetry) as caught:
+        validate_arguments(read_signature(function), {"x": value})
+    line = f"expected {expected}; got {json.dumps(value)}"
+    assert str(caught.value) == f"invalid arguments, nothing was done:\n- x: {line}"
+    with pytest.raises(ModelRetry, match=re.escape(f"x.y[1]: {line}")):
+        validate_arguments(read_signature(inside), {"x": {"y": [value, value]}})
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "arrives"),
+    [
+        (dt.datetime, "2025-11-28T10:00:00Z", dt.datetime(2025, 11, 28, 10, tzinfo=dt.UTC)),
+        (dt.datetime, "2025-11-28 10:00", dt.datetime(2025, 11, 28, 10)),  # noqa: DTZ001 - as it was written
+        (dt.date, "2025-11-28", dt.date(2025, 11, 28)),
+        (dt.time, "12:30", dt.time(12, 30)),
+        (dt.timedelta, "PT90S", dt.timedelta(seconds=90)),
+        (dt.date | int, 2025, 2025),
+        (dt.date | str, "2025", "2025"),
+        (bool, "true", True),
+        (bool, "No", False),
+        (bool, 1, True),
+        (int | bool, True, True),
+        (int, "5", 5),
+        (int, 5.0, 5),
+        (float, 1, 1.0),
+        (Any, True, True),
+        (Literal["1", True], True, True),
+    ],
+    ids=str,
+)
+def test_a_reading_that_cannot_be_wrong_is_made(hint: Any, value: Any, arrives: Any) -> None:
+    def function(x: Any) -> None: ...
+
+    function.__annotations__["x"] = hint
+    (read,) = validate_arguments(read_signature(function), {"x": value}).values()
+    assert (read, type(read)) == (arrives, type(arrives))
+
+
+def test_the_tag_of_a_union_says_which_types_its_members_have() -> None:
+    class Switch(BaseModel):
+        kind: Literal["switch"]
+        value: bool
+
+    class Dial(BaseModel):
+        kind: Literal["dial"]
+        value: int
+        since: dt.date | None = None
+
+    def turn(what: Switch | Dial) -> None: ...
+
+    signature = read_signature(turn)
+    assert validate_arguments(signature, {"what": {"kind": "switch", "value": True}})["what"].value is True
+    with pytest.raises(ModelRetry) as caught:
+        validate_arguments(signature, {"what": {"kind": "dial", "value": True, "since": 5, "more": 1}})
+    assert "- what.value: expected a whole number, not a boolean; got true" in str(caught.value)
+    assert '- what.since: expected a date such as "2026-05-01"; got 5' in str(caught.value)
+
+
+def test_the_names_of_a_dict_are_read_as_carefully_as_its_values() -> None:
+    def plan(days: dict[dt.date, int]) -> None: ...
+
+    assert validate_arguments(read_signature(plan), {"days": {"2026-05-01": 1}}) == {"days": {dt.date(2026, 5, 1): 1}}
+    with pytest.raises(ModelRetry, match=r'days\.20251128: expected a date such as "2026-05-01" as its name'):
+        validate_arguments(read_signature(plan), {"days": {"20251128": 1}})

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -170,3 +173,41 @@ def test_no_loose_docstring_whatever_raises(lines: list[str]) -> None:
 @given(st.text())
 def test_any_text_is_a_docstring(text: str) -> None:
     read_docstring(text, ["x", "y"])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda size: "Do it.\n\n:param" + " " * size + "x",
+        lambda size: "Do it.\n\n:param " + "a " * (size // 2) + ": x",
+        lambda size: "Do it.\n\n:param " + "a, " * (size // 3) + "b",
+        lambda size: "Do it.\n\n@param {" + "a" * size,
+        lambda size: "Do it.\n\nx" + " " * size + "y",
+        lambda size: "Do it.\n\n- x" + " " * size + "(" * size,
+        lambda size: "Do it.\n\nArgs" + " " * size + "x",
+        lambda size: "Do it.\n\n" + "*" * size + "Args" + "*" * size + "x",
+        lambda size: "Do it.\n\nReturns" + "= " * size + "x",
+        lambda size: "Do it.\n\nArgs:\n    x: " + "(optional" * (size // 9),
+        lambda size: "Do it.\n\nArgs:\n    x: (str" + "[" * size,
+        lambda size: "Do it.\n\nArgs:\n    x: y\n      " + "[" * size + ":",
+        lambda size: "Do it.\n\n" + ("Args:\n    x: y\n" * (size // 14)),
+        lambda size: "Do it.\n\n" + "\n" * size + "x: y",
+        lambda size: "Do it.\n\n" + "`" * size,
+        lambda size: "Do it.\n\nArgs:\n    x:\n" + "        more\n" * (size // 12),
+    ],
+    ids=range(16),
+)
+def test_reading_takes_time_in_proportion_to_the_length(make: Callable[[int], str]) -> None:
+    def seconds(size: int) -> float:
+        text = make(size)
+        spent: list[float] = []
+        for _ in range(3):
+            started = time.process_time()
+            read_docstring(text, ["x"])
+            spent.append(time.process_time() - started)
+        return min(spent)
+
+    size = 4_000
+    while (once := seconds(size)) < 0.005 and size < 500_000:  # long enough to be measured
+        size *= 2
+    assert seconds(2 * size) < 3 * once + 0.01  # quadratic would be 4 times as long

@@ -57,7 +57,7 @@ def test_each_step_is_told_with_the_call_it_is_about() -> None:
         "the arguments of search were with single quotes",
         "the arguments of search were with Python's literals",
         "the arguments of search were with a trailing comma",
-        "the arguments of search were tags written as a text",
+        "the arguments of search were tags written as a string",
         "the arguments of search were null for most, which may be left out",
     ]
 

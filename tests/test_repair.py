@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.chat.messages import encode_json
-from agentkit.tools.calls.repair import Unreadable, fit_arguments, repair_text
+from agentkit.chat.json_values import encode_json, parse_json
+from agentkit.tools.calls.repair import (
+    Unreadable,
+    fit_arguments,
+    match_tool_name,
+    repair_text,
+    unknown_tool_message,
+)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +38,7 @@ from agentkit.tools.calls.repair import Unreadable, fit_arguments, repair_text
         ('{"a": 1}{}', {"a": 1}, ["written more than once"]),
         (r'"{\"a\": 1}"', {"a": 1}, ["encoded twice"]),
         (r'"{\"a\": 1,}"', {"a": 1}, ["encoded twice", "with a trailing comma"]),
-        ('{"a": "one\ntwo\t"}', {"a": "one\ntwo\t"}, ["with line ends in a text"]),
+        ('{"a": "one\ntwo\t"}', {"a": "one\ntwo\t"}, ["with line ends in a string"]),
         (r'{"a": "\d+\.txt"}', {"a": r"\d+\.txt"}, ["with a lone backslash"]),
         (r'{"a": "\d+\\n", "b": "x\ny"}', {"a": r"\d+\n", "b": "x\ny"}, ["with a lone backslash"]),
         (r'{"a": "\ud83d\ude00 \ud800"}', {"a": "😀 �"}, []),
@@ -142,18 +148,18 @@ SCHEMA: dict[str, Any] = {
         ({"input": "Rome"}, {"input": "Rome"}, []),
         ({"input": {"town": "Rome"}}, {"input": {"town": "Rome"}}, []),
         ({"arguments": {"city": "Rome"}, "days": []}, {"arguments": {"city": "Rome"}, "days": []}, []),
-        ({"days": "[1, 2]"}, {"days": [1, 2]}, ["days written as a text"]),
+        ({"days": "[1, 2]"}, {"days": [1, 2]}, ["days written as a string"]),
         ({"days": "{}"}, {"days": "{}"}, []),
         ({"days": "1, 2"}, {"days": "1, 2"}, []),
         ({"days": "[1, 2"}, {"days": "[1, 2"}, []),
         ({"city": "[1, 2]"}, {"city": "[1, 2]"}, []),
         ({"mixed": "[1]", "kind": "[a]", "any": "[1]", "loop": "[1]"}, None, []),
         ({"options": '{"a": 1}', "tree": '{"city": "x"}'}, {"options": {"a": 1}, "tree": {"city": "x"}},
-         ["options written as a text", "tree written as a text"]),
+         ["options written as a string", "tree written as a string"]),
         ({"options": None}, {}, ["null for options, which may be left out"]),
         ({"either": None, "any": None, "many": None, "days": None}, None, []),
         ({"either": "null", "many": "None"}, {"either": None, "many": None},
-         ["either written as a text", "many written as a text"]),
+         ["either written as a string", "many written as a string"]),
         ({"either": "5"}, None, []),
     ],
 )  # fmt: skip
@@ -185,3 +191,177 @@ def test_a_tool_that_has_such_a_parameter_or_takes_anything_is_left_alone() -> N
 def test_fitting_never_fails_and_a_second_time_changes_nothing(arguments: dict[str, Any]) -> None:
     fitted, _ = fit_arguments(arguments, SCHEMA)
     assert fit_arguments(fitted, SCHEMA) == (fitted, [])
+
+
+# What fits is left alone; what does not is changed only if it can mean one thing.
+
+COERCED: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "order_id": {"type": "string"},
+        "code": {"type": "string", "pattern": "^[0-9.]+$"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "maybe": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "day": {"type": "string", "format": "date"},
+        "level": {"enum": [1, 2], "type": "integer"},
+        "color": {"enum": ["red", "Dark Blue"], "type": "string"},
+        "letter": {"enum": ["a", "A"], "type": "string"},
+        "size": {"const": "10", "type": "string"},
+        "count": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+        "total": {"type": "integer"},
+        "flag": {"type": "boolean"},
+        "price": {"anyOf": [{"type": "number"}, {"type": "string"}]},
+        "text_or_list": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "integer"}}]},
+        "stops": {"type": "array", "items": {"$ref": "#/$defs/Stop"}},
+        "ids": {"type": "array", "items": {"type": "integer"}},
+        "anything": {"type": "array", "items": {}},
+        "pet": {"anyOf": [{"$ref": "#/$defs/Cat"}, {"$ref": "#/$defs/Dog"}]},
+    },
+    "$defs": {
+        "Stop": {"type": "object", "properties": {"city": {"type": "string"}, "note": {"type": "string"}},
+                 "required": ["city"]},
+        "Cat": {"type": "object", "properties": {"kind": {"const": "cat"}, "name": {"type": "string"}}},
+        "Dog": {"type": "object", "properties": {"kind": {"const": "dog"}, "name": {"type": "integer"}}},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("written", "fitted", "notes"),
+    [
+        ('{"order_id": 100245}', {"order_id": "100245"}, ["order_id written as a number"]),
+        ('{"order_id": 12345678901234567890123}', {"order_id": "12345678901234567890123"},
+         ["order_id written as a number"]),
+        ('{"code": 1.50}', {"code": "1.50"}, ["code written as a number"]),
+        ('{"tags": [1, "b", 2.0]}', {"tags": ["1", "b", "2.0"]},
+         ["tags[0] written as a number", "tags[2] written as a number"]),
+        ('{"maybe": 5}', {"maybe": "5"}, ["maybe written as a number"]),
+        ('{"level": "1"}', {"level": 1}, ["level written as a string"]),
+        ('{"color": "Red"}', {"color": "red"}, ["color in another case"]),
+        ('{"color": " dark blue "}', {"color": "Dark Blue"}, ["color in another case"]),
+        ('{"size": 10}', {"size": "10"}, ["size written as a number"]),
+        ('{"count": ""}', {"count": None}, ["count written as a string"]),
+        ('{"stops": {"city": 5}}', {"stops": [{"city": "5"}]},
+         ["stops without its list", "stops[0].city written as a number"]),
+        ('{"stops": "[{\\"city\\": \\"Rome\\"}]"}', {"stops": [{"city": "Rome"}]}, ["stops written as a string"]),
+        ('{"stops": [{"city": "Rome", "note": null}]}', {"stops": [{"city": "Rome"}]},
+         ["null for stops[0].note, which may be left out"]),
+        ('{"ids": 7}', {"ids": [7]}, ["ids without its list"]),
+        ('{"pet": {"kind": "cat", "name": 9}}', {"pet": {"kind": "cat", "name": "9"}},
+         ["pet.name written as a number"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_value_that_can_mean_one_thing_only_is_read_so(
+    written: str, fitted: dict[str, Any], notes: list[str]
+) -> None:
+    assert fit_arguments(parse_json(written), COERCED) == (fitted, notes)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{"order_id": true}', '{"order_id": ["a"]}', '{"order_id": ""}', '{"tags": "a, b"}',
+        '{"tags": "a"}', '{"day": 20251128}', '{"day": 2025}', '{"level": "one"}', '{"level": "1.5"}', '{"level": true}',
+        '{"color": "reddish"}', '{"color": "r"}', '{"color": 1}', '{"letter": "B"}', '{"size": 10.0}', '{"size": 100}',
+        '{"count": "none of them"}', '{"count": "5"}', '{"total": ""}', '{"total": true}', '{"total": "five"}',
+        '{"flag": 1}', '{"flag": "maybe"}', '{"price": 5}', '{"price": "5"}', '{"text_or_list": 5}',
+        '{"text_or_list": "[1]"}', '{"ids": "7"}', '{"ids": true}', '{"anything": 5}', '{"anything": {"a": 1}}',
+        '{"pet": {"kind": "dog", "name": "Rex"}}', '{"stops": [1]}', '{"stops": "Rome"}',
+    ],
+)  # fmt: skip
+def test_a_value_that_fits_or_could_mean_something_else_is_left_alone(written: str) -> None:
+    arguments = parse_json(written)
+    assert fit_arguments(arguments, COERCED) == (arguments, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [r"{'x': '\x00'}", r"{'x': '\0'}", r"{'x': '\a'}", r"{'x': '\N{BULLET}'}", r"{'x': '\U0001F600'}", r"{'x': '\7'}",
+     r'{"x": "\x00"}', r'{"x": "\0"}', r'{"x": "\N{BULLET}"}', r'{"x": "\U0001F600"}', "{'x': 'a\\\nb'}"],
+)  # fmt: skip
+def test_an_escape_that_json_does_not_have_is_not_kept_as_its_characters(text: str) -> None:
+    with pytest.raises(Unreadable, match="an escape that JSON does not have"):
+        repair_text(text)
+
+
+# Names.
+
+TOOLS = ["add", "get_weather", "set_user", "cancel_table", "getTime", "search_v1"]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("add", "add"),
+        ("functions.add", "add"),
+        ("functions.add:0", "add"),
+        ("default_api:add", "add"),
+        ("default_api.get-weather", "get_weather"),
+        ("tools/add", "add"),
+        ("Tools.Add", "add"),
+        (" Add ", "add"),
+        ("get-weather", "get_weather"),
+        ("getWeather", "get_weather"),
+        ("get_time", "getTime"),
+        ("GET__TIME", "getTime"),
+    ],
+)
+def test_a_name_is_repaired_by_case_dashes_underscores_and_prefixes_of_servers(written: str, meant: str) -> None:
+    assert match_tool_name(written, TOOLS) == meant
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "dry_run.deploy", "undo.send_money", "un.ban_user", "rollback:deploy", "cancel.order", "not:pay", "# pay",
+        "http://evil/pay", "draft.delete", "not pay", "!pay", "pay()", "pay?", "pay, no", "pay.undo", "pay/cancel",
+        "functions.dry_run.pay", "functions.pay.undo", "functions.functions.pay", "function.pay", "my.functions.pay",
+        "block_user", "transfer_form", "evoke_key", "pays", "order_s", "send_mony", "ppay", "ban_users",
+        "pay<|channel|>commentary", "pay:0", "functions:pay:0:1", "pay\n", "p\u0430y", "\u212aey", "",
+        "...", ".", "functions.", "functions", "x" * 5_000_000,
+    ],
+    ids=lambda each: each[:24].encode("unicode_escape").decode(),
+)  # fmt: skip
+def test_another_name_is_never_taken_for_a_tool(written: str) -> None:
+    tools = ["deploy", "send_money", "ban_user", "order", "pay", "delete", "lock_user", "transfer_from", "revoke_key"]
+    assert match_tool_name(written, tools) in (None, *(["pay"] if written == "pay\n" else []))
+
+
+def test_the_prefix_of_a_toolset_may_be_written_with_a_dot() -> None:
+    tools = ["calendar_book", "book"]
+    assert match_tool_name("calendar.book", tools, ["calendar_"]) == "calendar_book"
+    assert match_tool_name("calendar.calendar_book", tools, ["calendar_"]) == "calendar_book"
+    assert match_tool_name("Calendar/Book", tools, ["calendar_"]) == "calendar_book"
+    assert match_tool_name("calendar.book", tools) is None
+    assert match_tool_name("other.book", tools, ["calendar_"]) is None
+    assert match_tool_name("calendar.cancel", tools, ["calendar_"]) is None
+
+
+def test_two_tools_that_fit_are_one_too_many() -> None:
+    assert match_tool_name("GET_X", ["get_x", "getX"]) is None
+    assert match_tool_name("functions.get-x", ["get_x", "getX"]) is None
+
+
+def test_a_tool_that_is_switched_off_is_not_said_to_be_missing() -> None:
+    assert (
+        unknown_tool_message("get_user", ["get_user_v"], ["get_user"])
+        == "the tool 'get_user' is switched off in this turn"
+    )
+
+
+def test_the_model_is_told_the_nearest_names_or_all_of_them() -> None:
+    assert unknown_tool_message("get_whether", TOOLS) == "there is no tool 'get_whether'; did you mean get_weather?"
+    assert unknown_tool_message("xyz", ["a", "b"]) == "there is no tool 'xyz'; the tools are a, b"
+    assert unknown_tool_message("xyz", [f"t{n:03}" for n in range(100)]).endswith("t019 and 80 more")
+    assert unknown_tool_message("x", []).endswith("there are no tools at all, so answer without one")
+
+
+@given(st.text() | st.text("adget_wh-.:"))
+def test_any_text_means_a_tool_that_there_is_or_none(written: str) -> None:
+    assert match_tool_name(written, TOOLS) in (*TOOLS, None)
+
+
+def test_a_long_name_is_shortened_for_the_model() -> None:
+    assert len(unknown_tool_message("x" * 5_000_000, TOOLS)) < 300

@@ -13,7 +13,8 @@ from agentkit.chat.compat.apply import fit
 from agentkit.chat.compat.profile import Profile
 from agentkit.chat.messages import UserMessage
 from agentkit.chat.request import ChatRequest
-from agentkit.errors import DefinitionError
+from agentkit.errors import DefinitionError, ToolError
+from agentkit.tools.calls.arguments import validate_arguments
 from agentkit.tools.context import ToolContext
 from agentkit.tools.schema.signature import read_signature
 from agentkit.tools.schema.strict import strict_form
@@ -176,7 +177,7 @@ def test_five_thousand_properties_are_allowed() -> None:
 
 def call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     signature = read_signature(function)
-    args, kwargs = signature.bind(signature.validate(arguments))
+    args, kwargs = signature.bind(validate_arguments(signature, arguments))
     return function(*args, **kwargs)
 
 
@@ -201,11 +202,9 @@ def test_null_stands_for_leaving_it_out_in_classes_and_lists_and_unions_too() ->
 def test_null_for_what_is_needed_is_a_mistake_and_said_as_such() -> None:
     def function(a: int, b: int = 1) -> None: ...
 
-    with pytest.raises(
-        ValueError, match=r"(?s)^1 validation error.*a\n  Input should be a valid integer.*input_value=None"
-    ):
+    with pytest.raises(ToolError, match=r"done:\n- a: expected a valid integer; got null$"):
         call(function, {"a": None, "b": None})
-    with pytest.raises(ValueError, match="Field required"):
+    with pytest.raises(ToolError, match="a: missing"):
         call(function, {"b": None})
 
 
@@ -272,7 +271,7 @@ def remote(context: ToolContext[Any], arguments: dict[str, Any]) -> Any:
             {"properties": {"x": {"$ref": "https://example.com/s"}}},
             "refers to 'https://example.com/s', which is not among",
         ),
-        ({"properties": {"x": {"enum": [["a"]]}}}, "has values that are no texts, numbers, booleans or null"),
+        ({"properties": {"x": {"enum": [["a"]]}}}, "has values that are not strings, numbers, booleans or null"),
         ({"properties": {"x": {"type": "string", "format": "path"}}}, "has the format 'path'"),
         ({"properties": {"x": True}}, "may be anything"),
         ({"additionalProperties": True}, "takes members of any name"),

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import contextvars
+import copy
+import decimal
 import functools
+import inspect
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any, assert_type
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from typing import Any, assert_type, get_type_hints
 
 import anyio
 import anyio.lowlevel
@@ -18,10 +21,11 @@ from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
 from agentkit.chat.request import CustomTool, FunctionTool, Grammar
 from agentkit.errors import DefinitionError, ModelRetry, ToolError
 from agentkit.testing import ScriptedModel, call
+from agentkit.tools.calls.arguments import parse_arguments
 from agentkit.tools.context import Progress, ToolContext
 from agentkit.tools.result import ToolResult
 from agentkit.tools.tool import Tool, as_tool, tool
-from agentkit.tools.toolset import Toolset
+from agentkit.tools.toolset import Toolset, flat_tools
 
 VARIABLE = contextvars.ContextVar("VARIABLE", default="unset")
 
@@ -97,7 +101,7 @@ def test_a_name_that_servers_refuse_is_refused_where_it_is_written(name: str) ->
 def test_what_cannot_become_a_tool_says_so() -> None:
     with pytest.raises(DefinitionError, match=r"a name has 1 to 64 letters.*tool\(name=\.\.\.\)"):
         as_tool(lambda: 1)
-    with pytest.raises(DefinitionError, match="5 is not a function; of the methods of an object, make a `Toolset"):
+    with pytest.raises(DefinitionError, match=r"5 is not a tool: give a function, a Tool, .* make a Toolset"):
         as_tool(5)  # type: ignore[arg-type]
 
 
@@ -439,3 +443,104 @@ def lambda_returning(value: object) -> Callable[[], object]:
         return value
 
     return function
+
+
+# A decorated function is still the function that it was.
+
+
+@tool(name="other")
+async def fetch(page: int = 1, *, fast: bool = False) -> str:
+    """Fetch a page."""
+    return f"{page} {fast}"
+
+
+class Shop:
+    @tool
+    async def buy(self, item: str) -> str:
+        """Buy an item."""
+        return item
+
+
+def test_inspect_sees_the_function_below_a_tool() -> None:
+    assert (fetch.__name__, fetch.__qualname__, fetch.__module__) == ("fetch", "fetch", __name__)  # type: ignore[attr-defined]
+    assert fetch.__doc__ == "Fetch a page."
+    assert inspect.unwrap(fetch).__code__.co_name == "fetch"
+    assert str(inspect.signature(fetch)) == str(inspect.signature(fetch.function))
+    assert get_type_hints(fetch) == {"page": int, "fast": bool, "return": str}
+    assert str(inspect.signature(Shop().buy)) in ("(item: 'str') -> 'str'", "(item: str) -> str")
+    assert inspect.iscoroutinefunction(fetch)
+    assert inspect.iscoroutinefunction(Shop().buy)
+    assert not inspect.iscoroutinefunction(add)
+    assert inspect.isgeneratorfunction(tool(numbers))
+    assert inspect.isasyncgenfunction(tool(later))
+
+
+def numbers() -> Iterator[int]:
+    yield 1
+
+
+async def later() -> AsyncIterator[int]:
+    yield 1
+
+
+def test_a_changed_tool_a_partial_and_an_object_keep_the_marks_of_their_function() -> None:
+    class Caller:
+        async def __call__(self, x: int) -> int:
+            return x
+
+    assert tool(fetch, name="third").__name__ == "fetch"  # type: ignore[attr-defined]
+    given = tool(functools.partial(fetch.function, page=2), name="given")
+    assert str(inspect.signature(given)) == str(inspect.signature(given.function))
+    made = tool(Caller(), name="caller")
+    assert (made.__name__, str(inspect.signature(made))) == ("Caller", str(inspect.signature(Caller())))  # type: ignore[attr-defined]
+
+
+def test_a_copy_of_a_tool_is_the_tool_so_that_its_calls_count_together() -> None:
+    assert copy.deepcopy([add, fetch]) == [add, fetch]
+
+
+# The arguments of a call may be parsed already.
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("again", [lambda text: text, parse_arguments], ids=["string", "parsed"])
+async def test_arguments_may_come_as_a_string_or_parsed_and_a_decimal_keeps_its_digits(again: Any) -> None:
+    def pay(amount: decimal.Decimal, note: str = "", at: float = 0.0) -> str:
+        return f"{amount} {note!r} {at!r}"
+
+    arguments = again('{"amount": 100000000000000000000.10, "at": 1.50}')
+    made, raw = as_tool(pay), Tool.from_schema("raw", "", {}, lambda _, given: repr(given))
+    assert (await made.call(context(), arguments)).content == "100000000000000000000.10 '' 1.5"
+    assert made.checked(context(), arguments) == {
+        "amount": decimal.Decimal("100000000000000000000.10"), "note": "", "at": 1.5,
+    }  # fmt: skip
+    assert (await raw.call(context(), arguments)).content == "{'amount': 1e+20, 'at': 1.5}"
+    custom = Tool.custom("any", "", lambda _, text: text)
+    assert (await custom.call(context(), {"input": "select 1"})).content == "select 1"
+    assert (await custom.call(context(), '{"a"')).content == '{"a"'
+
+
+@pytest.mark.parametrize("tools", [add, None, 5, "add", {"add": add}, Shop])
+def test_what_is_not_a_list_of_tools_is_refused_in_a_sentence(tools: Any) -> None:
+    with pytest.raises(DefinitionError, match=r"tools are given as a list, not \w+: write tools=\[...\]"):
+        flat_tools(tools)
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        (None, "None is not a tool: give a function"),
+        ("add", "'add' is not a tool: give a function"),
+        (Shop(), "an object of Shop is not a tool: .* make a Toolset.of"),
+        (Agent(ScriptedModel([])), "an object of Agent is not a tool: .*"),
+        ([add], "an object of list is not a tool"),
+        (add.definition, "an object of FunctionTool is not a tool"),
+    ],
+    ids=["none", "string", "object", "agent", "list", "definition"],
+)
+def test_what_is_not_a_tool_in_a_list_is_refused_in_a_sentence(value: Any, complaint: str) -> None:
+    with pytest.raises(DefinitionError, match=complaint) as caught:
+        flat_tools([add, value])
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DefinitionError, match=complaint):
+        Agent(ScriptedModel([]), tools=[value])

@@ -7,19 +7,24 @@ and of older drafts.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from agentkit.chat.decoding.lenient import as_mapping
 
 __all__ = [
+    "JSON_TYPES",
     "KEYWORDS",
     "Subschema",
     "inlined",
     "keywords_in",
+    "leaf_schemas",
     "map_subschemas",
+    "member_schemas",
+    "possible_schemas",
     "resolve_reference",
     "subschemas",
+    "types_of",
     "without_keywords",
 ]
 
@@ -81,6 +86,84 @@ def resolve_reference(reference: str, root: Mapping[str, Any]) -> Any:
         key = part.replace("~1", "/").replace("~0", "~")
         place = cast("dict[str, Any]", place).get(key) if isinstance(place, dict) else None
     return place if reference.startswith("#") else None
+
+
+# What schemas say of a value, place by place.
+
+JSON_TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
+_TYPE_OF = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
+
+
+def leaf_schemas(schema: object, root: Mapping[str, Any], _seen: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
+    """The schemas a value may be of, with references and unions resolved.
+
+    Args:
+        schema: The schema of the value.
+        root: The document that references point into.
+    """
+    if schema is True:
+        return [{}]
+    if not isinstance(schema, dict):
+        return []
+    node = cast("dict[str, Any]", schema)
+    reference = node.get("$ref")
+    if isinstance(reference, str):
+        seen = _seen | {reference}
+        return [] if reference in _seen else leaf_schemas(resolve_reference(reference, root), root, seen)
+    branches = [each for keyword in ("anyOf", "oneOf", "allOf") for each in node.get(keyword) or ()]
+    leaves = [leaf for each in branches for leaf in leaf_schemas(each, root, _seen)]
+    return leaves if branches and "properties" not in node else [*leaves, node]
+
+
+def member_schemas(
+    schemas: Iterable[Mapping[str, Any]], step: str | int, root: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The schemas that a member of a value may be of.
+
+    Args:
+        schemas: Those of the value, from `leaf_schemas`.
+        step: The name of the member, or its index in an array.
+        root: The document that references point into.
+    """
+    found: list[dict[str, Any]] = []
+    for node in schemas:
+        properties: dict[str, Any] = node.get("properties") or {}
+        inner: Any = None
+        if isinstance(step, str):
+            inner = properties.get(step, node.get("additionalProperties"))
+        elif properties and "items" not in node:  # a named tuple may come as an array
+            inner = list(properties.values())[step] if step < len(properties) else None
+        else:
+            prefix: list[Any] = node.get("prefixItems") or []
+            inner = prefix[step] if step < len(prefix) else node.get("items")
+        found += leaf_schemas(inner, root)
+    return found
+
+
+def possible_schemas(value: Mapping[str, Any], schemas: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Those schemas whose constants, such as the tag of a union, do not say that the object is another one."""
+
+    def fits(schema: dict[str, Any]) -> bool:
+        properties: dict[str, Any] = schema.get("properties") or {}
+        return not any(
+            name in value and "const" in as_mapping(each) and value[name] != each["const"]
+            for name, each in properties.items()
+        )
+
+    return [each for each in schemas if fits(each)] or schemas
+
+
+def types_of(schema: Mapping[str, Any]) -> frozenset[str]:
+    """The JSON types that a leaf schema allows; all of them if it does not say."""
+    kind = schema.get("type")
+    if isinstance(kind, str | list):
+        return frozenset({kind} if isinstance(kind, str) else cast("list[str]", kind))
+    if "enum" in schema or "const" in schema:
+        values: list[Any] = schema["enum"] if "enum" in schema else [schema["const"]]
+        return frozenset(
+            next((name for kind, name in _TYPE_OF.items() if type(each) is kind), "object") for each in values
+        )
+    return frozenset({"object"}) if "properties" in schema else JSON_TYPES
 
 
 # Dialects.

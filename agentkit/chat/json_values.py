@@ -114,4 +114,4 @@ def _checked(value: Any, depth: int) -> Any:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a number that JSON has")
+    raise ValueError(f"{constant} is not a JSON value")

@@ -7,9 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic_core import from_json
-
 from agentkit.chat.events import ignore_event
+from agentkit.chat.json_values import parse_json, write_json
 from agentkit.chat.messages import Message, SystemMessage, ToolCall, UserMessage
 from agentkit.chat.request import ChatRequest
 from agentkit.chat.settings import without_force
@@ -22,7 +21,6 @@ from agentkit.run.spending import effective_limits, remaining
 from agentkit.run.state import RunState
 from agentkit.run.step import AskModel
 from agentkit.run.transcript import last_reply_at, open_calls
-from agentkit.tools.calls.arguments import as_written, write
 from agentkit.tools.calls.repair import fit_arguments, match_tool_name, repair_text
 from agentkit.tools.context import Remaining, ToolContext
 from agentkit.tools.tool import Tool
@@ -145,17 +143,20 @@ def repair_tool_calls(
     """
     notes: list[CallRepaired] = []
     names = dict.fromkeys([*tools, *switched_off])
+    prefixes = {tool.prefix for tool in tools.values() if tool.prefix}
     made: list[ToolCall] = []
     for call in calls:
-        mended = _named(call, names, notes, forgive=forgive)
+        mended = _named(call, names, prefixes, notes, forgive=forgive)
         made.append(_with_arguments(mended, tools, notes) if forgive else mended)
     return tuple(made), notes
 
 
-def _named(call: ToolCall, names: Collection[str], notes: list[CallRepaired], *, forgive: bool) -> ToolCall:
+def _named(
+    call: ToolCall, names: Collection[str], prefixes: Collection[str], notes: list[CallRepaired], *, forgive: bool
+) -> ToolCall:
     if call.name in names:
         return call
-    name = (match_tool_name(call.name, names) if forgive else None) or _WRONG_IN_NAMES.sub("_", call.name)[
+    name = (match_tool_name(call.name, names, prefixes) if forgive else None) or _WRONG_IN_NAMES.sub("_", call.name)[
         :_LONGEST_NAME
     ]
     if name == call.name:
@@ -172,9 +173,7 @@ def _with_arguments(call: ToolCall, tools: Mapping[str, Tool], notes: list[CallR
         fitted, changed = fit_arguments(written, tools[call.name].parameters)
         if not call.malformed and not changed:
             return call
-        if not call.malformed:  # once more, as a `Decimal` is to have the digits that were written
-            fitted, changed = fit_arguments(as_written(call.arguments), tools[call.name].parameters)
-        arguments = write(fitted)
+        arguments = write_json(fitted)
     except ValueError:  # unreadable, or a number is too large
         return call  # the model is told what is wrong with its text
     told = [*forgiven, *changed] or ["with characters that are not Unicode"]
@@ -183,4 +182,4 @@ def _with_arguments(call: ToolCall, tools: Mapping[str, Tool], notes: list[CallR
 
 
 def _read(call: ToolCall) -> tuple[dict[str, Any], list[str]]:
-    return repair_text(call.malformed) if call.malformed else (from_json(call.arguments), [])
+    return repair_text(call.malformed) if call.malformed else (parse_json(call.arguments), [])

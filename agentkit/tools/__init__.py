@@ -1,25 +1,35 @@
 """From a Python function to a tool that a model can call."""
 
+from agentkit.chat.json_schema import subschemas
 from agentkit.tools.calls.repair import match_tool_name
-from agentkit.tools.context import Remaining, ToolContext
+from agentkit.tools.context import Remaining, RunContext, ToolContext
 from agentkit.tools.options import Approval, ToolOptions
 from agentkit.tools.result import ToolResult
+from agentkit.tools.schema.simplify import JsonSchema
 from agentkit.tools.schema.strict import why_not_strict
-from agentkit.tools.tool import Tool, ToolFunction, tool
-from agentkit.tools.toolset import ToolLike, Toolset, flat_tools
+from agentkit.tools.source import SourceRun, ToolSource
+from agentkit.tools.tool import Needs, Tool, ToolFunction, tool
+from agentkit.tools.toolset import ToolLike, Toolset, flat_tools, split_tools
 
 __all__ = [
     "Approval",
+    "JsonSchema",
+    "Needs",
     "Remaining",
+    "RunContext",
+    "SourceRun",
     "Tool",
     "ToolContext",
     "ToolFunction",
     "ToolLike",
     "ToolOptions",
     "ToolResult",
+    "ToolSource",
     "Toolset",
     "flat_tools",
     "match_tool_name",
+    "split_tools",
+    "subschemas",
     "tool",
     "why_not_strict",
 ]

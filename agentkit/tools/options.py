@@ -1,4 +1,4 @@
-"""How the calls of a tool are run: each option has one meaning, and all of them a default."""
+"""The options of a tool: how its calls are run. Each has one meaning and a default."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ __all__ = ["Approval", "Execution", "Mark", "ToolOptions", "group_limits"]
 
 _Asks: TypeAlias = bool | str
 Approval: TypeAlias = bool | Callable[[ToolContext[Any], dict[str, Any]], _Asks | Awaitable[_Asks]]
-"""Whether a call waits for somebody outside: always, never, or what a function says."""
+"""Whether a call waits for somebody outside: always, never, or as a function decides."""
 
 
 class ToolOptions(TypedDict, total=False):
     """How the calls of a tool are run; `tool` and `Tool.from_schema` take these.
 
     Attributes:
-        sequential: Whether no other call of the same reply may run beside it.
-        timeout: Seconds that a call may take, 60 by default; None for as long as it likes. Waiting for its turn does
-            not count. A thread cannot be stopped: it is no longer waited for, and reported as `ThreadAbandoned`.
+        sequential: Whether no other call of the same reply may run at the same time.
+        timeout: Seconds that a call may take, 60 by default; None for no limit. Waiting for its turn does not count. A
+            thread cannot be stopped: it is abandoned, and reported as `ThreadAbandoned`.
         max_concurrency: Most calls of it at once in one event loop, over all runs. Calls that such a call makes itself,
             as when its agent has the same tool, do not count.
         group: A name: the calls of all tools of a group count together. The smallest ``max_concurrency`` and ``rate``
             that one of them names hold for all; where none names either, one call runs at a time.
-        rate: Most calls a second that start; they are spaced evenly.
+        rate: Most calls that start in a second; they are spaced evenly.
         retries: In how many turns in a row the model may try again after a mistake (wrong arguments, `ModelRetry`),
             3 by default; one more ends the run with `TooManyMistakes`. For an idempotent tool, also how often a call is
             repeated.
@@ -38,9 +38,10 @@ class ToolOptions(TypedDict, total=False):
         thread: False runs a function that is not async in the event loop: for what returns at once.
         process: Whether to run it in a process of its own, for work that keeps a processor busy. Arguments and result
             are pickled on their way to and from that process.
-        read_only: Whether a call changes nothing, so that it can start early and its result be thrown away.
-        requires_approval: Whether a call waits until somebody outside has allowed it. A function is given the context and the
-            validated arguments by name; it may be async, and may return the reason as a text. One that raises asks too.
+        read_only: Whether a call changes nothing, so that it can start early and its result can be discarded.
+        requires_approval: Whether a call waits until somebody outside has allowed it. A function is given the context
+            and the validated arguments by name; it may be async, and may return the reason as a string. Whatever it
+            returns but False asks, an empty string too; so does a function that raises.
     """
 
     sequential: bool
@@ -57,14 +58,14 @@ class ToolOptions(TypedDict, total=False):
 
 
 class Mark:
-    """Tells a tool, and all that was derived from it, from all others."""
+    """The identity of a tool, which all tools that are derived from it share."""
 
     __slots__ = ("__weakref__",)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Execution:
-    """The options of a tool as they hold; see `ToolOptions` for what they mean."""
+    """The options of a tool; see `ToolOptions` for their meaning."""
 
     sequential: bool = field(default=False, repr=False)
     timeout: float | None = field(default=60, repr=False)
@@ -80,7 +81,7 @@ class Execution:
     mark: Mark = field(default_factory=Mark, repr=False)
 
     def check_options(self, name: str) -> None:
-        """Refuse options that mean nothing, and tell the group of the others.
+        """Refuse options that mean nothing, and count the tool in its group.
 
         Raises:
             DefinitionError: One of them is out of its range.

@@ -1,7 +1,7 @@
-"""What a call gave, and how a Python value becomes what a model reads.
+"""The result of a call, and how a Python value becomes what a model reads.
 
-The words are made when the call returns, so that a later change of the value does not change what was said of it. They
-are JSON, never a Python repr, apart from what JSON cannot express.
+The content is written when the call returns, so that a later change of the value does not change what the model reads.
+It is JSON, never a Python repr, apart from what JSON cannot express.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from typing import Any, TypeAlias, cast, get_args
 
 from pydantic_core import from_json, to_json, to_jsonable_python
 
-from agentkit.chat.messages import AudioPart, ContentPart, FilePart, ImagePart, TextPart, encode_json
+from agentkit.chat.content import AudioPart, ContentPart, FilePart, ImagePart, TextPart, content_to_wire, read_content
+from agentkit.chat.json_values import encode_json
+from agentkit.errors import StateError
 
 __all__ = ["OWN_KEYS", "ToolResult", "to_result"]
 
 OWN_KEYS = "agentkit:"
 """How the keys of a result's metadata begin that the run itself sets; a tool cannot set them."""
 
+_MEMBERS = {"content": str, "is_error": bool, "files": list, "metadata": dict, "final": bool}  # of the JSON form
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 _PARTLY_TEXT = "\n[Part of this result is not JSON and is shown as text.]"
 _AS_BASE64 = "\n[Bytes that are no text are shown as base64.]"
@@ -36,14 +39,15 @@ _ANY_PART = get_args(ContentPart)
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a call gave. A tool may return one itself, to say exactly what the model reads.
+    """The result of a call. A tool may return one itself, to choose exactly what the model reads.
 
     Attributes:
-        content: What the model reads.
-        data: What the program gets: the value that the function returned.
+        content: The text that the model reads.
+        data: The value that the function returned, for the program.
         is_error: Whether the content says what went wrong.
-        files: What the model is shown beside the content: images, sound, files.
+        files: Images, sound and files that the model is shown besides the content.
         metadata: For the program only. Keys that begin with ``agentkit:`` are the run's own.
+        final: Whether the run ends with this result: the model is not asked again, and ``content`` is the run's output.
     """
 
     content: str
@@ -51,15 +55,54 @@ class ToolResult:
     is_error: bool = False
     files: Sequence[ContentPart] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    final: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON values. Of ``data`` and ``metadata`` it holds what JSON can express, else null."""
+        return {
+            "content": self.content,
+            "data": _json_value(self.data),
+            "is_error": self.is_error,
+            "files": content_to_wire(tuple(self.files)),
+            "metadata": _json_value(dict(self.metadata)) or {},
+            "final": self.final,
+        }
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> ToolResult:
+        """Read what `to_dict` gave.
+
+        Raises:
+            StateError: It is something else.
+        """
+        for name, kind in _MEMBERS.items():
+            if not isinstance(raw.get(name), kind):
+                raise StateError(f"the stored result of a call cannot be read: its {name!r} is not a {kind.__name__}")
+        files = read_content(raw["files"])
+        return cls(
+            content=raw["content"],
+            data=raw.get("data"),
+            is_error=raw["is_error"],
+            files=() if isinstance(files, str) else files,
+            metadata=raw["metadata"],
+            final=raw["final"],
+        )
+
+
+def _json_value(value: object) -> Any:
+    try:
+        return from_json(to_json(value, inf_nan_mode="null"))
+    except (TypeError, ValueError, RecursionError):
+        return None
 
 
 def to_result(value: object, *, own: bool = False) -> ToolResult:
-    """What a function returned, for a model to read. Never fails, since the function has already done its work.
+    """Make what a function returned readable for a model. Never fails, since the function has already done its work.
 
-    A text stays as it is. Images, sound and files (parts of a message, bytes that begin like one of them, or what shows
-    itself as a PNG in a notebook) become files of the result. Everything else is compact JSON, as pydantic writes it:
-    None is ``null``, a model goes by its aliases, and what JSON writes as a text (a date, an enum's value, UTF-8 bytes)
-    is that text without quotes. NaN is written as the text NaN, a set as a sorted list, and bytes that are no text as
+    A string stays as it is. Images, sound and files (parts of a message, bytes that begin like one of them, or what
+    shows itself as a PNG in a notebook) become files of the result. Everything else is compact JSON, as pydantic writes
+    it: None is ``null``, a model goes by its aliases, and what JSON writes as a string (a date, an enum's value, UTF-8
+    bytes) is that string without quotes. NaN is written as the string NaN, a set as a sorted list, and other bytes as
     base64. What JSON cannot express is described in words. A last line says so of base64 and of words. A `ToolResult`
     is returned as it is, apart from members of another type than theirs and from what only the run may say of a result;
     ``own`` keeps that.
@@ -79,9 +122,10 @@ def _as_typed(result: ToolResult, *, own: bool) -> ToolResult:
     if left_out:
         content += f"\n[Left out: {left_out} that cannot be shown as a file.]"
     metadata = _as_metadata(result.metadata, own=own)
-    if content is result.content and files is result.files and metadata is result.metadata:
+    is_typed = content is result.content and files is result.files and metadata is result.metadata
+    if is_typed and result.final in (True, False):
         return result
-    return replace(result, content=content, files=files, metadata=metadata)
+    return replace(result, content=content, files=files, metadata=metadata, final=result.final is True)
 
 
 def _as_metadata(metadata: object, *, own: bool) -> Mapping[str, Any]:

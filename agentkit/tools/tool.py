@@ -1,59 +1,88 @@
 """`Tool`: whatever a model can call. `tool` makes one of a function.
 
-What a call goes through, in order: its text is parsed and validated (`arguments`), bound to the function's parameters
-(`schema`), run (`running`), and its result written as text for the model (`results`).
+What a call goes through, in order: its arguments are parsed and validated (`calls.arguments`), bound to the function's
+parameters (`schema.signature`), the function is run (`calls.execute`), and its result written for the model (`result`).
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, Unpack, cast, overload
 
-from agentkit.chat.messages import encode_json
+from agentkit.chat.json_values import encode_json
 from agentkit.chat.request import CustomTool, FunctionTool, Grammar, ToolDefinition
 from agentkit.errors import DefinitionError, ToolError
-from agentkit.tools.calls.arguments import parse_arguments, read_arguments
+from agentkit.tools.calls.arguments import parse_arguments, validate_arguments
 from agentkit.tools.calls.execute import Kind, check_place, kind_of, run_function
-from agentkit.tools.context import ToolContext, reachable
+from agentkit.tools.context import RunContext, ToolContext, reachable
 from agentkit.tools.options import Execution, ToolOptions
 from agentkit.tools.result import ToolResult
-from agentkit.tools.schema.signature import Signature, arguments_of, is_method, read_signature
-from agentkit.tools.schema.simplify import check_function, check_schema
+from agentkit.tools.schema.signature import Signature, arguments_of, is_method, name_of, read_signature
+from agentkit.tools.schema.simplify import check_schema
 from agentkit.tools.schema.strict import strict_form
 
-__all__ = ["Tool", "ToolFunction", "as_tool", "tool"]
+if TYPE_CHECKING:  # a type variable with a default, which `typing` has from Python 3.13 on
+    from typing_extensions import TypeVar
+else:
+    from typing import TypeVar as _TypeVar
+
+    def TypeVar(name, *, default=None, **options):  # noqa: ARG001, N802 - stands for a class that knows defaults
+        return _TypeVar(name, **options)
+
+
+__all__ = ["Arguments", "Needs", "Tool", "ToolFunction", "as_tool", "tool"]
 
 P = ParamSpec("P")
-F_co = TypeVar("F_co", covariant=True)
 T = TypeVar("T")
-AnyTool = TypeVar("AnyTool", bound="Tool")
-_Bind: TypeAlias = Callable[[ToolContext[Any], str], tuple[list[Any], dict[str, Any]]]
+D = TypeVar("D")
+Deps = TypeVar("Deps", default=Any)
+F_co = TypeVar("F_co", covariant=True, default=Callable[..., Any])
+Needs_co = TypeVar("Needs_co", covariant=True, default=Any)
+AnyTool = TypeVar("AnyTool", bound="Tool[Any]")
+
+Needs: TypeAlias = Callable[[D], object]
+"""The dependencies that a tool wants, for type checkers: ``Tool[Needs[X]]`` is for agents with an ``X`` as ``deps``.
+
+As a function of the dependencies it is covariant, so that tools with different needs can stand in one list.
+"""
+
+Arguments: TypeAlias = str | Mapping[str, Any]
+"""The arguments of a call: the string that the model wrote, or the object that was parsed from it."""
+
+_Bind: TypeAlias = Callable[[ToolContext[Any], Arguments], tuple[list[Any], dict[str, Any]]]
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_OF_FUNCTIONS = (
+    *("__module__", "__qualname__", "__doc__", "__annotations__", "__type_params__"),
+    *("__code__", "__defaults__", "__kwdefaults__"),  # by these `inspect` knows an async function
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)  # no slots: `cached_property` keeps the definition in __dict__
-class Tool(Execution):
+class Tool(Execution, Generic[Needs_co]):
     """Whatever a model can call. Make one with `tool`, or with `Tool.from_schema` or `Tool.custom`.
 
-    How its calls are run is told by further attributes, which are those of `ToolOptions`.
+    Further attributes say how its calls are run: those of `ToolOptions`.
 
     Attributes:
-        name: What the model calls it.
-        description: What the model reads about it.
+        name: The name that the model calls it by.
+        description: The description that the model reads.
         parameters: The JSON Schema of its arguments.
-        function: What runs.
+        function: The function that runs.
         strict: None to send a strict schema if one says the same, True if there must be one, False for the plain one.
         condition: Asked before each turn whether the model is offered the tool; see `Toolset.when`.
+        prefix: The prefix that `Toolset.prefixed` gave its name.
+        deps_type: ``X`` if the function takes a ``ToolContext[X]``; None if it declares no type of dependencies.
         is_method: Whether it is a method that has no object yet: take the tool from an object to call it.
-        is_custom: Whether its calls are a text of any form and not arguments; see `Tool.custom`.
-        grammar: What that text looks like; None allows any.
+        is_custom: Whether its calls are a string of any form and not arguments; see `Tool.custom`.
+        grammar: The form of that string; None allows any.
         is_external: Whether somebody outside gives its results; see `Tool.external`.
     """
 
@@ -63,7 +92,9 @@ class Tool(Execution):
     function: Callable[..., Any] = field(repr=False)
     _bind: _Bind = field(repr=False)
     strict: bool | None = field(default=None, repr=False)
-    condition: Callable[[ToolContext[Any]], bool] | None = field(default=None, repr=False)
+    condition: Callable[[RunContext[Any]], bool] | None = field(default=None, repr=False)
+    prefix: str = field(default="", repr=False)
+    deps_type: Any = field(default=None, repr=False)
     is_method: bool = field(default=False, repr=False)
     is_custom: bool = field(default=False, repr=False)
     grammar: Grammar | None = field(default=None, repr=False)
@@ -79,6 +110,9 @@ class Tool(Execution):
             self._strict_parameters()
         check_place(self, self.function, self.name)
 
+    def __deepcopy__(self, memo: object) -> Tool[Needs_co]:
+        return self  # it never changes, and a copy would count its calls apart
+
     @classmethod
     def from_schema(
         cls,
@@ -90,11 +124,11 @@ class Tool(Execution):
         strict: bool = False,
         **options: Unpack[ToolOptions],
     ) -> Tool:
-        """A tool whose schema is known but is not that of a Python function: a server's, a handoff, another agent.
+        """Make a tool whose schema does not come from a function: a server's, a hand-off, another agent.
 
         Args:
-            name: What the model calls it.
-            description: What the model reads about it.
+            name: The name that the model calls it by.
+            description: The description that the model reads.
             parameters: The JSON Schema of its arguments, an object. Arguments are parsed, but not checked against it.
             function: Takes the call's context and the arguments as a dict; async or not.
             strict: Whether servers that can are to produce only arguments that fit. The schema must then be one that a
@@ -111,7 +145,7 @@ class Tool(Execution):
             parameters=check_schema(name, parameters),
             function=function,
             strict=strict,
-            _bind=lambda context, text: ([context, parse_arguments(text)], {}),
+            _bind=lambda context, arguments: ([context, _parsed(arguments)], {}),
             **options,
         )
 
@@ -125,15 +159,15 @@ class Tool(Execution):
         grammar: Grammar | None = None,
         **options: Unpack[ToolOptions],
     ) -> Tool:
-        """A tool that takes one text of any form instead of arguments: a query, a program, a patch.
+        """Make a tool that takes one string of any form instead of arguments: a query, a program, a patch.
 
         Few servers know custom tools; the others refuse the request.
 
         Args:
-            name: What the model calls it.
-            description: What the model reads about it.
-            function: Takes the call's context and the text as the model wrote it; async or not.
-            grammar: What the text looks like; the server keeps the model to it. None allows any text.
+            name: The name that the model calls it by.
+            description: The description that the model reads.
+            function: Takes the call's context and the string as the model wrote it; async or not.
+            grammar: The form of the string, which the server enforces. None allows any string.
             **options: See `ToolOptions`.
 
         Raises:
@@ -148,31 +182,35 @@ class Tool(Execution):
             strict=False,
             is_custom=True,
             grammar=grammar,
-            _bind=lambda context, text: ([context, text], {}),
+            _bind=lambda context, given: ([context, given if isinstance(given, str) else str(given["input"])], {}),
             **options,
         )
 
     @classmethod
     def external(cls, name: str, description: str, parameters: Mapping[str, Any], *, strict: bool = False) -> Tool:
-        """A tool that does not run here: a run that calls it pauses until `RunState.answer` brings the result.
+        """Make a tool that does not run here: a run that calls it pauses until `RunState.answer` brings the result.
 
         Args:
-            name: What the model calls it.
-            description: What the model reads about it.
+            name: The name that the model calls it by.
+            description: The description that the model reads.
             parameters: The JSON Schema of its arguments, an object.
             strict: See `from_schema`.
 
         Raises:
             DefinitionError: The name is not allowed, the schema is not one of an object, or it cannot be strict.
         """
-        return replace(cls.from_schema(name, description, parameters, _outside, strict=strict), is_external=True)
+
+        def outside(_context: ToolContext[Any], _arguments: dict[str, Any]) -> str:
+            raise ToolError("this tool is run by somebody outside, who has not answered")
+
+        return replace(cls.from_schema(name, description, parameters, outside, strict=strict), is_external=True)
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of what the model is told: two tools with the same one mean the same to it."""
+        """A hash of what the model reads of it: two tools with the same one mean the same to a model."""
         grammar = self.grammar and [self.grammar.syntax, self.grammar.definition]
-        told = [self.name, self.description, self.parameters, self.is_custom, grammar]
-        return hashlib.sha256(encode_json(told)).hexdigest()
+        read = [self.name, self.description, self.parameters, self.is_custom, grammar]
+        return hashlib.sha256(encode_json(read)).hexdigest()
 
     @cached_property
     def definition(self) -> ToolDefinition:
@@ -185,12 +223,12 @@ class Tool(Execution):
     def _strict_parameters(self) -> Mapping[str, Any] | None:
         return strict_form(self.name, self.parameters, strict=self.strict, of_function=isinstance(self, ToolFunction))
 
-    async def call(self, context: ToolContext[Any], arguments: str) -> ToolResult:
-        """Run a model's call: parse and validate the arguments, run the function, write its result as text.
+    async def call(self, context: ToolContext[Any], arguments: Arguments) -> ToolResult:
+        """Run a model's call: validate the arguments, run the function, write its result for the model.
 
         Args:
-            context: What the function may know about the run.
-            arguments: The text that the model wrote; `ToolCall.written`.
+            context: The context of the call.
+            arguments: The string that the model wrote (``ToolCall.written``), or the dict that was parsed from it.
 
         Raises:
             ModelRetry: The arguments do not fit, or the function raised it.
@@ -201,11 +239,15 @@ class Tool(Execution):
         args, kwargs = self._bind(context, arguments)
         return await run_function(self, self._kind, context, functools.partial(self.function, *args, **kwargs))
 
-    def checked(self, context: ToolContext[Any], arguments: str) -> dict[str, Any]:
+    def checked(self, context: ToolContext[Any], arguments: Arguments) -> dict[str, Any]:
         """The validated arguments of a call by name, defaults filled in; nothing runs.
 
+        Args:
+            context: The context of the call.
+            arguments: As for `call`.
+
         Raises:
-            ToolError: The arguments do not fit.
+            ModelRetry: The arguments do not fit.
         """
         args, kwargs = self._bind(context, arguments)
         if not isinstance(self, ToolFunction):
@@ -217,8 +259,16 @@ class Tool(Execution):
         return kind_of(self.function)
 
 
-class ToolFunction(Tool, Generic[F_co]):
-    """A tool that was made of a function, and is called like it: other code and tests need not know it is a tool."""
+class ToolFunction(Tool[Needs_co], Generic[F_co, Needs_co]):
+    """A tool made of a function. It is called like the function: other code and tests need not know that it is a tool.
+
+    `inspect` sees the function as well: its name, docstring, signature, and whether it is async.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        mirrored = {name: getattr(self.function, name) for name in _OF_FUNCTIONS if hasattr(self.function, name)}
+        self.__dict__.update(mirrored, __wrapped__=self.function, __name__=name_of(self.function))
 
     # A property with the function's own type, and not a method over a ParamSpec: only so do mypy and pyright know what
     # `[one_tool, another]` is a list of.
@@ -228,12 +278,12 @@ class ToolFunction(Tool, Generic[F_co]):
         return cast("F_co", self.function)
 
     @overload
-    def __get__(self, instance: None, owner: type) -> ToolFunction[F_co]: ...
+    def __get__(self, instance: None, owner: type) -> ToolFunction[F_co, Needs_co]: ...
     @overload
     def __get__(
-        self: ToolFunction[Callable[Concatenate[Any, P], T]], instance: object, owner: type | None = None
-    ) -> ToolFunction[Callable[P, T]]: ...
-    def __get__(self, instance: object, owner: type | None = None) -> ToolFunction[Any]:
+        self: ToolFunction[Callable[Concatenate[Any, P], T], Needs_co], instance: object, owner: type | None = None
+    ) -> ToolFunction[Callable[P, T], Needs_co]: ...
+    def __get__(self, instance: object, owner: type | None = None) -> ToolFunction[Any, Needs_co]:
         """The tool of this object, if the tool is a method."""
         if instance is None or not self.is_method:
             return self
@@ -241,40 +291,39 @@ class ToolFunction(Tool, Generic[F_co]):
 
 
 class _Decorator(Protocol):
-    def __call__(self, function: Callable[P, T], /) -> ToolFunction[Callable[P, T]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[ToolContext[D], P], T], /
+    ) -> ToolFunction[Callable[Concatenate[ToolContext[D], P], T], Needs[D]]: ...
+    @overload
+    def __call__(  # pyright: ignore[reportOverlappingOverload] - a context may also be the second parameter
+        self, function: Callable[Concatenate[Any, ToolContext[D], P], T], /
+    ) -> ToolFunction[Callable[Concatenate[Any, ToolContext[D], P], T], Needs[D]]: ...
+    @overload
+    def __call__(self, function: Callable[P, T], /) -> ToolFunction[Callable[P, T], Needs[object]]: ...
+
+
+class _Options(ToolOptions, total=False):
+    name: str | None
+    description: str | None
+    strict: bool | None
+    require_docs: bool
 
 
 @overload
-def tool(
-    function: AnyTool,
-    /,
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    strict: bool | None = None,
-    require_docs: bool = False,
-    **options: Unpack[ToolOptions],
-) -> AnyTool: ...
+def tool(function: AnyTool, /, **options: Unpack[_Options]) -> AnyTool: ...
 @overload
 def tool(
-    function: Callable[P, T],
-    /,
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    strict: bool | None = None,
-    require_docs: bool = False,
-    **options: Unpack[ToolOptions],
-) -> ToolFunction[Callable[P, T]]: ...
+    function: Callable[Concatenate[ToolContext[D], P], T], /, **options: Unpack[_Options]
+) -> ToolFunction[Callable[Concatenate[ToolContext[D], P], T], Needs[D]]: ...
 @overload
-def tool(
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    strict: bool | None = None,
-    require_docs: bool = False,
-    **options: Unpack[ToolOptions],
-) -> _Decorator: ...
+def tool(  # pyright: ignore[reportOverlappingOverload] - as above
+    function: Callable[Concatenate[Any, ToolContext[D], P], T], /, **options: Unpack[_Options]
+) -> ToolFunction[Callable[Concatenate[Any, ToolContext[D], P], T], Needs[D]]: ...
+@overload
+def tool(function: Callable[P, T], /, **options: Unpack[_Options]) -> ToolFunction[Callable[P, T], Needs[object]]: ...
+@overload
+def tool(**options: Unpack[_Options]) -> _Decorator: ...
 def tool(
     function: Tool | Callable[..., Any] | None = None,
     /,
@@ -293,8 +342,8 @@ def tool(
     Args:
         function: A function, async function, generator, bound method, callable object or `functools.partial`. A tool is
             returned as it is, apart from the options given.
-        name: What the model calls it, if not by the function's name.
-        description: What the model reads about it, if not the docstring.
+        name: The name that the model calls it by, if not the function's.
+        description: The description that the model reads, if not the docstring.
         strict: Whether servers that can are to produce only arguments that fit: None where a strict schema says the
             same as the plain one, True to be told when it does not, False for the plain one.
         require_docs: Whether to refuse a function when it or one of its parameters has no description.
@@ -306,38 +355,58 @@ def tool(
     if function is None:
         makes = functools.partial(tool, name=name, description=description, strict=strict, require_docs=require_docs)
         return cast("_Decorator", functools.partial(makes, **options))
-    function = _of_class(function)
+    inner: Any = getattr(function, "__func__", None)
+    if isinstance(function, MethodType) and isinstance(inner, ToolFunction):  # `@classmethod` over `@tool`
+        function = cast("Tool", inner.__get__(function.__self__))
     if isinstance(function, Tool):
-        if options.get("process") and not function.process:
-            _check_process(function)
         given = {"name": name, "description": description, "strict": strict}
-        changed = {key: value for key, value in given.items() if value is not None}
-        return _documented(_changed(function, {**changed, **options}), require_docs)
+        changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None} | dict(options)
+        return _documented(_changed(cast("Any", function), changes), required=require_docs)
     signature = _signature(function)
     if options.get("process") and signature.context is not None:
         _refuse_process(signature.name, options)
-    made = ToolFunction[Any](
+    made = ToolFunction(
         name=signature.name if name is None else name,
         description=signature.description if description is None else description,
         parameters=signature.parameters,
         function=function,
-        _bind=lambda context, text: signature.bind(read_arguments(signature, text), context),
+        _bind=lambda context, given: signature.bind(validate_arguments(signature, _parsed(given)), context),
+        deps_type=signature.deps_type,
         is_method=is_method(function),
         strict=strict,
         **options,
     )
-    return _documented(made, require_docs)
+    return _documented(made, required=require_docs)
 
 
-def _of_class(function: Tool | Callable[..., Any]) -> Tool | Callable[..., Any]:
-    """What `@classmethod` over `@tool` gives is a method of a tool: the tool of that class."""
-    inner: Any = getattr(function, "__func__", None)
-    if not isinstance(function, MethodType) or not isinstance(inner, ToolFunction):
-        return function
-    return inner.__get__(function.__self__)
+def as_tool(function: Tool | Callable[..., Any]) -> Tool:
+    """The tool itself, or one made of the function with its own name and docstring.
+
+    Raises:
+        DefinitionError: It cannot become a tool, or is a method that was taken from the class, not from an object.
+    """
+    given: Any = function
+    if given is None or not (callable(given) or isinstance(given, Tool)):
+        raise _not_a_tool(given)
+    made = cast("Tool", given if isinstance(given, Tool) else tool(given))
+    if made.is_method:
+        raise DefinitionError(f"tool {made.name!r} is a method: take it from an object, not from the class")
+    return made
 
 
-def _documented(made: Tool, required: bool) -> Tool:  # noqa: FBT001 - of this module only
+def _not_a_tool(value: object) -> DefinitionError:
+    name = (
+        repr(value) if value is None or isinstance(value, str | int | float) else f"an object of {type(value).__name__}"
+    )
+    if hasattr(value, "as_tool"):
+        return DefinitionError(f"{name} is not a tool: write .as_tool() after it")
+    return DefinitionError(
+        f"{name} is not a tool: give a function, a Tool, a Toolset or a ToolSource; "
+        "of the methods of an object, make a Toolset.of(...)"
+    )
+
+
+def _documented(made: Tool, *, required: bool) -> Tool:
     """The tool, or `DefinitionError` if it must be documented and is not."""
     if required and not made.description:
         raise DefinitionError(f"tool {made.name!r} has no description: write a docstring, or tool(description=...)")
@@ -350,32 +419,21 @@ def _documented(made: Tool, required: bool) -> Tool:  # noqa: FBT001 - of this m
     return made
 
 
-def _changed(made: Tool, changes: dict[str, Any]) -> Tool:
-    return replace(made, **changes) if changes else made
-
-
-def as_tool(function: Tool | Callable[..., Any]) -> Tool:
-    """The tool itself, or one made of the function with its own name and docstring.
-
-    Raises:
-        DefinitionError: It cannot become a tool, or is a method that was taken from the class, not from an object.
-    """
-    made = function if isinstance(function, Tool) else tool(function)
-    if made.is_method:
-        raise DefinitionError(f"tool {made.name!r} is a method: take it from an object, not from the class")
-    return made
-
-
-def _outside(context: ToolContext[Any], arguments: dict[str, Any]) -> str:  # noqa: ARG001 - what a tool is given
-    raise ToolError("this tool is run by somebody outside, who has not answered")
-
-
-# Defining.
+def _parsed(arguments: Arguments) -> dict[str, Any]:
+    return parse_arguments(arguments) if isinstance(arguments, str) else dict(arguments)
 
 
 def _check_raw(name: str, function: Callable[..., Any], options: ToolOptions) -> None:
+    """Refuse a function that cannot be called with the context and what the model wrote."""
     _refuse_process(name, options)
-    check_function(name, function)
+    try:
+        inspect.signature(function).bind(None, None)
+    except ValueError:  # of one that is not written in Python
+        return
+    except TypeError as error:
+        raise DefinitionError(
+            f"tool {name!r}: its function must take two arguments, the ToolContext and what the model wrote ({error})"
+        ) from error
 
 
 def _refuse_process(name: str, options: ToolOptions) -> None:
@@ -383,15 +441,17 @@ def _refuse_process(name: str, options: ToolOptions) -> None:
         raise DefinitionError(f"tool {name!r} takes a ToolContext, which cannot go to another process")
 
 
-def _check_process(made: Tool) -> None:
-    """Refuse to move a tool to another process if its function takes the context."""
-    if not isinstance(made, ToolFunction) or _signature(made.function).context is not None:
-        _refuse_process(made.name, {"process": True})
+def _changed(made: Tool, changes: dict[str, Any]) -> Tool:
+    if changes.get("process") and not made.process:
+        is_function = isinstance(made, ToolFunction)
+        if not is_function or _signature(made.function).context is not None:
+            _refuse_process(made.name, {"process": True})
+    return replace(made, **changes) if changes else made
 
 
 def _signature(function: Any) -> Signature:
     if isinstance(function, classmethod):
         raise DefinitionError(f"{function.__name__!r} is a class method: write @classmethod above @tool, not below")
     if not callable(function):
-        raise DefinitionError(f"{function!r} is not a function; of the methods of an object, make a `Toolset.of(...)`")
+        raise _not_a_tool(function)
     return read_signature(function, method=is_method(function))

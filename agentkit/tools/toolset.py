@@ -9,16 +9,17 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
-from types import ModuleType
-from typing import Any, TypeAlias, cast
+from types import MethodType, ModuleType
+from typing import Any, Protocol, TypeAlias, cast
 
 from agentkit.errors import DefinitionError
 from agentkit.tools.calls.execute import kind_of
-from agentkit.tools.context import ToolContext
+from agentkit.tools.context import RunContext
 from agentkit.tools.schema.signature import name_of
-from agentkit.tools.tool import Tool, ToolFunction, as_tool, tool
+from agentkit.tools.source import ToolSource, is_source
+from agentkit.tools.tool import Deps, Needs, Tool, ToolFunction, as_tool, tool
 
-__all__ = ["ToolLike", "Toolset", "flat_tools"]
+__all__ = ["ToolLike", "Toolset", "flat_tools", "split_tools"]
 
 GROUP = "agentkit.tools"  # the entry points under which installed packages offer tools
 _NOT_TOOLS = sys.stdlib_module_names | {"pydantic", "pydantic_core"}  # whose public methods are not the author's
@@ -36,7 +37,7 @@ class Toolset:
         DefinitionError: A function cannot become a tool, or two tools have one name.
     """
 
-    def __init__(self, *tools: ToolLike) -> None:
+    def __init__(self, *tools: ToolLike[Any]) -> None:
         self._tools = {each.name: each for each in flat_tools(tools)}
 
     @classmethod
@@ -92,17 +93,17 @@ class Toolset:
     def __repr__(self) -> str:
         return f"Toolset({', '.join(self._tools)})"
 
-    def __add__(self, other: ToolLike) -> Toolset:
+    def __add__(self, other: ToolLike[Any]) -> Toolset:
         """Both together; their names must differ."""
         return Toolset(self, other)
 
-    def __radd__(self, other: ToolLike) -> Toolset:
+    def __radd__(self, other: ToolLike[Any]) -> Toolset:
         """Both together; their names must differ."""
         return Toolset(other, self)
 
     def prefixed(self, prefix: str) -> Toolset:
-        """With this text before each name: ``"calendar_"`` makes ``calendar_book`` of ``book``."""
-        return Toolset(*(replace(each, name=prefix + each.name) for each in self))
+        """With this prefix before each name: ``"calendar_"`` makes ``calendar_book`` of ``book``."""
+        return Toolset(*(replace(each, name=prefix + each.name, prefix=prefix + each.prefix) for each in self))
 
     def only(self, *names: str) -> Toolset:
         """The tools of these names, in the order of the set.
@@ -136,8 +137,8 @@ class Toolset:
         """Offered to the model only while the condition is true. If it raises, the run ends with `ToolFailed`.
 
         Args:
-            condition: Asked before each turn with what is known then: ``context.deps``, ``context.turn``,
-                ``context.transcript``. It must return at once.
+            condition: Asked before each turn, with what is known of the run then: ``context.deps``, ``context.turn``,
+                ``context.messages``. It must return at once.
 
         Raises:
             DefinitionError: The condition is async.
@@ -152,39 +153,84 @@ class Toolset:
                 raise DefinitionError(f"there is no tool {name!r} in this toolset{_hint(name, self._tools)}")
 
 
-Condition: TypeAlias = Callable[[ToolContext[Any]], bool]
-
-ToolLike: TypeAlias = Tool | Toolset | Callable[..., Any]
-"""What becomes one tool or several: a tool, a toolset, or a function."""
+Condition: TypeAlias = Callable[[RunContext[Any]], bool]
 
 
-def flat_tools(tools: Iterable[ToolLike]) -> list[Tool]:
+class PlainFunction(Protocol):
+    """A function that is not a tool yet, for type checkers: a `ToolFunction` is called like one, but does not match."""
+
+    @property
+    def __globals__(self) -> dict[str, Any]: ...
+    @property
+    def __call__(self) -> Callable[..., Any]: ...
+
+
+class CachedFunction(Protocol):
+    """What `functools.cache` makes of a function, for type checkers."""
+
+    def cache_clear(self) -> None: ...
+    @property
+    def __call__(self) -> Callable[..., Any]: ...
+
+
+ToolLike: TypeAlias = (
+    Tool[Needs[Deps]] | Toolset | ToolSource | PlainFunction | CachedFunction | MethodType | functools.partial[Any]
+)
+"""What becomes tools of an agent whose dependencies are a ``Deps``: tools, toolsets, sources of tools, functions.
+
+Type checkers refuse a decorated function whose first or second parameter is the `ToolContext` of other dependencies.
+They accept every function without a decorator; a run checks all of them before its first request. Type checkers want
+`tool` around callable objects of other classes.
+"""
+
+
+def flat_tools(tools: Iterable[ToolLike[Any]]) -> list[Tool]:
     """The tools one by one.
+
+    Raises:
+        DefinitionError: A function cannot become a tool, two tools have one name, or there is a `ToolSource`.
+    """
+    flat, sources = split_tools(tools)
+    if sources:
+        raise DefinitionError(f"an object of {type(sources[0]).__name__} is a source of tools: give it to an agent")
+    return flat
+
+
+def split_tools(tools: Iterable[ToolLike[Any]]) -> tuple[list[Tool], list[ToolSource]]:
+    """The tools one by one, and the sources, whose tools are known only when they are open.
 
     Raises:
         DefinitionError: A function cannot become a tool, or two tools have one name.
     """
+    given: Any = tools
+    if not isinstance(given, Iterable) or isinstance(given, str | Mapping):
+        name = name_of(cast("Any", given)) if callable(cast("Any", given)) else type(cast("object", given)).__name__
+        raise DefinitionError(f"tools are given as a list, not {name}: write tools=[...]")
     by_name: dict[str, Tool] = {}
+    sources: list[ToolSource] = []
     for each in tools:
-        for made in each if isinstance(each, Toolset) else (as_tool(each),):
+        if is_source(each):
+            sources.append(each)
+            continue
+        for made in each if isinstance(each, Toolset) else (as_tool(cast("Any", each)),):
             if made.name in by_name:
                 raise DefinitionError(
                     f"two tools are named {made.name!r}: give one of them another with @tool(name=...), "
                     "or a toolset a prefix with .prefixed(...)"
                 )
             by_name[made.name] = made
-    return list(by_name.values())
+    return list(by_name.values()), sources
 
 
 def _both(one: Condition | None, other: Condition) -> Condition:
     return other if one is None else functools.partial(_all_hold, (one, other))
 
 
-def _all_hold(conditions: Iterable[Condition], context: ToolContext[Any]) -> bool:
+def _all_hold(conditions: Iterable[Condition], context: RunContext[Any]) -> bool:
     return all(condition(context) for condition in conditions)
 
 
-def _of_module(module: ModuleType) -> list[ToolLike]:
+def _of_module(module: ModuleType) -> list[ToolLike[Any]]:
     named: Iterable[str] | None = getattr(module, "__all__", None)
     members: dict[str, Any] = vars(module)
     if named is not None:
@@ -214,7 +260,7 @@ def _home(function: Any) -> str:
     return str(getattr(written, "__module__", ""))
 
 
-def _of_object(owner: object) -> list[ToolLike]:
+def _of_object(owner: object) -> list[ToolLike[Any]]:
     kind = owner if isinstance(owner, type) else type(owner)
     found: dict[str, object] = {}
     for base in reversed(kind.__mro__):
@@ -234,7 +280,7 @@ def _is_method(written: object) -> bool:
     )
 
 
-def _taken_from(owner: object, kind: type, name: str, written: object) -> ToolLike:
+def _taken_from(owner: object, kind: type, name: str, written: object) -> ToolLike[Any]:
     """The method as a tool; what is not a tool by decoration keeps the name it has in the class."""
     if isinstance(written, functools.singledispatchmethod):
         raise DefinitionError(
@@ -250,19 +296,19 @@ def _taken_from(owner: object, kind: type, name: str, written: object) -> ToolLi
     if isinstance(getattr(taken, "__func__", None), ToolFunction):
         return as_tool(taken)
     if isinstance(written, functools.partialmethod):
-        return tool(cast("Callable[..., Any]", taken), name=name)
+        return cast("Tool", tool(taken, name=name))
     if isinstance(written, staticmethod) and not isinstance(taken, Tool):
         return functools.partial(taken)  # its first parameter may be called `self`
-    return cast("ToolLike", taken)
+    return cast("ToolLike[Any]", taken)
 
 
-def _loaded(entry: EntryPoint) -> ToolLike:
+def _loaded(entry: EntryPoint) -> ToolLike[Any]:
     try:
         value: Any = entry.load()
     except Exception as error:  # another package's code, which can raise anything
         raise DefinitionError(f"the tools {entry.name!r} ({entry.value}) cannot be loaded: {error}") from error
     if isinstance(value, Tool | Toolset) or inspect.isroutine(value):
-        return cast("ToolLike", value)
+        return cast("ToolLike[Any]", value)
     return Toolset.of(value)
 
 

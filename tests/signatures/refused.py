@@ -25,9 +25,6 @@ class Unknown:
     """Neither pydantic nor JSON knows what it is."""
 
 
-def unannotated(x) -> None: ...  # type: ignore[no-untyped-def]
-
-
 def unresolvable(x: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
 
@@ -67,10 +64,8 @@ REFUSED: list[tuple[Any, str]] = [
             (Annotated[AsyncIterator[int], "x"], "AsyncIterator"),
         ]
     ),
-    (unannotated, "tool 'unannotated': parameter 'x' has no type annotation; write for example x: str"),
     (unresolvable, "tool 'unresolvable': the annotation of parameter 'x' cannot be resolved"),
     (two_contexts, "'a' and 'b' both take the ToolContext; keep one"),
     (aliased, "parameter 'x' has an alias"),
     (type, "Python cannot tell its parameters"),
-    (len, "parameter 'obj' has no type annotation"),
 ]

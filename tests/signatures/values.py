@@ -268,7 +268,7 @@ CHOICES = [
             "x",
             **{"$defs": {"Size": {"enum": [[1, 2], [3, 4]], "type": "array", "items": {}}}},
         ),
-        "parameter 'x' has values that are no texts, numbers, booleans or null",
+        "parameter 'x' has values that are not strings, numbers, booleans or null",
         '{"x": [[3, 4], [1, 2]]}',
         [Size.LARGE, Size.SMALL],
         list[Size] | Size,

@@ -1,178 +1,268 @@
-"""From the text a model wrote as arguments to validated values; what is wrong with it is said for the model to read."""
+"""From the arguments that a model wrote to validated values; the model is told what is wrong with them.
+
+The string is parsed once (`parse_arguments`). pydantic validates what came out of it. Two things that pydantic does not
+do are done before: a `Decimal` gets the digits that the model wrote, and readings that could be wrong are refused.
+"""
 
 from __future__ import annotations
 
-import json
-import math
+import copy
+import functools
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, Self, cast
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, cast
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails, from_json
+from pydantic_core import ErrorDetails
 
-from agentkit.chat.messages import encode_json
+from agentkit.chat.json_schema import leaf_schemas, member_schemas, possible_schemas, types_of
+from agentkit.chat.json_values import WrittenNumber, encode_json, parse_json
 from agentkit.errors import ModelRetry
-from agentkit.tools.schema.signature import Place, Signature, is_absent, place_of
-from agentkit.tools.schema.simplify import as_list, as_schema
+from agentkit.tools.schema.generate import DECIMAL
+from agentkit.tools.schema.signature import Signature
+from agentkit.tools.schema.simplify import JsonSchema
 
-__all__ = ["Written", "as_written", "parse_arguments", "read_arguments", "validate_arguments", "write"]
+__all__ = ["parse_arguments", "validate_arguments"]
 
+Place: TypeAlias = tuple[int | str, ...]
 
-class Written(float):
-    """A number that knows how it was written."""
-
-    def __new__(cls, text: str) -> Self:
-        """The number that the text says."""
-        made = super().__new__(cls, text)
-        made.text = text
-        return made
-
-    text: str
-
-
-def as_written(text: str) -> Any:
-    """The JSON value of a text, its numbers with a fraction or an exponent as `Written`."""
-    return json.loads(text, strict=False, parse_float=Written)
-
-
-def write(value: Any) -> str:
-    """The value as JSON, each `Written` number as it was written.
-
-    Raises:
-        ValueError: JSON cannot express it.
-    """
-    if isinstance(value, Written) and math.isfinite(value):
-        return value.text
-    if (members := as_schema(value)) is not None:
-        return "{" + ",".join(f"{encode_json(key).decode()}:{write(each)}" for key, each in members.items()) + "}"
-    if (items := as_list(value)) is not None:
-        return "[" + ",".join(map(write, items)) + "]"
-    return encode_json(value).decode()
-
-
-_SHORT = 4000  # a number cannot have more digits than Python reads
-_MAY_BE_TOO_LARGE = re.compile(r"\d(?:[eE]|\d{307})")  # a number is infinite with an exponent or 309 digits only
 _SHOULD = re.compile(r"\w+(?: input)? should (?P<is>be )?")  # "Input should be a valid string"
 _MEMBER = re.compile(r"<[\w.]+: ([^>]*)>")  # <Color.RED: 'red'>
+_ABSENT = ("missing", "missing_argument", "missing_keyword_only_argument", "missing_positional_only_argument")
 _MOST_LINES = 5
-_LONGEST_VALUE, _LONGEST_WORDS = 60, 300
-_TYPES = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
-
-
-def read_arguments(signature: Signature, text: str) -> dict[str, Any]:
-    """From the text of a call to the values of the signature's types. A `Decimal` has the digits that the text has.
-
-    Raises:
-        ModelRetry: The text is not a JSON object, or the arguments do not fit the signature.
-    """
-    arguments = parse_arguments(text)
-    if arguments and signature.takes_decimals:
-        value = as_written(text)
-        exact = _exactly(signature, as_written(value) if isinstance(value, str) else value, ())
-        arguments = from_json(encode_json(exact))
-    return validate_arguments(signature, arguments)
-
-
-def _exactly(signature: Signature, value: Any, place: Place) -> Any:
-    """The value with the text of a number where that becomes a `Decimal`: JSON's numbers are read as floats."""
-    if isinstance(value, Written):
-        return value.text if signature.is_decimal(place) else float(value)
-    if (members := as_schema(value)) is not None:
-        return {key: _exactly(signature, each, (*place, key)) for key, each in members.items()}
-    if (items := as_list(value)) is not None:
-        return [_exactly(signature, each, (*place, index)) for index, each in enumerate(items)]
-    return value
+_LONGEST_VALUE, _LONGEST_MESSAGE = 60, 300
+_TYPES = {list: "an array", str: "a string", bool: "a boolean"}
 
 
 def parse_arguments(text: str) -> dict[str, Any]:
-    """Read a call's arguments: one JSON object.
+    """Parse the arguments of a call: one JSON object, whose numbers keep the digits that the model wrote.
 
     No text and ``null`` are no arguments; an object that was encoded once more, as a string, is decoded; of a name that
-    comes twice, the last holds. Half a surrogate pair becomes U+FFFD.
+    comes twice, the last holds. A lone surrogate becomes U+FFFD.
 
     Raises:
         ModelRetry: It is not a JSON object, holds NaN or an infinity, or is nested more than 200 deep.
     """
-    if len(text) < _SHORT and not _MAY_BE_TOO_LARGE.search(text):
-        try:
-            value = from_json(text, allow_inf_nan=False)  # what is nearly always enough
-        except (TypeError, ValueError):  # a lone surrogate is a TypeError
-            value = None
-        if isinstance(value, dict):
-            return cast("dict[str, Any]", value)
-    value = _decode(text)
-    if isinstance(value, str):
-        value = _decode(value)
+    try:
+        value = parse_json(text) if text.strip() else None
+        if isinstance(value, str):
+            value = parse_json(value) if value.strip() else None
+    except ValueError as error:
+        fault = str(error).partition(";")[0]
+        raise ModelRetry(f"the arguments are not valid JSON: {fault}; send one complete JSON object") from error
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ModelRetry(f"the arguments must be one JSON object, not {_TYPES[type(value)]}")
+        kind = next((name for each, name in _TYPES.items() if isinstance(value, each)), "a number")
+        raise ModelRetry(f"the arguments must be one JSON object, not {kind}")
     return cast("dict[str, Any]", value)
 
 
 def validate_arguments(signature: Signature, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments as the types of the signature.
+    """Convert arguments to the types of the signature.
+
+    A null for what may be left out, and is not null itself, stands for leaving it out: a strict schema has no other way
+    to say it, and models do the same with plain ones. In a free dict a null is a value like any other.
+
+    Args:
+        signature: What the function takes.
+        arguments: What `parse_arguments` returned, or any other JSON object. A `Decimal` gets the digits of a
+            `WrittenNumber`.
 
     Raises:
-        ModelRetry: They do not fit it; a line for each of the first faults says where, what came and what is expected.
+        ModelRetry: They do not fit; a line for each of the first faults says where, what came and what is expected.
     """
+    reader = _Reader(signature.schema)
+    given = reader.read(dict(arguments), leaf_schemas(signature.schema, signature.schema), ())
+    faults = {_path(place): text for place, text in reader.refused.items()}
+    try:
+        values = _validated(signature, given)
+    except ValidationError as error:
+        raise ModelRetry(_explain(_complaints(signature, given, error) | faults)) from error
+    except ValueError as error:
+        raise ModelRetry(f"the arguments cannot be written as JSON: {error}") from error
+    if faults:
+        raise ModelRetry(_explain(faults))
+    return values
+
+
+def _validated(signature: Signature, arguments: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return signature.validate(arguments)
     except ValidationError as error:
-        raise ModelRetry(_explain(signature, arguments, error)) from error
-    except ValueError as error:
-        raise ModelRetry(f"the arguments cannot be written as JSON: {error}") from error
-
-
-def _decode(text: str) -> Any:
-    if not text.strip():
-        return None
+        wrong = [fault for fault in _faults(error) if fault["type"] not in _ABSENT and fault["input"] is None]
+        found = {_place_of(arguments, fault) for fault in wrong}
+        nulls = {place for place in found if _is_declared(place, signature.parameters)}
+        if not nulls:
+            raise
+    reduced = _without(arguments, nulls)
     try:
-        # The standard parser takes what models do write: raw line ends in strings and half surrogate pairs. The second
-        # one limits the depth, so that whoever walks the values is safe; encoding in between refuses infinity.
-        value = json.loads(text, strict=False, parse_constant=_refuse)
-        return from_json(encode_json(value))
-    except RecursionError:
-        raise ModelRetry("the arguments are nested too deeply") from None
-    except ValueError as error:
-        fault = str(error).partition(";")[0]
-        raise ModelRetry(f"the arguments are not valid JSON: {fault}; send one complete JSON object") from error
+        return signature.validate(reduced)
+    except ValidationError as error:
+        needed = nulls & {_place_of(reduced, fault) for fault in _faults(error) if fault["type"] in _ABSENT}
+        if not needed:
+            raise
+    return signature.validate(_without(arguments, nulls - needed))
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a JSON value")
+def _faults(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False)
 
 
-def _explain(signature: Signature, arguments: Mapping[str, Any], error: ValidationError) -> str:
-    faults: dict[str, list[ErrorDetails]] = {}
-    for details in error.errors(include_url=False):
-        faults.setdefault(_path(place_of(arguments, details)), []).append(details)
-    lines = [f"{path}: {_complaint(signature, of_path)}" for path, of_path in faults.items()]
+def _is_declared(place: Place, schema: JsonSchema) -> bool:
+    """Whether there is a property at this place, not a key of a free dict or an item of an array."""
+    holders = leaf_schemas(schema, schema)
+    for step in place[:-1]:
+        holders = member_schemas(holders, step, schema)
+    return bool(place) and any(place[-1] in each.get("properties", ()) for each in holders)
+
+
+def _without(arguments: Mapping[str, Any], places: set[Place]) -> dict[str, Any]:
+    """A copy without the members at these places; what is in an array stays."""
+    reduced = copy.deepcopy(dict(arguments))
+    for *way, last in places:
+        holder: Any = functools.reduce(lambda value, step: value[step], way, cast("Any", reduced))
+        if isinstance(holder, dict):
+            cast("dict[str, Any]", holder).pop(str(last), None)
+    return reduced
+
+
+# Before pydantic: the digits of decimals, and readings of pydantic that could be wrong.
+
+_EXPECTED = {  # by the format in the schema
+    "date": 'a date such as "2026-05-01"',
+    "date-time": 'a date and time such as "2026-05-01T12:30:00"',
+    "time": 'a time such as "12:30:00"',
+    "duration": 'a duration such as "PT90S" or "00:01:30"',
+}
+_DIGITS = re.compile(r"\s*[+-]?\d+(?:\.\d*)?\s*")
+_BOOLEAN = re.compile(r"true|false|yes|no|on|off|0|1", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Goes through a value together with the schemas that it may be of.
+
+    Attributes:
+        root: The schema of the whole, with the marks of `generate`.
+        refused: What would be read as something else, with what is expected instead.
+    """
+
+    root: JsonSchema
+    refused: dict[Place, str] = field(default_factory=dict[Place, str])
+
+    def read(self, value: Any, schemas: Sequence[JsonSchema], place: Place) -> Any:
+        """The value with strings in place of the numbers of a `Decimal`."""
+        if not schemas:
+            return value
+        if isinstance(value, dict):
+            return self._object(cast("dict[str, Any]", value), schemas, place)
+        if isinstance(value, list):
+            items = enumerate(cast("list[object]", value))
+            return [self.read(each, member_schemas(schemas, at, self.root), (*place, at)) for at, each in items]
+        if expected := _misread(value, schemas):
+            self.refused[place] = f"expected {expected}; got {_shown(value)}"
+        if isinstance(value, WrittenNumber):
+            others = [each for each in schemas if DECIMAL not in each and types_of(each) & {"number", "string"}]
+            return value.text if not others and any(DECIMAL in each for each in schemas) else float(value)
+        return value
+
+    def _object(self, value: dict[str, Any], schemas: Sequence[JsonSchema], place: Place) -> dict[str, Any]:
+        possible = possible_schemas(value, schemas)
+        for key in value if any("propertyNames" in each for each in possible) else ():
+            names = [leaf for each in possible for leaf in leaf_schemas(each.get("propertyNames", True), self.root)]
+            if expected := _misread(key, names):
+                self.refused[(*place, key)] = f"expected {expected} as its name"
+        return {
+            key: self.read(each, member_schemas(possible, key, self.root), (*place, key)) for key, each in value.items()
+        }
+
+
+def _misread(value: object, schemas: Sequence[JsonSchema]) -> str:
+    """The form that is expected where pydantic would read the value as something that the model may not have meant.
+
+    A number, or a string of digits, for a date or a time would be seconds since 1970; true would be the number 1.
+    """
+    allowed = frozenset[str]().union(*map(types_of, schemas))
+    formats = [_EXPECTED.get(each.get("format", "")) for each in schemas if "string" in types_of(each)]
+    if isinstance(value, bool):
+        is_number = allowed & {"integer", "number"} and not allowed & {"boolean", "string"}
+        return f"{'a whole number' if 'number' not in allowed else 'a number'}, not a boolean" if is_number else ""
+    if isinstance(value, int | float):
+        is_time = formats and all(formats) and not allowed & {"integer", "number"}
+        return " or ".join(dict.fromkeys(map(str, formats))) if is_time else ""
+    if not isinstance(value, str) or (formats and not all(formats)):
+        return ""
+    if formats and _DIGITS.fullmatch(value):
+        return " or ".join(dict.fromkeys(map(str, formats)))
+    if allowed & {"integer", "number"} and not formats and "_" in value:
+        return "a number"
+    if "boolean" in allowed and allowed <= {"boolean", "null"} and not _BOOLEAN.fullmatch(value):
+        return "true or false"
+    return ""
+
+
+# What the model reads.
+
+
+def _explain(faults: Mapping[str, str]) -> str:
+    lines = [f"{path}: {text}" for path, text in faults.items()]
     if len(lines) > _MOST_LINES:
         lines[_MOST_LINES:] = [f"and {len(lines) - _MOST_LINES} more"]
     return "\n".join(["invalid arguments, nothing was done:", *(f"- {line}" for line in lines)])
 
 
+def _complaints(signature: Signature, arguments: Mapping[str, Any], error: ValidationError) -> dict[str, str]:
+    """What is wrong, by place."""
+    faults: dict[str, list[ErrorDetails]] = {}
+    for fault in _faults(error):
+        faults.setdefault(_path(_place_of(arguments, fault)), []).append(fault)
+    return {path: _complaint(signature, of_path) for path, of_path in faults.items()}
+
+
+def _place_of(arguments: object, fault: ErrorDetails) -> Place:
+    """Where the fault is; a member that is missing has a place too.
+
+    pydantic also names the branches of unions on the way to it. Such a name may be that of a member as well: of all
+    ways that lead to something, the one to what pydantic found is taken.
+    """
+    steps = fault["loc"]
+    absent = steps[-1:] if fault["type"] in _ABSENT else ()
+    way = steps[: len(steps) - len(absent)]
+    found: dict[Place, Any] = {(): arguments}
+    for step in way:
+        found |= {(*place, step): value[step] for place, value in found.items() if _has(value, step)}
+    best = max(found, key=lambda place: (found[place] == fault["input"], place[-1:] == way[-1:], len(place)))
+    return (*best, *absent)
+
+
+def _has(value: Any, step: int | str) -> bool:
+    if isinstance(value, dict):
+        return step in value
+    return isinstance(value, list) and isinstance(step, int) and step < len(cast("list[object]", value))
+
+
 def _path(place: Place) -> str:
     """The place as ``stops[2].city``."""
-    return _cut("".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).removeprefix("."))
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+    return _shortened("".join(steps).removeprefix("."))
 
 
 def _complaint(signature: Signature, faults: Sequence[ErrorDetails]) -> str:
     """What is wrong in one place: of a union, each branch has its own fault."""
     first = faults[0]
-    if is_absent(first):
+    if first["type"] in _ABSENT:
         return "missing"
     if first["type"] == "extra_forbidden":
-        known = _cut(", ".join(signature.parameters["properties"]) or "none", _LONGEST_WORDS)
+        known = _shortened(", ".join(signature.parameters["properties"]) or "none", _LONGEST_MESSAGE)
         return "there is no such parameter" + (f"; there are: {known}" if len(first["loc"]) == 1 else "")
-    told = dict.fromkeys(map(_words, faults))
+    messages = dict.fromkeys(map(_message, faults))
     expected = "expected " if _SHOULD.match(first["msg"]) else ""
-    return f"{expected}{_cut(' or '.join(told), _LONGEST_WORDS)}; got {_shown(first['input'])}"
+    return f"{expected}{_shortened(' or '.join(messages), _LONGEST_MESSAGE)}; got {_shown(first['input'])}"
 
 
-def _words(fault: ErrorDetails) -> str:
+def _message(fault: ErrorDetails) -> str:
     """What pydantic says, without what only a Python programmer reads."""
     message, context = fault["msg"], fault.get("ctx", {})
     if fault["type"] == "union_tag_invalid":
@@ -185,8 +275,8 @@ def _words(fault: ErrorDetails) -> str:
 
 
 def _shown(value: object) -> str:
-    return _cut(encode_json(value).decode())
+    return _shortened(encode_json(value).decode())
 
 
-def _cut(text: str, longest: int = _LONGEST_VALUE) -> str:
+def _shortened(text: str, longest: int = _LONGEST_VALUE) -> str:
     return text if len(text) <= longest else f"{text[:longest]}..."

@@ -1,62 +1,70 @@
-"""What models get wrong when they write a call, put right as far as that cannot change what they meant. Pure.
+"""Repairs what models get wrong when they write a call, as far as that cannot change what they meant. Pure.
 
-The steps, each told in words: an object that was encoded twice, a code fence, brackets and marks of a chat template
-after the object, the same object twice, Python's literals, single quotes, keys without quotes, trailing commas, line
-ends and lone backslashes in texts; then arguments wrapped into one member, a list or an object written as text, and
-null for what may be left out. What is incomplete is never completed, words after the object are never dropped, and NaN
-is no number.
+Three repairs, each reported in words. A *name* is matched if it differs by case, dashes, underscores, or a prefix that
+servers are known to write. A *text* that is almost JSON is read as a person would: an object that was encoded twice, a
+code fence, brackets and marks of a chat template after the object, the same object twice, Python's literals, single
+quotes, keys without quotes, trailing commas, line ends and lone backslashes in strings. *Arguments* are fitted to the
+schema: arguments wrapped into one member, a list or an object written as a string, digits where a string is wanted, a
+value of an enum in another case, one object for a list of objects, null for what may be left out.
+
+What is incomplete is never completed, words after the object are never dropped, NaN is not a number, and a name that is
+only similar is never taken for a tool: `unknown_tool_message` suggests it to the model.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from pydantic_core import from_json
-
-from agentkit.tools.calls.arguments import Written, as_written, write
+from agentkit.chat.json_schema import JSON_TYPES, leaf_schemas, member_schemas, possible_schemas, types_of
+from agentkit.chat.json_values import parse_json, write_json
 
 __all__ = ["Unreadable", "fit_arguments", "match_tool_name", "repair_text", "unknown_tool_message"]
 
-_SHORTEST = 5  # letters of a name that may be misspelt: shorter ones are too close to each other
 _MOST_NAMES = 20
-_MARK = re.compile(r"<[|｜]")  # noqa: RUF001 - some templates write it wide
-_INDEX = re.compile(r"\A(functions\.[^.:]+):\d+\Z")  # how Kimi numbers its calls
+_LONGEST_NAME = 64
+_KNOWN_PREFIXES = ("functions", "tools", "default_api")
+_PREFIX = re.compile(r"([A-Za-z0-9_-]+)[.:/](.+)", re.DOTALL)
+_INDEX = re.compile(r"(functions\.[^.:/]+):\d+")  # how Kimi numbers its calls
 
 
-def match_tool_name(name: str, tools: Collection[str]) -> str | None:
-    """The one tool that the name can mean, or None.
+def match_tool_name(name: str, tools: Collection[str], prefixes: Collection[str] = ()) -> str | None:
+    """The one tool that the name means, or None.
 
-    Forgiven are what servers put before and after a name (``functions.add``, ``add<|channel|>``), case, dashes and
-    underscores, and one letter too many, too few or two that changed places. Another letter is never forgiven: that
-    would make ``set_user`` of ``get_user``. Nor is a name that goes on: ``user.delete`` is not ``user``.
+    Args:
+        name: The name that the model wrote.
+        tools: The names of the tools.
+        prefixes: Prefixes that toolsets gave names, such as ``calendar_``: ``calendar.book`` is ``calendar_book``.
     """
     if name in tools:
         return name
-    bare = _INDEX.sub(r"\1", _MARK.split(name, maxsplit=1)[0].strip())
-    if not bare.isascii():
+    if len(name) > 2 * _LONGEST_NAME or not name.isascii():
         return None
-    pieces = [_folded(piece) for piece in re.split(r"[./:]+", bare)]
-    last, whole = pieces[-1], "".join(pieces)
-    same = [tool for tool in tools if _folded(tool) in {*pieces, whole} - {""}]
-    if not same:
-        same = [tool for tool in tools if _is_slip(last, _folded(tool))]
-    elif not {_folded(tool) for tool in same} <= {last, whole}:
-        return None
+    bare = name.strip()
+    if numbered := _INDEX.fullmatch(bare):
+        bare = numbered[1]
+    meant = {_folded(bare)} if "." not in bare and ":" not in bare and "/" not in bare else set[str]()
+    if prefixed := _PREFIX.fullmatch(bare):
+        prefix, rest = _folded(prefixed[1]), _folded(prefixed[2])
+        if prefix in map(_folded, _KNOWN_PREFIXES):
+            meant.add(rest)
+        if prefix in map(_folded, prefixes):
+            meant |= {prefix + rest} if not rest.startswith(prefix) else {rest}
+    same = [tool for tool in tools if _folded(tool) in meant]
     return same[0] if len(same) == 1 else None
 
 
 def unknown_tool_message(name: str, tools: Collection[str], switched_off: Collection[str] = ()) -> str:
-    """What to tell a model that called a tool which does not exist, or is switched off in this turn."""
+    """The message for a model that called a tool which does not exist, or is switched off in this turn."""
     if name in switched_off:
         return f"the tool {name!r} is switched off in this turn"
+    name = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
     if not tools:
         return f"there is no tool {name!r}; there are no tools at all, so answer without one"
-    near = difflib.get_close_matches(name, tools, n=3)
-    if near:
+    if near := difflib.get_close_matches(name, tools, n=3):
         return f"there is no tool {name!r}; did you mean {' or '.join(near)}?"
     listed = sorted(tools)[:_MOST_NAMES] if len(tools) > _MOST_NAMES else list(tools)
     more = f" and {len(tools) - len(listed)} more" if len(tools) > len(listed) else ""
@@ -64,25 +72,13 @@ def unknown_tool_message(name: str, tools: Collection[str], switched_off: Collec
 
 
 def _folded(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    return re.sub(r"[-_]", "", name.lower())
 
 
-def _is_slip(written: str, name: str) -> bool:
-    """Whether one letter is too many or too few, or two neighbours changed places. A number or a plural is no slip."""
-    if re.sub(r"\D", "", written) != re.sub(r"\D", "", name) or written.rstrip("s") == name.rstrip("s"):
-        return False
-    if min(len(written), len(name)) < _SHORTEST or abs(len(written) - len(name)) > 1:
-        return False
-    longer, shorter = (written, name) if len(written) > len(name) else (name, written)
-    if len(longer) > len(shorter):
-        return any(longer[:at] + longer[at + 1 :] == shorter for at in range(len(longer)))
-    return any(
-        written[:at] + written[at + 1] + written[at] + written[at + 2 :] == name for at in range(len(written) - 1)
-    )
+# A text that is almost JSON.
 
 
 _DEEPEST = 200
-_WRAPPERS = frozenset({"arguments", "args", "input", "kwargs", "parameters", "params"})
 _SPACE = re.compile(r"\s*")
 _FENCE = re.compile(r"\ufeff?\s*```[A-Za-z]*[ \t]*\n?")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])")
@@ -92,15 +88,17 @@ _CONTROL = re.compile(r"[\x00-\x1f]")
 _LITERALS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
 _CONTROLS = frozenset("bfnrt")
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "'": "'"}
+_PYTHON_ESCAPE = re.compile(r"\\(?:x[0-9A-Fa-f]{2}|0|N\{|U[0-9A-Fa-f]{8})")  # characters, or a backslash? Nobody knows
+_PYTHON_ESCAPE_IN_QUOTES = re.compile(r"\\[xNUav0-7\n]")
 _PLAIN = {quote: re.compile(rf"[^{quote}\\]+") for quote in "\"'"}
 
 
 class Unreadable(ValueError):
-    """The text is no object, whatever is forgiven."""
+    """The text is not an object, whatever is forgiven."""
 
 
 def repair_text(text: str) -> tuple[dict[str, Any], list[str]]:
-    """Read arguments as a person would; the second value says what had to be forgiven, each once.
+    """Read arguments as a person would; the second value names what had to be forgiven, each once.
 
     Raises:
         Unreadable: There is more than one way to understand the text, or none.
@@ -226,18 +224,21 @@ class _Reader:
                 self.at = plain.end()
                 pieces.append(plain[0])
                 if not plain[0].isprintable() and _CONTROL.search(plain[0]):
-                    self.forgive("with line ends in a text")
+                    self.forgive("with line ends in a string")
             elif char == "\\":
                 escaped.add(self.text[self.at + 1 : self.at + 2])
-                pieces.append(self.escape())
+                pieces.append(self.escape(quote))
             else:
-                raise Unreadable("a text has no end")
+                raise Unreadable("a string has no end")
         if escaped & _CONTROLS and not escaped <= {*_ESCAPES, "u"}:  # C:\temp\data: perhaps none is an escape
-            raise Unreadable("a text with lone backslashes")
+            raise Unreadable("a string with lone backslashes")
         self.at += 1
         return "".join(pieces).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
-    def escape(self) -> str:
+    def escape(self, quote: str) -> str:
+        unclear = _PYTHON_ESCAPE_IN_QUOTES if quote == "'" else _PYTHON_ESCAPE
+        if unclear.match(self.text, self.at):
+            raise Unreadable("an escape that JSON does not have")
         char = self.text[self.at + 1 : self.at + 2]
         self.at += 2
         if char == "u":
@@ -245,7 +246,7 @@ class _Reader:
         if char in _ESCAPES:
             return _ESCAPES[char]
         if not char:
-            raise Unreadable("a text has no end")
+            raise Unreadable("a string has no end")
         self.forgive("with a lone backslash")
         return f"\\{char}"
 
@@ -279,88 +280,128 @@ class _Reader:
 
 def _number(text: str) -> float:
     try:
-        value = from_json(text, allow_inf_nan=False)
+        value = parse_json(text)
     except ValueError:
         raise Unreadable("a number is too large") from None
-    if value in (float("inf"), float("-inf")):
-        raise Unreadable("a number is too large")
-    return Written(text) if isinstance(value, float) else cast("float", value)
+    return cast("float", value)
 
 
 # Arguments that are JSON, but not as the tool takes them.
 
+_WRAPPERS = frozenset({"arguments", "args", "input", "kwargs", "parameters", "params"})
+
 
 def fit_arguments(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The arguments as the schema of the tool wants them; the second value says what was changed."""
-    notes: list[str] = []
-    known: Mapping[str, Any] = schema.get("properties", {})
-    fitted = _unwrapped(arguments, known, notes) if _is_closed(schema) else dict(arguments)
-    for name, value in list(fitted.items()):
-        if name in known and (value is None or isinstance(value, str)):
-            _fit_member(fitted, name, schema, notes)
-    return fitted, notes
+    """The arguments in the form that the schema of the tool wants; the second value names what was changed.
+
+    A value that fits, as it is or as validation reads it, is never changed; one that does not is changed only if it can
+    mean one thing.
+    """
+    fitter = _Fitter(schema)
+    unwrapped = fitter.unwrap(arguments)
+    fitted = fitter.fit(unwrapped, leaf_schemas(schema, schema), "")
+    return cast("dict[str, Any]", fitted), fitter.notes
 
 
-def _is_closed(schema: Mapping[str, Any]) -> bool:
-    """Whether an object with one member that has no property cannot fit."""
-    if "patternProperties" in schema:
-        return False
-    return schema.get("additionalProperties", not schema.get("required")) is False
+@dataclass(slots=True)
+class _Fitter:
+    root: Mapping[str, Any]
+    notes: list[str] = field(default_factory=list[str])
 
-
-def _unwrapped(arguments: Mapping[str, Any], known: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
-    if len(arguments) != 1:
+    def unwrap(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments out of a member such as ``arguments``, if they cannot fit with it."""
+        known: Mapping[str, Any] = self.root.get("properties", {})
+        is_open = self.root.get("additionalProperties", not self.root.get("required")) is not False
+        if len(arguments) != 1 or "patternProperties" in self.root or is_open:
+            return dict(arguments)
+        ((wrapper, inner),) = arguments.items()
+        if wrapper in known or wrapper not in _WRAPPERS:
+            return dict(arguments)
+        if isinstance(inner, str):
+            inner = _decoded(inner)
+        if isinstance(inner, dict) and known and cast("dict[str, Any]", inner).keys() <= known.keys():
+            self.notes.append(f"wrapped in {wrapper!r}")
+            return cast("dict[str, Any]", inner)
         return dict(arguments)
-    ((wrapper, inner),) = arguments.items()
-    if wrapper in known or wrapper not in _WRAPPERS:
-        return dict(arguments)
-    if isinstance(inner, str):
-        inner = _decoded(inner, {"object"})
-    if isinstance(inner, dict) and known and cast("dict[str, Any]", inner).keys() <= known.keys():
-        notes.append(f"wrapped in {wrapper!r}")
-        return cast("dict[str, Any]", inner)
-    return dict(arguments)
+
+    def fit(self, value: Any, schemas: Sequence[dict[str, Any]], place: str) -> Any:
+        if not schemas or not any(_fits(value, each) for each in schemas):
+            changes = {write_json(new): (new, note) for each in schemas for new, note in self._changes(value, each)}
+            if len(changes) != 1:
+                return value
+            ((value, note),) = changes.values()
+            self.notes.append(note.format(place))
+        if isinstance(value, dict):
+            return self._fit_members(
+                cast("dict[str, Any]", value), possible_schemas(cast("dict[str, Any]", value), schemas), place
+            )
+        if isinstance(value, list):
+            items = enumerate(cast("list[object]", value))
+            return [self.fit(each, member_schemas(schemas, at, self.root), f"{place}[{at}]") for at, each in items]
+        return value
+
+    def _fit_members(self, value: dict[str, Any], schemas: Sequence[dict[str, Any]], place: str) -> dict[str, Any]:
+        fitted: dict[str, Any] = {}
+        for name, each in value.items():
+            inner, path = member_schemas(schemas, name, self.root), f"{place}.{name}".lstrip(".")
+            may_be_left_out = all(name in one.get("properties", {}) for one in schemas) and not any(
+                name in one.get("required", ()) for one in schemas
+            )
+            if each is None and inner and may_be_left_out and not any("null" in types_of(one) for one in inner):
+                self.notes.append(f"null for {path}, which may be left out")
+            else:
+                fitted[name] = self.fit(each, inner, path)
+        return fitted
+
+    def _changes(self, value: Any, schema: dict[str, Any]) -> Iterator[tuple[Any, str]]:
+        """What the value could mean by this schema, which it does not fit, each with a note on its place."""
+        types = types_of(schema)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if "enum" in schema or "const" in schema:
+            yield from _choices(value, schema)
+        elif is_number and "string" in types and "format" not in schema:
+            yield write_json(value), "{} written as a number"
+        if isinstance(value, str) and "null" in types and value.strip() in ("", "null", "None"):
+            yield None, "{} written as a string"
+        inner = _decoded(value) if isinstance(value, str) and types & {"array", "object"} else None
+        if inner is not None and ("object" if isinstance(inner, dict) else "array") in types:
+            yield inner, "{} written as a string"
+        if "array" in types and (is_number or isinstance(value, dict)):
+            items = member_schemas([schema], 0, self.root)
+            if items and all(_fits(value, each) and types_of(each) != JSON_TYPES for each in items):
+                yield [value], "{} without its list"
 
 
-def _fit_member(fitted: dict[str, Any], name: str, schema: Mapping[str, Any], notes: list[str]) -> None:
-    value, types = fitted[name], _types(schema["properties"][name], schema)
-    if not types or "string" in types:
-        return
-    if value is None:
-        if "null" not in types and name not in schema.get("required", ()):
-            del fitted[name]
-            notes.append(f"null for {name}, which may be left out")
-    elif (inner := _decoded(value, types)) is not None:
-        fitted[name] = inner
-        notes.append(f"{name} written as a text")
-    elif value in ("null", "None") and "null" in types:
-        fitted[name] = None
-        notes.append(f"{name} written as a text")
+def _choices(value: Any, schema: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
+    """The values of an enum that the value could mean."""
+    for each in schema["enum"] if "enum" in schema else [schema["const"]]:
+        if isinstance(value, str) and isinstance(each, str) and each.lower() == value.strip().lower():
+            yield each, "{} in another case"
+        elif isinstance(value, str) and isinstance(each, int) and str(each) == value.strip():
+            yield each, "{} written as a string"
+        elif isinstance(each, str) and isinstance(value, int | float) and each == write_json(value):
+            yield each, "{} written as a number"
 
 
-def _decoded(text: str, types: set[str]) -> Any:
-    """The list or object that a text holds, if one of these types is wanted."""
+def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
+    types = types_of(schema)
+    if isinstance(value, dict | list):
+        return ("object" if isinstance(value, dict) else "array") in types
+    if "enum" in schema or "const" in schema:
+        values = schema["enum"] if "enum" in schema else [schema["const"]]
+        return any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in values)
+    if isinstance(value, str):
+        return "string" in types
+    if value is None or isinstance(value, bool):
+        return ("null" if value is None else "boolean") in types
+    return bool(types & {"integer", "number"})
+
+
+def _decoded(text: str) -> Any:
+    """The list or object that a string holds, or None."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
-        from_json(text, allow_inf_nan=False)
-        write(value := as_written(text))
-    except (ValueError, RecursionError):
+        return parse_json(text)
+    except ValueError:
         return None
-    return cast("Any", value) if ("object" if isinstance(value, dict) else "array") in types else None
-
-
-def _types(schema: object, root: Mapping[str, Any], depth: int = 0) -> set[str]:
-    """The JSON types that a schema allows; nothing when it does not say, or allows any."""
-    if not isinstance(schema, Mapping) or depth > _DEEPEST // 10:
-        return set()
-    known = cast("Mapping[str, Any]", schema)
-    if "type" in known:
-        return {known["type"]} if isinstance(known["type"], str) else set(known["type"])
-    if "enum" in known or "const" in known:
-        return {"string"}
-    if reference := known.get("$ref"):
-        definition = root if reference == "#" else root.get("$defs", {}).get(str(reference).rpartition("/")[2])
-        return _types(definition, root, depth + 1)
-    branches = [_types(each, root, depth + 1) for each in known.get("anyOf") or known.get("oneOf") or ()]
-    return set[str]().union(*branches) if branches and all(branches) else set()

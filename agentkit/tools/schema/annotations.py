@@ -1,13 +1,16 @@
 """From annotations as they were written to types that pydantic can read.
 
-An annotation may be text, may name what only the calling function knows, may hold a type variable that the object's
-class has filled in, and ``typing.TypedDict`` is not read by pydantic before Python 3.12.
+An annotation may be a string, may name what only the calling function knows, may hold a type variable that the object's
+class has filled in, and ``typing.TypedDict`` is not read by pydantic before Python 3.12. A parameter without an
+annotation has the type that the docstring names, or that of its default; else it may be any JSON value.
 """
 
 from __future__ import annotations
 
+import ast
 import collections.abc as abc
 import inspect
+import re
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,24 +25,27 @@ __all__ = ["is_type_alias", "keyword_fields", "names_around", "read_hints", "str
 _STREAMS = (abc.Iterator, abc.Generator, abc.AsyncIterable, abc.AsyncIterator, abc.AsyncGenerator)
 
 
-def read_hints(parameters: Sequence[inspect.Parameter], name: str, function: Any, source: Any) -> dict[str, Any]:
-    """The annotations as types, one by one: an error then knows its parameter, and the return type never matters.
+def read_hints(
+    parameters: Sequence[inspect.Parameter], name: str, function: Any, source: Any, described: Mapping[str, str]
+) -> dict[str, Any]:
+    """Resolve the annotations one by one: an error then knows its parameter, and the return type never matters.
 
     Args:
         parameters: The parameters to read.
         name: The tool's name, for errors.
         function: What becomes a tool.
         source: The function as it was written, below partials, decorators and objects.
+        described: The types that the docstring names, for parameters without an annotation.
 
     Raises:
-        DefinitionError: A parameter has no annotation, or one that cannot be resolved.
+        DefinitionError: An annotation cannot be resolved.
     """
     names, variables = {**_names_of_class(function), **names_around(source)}, _type_arguments(function)
     hints: dict[str, Any] = {}
     for each in parameters:
         written = each.annotation
         if written is inspect.Parameter.empty:
-            written = _guessed(each, name, source)
+            written = _guessed(each, described.get(each.name, ""))
         alone = SimpleNamespace(__annotations__={each.name: written})
         try:
             found = typing.get_type_hints(alone, getattr(source, "__globals__", {}), names, include_extras=True)
@@ -56,15 +62,61 @@ def _line(error: Exception) -> str:
     return (str(error) or type(error).__name__).partition("\n")[0]
 
 
-def _guessed(parameter: inspect.Parameter, name: str, source: Any) -> Any:
-    """The type of a parameter without annotation: a lambda cannot have any, everything else must."""
-    if getattr(getattr(source, "__code__", None), "co_name", "") != "<lambda>":
-        raise DefinitionError(
-            f"tool {name!r}: parameter {parameter.name!r} has no type annotation; "
-            f"write for example {parameter.name}: str"
-        )
-    kinds = [each for each in (bool, int, float, str) if type(parameter.default) is each]
-    return kinds[0] if kinds else Any
+_DESCRIBED: dict[str, Any] = {  # the names that docstrings have for types
+    "str": str, "string": str, "text": str,
+    "int": int, "integer": int,
+    "float": float, "number": int | float, "numeric": int | float,
+    "bool": bool, "boolean": bool,
+    "list": list, "array": list, "sequence": list,
+    "dict": dict, "dictionary": dict, "mapping": dict, "object": dict,
+    "None": None, "none": None, "null": None,
+}  # fmt: skip
+_LIST_OF = re.compile(r"(?:list|array|sequence)s? of (\w+?)s?", re.IGNORECASE)
+_NOT_A_TYPE = re.compile(r"(?:^|,)\s*(?:optional|required|default\b.*)$")
+
+
+def _guessed(parameter: inspect.Parameter, described: str) -> Any:
+    """The type of a parameter without an annotation."""
+    found = _described_type(_NOT_A_TYPE.sub("", described).strip())
+    if found is not Any:
+        return found
+    return next((kind for kind in (bool, int, float, str) if type(parameter.default) is kind), Any)
+
+
+def _described_type(text: str) -> Any:
+    """The type that a docstring names (``int``, ``list of str``, ``{'a', 'b'} or None``); `Any` if it names none."""
+    if found := _LIST_OF.fullmatch(text):
+        inner = _described_type(found[1])
+        return list if inner is Any else GenericAlias(list, (inner,))
+    try:
+        tree = ast.parse(re.sub(r",? or ", " | ", text), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return Any
+    return _type_of_node(tree)
+
+
+def _type_of_node(node: ast.expr) -> Any:
+    match node:
+        case ast.Name(name) if name in _DESCRIBED:
+            return _DESCRIBED[name]
+        case ast.Constant(None):
+            return None
+        case ast.Set(elements) | ast.Subscript(ast.Name("Literal"), ast.Tuple(elements)) if all(
+            isinstance(each, ast.Constant) for each in elements
+        ):
+            values = [each.value for each in elements if isinstance(each, ast.Constant)]
+            return typing.Literal[tuple(values)] if all(isinstance(each, str | int) for each in values) else Any
+        case ast.BinOp(left, ast.BitOr(), right):
+            members = [_type_of_node(left), _type_of_node(right)]
+            return Any if Any in members else typing.Union[tuple(members)]  # noqa: UP007 - made of a tuple
+        case ast.Subscript(ast.Name("Optional"), inner):
+            return _type_of_node(ast.BinOp(inner, ast.BitOr(), ast.Constant(None)))
+        case ast.Subscript(ast.Name("list" | "List" | "Sequence"), inner):
+            return GenericAlias(list, (_type_of_node(inner),))
+        case ast.Subscript(ast.Name("dict" | "Dict" | "Mapping"), ast.Tuple([ast.Name("str"), inner])):
+            return GenericAlias(dict, (str, _type_of_node(inner)))
+        case _:
+            return Any
 
 
 def names_around(source: Any) -> dict[str, Any]:

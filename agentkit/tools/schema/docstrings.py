@@ -1,7 +1,8 @@
-"""What a docstring says about a function and its parameters. The only module that imports docstring_parser.
+"""Reads docstrings: the description of a function, and what is said of its parameters.
 
-The parser reads what is written by the rules of a style. `loose` reads what a person would still understand; it is
-taken where it finds more of the parameters.
+docstring_parser, which only this module imports, reads what follows the rules of a style. `read_loosely` reads what a
+person would still understand, and is preferred where it finds more of the parameters. The time that all of it takes is
+linear in the length of the docstring.
 """
 
 from __future__ import annotations
@@ -9,30 +10,33 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import docstring_parser
 
 __all__ = ["Docstring", "read_docstring", "read_loosely"]
 
-_DECORATION = r"[#*_=>\s`]*"
+_DECORATION = "#*_=> \t`"
 _HEADER = re.compile(
-    rf"{_DECORATION}(?:(?:input|keyword|kw|other|optional|required|function|tool)[ -]?)?"
-    rf"(?:args?|arguments?|param(?:eter)?s?|inputs?|kwargs|attributes|fields|options)\b{_DECORATION}:?{_DECORATION}",
+    r"(?:(?:input|keyword|kw|other|optional|required|function|tool)[ -]?)?"
+    r"(?:args?|arguments?|param(?:eter)?s?|inputs?|kwargs|attributes|fields|options)",
     re.IGNORECASE,
 )
 _INLINE = re.compile(r"\s*(?:args|arguments|parameters|params|inputs):\s+", re.IGNORECASE)
 _OTHER = re.compile(
-    rf"{_DECORATION}(?:(?:returns?|return values?|yields?|raises?|exceptions?|throws|examples?|notes?|usage|see also|"
-    rf"warnings?|"
-    rf"references|todo|output|result)\b{_DECORATION}(?::.*|))|\s*[:@\\](?:returns?|rtype|raises?|yields?|type|throws)\b.*|"
-    r"\s*>>>.*",
+    r"(?:returns?|return values?|yields?|raises?|exceptions?|throws|examples?|notes?|usage|see also|warnings?|"
+    r"references|todo|output|result)\b[#*_=>\s`]*(?::.*|)|[:@\\](?:returns?|rtype|raises?|yields?|type|throws)\b.*|"
+    r">>>.*",
     re.IGNORECASE,
 )
 _UNDERLINE = re.compile(r"\s*[-=~^]{3,}\s*")
 _BULLET = r"(?:[-*•+]\s+|\d+[.)]\s+)?"
-_TAG = r"[:@\\](?:param(?:eter)?|arg(?:ument)?|key(?:word)?|kwarg)\s+(?:\{[^}]*\}\s*)?(?:[\w.\[\], |]+\s+)??"
+_TAG = re.compile(r"\s*[:@\\](?:param(?:eter)?|arg(?:ument)?|key(?:word)?|kwarg)\s+(?:\{[^}]*\}\s*)?")
+_TAGGED_TYPE = re.compile(r"[\w.\[\],|]+")
+_MOST_TYPE_WORDS = 8  # in front of a name: `:param dict[str, int] | None counts:`
 _KIND = r"(?:\s*\((?:[^()]|\([^()]*\))*\)|\s*\[[^\]]*\]|\s*<[^>]*>)?"
+_SPACE = re.compile(r"\s+")
 
 
 @dataclass(slots=True)
@@ -40,6 +44,8 @@ class _Entry:
     name: str
     indent: int
     lines: list[str] = field(default_factory=list[str])
+    kind: str = ""
+    tagged: bool = False
 
     @property
     def text(self) -> str:
@@ -53,7 +59,7 @@ def read_loosely(text: str, names: Collection[str] = ()) -> tuple[str, dict[str,
         text: The docstring, its common indentation removed.
         names: The parameters. Without them, only what stands below a headline such as "Parameters" is read.
     """
-    reader = _Reader(_entry_pattern(names), bool(names))
+    reader = _Reader(names)
     for line in text.splitlines():
         reader.read(line)
     return "\n".join(reader.summary).strip(), {
@@ -61,24 +67,20 @@ def read_loosely(text: str, names: Collection[str] = ()) -> tuple[str, dict[str,
     }
 
 
-def _entry_pattern(names: Collection[str]) -> re.Pattern[str]:
-    known = "|".join(sorted(map(re.escape, names), key=len, reverse=True)) or r"[A-Za-z_]\w*"
-    quotes = r"[`*_\"']*"
-    return re.compile(
-        rf"(?P<indent>\s*)(?:{_TAG}\*{{0,2}}{quotes}(?P<tagged>{known})\b{quotes}\s*[:\u2013\u2014-]*\s*|"
-        rf"{_BULLET}{quotes}:?\\?\*{{0,2}}(?P<plain>{known})\b{quotes}(?P<kind>{_KIND}){quotes}\s*"
-        rf"(?:::?|=(?!=)|--?(?=\s)|\u2013|\u2014|\s{{3,}}|\t|$)\s*(?:[*_`]{{2}}\s*)?)(?P<said>.*)"
-    )
-
-
 class _Reader:
     """Goes through the lines once, and knows whether it is in a section, and in which entry."""
 
-    def __init__(self, entry: re.Pattern[str], names_are_known: bool) -> None:  # noqa: FBT001 - of this module only
+    def __init__(self, names: Collection[str]) -> None:
+        known = "|".join(sorted(map(re.escape, names), key=len, reverse=True)) or r"[A-Za-z_]\w*"
+        quotes = r"[`*_\"']*"
         self.summary: list[str] = []
         self.entries: list[_Entry] = []
-        self._entry = entry
-        self._known = names_are_known
+        self._known = bool(names)
+        self._tagged = re.compile(rf"\*{{0,2}}{quotes}(?P<name>{known})\b{quotes}\s*[:\u2013\u2014-]*\s*(?P<text>.*)")
+        self._plain = re.compile(
+            rf"(?P<indent>\s*){_BULLET}{quotes}:?\\?\*{{0,2}}(?P<name>{known})\b{quotes}(?P<kind>{_KIND}){quotes}\s*"
+            rf"(?:::?|=(?!=)|--?(?=\s)|\u2013|\u2014|\s{{3,}}|\t|$)\s*(?:[*_`]{{2}}\s*)?(?P<text>.*)"
+        )
         self._place = "summary"  # then "section", and "elsewhere" below a headline such as "Returns"
         self._after_gap = False
         self._underlined = False
@@ -86,21 +88,20 @@ class _Reader:
     def read(self, line: str) -> None:
         if not line.strip():
             self._blank()
-        elif _HEADER.fullmatch(line):
+        elif _HEADER.fullmatch(line.strip(_DECORATION + ":")):
             self._place, self._underlined = "section", False
-        elif (
-            self._place == "summary" and (inline := _INLINE.match(line)) and self._entry.fullmatch(line[inline.end() :])
-        ):
+        elif self._place == "summary" and (inline := _INLINE.match(line)) and self._entry_in(line[inline.end() :]):
             self._place = "section"
             self.read(" " * inline.end() + line[inline.end() :])
         elif _UNDERLINE.fullmatch(line) and self._place != "summary":
             self._underlined = True
-        elif _OTHER.fullmatch(line) and not self._is_deeper(line):
+        elif _OTHER.fullmatch(line.lstrip(_DECORATION)) and not self._is_deeper(line):
             self._place = "elsewhere"
-        elif (found := self._begins(line)) is not None:
-            self._begin(found)
+        elif (entry := self._begins(line)) is not None:
+            self._place = "section"
+            self.entries.append(entry)
         else:
-            self._go_on(line)
+            self._continue(line)
         self._after_gap = not line.strip()
 
     def _blank(self) -> None:
@@ -109,24 +110,39 @@ class _Reader:
         elif self._place == "section" and self.entries:
             self.entries[-1].lines.append("")
 
-    def _begins(self, line: str) -> re.Match[str] | None:
+    def _begins(self, line: str) -> _Entry | None:
         if self._place == "elsewhere" or (self._place == "summary" and not self._known):
             return None
-        found = self._entry.fullmatch(line)
-        if found is None or (not found["said"] and not found["tagged"] and self._place == "summary"):
+        entry = self._entry_in(line)
+        if entry is None or entry.tagged:
+            return entry
+        if not entry.lines[0] and (
+            self._place == "summary" or not (entry.kind or self._underlined or line.rstrip().endswith((":", "-")))
+        ):
             return None
-        bare = not found["said"] and not found["kind"] and not line.rstrip().endswith((":", "-"))
-        return None if bare and not self._underlined else found
+        return entry
 
-    def _begin(self, found: re.Match[str]) -> None:
-        self._place = "section"
-        self.entries.append(_Entry(found["tagged"] or found["plain"], len(found["indent"]), [found["said"]]))
+    def _entry_in(self, line: str) -> _Entry | None:
+        """The entry that the line begins: ``:param int x: text``, ``x (int): text``, ``- x: text`` and the like."""
+        if tag := _TAG.match(line):
+            at, indent = tag.end(), len(line) - len(line.lstrip())
+            for _ in range(_MOST_TYPE_WORDS):
+                if found := self._tagged.fullmatch(line, at):
+                    return _Entry(found["name"], indent, [found["text"]], tagged=True)
+                word = _TAGGED_TYPE.match(line, at)
+                gap = word and _SPACE.match(line, word.end())
+                if not gap:
+                    return None
+                at = gap.end()
+            return None
+        found = self._plain.fullmatch(line)
+        return found and _Entry(found["name"], len(found["indent"]), [found["text"]], kind=found["kind"])
 
     def _is_deeper(self, line: str) -> bool:
         indent = len(line) - len(line.lstrip())
         return self._place == "section" and bool(self.entries) and indent > self.entries[-1].indent
 
-    def _go_on(self, line: str) -> None:
+    def _continue(self, line: str) -> None:
         if self._place == "summary":
             self.summary.append(line)
         elif self._place == "section" and self.entries:
@@ -152,8 +168,9 @@ _STYLES = (
     docstring_parser.DocstringStyle.GOOGLE,
     docstring_parser.DocstringStyle.NUMPYDOC,
     docstring_parser.DocstringStyle.REST,
-    docstring_parser.DocstringStyle.EPYDOC,
 )
+# Epytext is read as reST, as docstring_parser takes quadratic time for it.
+_EPYTEXT = re.compile(r"^@(?=(?:param|keyword|type|returns?|rtype|raises?|yields?)\b)", re.MULTILINE)
 _TYPE = re.compile(
     r"[(\[](?:optional|required|str|string|text|int|integer|float|number|bool|boolean|list|dict|tuple|set|array|object|any)"
     r"\b[^()\[\]]*(?:\[[^\]]*\][^()\[\]]*)?[)\]]\s*[:.,\u2013\u2014-]*\s*",
@@ -161,17 +178,24 @@ _TYPE = re.compile(
 )
 
 
+_TYPE_LINE = re.compile(
+    r"^\s*[:@]type\s+(\w+)\s*:\s*(\S.*)$", re.MULTILINE
+)  # also of a parameter that is not described
+
+
 @dataclass(frozen=True, slots=True)
 class Docstring:
-    """A docstring, taken apart.
+    """The parts of a docstring.
 
     Attributes:
         summary: The text in front of the sections: what the function does.
-        parameters: What is said of each parameter, by its name without stars.
+        parameters: The description of each parameter, by its name without stars.
+        types: The type of each parameter, as far as the docstring names it, as it is written there.
     """
 
     summary: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict[str, str])
+    types: Mapping[str, str] = field(default_factory=dict[str, str], compare=False)
 
 
 def read_docstring(text: str | None, names: Collection[str] = ()) -> Docstring:
@@ -181,16 +205,16 @@ def read_docstring(text: str | None, names: Collection[str] = ()) -> Docstring:
 
     Args:
         text: The docstring.
-        names: The names of the parameters, if they are known: a loosely written text is understood by them.
+        names: The names of the parameters, if they are known: a loosely written docstring is understood by them.
     """
     plain = inspect.cleandoc(text or "").strip()
-    by_rules = _by_rules(plain, names)
+    by_rules = _by_rules(_EPYTEXT.sub(":", plain), names)
     loosely = Docstring(*read_loosely(plain, names))
     best = loosely if _found(loosely, names) > _found(by_rules, names) else by_rules
     described = {
         name: _TYPE.sub("", said, count=1) if _TYPE.match(said) else said for name, said in best.parameters.items()
     }
-    return Docstring(best.summary, {name: said for name, said in described.items() if said})
+    return Docstring(best.summary, {name: said for name, said in described.items() if said}, by_rules.types)
 
 
 def _found(docstring: Docstring, names: Collection[str]) -> int:
@@ -198,33 +222,27 @@ def _found(docstring: Docstring, names: Collection[str]) -> int:
 
 
 def _by_rules(plain: str, names: Collection[str]) -> Docstring:
-    readings = [reading for style in _STYLES if (reading := _read(plain, style)) is not None]
-    best = max(readings, key=lambda each: (_known(each, names), len(each.params), len(each.meta)), default=None)
+    readings: list[docstring_parser.Docstring] = []
+    for style in _STYLES:
+        with suppress(Exception):  # the parsers raise all kinds of errors; a comment must never break a program
+            readings.append(docstring_parser.parse(plain, style))
+    best = max(readings, key=lambda each: _value(each, names), default=None)
     if best is None or not best.meta:
         return Docstring(plain)
-    return Docstring(_summary(best), _parameters(best))
+    gap = "\n\n" if best.blank_after_short_description else "\n"
+    summary = gap.join(each for each in (best.short_description, best.long_description) if each)
+    types = {name: param.type_name for param in best.params if param.type_name for name in _names(param)}
+    types |= dict(_TYPE_LINE.findall(plain))
+    return Docstring(summary, _parameters(best), types)
 
 
-def _known(reading: docstring_parser.Docstring, names: Collection[str]) -> int:
-    return len(_parameters(reading).keys() & names)
-
-
-def _read(text: str, style: docstring_parser.DocstringStyle) -> docstring_parser.Docstring | None:
-    try:
-        return docstring_parser.parse(text, style)
-    except Exception:  # noqa: BLE001 - the parsers raise all kinds of errors; a comment must never break a program
-        return None
-
-
-def _summary(reading: docstring_parser.Docstring) -> str:
-    gap = "\n\n" if reading.blank_after_short_description else "\n"
-    return gap.join(text for text in (reading.short_description, reading.long_description) if text)
+def _value(reading: docstring_parser.Docstring, names: Collection[str]) -> tuple[int, int, int]:
+    return len(_parameters(reading).keys() & names), len(reading.params), len(reading.meta)
 
 
 def _parameters(reading: docstring_parser.Docstring) -> dict[str, str]:
-    return {
-        name.strip(" *\\`"): param.description.strip()
-        for param in reading.params
-        if param.description
-        for name in param.arg_name.split(",")  # NumPy style describes several at once: `x, y : int`
-    }
+    return {name: param.description.strip() for param in reading.params if param.description for name in _names(param)}
+
+
+def _names(param: docstring_parser.DocstringParam) -> list[str]:
+    return [name.strip(" *\\`") for name in param.arg_name.split(",")]  # NumPy style: `x, y : int`

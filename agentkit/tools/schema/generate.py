@@ -15,12 +15,13 @@ from pydantic.json_schema import GenerateJsonSchema, JsonRef
 from pydantic.types import EncodedBytes
 from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema, to_jsonable_python
 
-from agentkit.chat.messages import encode_json
+from agentkit.chat.decoding.lenient import as_mapping
+from agentkit.chat.json_values import encode_json
 from agentkit.errors import DefinitionError
 from agentkit.tools.schema.descriptions import attribute_docs, class_summary
-from agentkit.tools.schema.simplify import DECIMAL, JsonSchema, as_schema
+from agentkit.tools.schema.simplify import DECIMAL, JsonSchema
 
-__all__ = ["Argument", "generate", "stable"]
+__all__ = ["DECIMAL", "Argument", "generate", "stable"]
 
 # Bytes travel as base64; a pydantic model keeps what its own configuration says.
 _CONFIG = ConfigDict(allow_inf_nan=False, val_json_bytes="base64")
@@ -212,7 +213,8 @@ class _Generator(GenerateJsonSchema):
         return made | {"format": "base64" if self._config.val_json_bytes == "base64" else "binary"}
 
     def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchema:
-        return super().decimal_schema(schema) | {DECIMAL: True}
+        made = super().decimal_schema(schema)
+        return {**made, "anyOf": [{**each, DECIMAL: True} for each in made["anyOf"]]}
 
     def named_tuple_schema(self, schema: Any) -> JsonSchema:
         """An object, whose members have names: pydantic reads it as well as an array."""
@@ -260,9 +262,8 @@ class _Generator(GenerateJsonSchema):
         while "fields" not in schema and "schema" in schema:  # below validators of the whole model
             schema = schema["schema"]
         fields: Any = schema.get("fields", {})
-        by_name = as_schema(fields)
-        pairs = by_name.items() if by_name is not None else [(each["name"], each) for each in fields]
-        return {name: self._get_alias_name(field, name) for name, field in pairs}
+        by_name = as_mapping(fields) or {each["name"]: each for each in fields}
+        return {name: self._get_alias_name(field, name) for name, field in by_name.items()}
 
     def _documented(self, made: JsonSchema, kind: Any, names: Mapping[str, str] | None = None) -> JsonSchema:
         if not isinstance(kind, type) or "properties" not in made:

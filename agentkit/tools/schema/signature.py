@@ -1,192 +1,65 @@
 """From a function's signature to the JSON Schema of its arguments, and from validated values back to a call.
 
-pydantic writes the schema and validates (`generate`), of types that `hints` makes readable; this module decides what of
-a signature the model is to see, and `compact` makes it small.
+`annotations` makes the types readable for pydantic, `generate` has pydantic write the schema and the validator, and
+`simplify` makes the schema small. This module decides which parts of a signature the model sees.
 """
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import GenericAlias, MethodType, NoneType
-from typing import Annotated, Any, TypeAlias, cast, get_args, get_origin
+from typing import Annotated, Any, cast, get_args, get_origin
 
-from pydantic import ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, SchemaValidator, to_jsonable_python
+from pydantic_core import SchemaValidator, to_jsonable_python
 
-from agentkit.chat.messages import encode_json
+from agentkit.chat.json_values import encode_json
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.tools.context import ToolContext
 from agentkit.tools.schema.annotations import keyword_fields, read_hints, stream_in, union_members
 from agentkit.tools.schema.descriptions import attribute_docs, note_of
 from agentkit.tools.schema.docstrings import read_docstring
 from agentkit.tools.schema.generate import Argument, generate, stable
-from agentkit.tools.schema.simplify import DECIMAL, JsonSchema, as_schema, compact
+from agentkit.tools.schema.simplify import JsonSchema, compact
 
-__all__ = [
-    "JsonSchema",
-    "Place",
-    "Signature",
-    "arguments_of",
-    "is_absent",
-    "is_decimal",
-    "is_declared",
-    "is_method",
-    "name_of",
-    "place_of",
-    "read_signature",
-    "without",
-]
-
-Place: TypeAlias = tuple[int | str, ...]
-
-_ABSENT = ("missing", "missing_argument", "missing_keyword_only_argument", "missing_positional_only_argument")
-_BRANCHES = ("anyOf", "oneOf", "allOf")
-
-
-def is_absent(fault: ErrorDetails) -> bool:
-    """Whether something is missing; of a named tuple pydantic says it in several ways."""
-    return fault["type"] in _ABSENT
-
-
-def place_of(arguments: object, fault: ErrorDetails) -> Place:
-    """Where the fault is; a member that is missing has a place too.
-
-    pydantic also names the branches of unions on the way to it. Such a name may be that of a member as well: of all
-    ways that lead to something, the one to what pydantic found is taken.
-    """
-    steps = fault["loc"]
-    absent = steps[-1:] if is_absent(fault) else ()
-    way = steps[: len(steps) - len(absent)]
-    found: dict[Place, Any] = {(): arguments}
-    for step in way:
-        found |= {(*place, step): value[step] for place, value in found.items() if _has(value, step)}
-    best = max(found, key=lambda place: (found[place] == fault["input"], place[-1:] == way[-1:], len(place)))
-    return (*best, *absent)
-
-
-def _has(value: Any, step: int | str) -> bool:
-    if isinstance(value, dict):
-        return step in value
-    return isinstance(value, list) and isinstance(step, int) and step < len(cast("Sequence[Any]", value))
-
-
-def is_declared(place: Place, schema: JsonSchema) -> bool:
-    """Whether there is a property at this place, not a key of a free dict or an item of an array."""
-    return bool(place) and any(place[-1] in node.get("properties", ()) for node in _at(place[:-1], schema, schema))
-
-
-def is_decimal(place: Place, schema: JsonSchema) -> bool:
-    """Whether a number at this place can only become a `Decimal`; the schema must have the marks of `generate`."""
-    nodes = [node for node in _at(place, schema, schema) if not node.keys() & {"$ref", *_BRANCHES} or DECIMAL in node]
-    others = [node.get("type") for node in nodes if DECIMAL not in node]
-    return len(others) < len(nodes) and all(each in ("null", "boolean", "object", "array") for each in others)
-
-
-def _at(place: Place, schema: object, root: JsonSchema, seen: frozenset[str] = frozenset()) -> Iterator[JsonSchema]:
-    """All schemas that hold at the place, those of the branches of unions among them."""
-    node = as_schema(schema)
-    if node is None:
-        return
-    reference = str(node.get("$ref", ""))
-    if reference and reference not in seen:
-        target = root if reference == "#" else root.get("$defs", {}).get(reference.rpartition("/")[2])
-        yield from _at(place, target, root, seen | {reference})
-    if DECIMAL not in node:
-        for branch in (each for key in _BRANCHES for each in node.get(key, ())):
-            yield from _at(place, branch, root, seen)
-    if not place:
-        yield node
-        return
-    step, rest = place[0], place[1:]
-    properties: JsonSchema = node.get("properties", {})
-    names = list(properties)
-    if isinstance(step, int):  # a named tuple may come as an array
-        yield from _at(rest, properties[names[step]] if step < len(names) else None, root)
-    else:
-        yield from _at(rest, properties.get(step), root)
-    yield from _at(rest, node.get("additionalProperties") if isinstance(step, str) else _items(node, step), root)
-
-
-def _items(node: JsonSchema, index: int) -> object:
-    prefix = node.get("prefixItems", ())
-    return prefix[index] if index < len(prefix) else node.get("items")
-
-
-def without(arguments: Mapping[str, Any], places: set[Place]) -> dict[str, Any]:
-    """A copy without the members at these places; what is in an array stays."""
-    reduced = copy.deepcopy(dict(arguments))
-    for *way, last in places:
-        holder: Any = functools.reduce(lambda value, step: value[step], way, cast("Any", reduced))
-        members = as_schema(holder)
-        if members is not None:
-            members.pop(str(last), None)
-    return reduced
-
+__all__ = ["Signature", "arguments_of", "is_method", "name_of", "read_signature"]
 
 _Parameter = inspect.Parameter
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What the model must know to call a function, and how its answer becomes a call.
+    """The parameters of a function as a model sees them, and the way from its arguments back to a call.
 
     Attributes:
         name: The function's name.
-        description: What its docstring says of it.
+        description: The text of its docstring before the sections.
         parameters: The JSON Schema of its arguments, without the context.
+        schema: The same as pydantic writes it, with the marks of `generate`.
         context: The name of the parameter that takes the `ToolContext`, if there is one.
+        deps_type: ``X`` of ``ToolContext[X]``; None if there is no context, or a bare one.
     """
 
     name: str
     description: str
     parameters: JsonSchema
+    schema: JsonSchema
     context: str | None
+    deps_type: Any
     _order: tuple[inspect.Parameter, ...] = field(repr=False)
     _taken: frozenset[str] = field(repr=False)
     _validator: SchemaValidator = field(repr=False)
-    _marked: JsonSchema | None = field(repr=False)
 
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments, each as its parameter's type, or `pydantic.ValidationError`.
 
-        A null for what may be left out, and is not null itself, stands for leaving it out: a strict schema has no other
-        way to say it, and models do the same with plain ones. In a free dict a null is a value like any other.
+        They are read as JSON: strict models take a date, an enum or a tuple from JSON but not from plain Python values.
         """
-        try:
-            return self._validated(arguments)
-        except ValidationError as error:
-            wrong = [fault for fault in _faults(error) if not is_absent(fault) and fault["input"] is None]
-            found = {place_of(arguments, fault) for fault in wrong}
-            nulls = {place for place in found if is_declared(place, self.parameters)}
-            if not nulls:
-                raise
-        reduced = without(arguments, nulls)
-        try:
-            return self._validated(reduced)
-        except ValidationError as error:
-            needed = nulls & {place_of(reduced, fault) for fault in _faults(error) if is_absent(fault)}
-            if not needed:
-                raise
-        return self._validated(without(arguments, nulls - needed))
-
-    @property
-    def takes_decimals(self) -> bool:
-        """Whether there is a `Decimal` in it, for which a number counts as it was written."""
-        return self._marked is not None
-
-    def is_decimal(self, place: Place) -> bool:
-        """Whether a number at this place in the arguments becomes a `Decimal`."""
-        return self._marked is not None and is_decimal(place, self._marked)
-
-    def _validated(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        # As JSON, because strict models take a date, an enum or a tuple from JSON but not from Python's plain values.
-        return typing.cast("dict[str, Any]", self._validator.validate_json(encode_json(arguments)))
+        return cast("dict[str, Any]", self._validator.validate_json(encode_json(arguments)))
 
     def bind(
         self, values: Mapping[str, Any], context: ToolContext[Any] | None = None
@@ -233,10 +106,6 @@ def arguments_of(
     return {name: value for name, value in known.items() if value is not context and name not in hidden}
 
 
-def _faults(error: ValidationError) -> list[ErrorDetails]:
-    return error.errors(include_url=False, include_context=False)
-
-
 def name_of(function: Callable[..., Any]) -> str:
     """The name that its author gave the function; of a callable object its class."""
     if isinstance(function, functools.partial):
@@ -263,14 +132,15 @@ def read_signature(function: Callable[..., Any], *, method: bool = False) -> Sig
         method: Whether this is a method in the body of its class: its first parameter is left out then.
 
     Raises:
-        DefinitionError: A parameter has no annotation, or one that JSON Schema cannot express.
+        DefinitionError: An annotation cannot be resolved, or JSON Schema cannot express it.
     """
     name, source = name_of(function), _source(function)
     declared = _declared(function, name)
     hidden = _given(function) | ({declared[0].name} if method else set[str]())
     order = tuple(each for each in declared if each.name not in hidden)
-    hints = read_hints(order, name, function, source)
-    context = _context(hints, name)
+    docstring = read_docstring(_documentation(function, source), [each.name for each in order])
+    hints = read_hints(order, name, function, source, docstring.types)
+    context, deps_type = _context(hints, name)
     arguments = [
         argument
         for each in order
@@ -279,11 +149,19 @@ def read_signature(function: Callable[..., Any], *, method: bool = False) -> Sig
         if argument.name not in hidden
     ]
     validator, generated = generate(arguments, name)
-    docstring = read_docstring(_documentation(function, source), [each.name for each in arguments])
     parameters = _parameters(generated, arguments, docstring.parameters)
     taken = ({each.name for each in declared} | hidden) - parameters["properties"].keys()
-    marked = generated if f'"{DECIMAL}":'.encode() in encode_json(generated) else None
-    return Signature(name, docstring.summary, parameters, context, order, frozenset(taken), validator, marked)
+    return Signature(
+        name=name,
+        description=docstring.summary,
+        parameters=parameters,
+        schema=generated,
+        context=context,
+        deps_type=deps_type,
+        _order=order,
+        _taken=frozenset(taken),
+        _validator=validator,
+    )
 
 
 def _declared(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
@@ -301,7 +179,7 @@ def _declared(function: Callable[..., Any], name: str) -> list[inspect.Parameter
 def _source(function: Any) -> Any:
     """The function as it was written, below partials, decorators, methods and callable objects."""
     if isinstance(function, functools.partial):
-        return _source(typing.cast("Any", function.func))
+        return _source(cast("Any", function.func))
     function = inspect.unwrap(function)
     if isinstance(function, type):
         function = getattr(function, "__init__")  # noqa: B009 - as an attribute, type checkers refuse it for subclasses
@@ -312,16 +190,16 @@ def _source(function: Any) -> Any:
 
 def _documentation(function: Any, source: Any) -> str | None:
     while isinstance(function, functools.partial):
-        function = typing.cast("Any", function.func)
+        function = cast("Any", function.func)
     if isinstance(function, type) or inspect.isroutine(function):
         return inspect.getdoc(function)
-    return source.__doc__ or inspect.getdoc(typing.cast("object", type(function)))
+    return source.__doc__ or inspect.getdoc(cast("object", type(function)))
 
 
 def _given(function: Callable[..., Any]) -> set[str]:
     """Names that have their value: what a partial gives, perhaps a secret, and what a method calls its object."""
     if isinstance(function, functools.partial):
-        whole, left = inspect.signature(function.func), inspect.signature(typing.cast("Any", function))
+        whole, left = inspect.signature(function.func), inspect.signature(cast("Any", function))
         first = {*whole.parameters} - {*left.parameters}
         return {*function.keywords} | first | _given(function.func)
     method = function if inspect.isroutine(function) else getattr(function, "__call__", None)  # noqa: B004
@@ -332,15 +210,21 @@ def _given(function: Callable[..., Any]) -> set[str]:
     )
 
 
-def _context(hints: Mapping[str, Any], name: str) -> str | None:
+def _context(hints: Mapping[str, Any], name: str) -> tuple[str | None, Any]:
+    """The parameter that takes the context, and the type of the dependencies that it wants."""
     found = [
-        parameter
+        (parameter, member)
         for parameter, hint in hints.items()
-        if any((get_origin(member) or member) is ToolContext for member in union_members(hint))
+        for member in union_members(hint)
+        if (get_origin(member) or member) is ToolContext
     ]
     if len(found) > 1:
-        raise DefinitionError(f"tool {name!r}: {' and '.join(map(repr, found))} both take the ToolContext; keep one")
-    return found[0] if found else None
+        both = " and ".join(repr(parameter) for parameter, _ in found)
+        raise DefinitionError(f"tool {name!r}: {both} both take the ToolContext; keep one")
+    if not found:
+        return None, None
+    (deps,) = get_args(found[0][1]) or (None,)
+    return found[0][0], None if deps is Any or isinstance(deps, typing.TypeVar) else deps
 
 
 def _arguments(parameter: inspect.Parameter, hint: Any, name: str) -> Iterator[Argument]:

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from agentkit.chat.messages import encode_json
+from agentkit.chat.json_values import encode_json
 from agentkit.errors import DefinitionError
-from agentkit.tools.schema.simplify import JsonSchema, as_schema
+from agentkit.tools.schema.simplify import JsonSchema
 
 __all__ = ["strict_form", "why_not_strict"]
 
@@ -25,7 +25,7 @@ _LEFT_OUT = {"default", "title", "examples", "deprecated", "readOnly", "writeOnl
 _OF_OBJECTS = {"properties", "required", "additionalProperties"}
 _BUILT = {*_OF_OBJECTS, "items", "prefixItems", "uniqueItems", "anyOf", "oneOf", "$ref", "$defs", "format"}
 _FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
-_SAYS_NOTHING = frozenset(("path", "binary", "password"))  # formats that pydantic writes and that every text has
+_SAYS_NOTHING = frozenset(("path", "binary", "password"))  # formats that pydantic writes and that every string has
 _LOOKS_AROUND = re.compile(r"\(\?[=!<]|\\[1-9]|\(\?P=")
 _MOST_PROPERTIES, _MOST_LEVELS, _MOST_VALUES, _MOST_CHARACTERS = 5_000, 10, 1_000, 120_000
 _NULL: JsonSchema = {"type": "null"}
@@ -117,7 +117,7 @@ class _Form:
         made = {key: value for key, value in schema.items() if key in _KEPT}
         self._count(made, place)
         made |= (
-            self._of_text(schema, place) | self._of_union(schema, place, level) | self._of_array(schema, place, level)
+            self._of_string(schema, place) | self._of_union(schema, place, level) | self._of_array(schema, place, level)
         )
         if schema.get("type") == "object":
             made |= self._of_object(schema, place, level)
@@ -140,13 +140,13 @@ class _Form:
     def _count(self, schema: JsonSchema, place: str) -> None:
         values = [*schema.get("enum", ()), *([schema["const"]] if "const" in schema else ())]
         if any(isinstance(each, dict | list) for each in values):
-            raise _NotStrict(place, "has values that are no texts, numbers, booleans or null")
+            raise _NotStrict(place, "has values that are not strings, numbers, booleans or null")
         self.values += len(values)
         self.characters += sum(len(str(each)) for each in values)
         if _LOOKS_AROUND.search(schema.get("pattern", "")):
             raise _NotStrict(place, "has a pattern that looks around or back, which strict schemas do not allow")
 
-    def _of_text(self, schema: JsonSchema, place: str) -> JsonSchema:
+    def _of_string(self, schema: JsonSchema, place: str) -> JsonSchema:
         if "format" not in schema or (schema["format"] in _SAYS_NOTHING and self.of_function):
             return {}
         if schema["format"] not in _FORMATS:
@@ -168,7 +168,7 @@ class _Form:
         return {"anyOf": [self.of(each, place, level) for each in schema[keyword]]}
 
     def _resolved(self, schema: Any) -> JsonSchema:
-        node = as_schema(schema) or {}
+        node = cast("JsonSchema", schema if isinstance(schema, dict) else {})
         seen: set[str] = set()
         while (name := str(node.get("$ref", "")).removeprefix("#/$defs/")) and name not in seen:
             seen.add(name)
@@ -212,10 +212,10 @@ class _Form:
         if self._takes_null(schema):
             if default is ...:
                 raise _NotStrict(place, "may be null or left out, and a strict schema cannot tell the two apart")
-            return made if default is None else _described(made, f"Default: {_text(default)}.")
+            return made if default is None else _described(made, f"Default: {_shown(default)}.")
         if not self.of_function:
             raise _NotStrict(place, "is optional; make it required, and a union with null")
-        said = "Null to leave it out." if default is ... else f"Null for the default, {_text(default)}."
+        said = "Null to leave it out." if default is ... else f"Null for the default, {_shown(default)}."
         text = made.pop("description", "")
         return _described({"anyOf": [*_members(made), _NULL]} | ({"description": text} if text else {}), said)
 
@@ -239,7 +239,7 @@ def _described(schema: JsonSchema, text: str) -> JsonSchema:
     return {**schema, "description": before + gap + text}
 
 
-def _text(default: Any) -> str:
+def _shown(default: Any) -> str:
     return json.dumps(default, ensure_ascii=False) if isinstance(default, str) else encode_json(default).decode()
 
 

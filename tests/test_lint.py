@@ -125,7 +125,7 @@ def test_a_text_whose_description_lists_its_values_should_be_a_literal(descripti
     for hint in (str, str | None, list[str]):
         (advice,) = lint_tools([made(hint, description)])
         assert advice.what == (
-            f"is any text, but its description lists {listed!r}; if these are all, make it a Literal or an Enum"
+            f"is any string, but its description lists {listed!r}; if these are all, make it a Literal or an Enum"
         )
     assert lint_tools([made(Literal["asc", "desc"], description)]) == []
 
@@ -189,7 +189,7 @@ def test_the_fields_of_a_class_are_to_be_described_and_each_class_is_looked_at_o
         """
 
     assert [(each.parameter, each.what) for each in lint_tools([tool(seat, strict=False)])] == [
-        (place, "has no description; describe it in the docstring of its class, or in a text on the line below it")
+        (place, "has no description; describe it in the docstring of its class, or in a string on the line below it")
         for place in ("guest.name", "guest.friend", "guest.dishes")
     ] + [("guest.dishes.extras", "is a list of anything; say of what, as in list[str]")]
 

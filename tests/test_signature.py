@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, NotRequired, Optional, Required, TypedDict
 
 import pytest
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from agentkit.errors import DefinitionError, ToolError
+from agentkit.tools.calls.arguments import validate_arguments
 from agentkit.tools.context import ToolContext
 from agentkit.tools.schema.descriptions import attribute_docs, class_summary
 from agentkit.tools.schema.signature import name_of, read_signature
@@ -51,7 +52,7 @@ def properties_of(function: Callable[..., Any]) -> dict[str, Any]:
 
 def call(function: Callable[..., Any], arguments: dict[str, Any], context: ToolContext[Any] | None = None) -> Any:
     signature = read_signature(function)
-    args, kwargs = signature.bind(signature.validate(arguments), context)
+    args, kwargs = signature.bind(validate_arguments(signature, arguments), context)
     return function(*args, **kwargs)
 
 
@@ -130,7 +131,7 @@ def test_null_leaves_out_a_property_but_never_a_key_of_a_free_dict() -> None:
         {"extra": None},
     ]
     for arguments in free:
-        with pytest.raises(ValidationError):
+        with pytest.raises(ToolError):
             call(function, arguments)
 
 
@@ -326,3 +327,125 @@ def test_undocumented_parameters_can_be_refused() -> None:
         tool(require_docs=True)(silent)
     assert tool(found, require_docs=True).name == "found"
     assert tool(silent, require_docs=True, description="Nothing.").name == "silent"
+
+
+# Parameters without an annotation.
+
+
+def test_a_parameter_without_an_annotation_takes_any_json_value_or_the_type_of_its_default() -> None:
+    def plain(x, limit=10, name="a", flag=False, factor=1.5, other=None):  # type: ignore[no-untyped-def]
+        return x, limit, name, flag, factor, other
+
+    assert {name: each.get("type", "any") for name, each in properties_of(plain).items()} == {
+        "x": "any", "limit": "integer", "name": "string", "flag": "boolean", "factor": "number", "other": "any",
+    }  # fmt: skip
+    value: Any
+    for value in ("text", 1, 1.5, True, None, [1, {"a": None}], {"b": []}):
+        assert call(plain, {"x": value})[0] == value
+    assert read_signature(plain).parameters["required"] == ["x"]
+
+
+def test_a_function_of_another_language_and_bare_stars_are_taken_too() -> None:
+    def sum_up(*numbers, **names):  # type: ignore[no-untyped-def]
+        return numbers, names
+
+    assert call(sum_up, {"numbers": [1, "b"], "extra": 2}) == ((1, "b"), {"extra": 2})
+    assert call(len, {"obj": [1, 2]}) == 2
+
+
+NUMPY = """Resample.
+
+    Parameters
+    ----------
+    x : int
+        The samples.
+    how : {'mean', 'sum'}, optional
+        What to do.
+    names, labels : list of str
+        Of the columns.
+    factor : float or None
+        By what.
+    fill : array_like
+        What else.
+    """
+EPYTEXT = """Resample.
+
+    @param x: The samples.
+    @type x: int
+    @param how: What to do.
+    @type how: {'mean', 'sum'}
+    @type names: list[str]
+    @type labels: list of str
+    @type factor: float | None
+    @type fill: something else
+    """
+REST = """Resample.
+
+    :param int x: The samples.
+    :param how: What to do.
+    :type how: Literal['mean', 'sum']
+    :type names: List[str]
+    :type labels: list[string]
+    :type factor: Optional[float]
+    :type fill: __import__("os").system("true")
+    """
+GOOGLE = """Resample.
+
+    Args:
+        x (int): The samples.
+        how ({'mean', 'sum'}, optional): What to do.
+        names (list[str]): Of the columns.
+        labels (list of strings): Of the columns.
+        factor (float, or None): By what.
+        fill (dict[int, int] | 5): What else.
+    """
+
+
+@pytest.mark.parametrize("text", [NUMPY, EPYTEXT, REST, GOOGLE], ids=["numpy", "epytext", "rest", "google"])
+def test_a_parameter_without_an_annotation_has_the_type_that_the_docstring_names(text: str) -> None:
+    def resample(x, how="mean", names=(), labels=(), factor=None, fill=None):  # type: ignore[no-untyped-def]
+        return x
+
+    resample.__doc__ = text
+    found = properties_of(resample)
+    bare = {
+        name: {key: each[key] for key in each if key not in ("description", "default")} for name, each in found.items()
+    }
+    strings = {"type": "array", "items": {"type": "string"}}
+    assert bare == {
+        "x": {"type": "integer"},
+        "how": {"enum": ["mean", "sum"], "type": "string"},
+        "names": strings,
+        "labels": strings,
+        "factor": {"anyOf": [{"type": "number"}, {"type": "null"}]},
+        "fill": {},
+    }
+
+
+def test_an_annotation_takes_precedence_over_the_type_in_the_docstring() -> None:
+    def function(x: int) -> None:
+        """Do it.
+
+        Args:
+            x (str): What.
+        """
+
+    assert properties_of(function)["x"]["type"] == "integer"
+
+
+@pytest.mark.parametrize(
+    ("hint", "deps"),
+    [
+        (ToolContext, None),
+        (ToolContext[Any], None),
+        (ToolContext[Point], Point),
+        (ToolContext[Point] | None, Point),
+        (Annotated[ToolContext[None], "x"], type(None)),
+        (ToolContext[Point | None], Point | None),
+    ],
+    ids=str,
+)
+def test_the_type_of_the_dependencies_is_that_of_the_context(hint: Any, deps: Any) -> None:
+    assert read_signature(takes(hint)).deps_type == deps
+    assert tool(takes(hint), name="f").deps_type == deps
+    assert read_signature(takes(int)).deps_type is None
