@@ -6,6 +6,7 @@ parameters (`schema.signature`), the function is run (`calls.execute`), and its 
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import inspect
@@ -145,7 +146,7 @@ class Tool(Execution, Generic[Needs_co]):
             parameters=check_schema(name, parameters),
             function=function,
             strict=strict,
-            _bind=lambda context, arguments: ([context, _parsed(arguments)], {}),
+            _bind=lambda context, arguments: ([context, copy.deepcopy(_parsed(arguments))], {}),  # it may change them
             **options,
         )
 
@@ -420,7 +421,7 @@ def _documented(made: Tool, *, required: bool) -> Tool:
 
 
 def _parsed(arguments: Arguments) -> dict[str, Any]:
-    return parse_arguments(arguments) if isinstance(arguments, str) else dict(arguments)
+    return parse_arguments(arguments) if isinstance(arguments, str) else cast("dict[str, Any]", arguments)
 
 
 def _check_raw(name: str, function: Callable[..., Any], options: ToolOptions) -> None:
