@@ -292,7 +292,11 @@ class SyncRunStream:
 
     def send(self, prompt: Prompt) -> None:
         """Send the running agent another message; see `RunStream.send`."""
-        self._stream.send(prompt)
+
+        async def send() -> None:
+            self._stream.send(prompt)
+
+        self._call(send)
 
     def cancel(self) -> None:
         """Cancel the run, without waiting for its end; see `RunStream.cancel`."""
@@ -311,10 +315,9 @@ class SyncRunStream:
         return self._loop
 
     def _call(self, work: Callable[[], Awaitable[T]]) -> T:
-        loop = self._open()
         try:
-            return loop.call(work)
+            return self._open().call(work)
         except KeyboardInterrupt:
             with suppress(KeyboardInterrupt):  # pressed again: nobody wants to wait
-                loop.call(self._stream.aclose, grace=0)
+                self._open().call(self._stream.aclose, grace=0)
             raise Interrupted(self.state) from None

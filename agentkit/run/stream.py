@@ -60,6 +60,8 @@ class RunStream(Channel):
     def send(self, prompt: Prompt) -> None:
         """Send the running agent another message; it reads it in its next turn.
 
+        Call it in the event loop of the run; another thread can do so through `anyio.from_thread.run_sync`.
+
         Raises:
             StateError: The run has ended.
             ConfigError: The message is empty or malformed.
