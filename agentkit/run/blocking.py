@@ -183,8 +183,8 @@ def call_sync(function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P
 
     ::
 
-        session = SQLiteSessions("chat.db")["ada"]
-        print(len(call_sync(session.messages)))
+        client = ChatClient("http://127.0.0.1:8000/v1", model="qwen3")
+        print(call_sync(client.create, "Hello?").text)
 
     All such calls share one event loop, in a thread that is kept, so connections stay open between them. The function
     sees the context variables of the caller. It works inside a running event loop too, which waits meanwhile.
