@@ -97,7 +97,7 @@ def test_a_synchronous_call_inside_another_one_is_refused_where_it_would_wait_fo
     async def outer() -> int:
         return call_sync(thread_of_the_loop)
 
-    with pytest.raises(ConfigError, match=r"await the async method there"):
+    with pytest.raises(ConfigError, match=r"cannot be used in an async function"):
         call_sync(outer)
 
 

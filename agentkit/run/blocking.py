@@ -21,7 +21,9 @@ from typing import Generic, ParamSpec, Protocol, Self, TypeVar
 
 import anyio
 from anyio.from_thread import BlockingPortal
+from anyio.lowlevel import current_token
 
+from agentkit.chat.background import call_in_loop
 from agentkit.chat.events import Event, TextDelta
 from agentkit.chat.transport.http import close_connections
 from agentkit.errors import ConfigError, Interrupted
@@ -78,8 +80,8 @@ class BackgroundLoop:
             raise ConfigError("this belongs to an event loop of another process, or of a program that is ending")
         if threading.current_thread() is self._thread:
             raise ConfigError(
-                "a synchronous call was made by an async function that such a call runs, and would wait for itself for "
-                "ever: await the async method there (`await agent.run(...)`)"
+                "run_sync, stream_sync and call_sync cannot be used in an async function that one of them runs, since "
+                "it would wait for itself: await the async method there, for example `await agent.run(...)`"
             )
         call = _Call(work)
         try:
@@ -89,7 +91,7 @@ class BackgroundLoop:
             return call.outcome.result()
         except KeyboardInterrupt:
             if not call.outcome.done():
-                self._portal.start_task_soon(call.cancel)
+                call_in_loop(self._token, call.cancel)
                 wait([call.outcome], grace)
             raise
 
@@ -99,7 +101,7 @@ class BackgroundLoop:
 
     def close(self) -> None:
         """End the loop: cancel what runs and close what is open, within some seconds."""
-        self._portal.start_task_soon(self._portal.stop, True)  # noqa: FBT003 - the signature is anyio's
+        call_in_loop(self._token, self._end.set)
         self._thread.join(_AT_EXIT)
 
     def _main(self) -> None:
@@ -110,9 +112,11 @@ class BackgroundLoop:
                 self._opened.set_exception(error)
 
     async def _serve(self) -> None:
+        self._token, self._end = current_token(), anyio.Event()
         async with BlockingPortal() as portal:
             self._opened.set_result(portal)
-            await portal.sleep_until_stopped()
+            await self._end.wait()
+            await portal.stop(cancel_remaining=True)
         with anyio.move_on_after(_AT_EXIT):
             for resource in reversed(list(self._resources)):
                 try:
@@ -151,31 +155,25 @@ class _Call(Generic[T]):
             self._scope.cancel()
 
 
-_lock = threading.Lock()
 _loops: list[BackgroundLoop] = []  # the last one is in use; a process that was forked off must not touch the others
+_lock = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
-def _background_loop() -> BackgroundLoop:
+def background_loop() -> BackgroundLoop:
+    """The event loop of all synchronous calls of this process, begun by the first of them."""
     with _lock:
         if not _loops or not _loops[-1].alive:
-            loop = BackgroundLoop()
-            _loops.append(loop)
+            _loops.append(BackgroundLoop())
         return _loops[-1]
 
 
 @atexit.register
-def _close() -> None:
+def close_background_loop() -> None:
+    """End that event loop, if there is one."""
     if _loops and _loops[-1].alive:
         _loops[-1].close()
-
-
-def _after_fork() -> None:
-    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def call_sync(function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -198,7 +196,7 @@ def call_sync(function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P
         ConfigError: The call comes from an async function that such a call runs: `await` the function there.
         KeyboardInterrupt: Ctrl-C; the function was cancelled.
     """
-    return _background_loop().call(lambda: function(*args, **kwargs))
+    return background_loop().call(lambda: function(*args, **kwargs))
 
 
 def run_blocking(start: Callable[[], Awaitable[T]], *, state: RunState, owner: Closable) -> T:
@@ -212,7 +210,7 @@ def run_blocking(start: Callable[[], Awaitable[T]], *, state: RunState, owner: C
     Raises:
         Interrupted: Ctrl-C; the run was cancelled.
     """
-    loop = _background_loop()
+    loop = background_loop()
     loop.close_later(owner)
     try:
         return loop.call(start)
@@ -253,6 +251,7 @@ class SyncRunStream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._read.clear()
         self._call(lambda: self._stream.__aexit__(kind, error, traceback))
 
     def __iter__(self) -> Iterator[Event]:
@@ -304,12 +303,13 @@ class SyncRunStream:
 
     def close(self) -> None:
         """Cancel the run, if it is not over, and wait for its end."""
+        self._read.clear()
         if self._loop is not None:
             self._call(self._stream.aclose)
 
     def _open(self) -> BackgroundLoop:
         if self._loop is None:
-            self._loop = _background_loop()
+            self._loop = background_loop()
             self._loop.close_later(self._stream)
             self._loop.call(self._stream.__aenter__)
         return self._loop
