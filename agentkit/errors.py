@@ -4,36 +4,38 @@
 
     AgentKitError
       DefinitionError         a function that cannot become a tool, a name used twice: raised where it is written
-      ConfigError             a setting that cannot work: unknown endpoint, missing key, a parameter out of its range
-      ModelError              the endpoint did not give a usable reply
+      ConfigError             a setting that cannot work: unknown provider, missing key, a parameter out of its range
+      ModelError              the server did not give a usable reply
         ConnectionFailed      no connection, or it broke
         DeadlineExceeded      it took too long; `which` names the deadline
         IncompleteReply       the reply ended before it was complete; `partial` holds its text
         InvalidReply          an answer that is not a Chat Completions reply
+          MalformedToolCall   the server could not parse the call that the model wrote; `generation` holds it
         StatusError           an HTTP error status
           BadRequest          400, 422 and other 4xx: the request was refused
           AuthenticationFailed  401, 403
           NotFound            404: no such model or path
           RateLimited         429: try later
-          QuotaExceeded       429 or 402 that no waiting will mend
+          QuotaExceeded       429 or 402 that no waiting will fix
           Overloaded          5xx
-        ContextTooLong        the transcript does not fit the model
+        ContextTooLong        the messages do not fit the model's context
         ContentFiltered       a filter of the server withheld the reply
         Refused               the model declined to answer
-      RunError                a run could not go on; `state` is all it had
+      RunError                a run could not continue; `state` is everything it had
         LimitReached          a limit of the run, with `on_limit="raise"`
         ToolFailed            a tool raised, with `on_tool_error="raise"`
         TooManyMistakes       a tool was called with wrong arguments more often in a row than it allows
-      StateError            a saved state that cannot be used: broken, of a newer version, of another agent
-      SessionError          a conversation could not be stored or read; what was stored is as it was
+      StateError              a saved state that cannot be used: damaged, of a newer version, of another agent
+      SessionError            a session could not be stored or read; what was stored is as it was
         SessionBusy           another run has the session
         SessionConflict       it has changed since it was read
-      ToolError               raised *in a tool*: the model reads the message and goes on
+      ToolError               raised *in a tool*: the model reads the message and continues
         ModelRetry            the call was a mistake of the model, which is to try again with other arguments
 
-    Interrupted               a KeyboardInterrupt: Ctrl-C ended a `run_sync`; `state` is all the run had
+    Interrupted               a KeyboardInterrupt: Ctrl-C ended a `run_sync`; `state` is everything the run had
 
-Whoever is to read an error is in its type: the model reads `ToolError`, the caller all others.
+Who handles an error is clear from its type: `ToolError` goes to the model, every other one to the caller. All of them
+survive `pickle`, `copy` and `deepcopy` with their attributes, so that they can come out of a process pool.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ __all__ = [
     "Interrupted",
     "InvalidReply",
     "LimitReached",
+    "MalformedToolCall",
     "ModelError",
     "ModelRetry",
     "NotFound",
@@ -73,6 +76,12 @@ __all__ = [
 ]
 
 
+def _restore(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    """Make an error without calling its `__init__`, which wants more than the message."""
+    error: BaseException = kind.__new__(kind, *args)
+    return error
+
+
 class AgentKitError(Exception):
     """Base of all errors of agentkit.
 
@@ -82,23 +91,26 @@ class AgentKitError(Exception):
 
     state: Any = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args), self.__dict__
+
 
 class DefinitionError(AgentKitError):
     """A tool or an agent is written in a way that cannot work; says where, why and what to do."""
 
 
 class ConfigError(AgentKitError):
-    """A setting cannot work: an unknown endpoint, a missing key or extra, a request parameter out of its range."""
+    """A setting cannot work: an unknown provider, a missing key or extra, a request parameter out of its range."""
 
 
 class ModelError(AgentKitError):
-    """The model's endpoint did not give a usable reply.
+    """The server did not give a usable reply.
 
     Attributes:
         code: The server's own short name of the error, if it gave one.
         request_id: The server's id of the request, for its support.
         body: The beginning of what the server sent, if it sent anything.
-        partial: The text that had arrived before, when the reply broke off; nothing of it was executed.
+        partial: The text that had arrived when the reply broke off; nothing of it was executed.
     """
 
     partial: str = ""
@@ -121,11 +133,14 @@ class DeadlineExceeded(ModelError):
 
     Attributes:
         which: The deadline that passed: ``"connect"``, ``"first_byte"``, ``"idle"`` or ``"total"``.
+        answered: Whether the server had begun to answer, so that it may still be working on the request, which is
+            therefore not sent again.
     """
 
-    def __init__(self, message: str, *, which: str) -> None:
+    def __init__(self, message: str, *, which: str, answered: bool = False) -> None:
         super().__init__(message)
         self.which = which
+        self.answered = answered
 
 
 class IncompleteReply(ModelError):
@@ -150,13 +165,23 @@ class InvalidReply(ModelError):
     again: bool = True
 
 
+class MalformedToolCall(InvalidReply):
+    """The model wrote a tool call that the server itself could not parse, so that it reported an error instead.
+
+    Attributes:
+        generation: What the model wrote, as the server repeats it.
+    """
+
+    generation: str = ""
+
+
 class StatusError(ModelError):
     """The server answered with an error status.
 
     Attributes:
         status: The HTTP status; in a stream, the one that the error's code stands for.
         headers: The answer's headers, names in lower case.
-        params: The request's members that the server named as wrong, as it wrote them.
+        params: The members of the request that the server named as wrong, as it wrote them.
         said: The server's own words; the error's message has only their beginning.
     """
 
@@ -223,7 +248,7 @@ class Refused(ModelError):
 
 
 class RunError(AgentKitError):
-    """A run could not go on; `state` is everything it had."""
+    """A run could not continue; `state` is everything it had."""
 
     def __init__(self, message: str, *, state: Any) -> None:
         super().__init__(message)
@@ -263,25 +288,28 @@ class SessionBusy(SessionError):
 
 
 class SessionConflict(SessionError):
-    """The session has gone on since the state was taken that is to be continued or saved."""
+    """The session has changed since the state that is to be resumed or saved was read."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C ended a `run_sync`; what runs was cancelled.
+    """Ctrl-C ended a `run_sync`; whatever was running was cancelled.
 
     Attributes:
-        state: The run as it was then; it is valid and can be gone on with.
+        state: The run as it was then; it is valid and can be resumed.
     """
 
     def __init__(self, state: Any) -> None:
         super().__init__("the run was interrupted")
         self.state = state
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args), self.__dict__
+
 
 class ToolError(AgentKitError):
     """Raise this in a tool to tell the model, in your words, what went wrong.
 
-    The model reads the message as the call's result and goes on.
+    The model reads the message as the call's result and continues.
     """
 
 

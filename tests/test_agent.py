@@ -50,7 +50,7 @@ def test_a_plain_function_is_a_tool() -> None:
 
 
 def test_a_model_that_is_not_there_is_refused_where_the_agent_is_written() -> None:
-    with pytest.raises(ConfigError, match="there is no endpoint 'nowhere'"):
+    with pytest.raises(ConfigError, match="there is no provider 'nowhere'"):
         Agent("nowhere:gpt")
 
 

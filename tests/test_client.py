@@ -391,12 +391,12 @@ async def test_the_text_that_was_shown_is_in_the_error_however_the_reply_broke_o
     head = b"HTTP/1.1 200 OK\r\n" + (b"transfer-encoding: chunked\r\n\r\n" if end == b"!\r\n" else b"\r\n")
     text = b'data: {"choices": [{"index": 0, "delta": {"content": "It is "}}]}\n\n'
     text = f"{len(text):x}\r\n".encode() + text + b"\r\n" if end == b"!\r\n" else text
-    options: dict[str, Any] = {"deadlines": Deadlines(idle=0.3), "reading": ReadLimits(max_line=1_000)}
+    options: dict[str, Any] = {"deadlines": Deadlines(idle=0.3), "read_limits": ReadLimits(max_line=1_000)}
     with pytest.raises(ModelError) as caught:
         await ask([head, text, end], stream=True, **options)
     assert caught.value.partial == "It is "
     if isinstance(caught.value, ConnectionFailed):
-        assert "broke before the reply was whole" in str(caught.value)
+        assert "broke before the reply was complete" in str(caught.value)
 
 
 @pytest.mark.parametrize("library", [None, httpx, httpx2])

@@ -40,13 +40,13 @@ async def ask(sent: bytes, reading: ReadLimits | None, *, stream: bool = False) 
 @pytest.mark.parametrize("sent", [completion(LONG), events(LONG), packed(LONG)], ids=["whole", "stream", "packed"])
 async def test_the_largest_reply_is_a_setting(sent: bytes) -> None:
     assert (await ask(sent, ReadLimits(max_reply=5_000))).text == LONG["content"]
-    with pytest.raises(InvalidReply, match=r"more than 1,000 bytes in one reply; Reading\(max_reply=...\) sets the"):
+    with pytest.raises(InvalidReply, match=r"more than 1,000 bytes in one reply; ReadLimits\(max_reply=...\) sets the"):
         await ask(sent, ReadLimits(max_reply=1_000))
 
 
 async def test_the_largest_line_of_a_stream_is_a_setting() -> None:
     assert (await ask(events(LONG), ReadLimits(max_line=5_000))).text == LONG["content"]
-    with pytest.raises(InvalidReply, match=r"a line of more than 1,000 bytes.*Reading\(max_line=...\) sets the limit"):
+    with pytest.raises(InvalidReply, match=r"more than 1,000 bytes.*ReadLimits\(max_line=...\) sets the limit"):
         await ask(events(LONG), ReadLimits(max_line=1_000))
     assert (await ask(completion(LONG), ReadLimits(max_line=1_000))).text == LONG["content"]
 

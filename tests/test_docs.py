@@ -1,6 +1,6 @@
 """The pages are true: their code runs, prints what they say, and they leave nothing out.
 
-The python blocks of a page run in order, in one namespace. No page has a network: every endpoint that can be pointed
+The python blocks of a page run in order, in one namespace. No page has a network: every provider that can be pointed
 elsewhere by its variable is pointed at a server on loopback. What that server answers stands in the page, invisible to
 its readers, before the block that asks: ``<!-- answers: ["text", [{"tool": {"argument": 1}}], {"status": 503}] -->``;
 an answer with ``choices`` is sent as it is.
@@ -176,10 +176,10 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_says(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     namespace: dict[str, Any] = {"__name__": "__main__"}
     with stage() as server:
-        for endpoint in PROVIDERS.values():
-            monkeypatch.delenv(endpoint.key_variable or "-", raising=False)
-            if endpoint.base_url_variable:
-                monkeypatch.setenv(endpoint.base_url_variable, server.url)
+        for provider in PROVIDERS.values():
+            monkeypatch.delenv(provider.key_variable or "-", raising=False)
+            if provider.base_url_variable:
+                monkeypatch.setenv(provider.base_url_variable, server.url)
         answers = iter(README_ANSWERS if page.name == "README.md" else [])
         for block in blocks_of(page):
             if block.not_run:
@@ -242,15 +242,16 @@ def test_every_error_setting_and_limit_is_in_its_page() -> None:
     assert [each.name for each in fields(Limits) if f"| `{each.name}` |" not in limits] == []
 
 
-def test_the_table_of_endpoints_is_the_table_of_the_code() -> None:
-    def row(endpoint: Provider) -> str:
-        key = f"`{endpoint.key_variable}`" if endpoint.key_variable else "none"
-        base = f"`{endpoint.base_url_variable}`" if endpoint.base_url_variable else "none"
-        return f"| `{endpoint.name}` | `{endpoint.base_url}` | {key} | {base} |"
+def test_the_table_of_providers_is_the_table_of_the_code() -> None:
+    def row(provider: Provider) -> str:
+        key = f"`{provider.key_variable}`" if provider.key_variable else "none"
+        variables = filter(None, (provider.base_url_variable, provider.host_variable))
+        base = ", ".join(f"`{variable}`" for variable in variables) or "none"
+        return f"| `{provider.name}` | `{provider.base_url}` | {key} | {base} |"
 
     text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `[\w.]+` \| `http.*$", text, re.MULTILINE)
-    assert rows == [row(endpoint) for endpoint in PROVIDERS.values()]
+    assert rows == [row(provider) for provider in PROVIDERS.values()]
 
 
 def commands() -> set[tuple[str, ...]]:

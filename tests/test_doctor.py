@@ -306,7 +306,7 @@ async def test_an_answer_that_is_short_by_itself_says_nothing_of_the_limit() -> 
     [
         (["http://127.0.0.1:1/v1"], "--name MODEL"),
         (["http://127.0.0.1:1/v1", "--name", "m", "--key-variable", "NO_SUCH_KEY"], "NO_SUCH_KEY is not set"),
-        (["nowhere:m"], "there is no endpoint"),
+        (["nowhere:m"], "there is no provider"),
         (["openai:m", "--name", "m"], "are for URLs"),
     ],
 )

@@ -96,6 +96,11 @@ def test_what_is_no_tool_is_refused(raw: dict[str, Any]) -> None:
         read_tool(raw)
 
 
+def test_how_many_tools_a_request_may_have_is_for_the_server_to_say() -> None:
+    body = json.loads(ChatRequest(messages=QUESTION, tools=[FunctionTool(f"f{n}") for n in range(500)]).encode("m"))
+    assert len(body["tools"]) == 500
+
+
 ALLOWED = ChatSettings(tool_choice=AllowedTools(["add", "subtract"]))
 
 

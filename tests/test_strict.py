@@ -9,7 +9,7 @@ import typing_extensions
 from pydantic import BaseModel, Field, HttpUrl
 from pydantic_core import from_json
 
-from agentkit.chat.compat.apply import fit
+from agentkit.chat.compat.apply import apply_profile
 from agentkit.chat.compat.profile import Profile
 from agentkit.chat.messages import UserMessage
 from agentkit.chat.request import ChatRequest
@@ -246,9 +246,9 @@ def test_a_server_that_refuses_strict_schemas_gets_the_plain_ones() -> None:
     def book(guests: int = 2) -> None: ...
 
     request = ChatRequest(messages=[UserMessage("hi")], tools=[book.definition])
-    (sent,) = from_json(fit(request, "m", Profile(drop=frozenset({"tools.function.strict"}))).body)["tools"]
+    (sent,) = from_json(apply_profile(request, "m", Profile(drop=frozenset({"tools.function.strict"}))).body)["tools"]
     assert sent["function"] == {"name": "book", "parameters": book.parameters}
-    (sent,) = from_json(fit(request, "m", Profile()).body)["tools"]
+    (sent,) = from_json(apply_profile(request, "m", Profile()).body)["tools"]
     assert (sent["function"]["strict"], sent["function"]["parameters"]["required"]) == (True, ["guests"])
 
 

@@ -4,11 +4,12 @@ Messages and content parts are in `agentkit.messages`, events in `agentkit.event
 """
 
 from agentkit.chat.client import ChatClient, open_model
-from agentkit.chat.compat.profile import Profile, ProfileFile
+from agentkit.chat.compat.profile import Profile
+from agentkit.chat.compat.store import ProfileFile
 from agentkit.chat.decoding.decoder import ReadLimits
 from agentkit.chat.messages import encode_json
 from agentkit.chat.providers import PROVIDERS, Provider
-from agentkit.chat.reply import Choice, Logprobs, Model, Reply, TokenLogprob, Usage
+from agentkit.chat.reply import Choice, Logprobs, Model, ModelInfo, Reply, TokenLogprob, Usage
 from agentkit.chat.request import ChatRequest, CustomTool, FunctionTool, Grammar, ToolDefinition
 from agentkit.chat.settings import (
     AllowedTools,
@@ -49,6 +50,7 @@ __all__ = [
     "Grammar",
     "Logprobs",
     "Model",
+    "ModelInfo",
     "ModerationOptions",
     "ModerationPolicy",
     "NamedTool",

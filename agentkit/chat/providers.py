@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from agentkit.chat.compat.profile import NO_FACTS, Profile
+from agentkit.chat.transport.address import parse_address
 from agentkit.errors import ConfigError
 
 __all__ = ["PROVIDERS", "Provider", "find_provider", "is_self_hosted"]
@@ -22,35 +23,53 @@ class Provider:
     """A server that speaks Chat Completions.
 
     Attributes:
-        name: What stands before the colon in ``endpoint:model``.
+        name: The provider in ``provider:model``.
         base_url: What ``/chat/completions`` is appended to.
         base_url_variable: The environment variable that replaces ``base_url``.
-        key_variable: The environment variable with the key; it is sent to this endpoint only.
+        host_variable: An environment variable that replaces only the host, as ``host``, ``host:port`` or a URL.
+        address_required: Whether one of these variables must be set, as each account has an address of its own.
+        key_variable: The environment variable with the key; it is sent to this provider only.
         key_required: Whether requests without a key are refused before they are sent.
-        profile: What is certain of all its models; see `agentkit.chat.compat.profile`.
+        key_header: The header that the key is sent in, if not as a bearer token.
+        profile: What is certain of all its models.
     """
 
     name: str
     base_url: str
     base_url_variable: str = ""
+    host_variable: str = ""
+    address_required: bool = False
     key_variable: str = ""
     key_required: bool = True
+    key_header: str = ""
     profile: Profile = NO_FACTS
 
     def from_environment(self, environment: Mapping[str, str] = os.environ) -> Provider:
-        """The endpoint with the base URL that the environment gives.
+        """Replace the base URL by the one that the environment gives.
 
         A server of the user's own need not want a key, so a base URL on another host makes the key optional.
+
+        Raises:
+            ConfigError: It is not the address of a server, or it is required and missing.
         """
-        base_url = environment.get(self.base_url_variable, "").strip() if self.base_url_variable else ""
-        if not base_url:
-            return self
-        if urlsplit(base_url).hostname == urlsplit(self.base_url).hostname:
-            return replace(self, base_url=base_url)
-        return replace(self, base_url=base_url, key_required=False)
+        for variable in filter(None, (self.base_url_variable, self.host_variable)):
+            given = environment.get(variable, "").strip()
+            if not given:
+                continue
+            base_url = self._at_host(given) if variable == self.host_variable else given
+            try:
+                elsewhere = urlsplit(parse_address(base_url).base_url).hostname != urlsplit(self.base_url).hostname
+            except ConfigError as error:
+                raise ConfigError(f"{variable} is set wrong: {error}") from error
+            optional = elsewhere and not self.address_required
+            return replace(self, base_url=base_url, key_required=self.key_required and not optional)
+        if self.address_required:
+            variable = self.host_variable or self.base_url_variable
+            raise ConfigError(f"{self.name} needs the address of your account, like {self.base_url}: set {variable}")
+        return self
 
     def key(self, environment: Mapping[str, str] = os.environ) -> str:
-        """The key, from the endpoint's own variable.
+        """Read the key from the provider's own variable.
 
         Raises:
             ConfigError: It is required and not there.
@@ -60,67 +79,86 @@ class Provider:
             raise ConfigError(f"{self.name} needs a key: set the environment variable {self.key_variable}")
         return key
 
+    def _at_host(self, given: str) -> str:
+        """The base URL at another host, whose port is only our own where the host comes without a scheme."""
+        own = urlsplit(self.base_url)
+        scheme, separator, rest = given.rpartition("://")
+        host, slash, path = rest.partition("/")
+        if host.count(":") > 1 and "[" not in host:
+            host = f"[{host}]"
+        if not separator and own.port and not host.rpartition("]")[2].partition(":")[2]:
+            host = f"{host.removesuffix(':')}:{own.port}"
+        if host.startswith(":"):
+            host = f"127.0.0.1{host}"
+        path = f"{slash}{path}".rstrip("/")
+        if own.path.split("/")[1] not in path.split("/"):
+            path += own.path
+        return f"{scheme or own.scheme}://{host}{path}"
 
-# Known from their references: the newer name of the limit is refused (Mistral) or ignored without a word (the others).
+
+# Known from their references: the newer name of the limit is refused (Mistral) or ignored silently (the others).
 _OLD_LIMIT = Profile(token_limit="max_tokens")  # noqa: S106 - no password
 
 
-def _local(name: str, port: int, variable: str, profile: Profile = NO_FACTS) -> Provider:
+def _hosted(name: str, base_url: str, *, key: str = "", profile: Profile = NO_FACTS, variable: str = "") -> Provider:
+    return Provider(
+        name=name,
+        base_url=base_url,
+        base_url_variable=variable,
+        key_variable=key or f"{name.upper()}_API_KEY",
+        profile=profile,
+    )
+
+
+def _self_hosted(
+    name: str, port: int, prefix: str, *, key: str = "", host_variable: str = "", profile: Profile = NO_FACTS
+) -> Provider:
     return Provider(
         name=name,
         base_url=f"http://127.0.0.1:{port}/v1",
-        base_url_variable=variable,
+        base_url_variable=f"{prefix}_BASE_URL",
+        host_variable=host_variable,
+        key_variable=key,
         key_required=False,
         profile=profile | Profile(calls_in_text=True),
     )
 
 
 PROVIDERS: Mapping[str, Provider] = {
-    endpoint.name: endpoint
-    for endpoint in (
+    provider.name: provider
+    for provider in (
+        _hosted("openai", "https://api.openai.com/v1", variable="OPENAI_BASE_URL"),
+        _hosted("acedata", "https://api.acedata.cloud/openai", variable="ACEDATA_BASE_URL"),
         Provider(
-            name="openai",
-            base_url="https://api.openai.com/v1",
-            base_url_variable="OPENAI_BASE_URL",
-            key_variable="OPENAI_API_KEY",
+            name="azure",
+            base_url="https://RESOURCE.openai.azure.com/openai/v1",
+            host_variable="AZURE_OPENAI_ENDPOINT",
+            address_required=True,
+            key_variable="AZURE_OPENAI_API_KEY",
+            key_header="api-key",
         ),
-        Provider(
-            name="acedata",
-            base_url="https://api.acedata.cloud/openai",
-            base_url_variable="ACEDATA_BASE_URL",
-            key_variable="ACEDATA_API_KEY",
-        ),
-        Provider(
-            name="openrouter",
-            base_url="https://openrouter.ai/api/v1",
-            key_variable="OPENROUTER_API_KEY",
-            profile=Profile(reasoning="kept"),  # its page on reasoning asks for it: some models go on better
-        ),
-        Provider(name="groq", base_url="https://api.groq.com/openai/v1", key_variable="GROQ_API_KEY"),
-        Provider(
-            name="mistral",
-            base_url="https://api.mistral.ai/v1",
-            key_variable="MISTRAL_API_KEY",
-            profile=_OLD_LIMIT,
-        ),
-        Provider(
-            name="deepseek",
-            base_url="https://api.deepseek.com/v1",
-            key_variable="DEEPSEEK_API_KEY",
-            profile=_OLD_LIMIT,
-        ),
-        Provider(name="together", base_url="https://api.together.xyz/v1", key_variable="TOGETHER_API_KEY"),
-        Provider(name="fireworks", base_url="https://api.fireworks.ai/inference/v1", key_variable="FIREWORKS_API_KEY"),
-        Provider(name="moonshot", base_url="https://api.moonshot.ai/v1", key_variable="MOONSHOT_API_KEY"),
-        Provider(
-            name="gemini",
-            base_url="https://generativelanguage.googleapis.com/v1beta/openai",
-            key_variable="GEMINI_API_KEY",
-        ),
-        _local("ollama", 11434, "OLLAMA_BASE_URL", _OLD_LIMIT),
-        _local("vllm", 8000, "VLLM_BASE_URL"),
-        _local("llama.cpp", 8080, "LLAMA_CPP_BASE_URL"),
-        _local("lmstudio", 1234, "LMSTUDIO_BASE_URL"),
+        _hosted("anthropic", "https://api.anthropic.com/v1"),  # its OpenAI-compatible address
+        _hosted("gemini", "https://generativelanguage.googleapis.com/v1beta/openai"),
+        # OpenRouter's page on reasoning asks to send it back: some models continue better.
+        _hosted("openrouter", "https://openrouter.ai/api/v1", profile=Profile(reasoning="kept")),
+        _hosted("groq", "https://api.groq.com/openai/v1"),
+        _hosted("mistral", "https://api.mistral.ai/v1", profile=_OLD_LIMIT),
+        _hosted("deepseek", "https://api.deepseek.com/v1", profile=_OLD_LIMIT),
+        _hosted("xai", "https://api.x.ai/v1"),
+        _hosted("together", "https://api.together.xyz/v1"),
+        _hosted("fireworks", "https://api.fireworks.ai/inference/v1"),
+        _hosted("moonshot", "https://api.moonshot.ai/v1"),
+        _hosted("cerebras", "https://api.cerebras.ai/v1"),
+        _hosted("nvidia", "https://integrate.api.nvidia.com/v1"),
+        _hosted("huggingface", "https://router.huggingface.co/v1", key="HF_TOKEN"),
+        _hosted("github", "https://models.github.ai/inference", key="GITHUB_TOKEN"),
+        _hosted("perplexity", "https://api.perplexity.ai"),
+        _self_hosted("ollama", 11434, "OLLAMA", key="OLLAMA_API_KEY", host_variable="OLLAMA_HOST", profile=_OLD_LIMIT),
+        _self_hosted("vllm", 8000, "VLLM", key="VLLM_API_KEY"),
+        _self_hosted("sglang", 30000, "SGLANG", key="SGLANG_API_KEY"),
+        _self_hosted("llama.cpp", 8080, "LLAMA_CPP", key="LLAMA_API_KEY"),
+        _self_hosted("lmstudio", 1234, "LMSTUDIO"),
+        _self_hosted("litellm", 4000, "LITELLM", key="LITELLM_API_KEY"),
     )
 }
 
@@ -135,6 +173,10 @@ def is_self_hosted(base_url: str) -> bool:
 
 
 def find_provider(name: str) -> Provider | None:
-    """The endpoint of this name, with what the environment says about it; None if the table has none."""
-    endpoint = PROVIDERS.get(name)
-    return endpoint.from_environment() if endpoint else None
+    """Find the provider of this name, with what the environment says about it; None if the table has none.
+
+    Raises:
+        ConfigError: The environment does not give the address that it must, or not an address.
+    """
+    provider = PROVIDERS.get(name)
+    return provider.from_environment() if provider else None

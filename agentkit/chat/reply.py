@@ -21,6 +21,7 @@ __all__ = [
     "Choice",
     "Logprobs",
     "Model",
+    "ModelInfo",
     "Reply",
     "TokenLogprob",
     "Usage",
@@ -280,12 +281,27 @@ def _read_answer(record: object) -> AssistantMessage:
     raise ValueError(f"the message of a reply is the assistant's, not the {message.role}'s")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """Who answers, for traces and records.
+
+    Attributes:
+        provider: The name of the server: that of a row of `PROVIDERS`, or its host.
+        model: The model's name there.
+        address: Where it is, without anything secret; empty where there is no address.
+    """
+
+    provider: str
+    model: str
+    address: str = ""
+
+
 @runtime_checkable
 class Model(Protocol):
     """Anything that answers a request: a client of a server, a script in a test, a wrapper around another model.
 
     ``reply`` returns a finished reply and emits deltas and other events on the way. It raises `ModelError` when there
-    is no usable reply.
+    is no usable reply. A model may also have an attribute ``info``, a `ModelInfo`.
     """
 
     async def reply(self, request: ChatRequest, emit: Emit) -> Reply:

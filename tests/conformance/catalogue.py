@@ -24,7 +24,7 @@ SECTIONS: dict[str, int] = {  # title -> its first number
 
 CATALOGUE = [
     Row(1, "line ends of all three kinds, data on several lines, a byte order mark, UTF-8 cut anywhere, fields nobody knows", "all, through proxies", "decodes bytes as the HTML standard says"),
-    Row(2, "comments and empty events to keep the connection open", "OpenRouter, vLLM behind proxies", "ignores them; they do not count as the first byte nor against the idle deadline"),
+    Row(2, "comments and empty events to keep the connection open", "OpenRouter, vLLM behind proxies", "ignores them; they end a silence, but are no event"),
     Row(3, "`[DONE]` missing, not terminated, or followed by more", "gateways, Ollama", "a reply is whole after `[DONE]` or a `finish_reason`; what follows `[DONE]` is ignored"),
     Row(4, "an error inside an answer of status 200: an event, an object, a text, in a choice, as `finish_reason`", "OpenRouter, vLLM, SGLang, Exo", "the typed error its code stands for; what had arrived is in `error.partial`; no call runs"),
     Row(5, "JSON where a stream was asked for, or the other way round; wrong content types", "gateways", "tells them apart by their first bytes"),

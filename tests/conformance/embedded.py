@@ -7,7 +7,7 @@ from typing import Any
 
 from agentkit.chat.compat.profile import Profile
 from agentkit.chat.transport.retry import RetryPolicy
-from agentkit.errors import IncompleteReply, InvalidReply
+from agentkit.errors import IncompleteReply, MalformedToolCall
 from tests.conformance.case import ADDED_TWICE, Case
 from tests.conformance.wire import TWO_AND_THREE, Json, add, calls, chunk, error, http, says, sse, told, whole
 
@@ -146,25 +146,25 @@ EMBEDDED = [
         q=29,
         name="function",
         **rejected('<function=add>{"a": 2, "b": 3}</function>'),
-        told=["ReplyRepaired.*failed_generation"],
+        told=["ReplyRepaired.*could not parse a call"],
     ),
     Case(
         q=29,
         name="function-unclosed",
         **rejected('<function=add{"a": 2, "b": 3}</function>'),
-        told=["ReplyRepaired.*failed_generation"],
+        told=["ReplyRepaired.*could not parse a call"],
     ),
     Case(
         q=29,
         name="json",
         **rejected('{"name": "add", "arguments": {"a": 2, "b": 3}}'),
-        told=["ReplyRepaired.*failed_generation"],
+        told=["ReplyRepaired.*could not parse a call"],
     ),
     Case(
         q=29,
         name="json-list",
         **rejected('[{"name": "add", "parameters": {"a": 2, "b": 3}}]'),
-        told=["ReplyRepaired.*failed_generation"],
+        told=["ReplyRepaired.*could not parse a call"],
     ),
     Case(
         q=29,
@@ -172,14 +172,14 @@ EMBEDDED = [
         **rejected(
             '<tool-use>{"tool_calls": [{"id": "pending", "type": "function", "function": {"name": "add"}, "parameters": {"a": 2, "b": 3}}]}</tool-use>'
         ),
-        told=["ReplyRepaired.*failed_generation"],
+        told=["ReplyRepaired.*could not parse a call"],
     ),
     Case(
         q=29,
         name="wrong-arguments-go-back-to-the-model",
         ran=(),
         **rejected('<function=add>{"a": "two"}</function>'),
-        told=["ReplyRepaired.*failed_generation"],
+        told=["ReplyRepaired.*could not parse a call"],
         also=lambda outcome: "invalid arguments" in outcome.message(2)["content"],
     ),
     Case(
@@ -187,7 +187,7 @@ EMBEDDED = [
         name="unknown-tool-goes-back-to-the-model",
         ran=(),
         **rejected("<function=pay>{}</function>"),
-        told=["ReplyRepaired.*failed_generation"],
+        told=["ReplyRepaired.*could not parse a call"],
         also=lambda outcome: "no tool" in outcome.message(2)["content"],
     ),
     Case(
@@ -200,7 +200,7 @@ EMBEDDED = [
     Case(
         q=29,
         name="unreadable-for-ever",
-        error=InvalidReply,
+        error=MalformedToolCall,
         reads="Failed to call",
         **rejected("Sure, I will add", client=ONCE),
     ),
@@ -208,7 +208,7 @@ EMBEDDED = [
         q=29,
         name="status-400-in-a-stream",
         stream=rejected('<function=add>{"a": 2, "b": 3}</function>')["whole"],
-        told=["ReplyRepaired.*failed_generation"],
+        told=["ReplyRepaired.*could not parse a call"],
     ),
     # Q30, about replies that are not whole
     Case(q=30, name="calls-without-end", stream=[calls(add(), end=None, done=False), calls(add())], told=["Retrying"]),

@@ -15,6 +15,7 @@ from agentkit.chat.decoding.tool_parsers import MARKS, read_calls, read_failed_g
 from agentkit.chat.events import Event
 from agentkit.chat.messages import ToolCall, encode_json
 from agentkit.chat.reply import Reply
+from agentkit.chat.transport.redaction import Redactor
 from agentkit.chat.transport.sse import ServerSentEvent, SseDecoder
 from agentkit.errors import ModelError
 
@@ -90,13 +91,16 @@ def _events(pieces: list[bytes]) -> list[ServerSentEvent] | str:
 
 def _outcome(data: bytes, pieces: list[bytes], status: int) -> tuple[object, ...]:
     events: list[Event] = []
-    taken = ResponseDecoder(events.append, server="s", offered=OFFERED, secrets=["sk-secret-of-mine"])
+    redactor = Redactor()
+    redactor.add("sk-secret-of-mine")
+    taken = ResponseDecoder(events.append, server="s", offered=OFFERED, redactor=redactor)
     taken.start(status, {"content-type": "text/event-stream"} if data[:1] == b"d" else {})
     try:
         for piece in pieces:
             taken.feed(piece)
         reply = taken.finish()
     except ModelError as error:
+        redactor.error(error)
         return (type(error), "sk-secret-of-mine" in f"{error}{error.body}", error.partial)
     _check(reply)
     return (repr(reply),)

@@ -1,7 +1,7 @@
-"""A request made to fit what is known of a server: the same request with a `Profile` applied to its body. Pure.
+"""A `Profile` applied to a request: the same request as the server wants it. Pure.
 
-A request that fits as it is costs nothing: only a body whose messages or tools have to change is taken apart. Each
-change is told in words, and a body without a change in words is the one that was asked for.
+A request that suits the server as it is costs nothing: only a body whose messages or tools have to change is taken
+apart. Each change is reported in words, and a body without a change in words is the one that was asked for.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, cast
 
 from pydantic_core import from_json
 
-from agentkit.chat.compat.profile import ALONG, Profile
+from agentkit.chat.compat.profile import ALONG, Fact, Profile
 from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text
 from agentkit.chat.json_schema import inlined, without_keywords
 from agentkit.chat.messages import AssistantMessage, encode_json
 from agentkit.chat.request import ChatRequest, FunctionTool, ToolDefinition
 
-__all__ = ["PreparedRequest", "fit", "schemas_of", "tool_name"]
+__all__ = ["PreparedRequest", "apply_profile", "schemas_of", "tool_name"]
 
 _INSTRUCTIONS = ("system", "developer")
 _EMPTY_RESULT = "(empty)"
@@ -36,36 +36,38 @@ _STUB: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """The body to send, and in words what of the request had to change for it."""
+    """The body to send, what of the request had to change for it, in words, and whether it asks for a stream."""
 
     body: bytes
     changes: tuple[str, ...] = ()
+    stream: bool = False
 
 
-def fit(request: ChatRequest, model: str, profile: Profile) -> PreparedRequest:
-    """The body of a request, as the server wants it that the profile knows."""
+def apply_profile(request: ChatRequest, model: str, profile: Profile) -> PreparedRequest:
+    """Encode a request as the server wants it that the profile describes."""
     if not profile:
-        return PreparedRequest(request.encode(model))
+        return PreparedRequest(request.encode(model), stream=request.stream)
     said = [each for each in request.messages if isinstance(each, AssistantMessage) and not each.says_nothing]
     if profile.reasoning == "kept" and not any(each.reasoning_members for each in said):
         profile = replace(profile, reasoning="")
     if profile.only_parameters:
-        parameters = _Fitting(request.members(model), profile)
-        parameters.fit_parameters()
-        return PreparedRequest(request.encode(model, members=parameters.body), tuple(parameters.changes))
+        parameters = _Adapter(request.members(model), profile, with_tools=bool(request.tools))
+        parameters.adapt_parameters()
+        body = request.encode(model, members=parameters.body)
+        return PreparedRequest(body, tuple(parameters.changes), bool(parameters.body.get("stream")))
     asked = request.encode(model)
-    fitting = _Fitting(from_json(asked), profile)
+    adapter = _Adapter(from_json(asked), profile, with_tools=bool(request.tools))
     if "tools.function.strict" in profile.drop:
-        fitting.use_plain_schemas(request.tools)
+        adapter.use_plain_schemas(request.tools)
     if profile.reasoning:
-        fitting.add_reasoning(said)
-    fitting.fit()
-    body = encode_json(fitting.body) if fitting.changes else asked
-    return PreparedRequest(body, tuple(fitting.changes)) if body != asked else PreparedRequest(asked)
+        adapter.add_reasoning(said)
+    adapter.adapt()
+    body = encode_json(adapter.body) if adapter.changes else asked
+    return PreparedRequest(body, tuple(adapter.changes) if body != asked else (), bool(adapter.body.get("stream")))
 
 
 def schemas_of(body: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Where the JSON Schemas of a body are: what holds one, and under which member."""
+    """Find the JSON Schemas of a body: yields what holds one, and under which member."""
     for tool in as_mappings(body.get("tools")):
         function = tool.get("function")
         if isinstance(function, dict) and "parameters" in function:
@@ -76,34 +78,45 @@ def schemas_of(body: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 def tool_name(tool: Mapping[str, Any]) -> str:
-    """The name in a tool, a call or a choice, whatever its type."""
+    """Read the name in a tool, a call or a choice, whatever its type."""
     return as_text(as_mapping(tool.get(as_text(tool.get("type")) or "function")).get("name"))
 
 
 @dataclass(slots=True)
-class _Fitting:
+class _Adapter:
     body: dict[str, Any]
     profile: Profile
+    with_tools: bool
     changes: list[str] = field(default_factory=list[str])
 
-    def fit(self) -> None:
-        """Everything in its order: instructions are added before roles change, members are dropped last."""
-        self._fit_format()
-        self._fit_choice()
-        self._fit_schemas()
-        self._fit_tools()
-        self._fit_content()
-        self._fit_roles()
-        self._fit_turns()
-        self.fit_parameters()
+    def adapt(self) -> None:
+        """Make every change in its order: instructions are added before roles change, members are dropped last."""
+        self._adapt_format()
+        self._adapt_choice()
+        self._adapt_schemas()
+        self._keep_tools()
+        self._adapt_content()
+        self._adapt_roles()
+        self._adapt_turns()
+        self.adapt_parameters()
 
-    def fit_parameters(self) -> None:
-        """What concerns single parameters."""
-        self._fit_limit()
-        self._drop()
+    def adapt_parameters(self) -> None:
+        """Make the changes of single parameters."""
+        name = self.profile.token_limit
+        other = "max_tokens" if name == "max_completion_tokens" else "max_completion_tokens"
+        if name and other in self.body:
+            self.body[name] = self.body.pop(other)
+            self.note(f"{other} is sent as {name}")
+        asked = {**self.body, "tools": self.with_tools or self.body.get("tools")}
+        for each in map(Fact.parse, sorted(self.profile.assign)):
+            if each.holds_for(asked):
+                self._assign(each)
+        for each in map(Fact.parse, sorted(self.profile.drop)):
+            if each.holds_for(asked):
+                self._drop(each)
 
     def use_plain_schemas(self, tools: Sequence[ToolDefinition]) -> None:
-        """Tools that will not be strict get the schema that says more: with defaults, and what may be left out."""
+        """Give tools that will not be strict the schema that says more: with defaults, and what may be left out."""
         for place, tool in zip(as_mappings(self.body.get("tools")), tools, strict=False):
             if isinstance(tool, FunctionTool) and tool.strict and tool.strict_parameters is not None:
                 place["function"]["parameters"] = dict(tool.parameters)
@@ -127,7 +140,7 @@ class _Fitting:
             self.messages.insert(0, {"role": "system", "content": text})
 
     def add_reasoning(self, sent: Sequence[AssistantMessage]) -> None:
-        """Give each assistant message the reasoning it came with; servers take an empty one for those of others."""
+        """Give each assistant message its reasoning; servers take an empty one for a message of another model."""
         wires = [each for each in self.messages if each["role"] == "assistant"]
         for wire, message in zip(wires, sent, strict=False):
             name = self.profile.reasoning
@@ -136,9 +149,7 @@ class _Fitting:
             for each in members:
                 self.note(f"earlier reasoning is sent back as {each}")
 
-    # Parameters
-
-    def _fit_format(self) -> None:
+    def _adapt_format(self) -> None:
         form, level = as_mapping(self.body.get("response_format")), self.profile.response_format
         kind = form.get("type")
         if not level or kind not in ("json_schema", "json_object") or kind == level:
@@ -155,12 +166,12 @@ class _Fitting:
             self.body["response_format"] = {"type": level}
             self.note(f"response_format {kind} is {level} with an instruction")
 
-    def _fit_choice(self) -> None:
+    def _adapt_choice(self) -> None:
         choice, level = self.body.get("tool_choice"), self.profile.tool_choice
         if choice is None or not level:
             return
         if isinstance(choice, dict):
-            choice = self._fit_named(as_mapping(choice))  # pyright: ignore[reportUnknownArgumentType] - JSON
+            choice = self._choose_by_leaving_out(as_mapping(choice))  # pyright: ignore[reportUnknownArgumentType] - JSON
         if choice == "required" and level != "required":
             self.instruct("Call a tool now instead of answering with text.")
             self.note("tool_choice required is auto with an instruction")
@@ -173,8 +184,8 @@ class _Fitting:
         self.note(f"tool_choice {choice} is not sent{', but an instruction' if choice == 'none' else ''}")
         del self.body["tool_choice"]
 
-    def _fit_named(self, choice: Mapping[str, Any]) -> str:
-        """A choice by name as a word; the tools that were not chosen are left out."""
+    def _choose_by_leaving_out(self, choice: Mapping[str, Any]) -> str:
+        """Express a choice by name as a word, by leaving out the tools that were not chosen."""
         allowed = as_mapping(choice.get("allowed_tools"))
         names = {tool_name(each) for each in as_mappings(allowed.get("tools"))} or {tool_name(choice)}
         tools = [tool for tool in as_mappings(self.body.get("tools")) if tool_name(tool) in names]
@@ -183,7 +194,7 @@ class _Fitting:
         self.note(f"tool_choice {' or '.join(sorted(names))} is {word} with no other tools")
         return word
 
-    def _fit_schemas(self) -> None:
+    def _adapt_schemas(self) -> None:
         for place, member in schemas_of(self.body):
             schema = place[member]
             if self.profile.inline_schemas:
@@ -195,55 +206,49 @@ class _Fitting:
                 for keyword in sorted(left_out):
                     self.note(f"{keyword} in schemas is not sent")
 
-    def _fit_tools(self) -> None:
+    def _keep_tools(self) -> None:
         with_calls = any(each.get("tool_calls") or each["role"] == "tool" for each in self.messages)
         if self.profile.keep_tools and with_calls and not self.body.get("tools"):
             self.body["tools"] = [dict(_STUB)]
             self.note("tools has one that does nothing, as the transcript has calls")
 
-    def _fit_limit(self) -> None:
-        name = self.profile.token_limit
-        other = "max_tokens" if name == "max_completion_tokens" else "max_completion_tokens"
-        if name and other in self.body:
-            self.body[name] = self.body.pop(other)
-            self.note(f"{other} is sent as {name}")
+    def _assign(self, fact: Fact) -> None:
+        value = json.loads(fact.value)
+        if self.body.get(fact.member) == value:
+            return
+        self.body[fact.member] = value
+        beside = f" {fact.relation} {fact.other}" if fact.relation else ""
+        self.note(f"{fact.member} is set to {fact.value}{beside}")
+        if fact.member == "stream":
+            self.body.setdefault("stream_options", {"include_usage": True})
 
-    def _drop(self) -> None:
-        for each in sorted(self.profile.drop):
-            name, _, value = each.partition("=")
-            if value and _compact(self.body.get(name)) != value:
-                continue
-            if _remove(self.body, name.split(".")):
-                self.note(f"{each} is not sent")
-            if name in ALONG and self.body.pop(ALONG[name], None) is not None:
-                self.note(f"{ALONG[name]} is not sent")
-            if name.startswith("stream_options.") and self.body.get("stream_options") == {}:
-                del self.body["stream_options"]
+    def _drop(self, fact: Fact) -> None:
+        name = fact.member
+        if fact.value and json.dumps(self.body.get(name), sort_keys=True) != fact.value:
+            return
+        if _remove(self.body, name.split(".")):
+            self.note(f"{fact} is not sent")
+        if name in ALONG and self.body.pop(ALONG[name], None) is not None:
+            self.note(f"{ALONG[name]} is not sent")
+        if name.startswith("stream_options.") and self.body.get("stream_options") == {}:
+            del self.body["stream_options"]
 
-    # Messages
-
-    def _fit_content(self) -> None:
+    def _adapt_content(self) -> None:
         if self.profile.tool_names:
-            self._name_results()
+            calls = (call for each in self.messages for call in as_mappings(each.get("tool_calls")))
+            names = {call.get("id"): tool_name(call) for call in calls}
+            for message in self.messages:
+                if message["role"] == "tool" and "name" not in message and names.get(message.get("tool_call_id")):
+                    message["name"] = names[message["tool_call_id"]]
+                    self.note("results of tools carry the tool's name")
         for message in list(self.messages):
             if self.profile.plain_content:
                 self._flatten(message)
             if self.profile.fill_empty_content:
                 self._fill(message)
-            if (
-                self.profile.null_content_as_empty
-                and message["role"] == "assistant"
-                and message.get("content", "") is None
-            ):
+            is_null = message["role"] == "assistant" and message.get("content", "") is None
+            if self.profile.null_content_as_empty and is_null:
                 self._replace_null(message)
-
-    def _name_results(self) -> None:
-        calls = (call for each in self.messages for call in as_mappings(each.get("tool_calls")))
-        names = {call.get("id"): tool_name(call) for call in calls}
-        for message in self.messages:
-            if message["role"] == "tool" and "name" not in message and names.get(message.get("tool_call_id")):
-                message["name"] = names[message["tool_call_id"]]
-                self.note("results of tools carry the tool's name")
 
     def _flatten(self, message: dict[str, Any]) -> None:
         parts = as_mappings(message.get("content"))
@@ -279,7 +284,7 @@ class _Fitting:
             message["content"] = ""
             self.note("an assistant message with calls has an empty content instead of null")
 
-    def _fit_roles(self) -> None:
+    def _adapt_roles(self) -> None:
         renamed = {"": (), "system": ("developer",), "user": _INSTRUCTIONS}[self.profile.system_role]
         if self.profile.single_system_message:
             self._gather_instructions()
@@ -297,13 +302,13 @@ class _Fitting:
         self.messages[:] = [{"role": given[0]["role"], "content": "\n\n".join(filter(None, texts))}, *others]
         self.note("system messages are one message at the beginning")
 
-    def _fit_turns(self) -> None:
+    def _adapt_turns(self) -> None:
         turns: list[dict[str, Any]] = []
         for message in self.messages:
             before = turns[-1]["role"] if turns else ""
             if self.profile.merge_user_turns and before == "user" == message["role"]:
                 turns[-1]["content"] = _joined_content(turns[-1].get("content"), message.get("content"))
-                self.note("neighbouring messages of the user are one")
+                self.note("neighboring messages of the user are one")
                 continue
             if self.profile.assistant_after_tool and before == "tool" and message["role"] == "user":
                 turns.append({"role": "assistant", "content": "OK."})
@@ -325,10 +330,6 @@ def _parts(content: object) -> list[Any]:
 
 def _text(content: object) -> str:
     return content if isinstance(content, str) else "".join(as_text(part.get("text")) for part in as_mappings(content))
-
-
-def _compact(value: object) -> str:
-    return json.dumps(value, sort_keys=True)
 
 
 def _remove(value: Any, path: Sequence[str]) -> bool:

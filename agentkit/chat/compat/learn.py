@@ -1,11 +1,12 @@
-"""What a server refuses in a request -> what to send instead, as facts of a `Profile`. Pure.
+"""Facts of a `Profile`, read from what a server refuses in a request. Pure.
 
 Two principles carry most servers: an error that complains about a member we sent, by name, means that this member is
-not to be sent; and an error is only a lesson if the request can follow it. `RULES` adds what a member can be translated
-to, and complaints that name nothing. That a *value* is wrong is no lesson: whoever wrote it must know.
+not to be sent; and an error is only a lesson if the request can follow it. An error that says which value a member must
+have is followed too. `RULES` adds what a member can be translated to, and complaints that name nothing. That a *value*
+is wrong without another being named is no lesson: whoever wrote it must know.
 
 The wordings are those of OpenAI, Azure, vLLM, SGLang, llama.cpp, Ollama, LiteLLM, OpenRouter, Groq, Mistral, DeepSeek,
-Gemini, Moonshot, Fireworks, Together and xAI; `tests/test_adapt.py` has the table.
+Gemini, Moonshot, Fireworks, Together, xAI and DashScope; `tests/test_learn.py` has the table.
 """
 
 from __future__ import annotations
@@ -13,22 +14,25 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentkit.chat.compat.apply import schemas_of
-from agentkit.chat.compat.profile import Profile, is_kept
+from agentkit.chat.compat.profile import Fact, Profile, is_kept
 from agentkit.chat.compat.rules import RULES, WRONG_VALUE, Body
 from agentkit.chat.decoding.lenient import as_mapping, as_mappings
 from agentkit.chat.json_schema import KEYWORDS, keywords_in
+from agentkit.chat.settings import Parameters
 from agentkit.errors import BadRequest, NotFound, Overloaded, StatusError
 
-__all__ = ["NEVER_DROPPED", "Lesson", "learn"]
+__all__ = ["NEVER_DROPPED", "Lesson", "learn_from_error"]
 
 NEVER_DROPPED = frozenset(
     {"model", "messages", "tools", "stream", "n", "max_tokens", "max_completion_tokens", "tool_choice", "functions"}
     | {"response_format", "modalities", "audio", "web_search_options", "moderation", "function_call"}
 )
 """Members that are never left out: without them the request would mean something else. Some are translated."""
+
+_NEVER_ASSIGNED = NEVER_DROPPED - {"stream"} | {"store", "user", "metadata", "seed", "stop", "service_tier"}
 
 _STATUSES = frozenset({400, 404, 422, 500, 501})
 _KEPT_IN_MESSAGES = frozenset({"role", "content", "tool_calls", "tool_call_id"})
@@ -55,6 +59,20 @@ _TOGETHER = re.compile(  # two members do not go together, which says nothing of
     r"|\bwhen (?!using this model)|\bwith (?:function |parallel )?(?:tools?\b|tool_|stream|response_format|reasoning_)",
     re.I,
 )
+_VALUE = (
+    r"(?P<{0}>\"[\w.-]+\"|'[\w.-]+'|`[\w.-]+`|-?\d+(?:\.\d+)?|true|false|none|null|auto|minimal|low|medium|high)"
+    r"(?![\w'\"`]|\.\d|\s*(?:,|or\b|and\b(?! \w+ must)|to\b|-|/))"
+)
+_MUST_BE = re.compile(  # a member, and the one value that it must have
+    rf"\b(?:set|setting|use|specify|pass) [`'\"]?(?P<m1>\w+)[`'\"]? ?(?: to|=|:| as) ?{_VALUE.format('v1')}"
+    rf"|(?P<m2>\w+)[`'\"]?(?: parameter| value)? "
+    rf"(?:set to |(?:must|should|needs to|has to|can only|may only) be (?:set to |exactly |equal to )?)"
+    rf"{_VALUE.format('v2')}"
+    rf"|\binvalid (?P<m3>\w+): only {_VALUE.format('v3')} is allowed",
+    re.I,
+)
+_NOT_STREAMED = re.compile(r"\bnon-?stream|\bwithout stream|\bnot streaming", re.I)
+_BESIDE = re.compile(r"\b(?:when|if|with|unless|together with|while|without) (?:the )?[`'\"]?(?P<other>\w+)", re.I)
 _OTHERS = re.compile(  # what follows names what the server would take, not what it refuses
     r"expected (?:one of|a|an)\b|\bsupported (?:values|param\w*|fields|types|roles) (?:are|is|include)|must be one of"
     r"|allowed values|available options|\binstead\b|\bdid you mean",
@@ -70,8 +88,8 @@ class Lesson:
     lasting: bool = True
 
 
-def learn(body: Body, error: StatusError, *, never_drop: frozenset[str] = frozenset()) -> Lesson | None:
-    """What the refusal of a request teaches, or None.
+def learn_from_error(body: Body, error: StatusError, *, never_drop: frozenset[str] = frozenset()) -> Lesson | None:
+    """Read what the refusal of a request teaches; None if it teaches nothing.
 
     Args:
         body: The body that was refused.
@@ -83,20 +101,60 @@ def learn(body: Body, error: StatusError, *, never_drop: frozenset[str] = frozen
     said = error.said or str(error)
     if WRONG_VALUE.search(said) or (error.status >= 500 and _PASSING.search(said)):
         return None
+    if (assigned := _assigned(body, error, said)) and not is_kept(assigned.member, never_drop):
+        return Lesson(Profile(assign=frozenset({str(assigned)})))
     for rule in RULES:
-        kept = rule.member in never_drop or any(is_kept(path, never_drop) for path in rule.facts.drop)
+        touched = map(Fact.parse, rule.facts.drop | rule.facts.assign)
+        kept = rule.member in never_drop or any(is_kept(each.member, never_drop) for each in touched)
         if not kept and rule.said.search(_naming(rule.member, error, said)) and rule.fits(body):
             return Lesson(rule.facts, rule.lasting)
     if keywords := _keywords(body, said):
         return Lesson(keywords)
-    members = _members(body, error, said, never_drop)
-    return Lesson(members, lasting=not _TOGETHER.search(said)) if members else None
+    dropped = _dropped(body, error, said, never_drop)
+    if not dropped:
+        return None
+    if not _TOGETHER.search(said):
+        return Lesson(Profile(drop=frozenset(map(str, dropped))))
+    beside = [_beside(each, body, said) for each in dropped]
+    return Lesson(Profile(drop=frozenset(map(str, beside))), lasting=all(each.relation for each in beside))
 
 
 def _naming(member: str, error: StatusError, said: str) -> str:
-    """What the server said, with the member in it if it named that apart, as ``param``."""
+    """What the server said, with the member in it if it named the member separately, as ``param``."""
     apart = any(each == member or each.startswith(f"{member}.") for each in error.params)
     return f"{member}: {said}" if apart else said
+
+
+def _assigned(body: Body, error: StatusError, said: str) -> Fact | None:
+    """The value that a member must have, if the error says so; a member that was not sent must be a known one."""
+    for found in _MUST_BE.finditer(said):
+        member = found["m1"] or found["m2"] or found["m3"]
+        word = (found["v1"] or found["v2"] or found["v3"]).strip("`'\"")
+        quoted = word.lower() not in ("true", "false", "null") and not re.fullmatch(r"-?\d+(?:\.\d+)?", word)
+        value = json.dumps(word) if quoted else word.lower()
+        if member.lower() in ("value", "it") and len(error.params) == 1:
+            member = error.params[0]
+        known = member in body or member in Parameters.__annotations__ or "_" in member or member == "stream"
+        if known and member not in _NEVER_ASSIGNED and json.dumps(body.get(member)) != value:
+            return _beside(Fact(member, value), body, said)
+    return None
+
+
+def _beside(fact: Fact, body: Body, said: str) -> Fact:
+    """The fact for requests that also have, or lack, the other member that the error names; else as it is."""
+    if _NOT_STREAMED.search(said) and not body.get("stream"):
+        return replace(fact, relation="without", other="stream")
+    if body.get("tools") and re.search(r"\b(?:function )?tools?\b|\bfunction call", said, re.I):
+        return replace(fact, relation="with", other="tools")
+    for found in _BESIDE.finditer(said):
+        other = "stream" if found["other"].lower() in ("stream", "streaming") else found["other"]
+        if other in ("messages", "model") or other == fact.member.partition("_")[0]:
+            continue
+        if body.get(other):
+            return replace(fact, relation="with", other=other)
+        if other in Parameters.__annotations__ and re.search(r"\bonly\b", said, re.I):
+            return replace(fact, relation="without", other=other)
+    return fact
 
 
 def _keywords(body: Body, said: str) -> Profile | None:
@@ -108,29 +166,29 @@ def _keywords(body: Body, said: str) -> Profile | None:
     return Profile(schema_drop=frozenset(named)) if named else None
 
 
-def _members(body: Body, error: StatusError, said: str, never_drop: frozenset[str]) -> Profile | None:
-    """The member that the error complains about by name; the server's own word for it goes before its prose."""
+def _dropped(body: Body, error: StatusError, said: str, never_drop: frozenset[str]) -> list[Fact]:
+    """The members that the error complains about by name; the server's own word for them is better than its prose."""
     if _HOPELESS.search(said) or not _COMPLAINT.search(said):
-        return None
+        return []
     blamed = _blamed(said)
     paths = [path for path in _paths(body) if not is_kept(path, never_drop)]
     by_word = [path for each in error.params for path in paths if _same(path, each)]
     by_name = sorted((place, path) for path in paths if (place := _place(path.split(".")[-1], blamed)) >= 0)
     found = by_word or [path for place, path in by_name if place == by_name[0][0]]
     if not found:
-        return None
+        return []
     named = {path for path in paths if path in by_word or f", {path}" in blamed} | set(found)
-    return Profile(drop=frozenset(_with_value(path, body, said) for path in named))
+    return [_with_value(path, body, said) for path in sorted(named)]
 
 
 def _blamed(said: str) -> str:
-    """The text up to where it begins to say what would be right."""
+    """Take the text up to where it begins to say what would be right."""
     others = _OTHERS.search(said)
     return said[: others.start()] if others else said
 
 
 def _place(name: str, text: str) -> int:
-    """Where the text names a member: in quotes, in a path, behind a colon or a word that calls it one; or -1."""
+    """Find where the text names a member: in quotes, in a path, behind a colon or a word that calls it one; or -1."""
     first, *rest = name.split("_")
     word = f"(?:{re.escape(name)}|{first}{''.join(each.capitalize() for each in rest)})"
     forms = [
@@ -146,21 +204,20 @@ def _place(name: str, text: str) -> int:
 
 
 def _same(path: str, said: str) -> bool:
-    """Whether a name that the server wrote (``messages[0].name``, ``body.messages.0.name``) means a member."""
+    """Whether a name that the server wrote (``messages[0].name``, ``body.messages.0.name``) means this member."""
     parts = [part for part in re.split(r"[.\[\]/]+", said) if part and not part.isdecimal() and part != "body"]
     mine = path.split(".")
     return bool(parts) and (parts == mine or (len(parts) > 1 and parts[0] == mine[0] and parts[-1] == mine[-1]))
 
 
-def _with_value(path: str, body: Body, said: str) -> str:
+def _with_value(path: str, body: Body, said: str) -> Fact:
     """The member, or only its value when it is this value that is not supported, or that may be left out."""
-    if path == "store" or (
-        re.search(r"unsupported[ _]value|does not support \S+ with this model", said, re.I)
-        and "only the default" not in said.lower()
-    ):
+    only_this = re.search(r"unsupported[ _]value|does not support \S+ with this model", said, re.I)
+    if path == "store" or (only_this and "only the default" not in said.lower()):
         value = body.get(path)
-        return f"{path}={json.dumps(value, sort_keys=True)}" if isinstance(value, str | int | float | None) else path
-    return path
+        if isinstance(value, str | int | float | None):
+            return Fact(path, json.dumps(value, sort_keys=True))
+    return Fact(path)
 
 
 def _paths(body: Body) -> Iterator[str]:

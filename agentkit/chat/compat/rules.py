@@ -1,6 +1,7 @@
-"""Complaints of servers that have an answer of their own: what they say -> the fact to learn. A table. Pure.
+"""Complaints of servers that have an answer of their own, as a table. Pure.
 
-The first rule whose words are in the error and whose complaint the request can have caused is the one that holds, so
+Each row says what an error says, what of the request it can be about, the fact to learn from it, and an example of the
+error with the smallest request that brings it about; a test plays the examples. The first row that matches holds, so
 what is translated comes step by step: a tool by name, then any tool, then an instruction.
 """
 
@@ -23,7 +24,7 @@ Body: TypeAlias = Mapping[str, Any]
 Test: TypeAlias = Callable[[Body], bool]
 
 
-WRONG_VALUE = re.compile(  # the member is known and what was given for it is wrong: whoever wrote it must know
+WRONG_VALUE = re.compile(  # the member is known and its value is wrong, which whoever wrote it must know
     r"\b(?:must|should|can|needs? to) be (?:in\b|within|less|lower|greater|>|<|positive|non-?negative|a multiple)"
     r"|\bbetween \S+ and\b|\brange\b|\bat most\b|\bat least (?!(?:1|one)\b)|\bmore than (?!one\b)|\bexceed"
     r"|\b(?:less|fewer|lower|greater|larger|higher|longer|shorter|smaller) than\b"
@@ -34,16 +35,18 @@ WRONG_VALUE = re.compile(  # the member is known and what was given for it is wr
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """A complaint and its answer.
 
     Attributes:
-        member: The member of the request that is sent otherwise.
+        member: The member of the request that is sent differently.
         said: What the error says.
-        fits: Whether the body has what the error complains about.
+        fits: Whether the request has what the error complains about.
         facts: What is learned.
         lasting: Whether it holds for later requests too.
+        request: The smallest request, besides model and a message of the user, that the example can be about.
+        example: The message of such an error.
     """
 
     member: str
@@ -51,6 +54,8 @@ class Rule:
     fits: Test
     facts: Profile
     lasting: bool = True
+    request: Mapping[str, Any]
+    example: str
 
 
 def _messages(body: Body) -> list[Mapping[str, Any]]:
@@ -124,7 +129,7 @@ _WRONG = rf"{_UNKNOWN}|invalid|not one of|must be|only|input should be|requires"
 
 
 def _refused(topic: str, no: str = _WRONG) -> str:
-    """A complaint about a topic, in either order."""
+    """Match a complaint about a topic, in either order."""
     return rf"(?:{topic}).{{0,120}}(?:{no})|(?:{no}).{{0,120}}(?:{topic})"
 
 
@@ -161,57 +166,239 @@ _NAME = r"\bname\b.{0,60}(?:required|missing|empty|must)|(?:required|missing).{0
 _STREAM = (  # not of stream_options, which can be left out alone
     r"^(?!.*stream[_ ]?options).*(?:cannot use tools with stream|\bstream(?:ing|ed)?\b(?!_).{0,20}not support)"
 )
+_ONLY_STREAM = r"only supports? (?:the )?stream|enable the .?stream|\bstream\b.{0,20}must be (?:set to )?.?true"
+_LIMIT_REQUIRED = (
+    r"\bmax_tokens\b.{0,40}(?:required|missing|must be (?:set|given|specified))"
+    r"|(?:missing|requires?|specify).{0,40}\bmax_tokens\b"
+)
 _TOOLS = (
     r"expects the .?tools=|toolconfig field must be defined|requires .?tools"
     r"|tools.{0,30}(?:must be|required).{0,60}tool.?(?:use|call)"
 )
 
 
-def _rule(member: str, said: str, fits: Test, facts: Profile, *, lasting: bool = True) -> Rule:
-    return Rule(member, re.compile(said, re.I | re.S), fits, facts, lasting)
+def _words(said: str) -> re.Pattern[str]:
+    return re.compile(said, re.I | re.S)
 
 
 _OLD_LIMIT = Profile(token_limit="max_tokens")  # noqa: S106 - no password
 _NEW_LIMIT = Profile(token_limit="max_completion_tokens")  # noqa: S106 - no password
+_A_LIMIT = Profile(token_limit="max_tokens", assign=frozenset({"max_tokens=4096 without max_tokens"}))  # noqa: S106
 _NOT_STRICT = Profile(drop=frozenset({"tools.function.strict", "response_format.json_schema.strict"}))
 _NOT_STREAMED = Profile(drop=frozenset({"stream", "stream_options"}))
+_STREAMED = Profile(assign=frozenset({"stream=true"}))
+
+# What the examples are made of.
+_USER = {"role": "user", "content": "hi"}
+_SYSTEM_MESSAGE = {"role": "system", "content": "x"}
+_CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+_CALLED = ({"role": "assistant", "content": None, "tool_calls": [_CALL]}, {"role": "tool", "tool_call_id": "c1"})
+_REFERRING = {"type": "object", "properties": {"a": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"type": "string"}}}
+
+
+def _tool(**members: Any) -> list[dict[str, Any]]:
+    return [{"type": "function", "function": {"name": "add", **members}}]
+
+
+def _form(**members: Any) -> dict[str, Any]:
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "f", "schema": {}, **members}}}
+
 
 RULES: tuple[Rule, ...] = (
     # A limit of tokens has two names.
-    _rule(
-        "max_completion_tokens", _refused("max_completion_tokens", _UNKNOWN), _has("max_completion_tokens"), _OLD_LIMIT
+    Rule(
+        member="max_completion_tokens",
+        said=_words(_refused("max_completion_tokens", _UNKNOWN)),
+        fits=_has("max_completion_tokens"),
+        facts=_OLD_LIMIT,
+        request={"max_completion_tokens": 9},
+        example="Unrecognized request argument supplied: max_completion_tokens",
     ),
-    _rule("max_tokens", _refused("max_tokens", _UNKNOWN), _has("max_tokens"), _NEW_LIMIT),
+    Rule(
+        member="max_tokens",
+        said=_words(_refused("max_tokens", _UNKNOWN)),
+        fits=_has("max_tokens"),
+        facts=_NEW_LIMIT,
+        request={"max_tokens": 9},
+        example="Unsupported parameter: 'max_tokens' is not supported with this model. "
+        "Use 'max_completion_tokens' instead.",
+    ),
+    Rule(
+        member="max_tokens",
+        said=_words(_LIMIT_REQUIRED),
+        fits=lambda body: "max_tokens" not in body,
+        facts=_A_LIMIT,
+        request={},
+        example="max_tokens: Field required",
+    ),
     # Roles, and where instructions may stand.
-    _rule("messages", _DEVELOPER, _role("developer"), Profile(system_role="system")),
-    _rule("messages", rf"{_PLACE}|{_ALTERNATE}", _scattered_instructions, Profile(single_system_message=True)),
-    _rule("messages", _ALTERNATE, _in_turn("user", "user"), Profile(merge_user_turns=True)),
-    _rule("messages", _SYSTEM, _role("system"), Profile(system_role="user", merge_user_turns=True)),
-    _rule(
-        "messages", r"role \W?user\W? after role \W?tool", _in_turn("tool", "user"), Profile(assistant_after_tool=True)
+    Rule(
+        member="messages",
+        said=_words(_DEVELOPER),
+        fits=_role("developer"),
+        facts=Profile(system_role="system"),
+        request={"messages": [{"role": "developer", "content": "x"}, _USER]},
+        example="Unexpected message role.",
+    ),
+    Rule(
+        member="messages",
+        said=_words(rf"{_PLACE}|{_ALTERNATE}"),
+        fits=_scattered_instructions,
+        facts=Profile(single_system_message=True),
+        request={"messages": [_USER, _SYSTEM_MESSAGE]},
+        example="System message must be at the beginning.",
+    ),
+    Rule(
+        member="messages",
+        said=_words(_ALTERNATE),
+        fits=_in_turn("user", "user"),
+        facts=Profile(merge_user_turns=True),
+        request={"messages": [_USER, _USER]},
+        example="Conversation roles must alternate user/assistant/user/assistant/...",
+    ),
+    Rule(
+        member="messages",
+        said=_words(_SYSTEM),
+        fits=_role("system"),
+        facts=Profile(system_role="user", merge_user_turns=True),
+        request={"messages": [_SYSTEM_MESSAGE, _USER]},
+        example="System role not supported",
+    ),
+    Rule(
+        member="messages",
+        said=_words(r"role \W?user\W? after role \W?tool"),
+        fits=_in_turn("tool", "user"),
+        facts=Profile(assistant_after_tool=True),
+        request={"messages": [_USER, *_CALLED, _USER]},
+        example="Unexpected role 'user' after role 'tool'",
     ),
     # What forces a call: a name, then any tool, then words, then nothing at all.
-    _rule("tool_choice", _CHOICE, _choice("by name"), Profile(tool_choice="required")),
-    _rule("tool_choice", _CHOICE, _choice("required"), Profile(tool_choice="auto")),
-    _rule("tool_choice", _CHOICE, _choice("auto", "none"), Profile(tool_choice="never")),
-    # The form of the answer: a schema, then any JSON, then words.
-    _rule("response_format", _SCHEMA, _format("json_schema"), Profile(response_format="json_object")),
-    _rule("response_format", _JSON, _format("json_object"), Profile(response_format="prompt")),
-    # Schemas.
-    _rule("tools", r"\$ref|\$defs|#/|\bconst\b", _references, Profile(inline_schemas=True)),
-    _rule("strict", _STRICT, _strict, _NOT_STRICT, lasting=False),
-    # Messages.
-    _rule("messages", _REASONING, _role("assistant"), Profile(reasoning="reasoning_content")),
-    _rule(
-        "messages",
-        rf"{_STRING}|{_BLANK}|content.{{0,40}}null|null.{{0,40}}content",
-        _null,
-        Profile(null_content_as_empty=True),
+    Rule(
+        member="tool_choice",
+        said=_words(_CHOICE),
+        fits=_choice("by name"),
+        facts=Profile(tool_choice="required"),
+        request={"tools": _tool(), "tool_choice": {"type": "function", "function": {"name": "add"}}},
+        example="Thinking mode does not support this tool_choice",
     ),
-    _rule("messages", _STRING, _only_texts, Profile(plain_content=True)),
-    _rule("messages", _BLANK, _empty, Profile(fill_empty_content=True)),
-    _rule("messages", _NAME, _role("tool"), Profile(tool_names=True)),
-    _rule("tools", _TOOLS, _calls_without_tools, Profile(keep_tools=True)),
+    Rule(
+        member="tool_choice",
+        said=_words(_CHOICE),
+        fits=_choice("required"),
+        facts=Profile(tool_choice="auto"),
+        request={"tools": _tool(), "tool_choice": "required"},
+        example="Only 'auto' is supported for tool_choice",
+    ),
+    Rule(
+        member="tool_choice",
+        said=_words(_CHOICE),
+        fits=_choice("auto", "none"),
+        facts=Profile(tool_choice="never"),
+        request={"tools": _tool(), "tool_choice": "none"},
+        example="tool_choice is not supported by this model",
+    ),
+    # The form of the answer: a schema, then any JSON, then words.
+    Rule(
+        member="response_format",
+        said=_words(_SCHEMA),
+        fits=_format("json_schema"),
+        facts=Profile(response_format="json_object"),
+        request=_form(),
+        example="This response_format type is unavailable now",
+    ),
+    Rule(
+        member="response_format",
+        said=_words(_JSON),
+        fits=_format("json_object"),
+        facts=Profile(response_format="prompt"),
+        request={"response_format": {"type": "json_object"}},
+        example="Invalid parameter: 'response_format' of type 'json_object' is not supported with this model.",
+    ),
+    # Schemas.
+    Rule(
+        member="tools",
+        said=_words(r"\$ref|\$defs|#/|\bconst\b"),
+        fits=_references,
+        facts=Profile(inline_schemas=True),
+        request={"tools": _tool(parameters=_REFERRING)},
+        example='Invalid JSON payload received. Unknown name "$ref" at \'tools[0].function_declarations[0]'
+        ".parameters.properties[0].value': Cannot find field.",
+    ),
+    Rule(
+        member="strict",
+        said=_words(_STRICT),
+        fits=_strict,
+        facts=_NOT_STRICT,
+        lasting=False,
+        request={"tools": _tool(parameters={"type": "object"}, strict=True)},
+        example="Invalid schema for function 'add': In context=(), 'additionalProperties' is required to be supplied "
+        "and to be false.",
+    ),
+    # Messages.
+    Rule(
+        member="messages",
+        said=_words(_REASONING),
+        fits=_role("assistant"),
+        facts=Profile(reasoning="reasoning_content"),
+        request={"messages": [_USER, *_CALLED]},
+        example="The `reasoning_content` in the thinking mode must be passed back to the API.",
+    ),
+    Rule(
+        member="messages",
+        said=_words(rf"{_STRING}|{_BLANK}|content.{{0,40}}null|null.{{0,40}}content"),
+        fits=_null,
+        facts=Profile(null_content_as_empty=True),
+        request={"messages": [_USER, *_CALLED]},
+        example="Invalid value for 'content': expected a string, got null.",
+    ),
+    Rule(
+        member="messages",
+        said=_words(_STRING),
+        fits=_only_texts,
+        facts=Profile(plain_content=True),
+        request={"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]},
+        example="'messages.0' : for 'role:user' the following must be satisfied"
+        "[('messages.0.content' : value must be a string)]",
+    ),
+    Rule(
+        member="messages",
+        said=_words(_BLANK),
+        fits=_empty,
+        facts=Profile(fill_empty_content=True),
+        request={"messages": [_USER, {"role": "assistant", "content": ""}, _USER]},
+        example="Assistant message must have either content or tool_calls, but not none.",
+    ),
+    Rule(
+        member="messages",
+        said=_words(_NAME),
+        fits=_role("tool"),
+        facts=Profile(tool_names=True),
+        request={"messages": [_USER, *_CALLED]},
+        example="GenerateContentRequest.contents[2].parts[0].function_response.name: Name cannot be empty.",
+    ),
+    Rule(
+        member="tools",
+        said=_words(_TOOLS),
+        fits=_calls_without_tools,
+        facts=Profile(keep_tools=True),
+        request={"messages": [_USER, *_CALLED]},
+        example="litellm.UnsupportedParamsError: Anthropic expects the `tools=` param to be passed",
+    ),
     # A stream is only the way a reply comes.
-    _rule("stream", _STREAM, _has("stream"), _NOT_STREAMED),
+    Rule(
+        member="stream",
+        said=_words(_STREAM),
+        fits=_has("stream"),
+        facts=_NOT_STREAMED,
+        request={"stream": True},
+        example="Cannot use tools with stream",
+    ),
+    Rule(
+        member="stream",
+        said=_words(_ONLY_STREAM),
+        fits=lambda body: not body.get("stream"),
+        facts=_STREAMED,
+        request={},
+        example="This model only support stream mode, please enable the stream parameter to access the model.",
+    ),
 )

@@ -1,75 +1,76 @@
-"""A lock between processes, for the moment in which a file is read and written anew."""
+"""`ProfileFile`: what was learned of models, kept between processes."""
 
 from __future__ import annotations
 
-import errno
+import contextlib
+import json
 import os
-import sys
-import time
-from collections.abc import Generator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-__all__ = ["locked"]
+from agentkit.chat.compat.profile import Profile
+from agentkit.chat.decoding.lenient import as_mapping
+from agentkit.errors import ConfigError
 
-if sys.platform == "win32":
-    import msvcrt
+__all__ = ["ProfileFile"]
 
-    def _take(handle: int) -> None:
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-
-    def _give_back(handle: int) -> None:
-        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
-else:
-    import fcntl
-
-    def _take(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _give_back(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_UN)
+_VERSION = 1
 
 
-_HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+class ProfileFile:
+    """Profiles in a JSON file, each under the address of its server and the name of its model.
 
-
-@contextmanager
-def locked(path: Path, *, patience: float = 5.0) -> Generator[None]:
-    """Hold a lock, which is a file that stays; whoever dies with it gives it back. Blocks the thread.
-
-    Where the file system knows no locks, nothing is held.
-
-    Args:
-        path: The file that is the lock.
-        patience: Seconds to wait for whoever holds it.
-
-    Raises:
-        OSError: Somebody held it for too long, or the file cannot be made.
+    The file is a cache: one that is missing or cannot be understood holds no profiles, and of two processes that write
+    it at the same moment one may lose a fact, which it learns again. It is replaced as a whole, so that a reader never
+    finds half of it.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        held = _acquire(handle, time.monotonic() + patience)
-        try:
-            yield
-        finally:
-            if held:
-                _give_back(handle)
-    finally:
-        os.close(handle)
 
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
 
-def _acquire(handle: int, deadline: float) -> bool:
-    while True:
+    def load(self, base_url: str, model: str) -> Profile:
+        """Read what the file knows of a model."""
+        return Profile.from_json(as_mapping(self._profiles().get(base_url)).get(model))
+
+    def save(self, base_url: str, model: str, profile: Profile) -> None:
+        """Add facts to those that the file has for this model now.
+
+        Raises:
+            ConfigError: The file cannot be written, or holds something else.
+        """
+        if self.path.exists() and not self._stored():
+            raise ConfigError(f"{str(self.path)!r} is not a file of profiles of this version; it is left as it is")
+        profiles = {url: dict(as_mapping(models)) for url, models in self._profiles().items()}
+        models = profiles.setdefault(base_url, {})
+        models[model] = (Profile.from_json(models.get(model)) | profile).to_json()
+        text = json.dumps({"version": _VERSION, "profiles": profiles}, indent=2, sort_keys=True) + "\n"
         try:
-            _take(handle)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._replace(text)
         except OSError as error:
-            if error.errno in _NO_LOCKS:
-                return False
-            if error.errno not in _HELD:
-                raise
-        else:
-            return True
-        if time.monotonic() > deadline:
-            raise TimeoutError(errno.ETIMEDOUT, "another process has held its lock for too long")
-        time.sleep(0.01)
+            raise ConfigError(f"the profile cannot be written to {str(self.path)!r}: {error.strerror}") from error
+
+    def _profiles(self) -> Mapping[str, Any]:
+        return as_mapping(self._stored().get("profiles"))
+
+    def _stored(self) -> Mapping[str, Any]:
+        try:
+            stored = as_mapping(json.loads(self.path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return stored if stored.get("version") == _VERSION else {}
+
+    def _replace(self, text: str) -> None:
+        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())  # else a crash of the machine may leave the name with nothing in it
+            Path(name).replace(self.path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            raise

@@ -7,25 +7,25 @@ of the other.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from pydantic_core import from_json
 
 from agentkit.chat.decoding.accumulator import ReplyAccumulator
-from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text
+from agentkit.chat.decoding.lenient import as_mapping, as_mappings
 from agentkit.chat.decoding.tool_parsers import read_failed_generation
 from agentkit.chat.events import Emit, ReplyRepaired
 from agentkit.chat.reply import Reply
+from agentkit.chat.transport.redaction import Redactor
 from agentkit.chat.transport.sse import MAX_LINE, ServerSentEvent, SseDecoder
 from agentkit.chat.transport.status import error_of_status, error_of_value, excerpt
-from agentkit.errors import BadRequest, ContentFiltered, IncompleteReply, InvalidReply, ModelError
+from agentkit.errors import BadRequest, ContentFiltered, IncompleteReply, InvalidReply, MalformedToolCall, ModelError
 
 __all__ = ["ReadLimits", "ResponseDecoder"]
 
 _BEFORE = b"\xef\xbb\xbf \t\r\n"  # a byte order mark and blanks, which say nothing
-_SHORTEST_SECRET = 8  # characters
 MAX_REPLY = 16 * 1024 * 1024  # bytes
 
 
@@ -59,8 +59,7 @@ class ResponseDecoder:
         taken: Ids of earlier calls, which no call of the reply gets.
         calls_in_text: Whether the server has no parser for calls, so that those in a text are read; the limits can
             overrule it.
-        secrets: Keys, which must not appear in any error. What the model says is never changed for them. Short ones
-            are placeholders, and words of the message rather than secrets.
+        redactor: Knows the keys, which must not appear in any error. What the model says is never changed for them.
         read_limits: How much is read, and how.
     """
 
@@ -73,7 +72,7 @@ class ResponseDecoder:
         offered: Mapping[str, Mapping[str, Any] | None] | None = None,
         taken: Iterable[str] = (),
         calls_in_text: bool = False,
-        secrets: Iterable[str] = (),
+        redactor: Redactor | None = None,
         read_limits: ReadLimits = _AS_USUAL,
     ) -> None:
         self._emit = emit
@@ -87,7 +86,7 @@ class ResponseDecoder:
             calls_in_text=self._functions if in_text else None,
             taken=taken,
         )
-        self._secrets = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
+        self._redact = redactor or Redactor()
         self._read_limits = read_limits
         self._status = 200
         self._headers: dict[str, str] = {}
@@ -119,28 +118,11 @@ class ResponseDecoder:
 
     def feed(self, chunk: bytes) -> bool:
         """Take the next bytes; True if they brought the answer further (a keep-alive comment does not)."""
-        try:
-            return self._feed(chunk)
-        except ModelError as error:
-            raise _without(error, self._secrets) from None
-
-    def finish(self) -> Reply:
-        """The reply, when all bytes are there.
-
-        Raises:
-            ModelError: The answer is an error, is no reply, or ended before it was complete.
-        """
-        try:
-            return self._finish()
-        except ModelError as error:
-            raise _without(error, self._secrets) from None
-
-    def _feed(self, chunk: bytes) -> bool:
         self._size += len(chunk)
         if self._size > self._read_limits.max_reply:
             raise InvalidReply(
                 f"{self._server} sent more than {self._read_limits.max_reply:,} bytes in one reply; "
-                "Reading(max_reply=...) sets the limit"
+                "ReadLimits(max_reply=...) sets the limit"
             )
         if self._sse is None and not self._is_stream(chunk):
             return bool(self._whole)
@@ -149,21 +131,23 @@ class ResponseDecoder:
             chunk = bytes(self._whole)
         return any([self._take(event) for event in self._sse.feed(chunk)])  # noqa: C419 - each one is to be taken
 
-    def _hidden(self, value: Any) -> Any:
-        """What a server said, as an error may show it: masked before it is cut, as half a key is one too."""
-        return _masked(value, self._secrets) if self._secrets else value
+    def finish(self) -> Reply:
+        """The reply, when all bytes are there.
 
-    def _finish(self) -> Reply:
+        Raises:
+            ModelError: The answer is an error, is no reply, or ended before it was complete.
+        """
         if 300 <= self._status < 400:
             raise BadRequest(
-                f"{self._server} answered {self._status}: it has moved to {self._headers.get('location', '')!r}; "
+                f"{self._server} answered {self._status}: it has moved to "
+                f"{excerpt(self._headers.get('location', ''), redact=self._redact)!r}; "
                 "if you trust that place, make it the base URL",
                 status=self._status,
                 headers=self._headers,
             )
         if self._status >= 400:
-            error = error_of_status(self._status, self._headers, self._hidden(bytes(self._whole)), server=self._server)
-            self._recover(error, _decoded(bytes(self._whole)))
+            body = bytes(self._whole)
+            self._recover(error_of_status(self._status, self._headers, body, server=self._server, redact=self._redact))
         elif self._sse is None:
             self._take_whole()
         else:
@@ -200,7 +184,7 @@ class ResponseDecoder:
             said = data.decode("utf-8", "replace") if chunk is None else chunk
             chunk = chunk if "error" in as_mapping(chunk) else {"error": said}
         if chunk is None:
-            self._broken = excerpt(self._hidden(data.decode("utf-8", "replace")))
+            self._broken = excerpt(data.decode("utf-8", "replace"), redact=self._redact)
             return True
         members = as_mapping(chunk)
         self._add(members)
@@ -208,7 +192,7 @@ class ResponseDecoder:
 
     def _take_whole(self) -> None:
         body = bytes(self._whole)
-        what = excerpt(self._hidden(body.decode("utf-8", "replace"))) or "an empty body"
+        what = excerpt(body.decode("utf-8", "replace"), redact=self._redact) or "an empty body"
         decoded = _decoded(body)
         if decoded is None:
             raise InvalidReply(
@@ -229,22 +213,18 @@ class ResponseDecoder:
             self._emit(event)
         failed = _error_in(chunk)
         if failed is not None:
-            error = error_of_value(self._hidden(failed), server=self._server, headers=self._headers)
+            error = error_of_value(failed, server=self._server, headers=self._headers, redact=self._redact)
             error.partial = self._accumulator.text
-            self._recover(error, failed)
+            self._recover(error)
 
-    def _recover(self, error: ModelError, said: object) -> None:
-        """Raise the error, unless it holds what the model wrote: Groq's report of a call that it could not read."""
-        report = as_mapping(as_mapping(said).get("error"))
-        if report.get("code") != "tool_use_failed" or self._accumulator.has_calls:
+    def _recover(self, error: ModelError) -> None:
+        """Raise the error, unless it repeats calls that the server could not parse and that can be read here."""
+        calls = read_failed_generation(error.generation) if isinstance(error, MalformedToolCall) else []
+        if not calls or self._accumulator.has_calls:
             raise error
-        calls = read_failed_generation(as_text(report.get("failed_generation")))
-        if not calls:
-            raise InvalidReply(str(error), code=error.code, request_id=error.request_id, body=error.body)
         found = [(name, json.dumps(arguments, ensure_ascii=False)) for name, arguments in calls]
-        for event in self._accumulator.add_calls(
-            found, "the server could not parse a call; it was read from its failed_generation"
-        ):
+        repair = "the server could not parse a call; it was read from its error message"
+        for event in self._accumulator.add_calls(found, repair):
             self._emit(event)
         self._done = True
 
@@ -304,29 +284,3 @@ def _error_in(chunk: Mapping[str, Any]) -> object:
 
 def _says_something(choice: Mapping[str, Any]) -> bool:
     return bool(choice.get("message") or choice.get("delta"))
-
-
-def _without(error: ModelError, secrets: Sequence[str]) -> ModelError:
-    """The error without the keys."""
-    if secrets:
-        error.args = tuple(_masked(each, secrets) for each in error.args)
-        for name, value in vars(error).items():
-            setattr(error, name, _masked(value, secrets))
-    return error
-
-
-def _masked(value: Any, secrets: Sequence[str]) -> Any:
-    """The value, whatever it is made of, without the secrets."""
-    if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, "***")
-    elif isinstance(value, bytes):
-        for secret in secrets:
-            value = value.replace(secret.encode(), b"***")
-    elif isinstance(value, dict):
-        members = cast("Mapping[Any, Any]", value).items()
-        return {_masked(name, secrets): _masked(each, secrets) for name, each in members}
-    elif isinstance(value, list | tuple):
-        items = [_masked(each, secrets) for each in cast("Sequence[Any]", value)]
-        return tuple(items) if isinstance(value, tuple) else items
-    return value

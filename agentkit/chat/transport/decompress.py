@@ -1,6 +1,6 @@
 """Compressed bodies, unpacked a little at a time so that a bomb is noticed before it fills the memory. Pure.
 
-No compression is asked for, but some gateways compress all the same, and some only say they do.
+No compression is asked for, but some gateways compress anyway, and some only say that they do.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from agentkit.errors import InvalidReply
 
 __all__ = ["BodyDecoder"]
 
-PIECE = 64 * 1024  # most bytes unpacked at once
-_GZIP_OR_ZLIB = 47  # zlib's wbits for: either of the two, told by its first bytes
+PART = 64 * 1024  # most bytes unpacked at once
+_GZIP_OR_ZLIB = 47  # zlib's wbits for: either of the two, recognized by its first bytes
 
 
 class BodyDecoder:
@@ -22,10 +22,10 @@ class BodyDecoder:
 
     Args:
         encoding: The answer's ``content-encoding``.
-        needed: Whether the answer is of no use without its body; else a body that cannot be unpacked is left out.
+        needed: Whether the answer is useless without its body; if not, a body that cannot be unpacked is left out.
 
     Raises:
-        InvalidReply: It is compressed in a way that cannot be unpacked here, and will be so the next time.
+        InvalidReply: It is compressed in a way that cannot be unpacked here, as it will be the next time.
     """
 
     def __init__(self, encoding: str, *, needed: bool = True) -> None:
@@ -34,8 +34,8 @@ class BodyDecoder:
         self._unread = bool(unknown) or len(names) > 1
         if self._unread and needed:
             error = InvalidReply(
-                f"the server compressed its answer ({encoding}), which it was not asked to do and which cannot be read "
-                "here; switch that off in the server or in the proxy before it"
+                f"the server compressed its answer ({encoding[:100]}), which nobody asked for and cannot be read here; "
+                "switch that off in the server or in the proxy before it"
             )
             error.again = False
             raise error
@@ -43,7 +43,7 @@ class BodyDecoder:
         self._zlib: Any = None
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Take the next bytes and give what they unpack to, in pieces.
+        """Take the next bytes and yield what they unpack to, in parts.
 
         Raises:
             InvalidReply: They are damaged.
@@ -58,11 +58,11 @@ class BodyDecoder:
             return
         while chunk:
             try:
-                piece = self._zlib.decompress(chunk, PIECE)
+                part = self._zlib.decompress(chunk, PART)
             except zlib.error as error:
                 raise InvalidReply(f"the server's compressed answer is damaged: {error}") from None
-            if piece:
-                yield piece
+            if part:
+                yield part
             chunk = self._zlib.unconsumed_tail
             if self._zlib.eof and self._zlib.unused_data:  # another member follows
                 chunk, self._zlib = self._zlib.unused_data, zlib.decompressobj(_GZIP_OR_ZLIB)

@@ -6,95 +6,36 @@ another host. Works on asyncio and trio; a client of our own belongs to the even
 
 from __future__ import annotations
 
-import base64
 import functools
 import ipaddress
-import re
+import os
 import ssl
 import sys
+import time
 import weakref
-from collections.abc import Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import anyio
 import httpx2
-from anyio.lowlevel import RunVar, current_token
+from anyio.lowlevel import RunVar, checkpoint, current_token
 
+from agentkit.chat.transport.address import without_secrets
 from agentkit.chat.transport.decompress import BodyDecoder
-from agentkit.errors import ConfigError, ConnectionFailed, DeadlineExceeded
+from agentkit.chat.transport.redaction import Redactor
+from agentkit.errors import AgentKitError, ConfigError, ConnectionFailed, DeadlineExceeded
 
-__all__ = [
-    "Deadlines",
-    "Http",
-    "Sink",
-    "authorization",
-    "close_connections",
-    "read_address",
-    "secrets_in",
-    "shown",
-    "without_login",
-]
-
-_SECRET = re.compile(r"auth|(?<!idempotency-)key|token|secret|password|credential|cookie|session", re.I)
-
-
-def read_address(base_url: str) -> tuple[str, str]:
-    """The address as requests are sent to it, and the ``user:password`` that stood in it, or an empty text.
-
-    Raises:
-        ConfigError: It is not the address of a server.
-    """
-    base_url = base_url.strip()
-    try:
-        parts = urlsplit(base_url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:  # a port or an address in brackets that is none
-        usable, parts = False, urlsplit("")
-    if not usable or parts.query or parts.fragment:
-        raise ConfigError(
-            f"{without_login(base_url)!r} is not the address of a server; write for example http://127.0.0.1:8000/v1, "
-            "with nothing behind it: what each request is to carry besides goes into headers="
-        )
-    login, at, host = parts.netloc.rpartition("@")
-    plain = parts._replace(netloc=host).geturl() if at else base_url
-    return plain.rstrip("/").removesuffix("/chat/completions"), unquote(login)
-
-
-def without_login(address: str) -> str:
-    """What somebody wrote as an address, as an error may show it, whether it is one or not."""
-    return re.sub(r"^(https?://)?.*@", r"\1***@", address, flags=re.DOTALL)
-
-
-def authorization(key: str, login: str, *, server: str) -> str:
-    """The header ``authorization``: the key as a bearer token, or the login of the address; else an empty text.
-
-    Raises:
-        ConfigError: There are both, or the key is none.
-    """
-    key = key.strip()
-    if not (key.isascii() and key.isprintable()):
-        raise ConfigError("the API key holds a line break or a character that no key has; copy it again")
-    if key and login:
-        raise ConfigError(
-            f"{server}: there is an API key, and the address has a user and a password too; give only one of them"
-        )
-    if key:
-        return f"Bearer {key}"
-    return f"Basic {base64.b64encode(login.encode()).decode()}" if login else ""
-
-
-def secrets_in(headers: Mapping[str, str]) -> list[str]:
-    """What no error may show: the values of headers that are secret by their name, and the words in them."""
-    values = [value for name, value in headers.items() if _SECRET.search(name)]
-    words = [word for value in values for word in re.split(r"[\s;,=]+", value)]
-    return sorted({*values, *words}, key=len, reverse=True)
-
+__all__ = ["Deadlines", "Http", "Sink", "close_connections"]
 
 _GRACE = 1.0  # seconds for a server to end a body that is complete, so that the connection can be used again
+_SLACK = 1.1  # the idle deadline may pass this much later, so that its timer is set anew rarely
+_SLICE = 8 * 1024  # bytes that are decoded at once
+_BUSY = 0.01  # seconds of decoding after which other tasks of the event loop have their turn
+_STALE = 200  # connections of another event loop that the caller's client may still hold
 _CONNECTIONS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
 
 
@@ -102,20 +43,23 @@ _CONNECTIONS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100
 class Deadlines:
     """How long one try of a request may take, in seconds; ``math.inf`` is no deadline.
 
+    The defaults suit models that reason for minutes and local servers that load a model first. A try that passes a
+    deadline after the server had begun to answer is not sent again.
+
     Attributes:
         connect: Until the connection stands.
-        first_byte: Until the first event of a streamed reply; a reply that is not streamed comes whole and has
-            ``total``.
-        idle: Between two events of a streamed reply; keep-alive comments do not count.
+        first_byte: The longest silence before the first event of a streamed reply. Comments, with which servers keep
+            a connection open, are no event, but end a silence. A reply that is not streamed has only ``total``.
+        idle: The longest silence after the first event; up to a tenth more is not noticed.
         total: Altogether.
 
     Raises:
-        ConfigError: One is no number of seconds.
+        ConfigError: One is not a number of seconds.
     """
 
     connect: float = 10
-    first_byte: float = 60
-    idle: float = 60
+    first_byte: float = 300
+    idle: float = 300
     total: float = 600
 
     def __post_init__(self) -> None:
@@ -142,7 +86,7 @@ class Sink(Protocol):
         ...
 
     def feed(self, chunk: bytes) -> bool:
-        """Take bytes; True if they were progress."""
+        """Take bytes; True if they brought the answer further."""
         ...
 
 
@@ -158,116 +102,197 @@ class Http:
     def __init__(self, client: Any = None) -> None:
         self._library: Any = httpx2 if client is None else _library_of(client)
         self._client = client
+        self._home: Any = None  # the event loop in which the caller's client was used first
 
     async def send(
-        self, url: str, *, headers: Mapping[str, str], body: bytes, sink: Sink, deadlines: Deadlines, stream: bool
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        sink: Sink,
+        deadlines: Deadlines,
+        stream: bool,
+        redactor: Redactor | None = None,
     ) -> None:
         """POST a body and feed the answer to ``sink``.
+
+        Args:
+            url: Where to.
+            headers: The headers; what the caller's client adds goes along.
+            body: The body.
+            sink: Takes the answer.
+            deadlines: How long it may take.
+            stream: Whether the answer is expected to come in parts, for which there are deadlines of their own.
+            redactor: Learns every secret that is sent.
 
         Raises:
             ConnectionFailed: No connection, or it broke.
             DeadlineExceeded: Too slow.
+            ConfigError: The request cannot be sent as it is.
             Exception: What the sink raised.
         """
-        exchange = _Exchange(sink, deadlines, stream=stream)
-        try:
-            with exchange.total, exchange.quiet:
-                request = self._open(url).stream(
-                    "POST",
-                    url,
-                    content=body,
-                    headers=headers,
-                    timeout=self._library.Timeout(None, connect=deadlines.connect),
-                    follow_redirects=False,
-                )
-                async with request as answer, aclosing(answer.aiter_raw()) as chunks:
-                    exchange.start(answer.status_code, answer.headers)
-                    async for chunk in chunks:
-                        exchange.take(chunk)
-        except self._library.ConnectTimeout:
-            raise _late(url, "connect", deadlines) from None
-        except (ImportError, ValueError, TypeError, RuntimeError) as problem:  # a proxy or a header that cannot be
-            raise ConfigError(f"cannot send to {shown(url)}: {problem}") from problem
-        except self._library.LocalProtocolError:
-            raise ConfigError(f"a header for {shown(url)} holds a character that no header may hold") from None
-        except (self._library.HTTPError, self._library.InvalidURL, OSError) as problem:
-            if not exchange.over:
-                raise _broken(url, problem, answered=exchange.answered) from problem
-        exchange.check(url)
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What the caller's client adds to each request."""
-        return {} if self._client is None else dict(self._client.headers)
+        redactor = redactor or Redactor()
+        redactor.add_headers(headers)
+        redactor.add_url(url)
+        answer = _Answer(sink, deadlines, stream=stream)
+        problem: Exception | None = None
+        async with self._client_for(url) as client:
+            try:
+                with answer.total, answer.quiet:
+                    timeout = self._library.Timeout(None, connect=deadlines.connect)
+                    request = client.build_request("POST", url, content=body, headers=headers, timeout=timeout)
+                    try:
+                        async with aclosing(await self._answered(client, request)) as response:
+                            await answer.read(response)
+                    finally:  # an auth or a hook of the caller's may have added to it
+                        redactor.add_headers(request.headers)
+                        redactor.add_url(str(request.url))
+            except Exception as error:  # noqa: BLE001 - translated below, outside, as its context may hold a key
+                problem = error
+        answer.check(url)
+        if problem is not None and not sink.complete:
+            raise self._translated(problem, url, answered=answer.answered)
 
     async def aclose(self) -> None:
-        """Leave the pool of this event loop; the last one closes it."""
+        """Leave the pool of this event loop; the last one closes it, or the last request that still uses it."""
         pool = _pool_here()
         pool.users.discard(self)
         if not pool.users:
-            await pool.close()
+            await pool.retire()
 
-    def _open(self, url: str) -> Any:
+    @asynccontextmanager
+    async def _client_for(self, url: str) -> AsyncGenerator[Any]:
         if self._client is not None:
-            return self._client
+            yield self._client
+            return
         pool = _pool_here()
         pool.users.add(self)
-        return pool.client(url)
+        connections = pool.connections(url)
+        connections.requests += 1
+        try:
+            yield connections.client
+        finally:
+            connections.requests -= 1
+            await connections.close_if_unused()
+
+    async def _answered(self, client: Any, request: Any) -> Any:
+        """Send the request. A caller's client may hold connections of a loop that is closed: each fails once."""
+        here = current_token()
+        self._home = self._home or here
+        tries = _STALE if self._client is not None and self._home != here and not client.is_closed else 0
+        while True:
+            try:
+                return await client.send(request, stream=True, follow_redirects=False)
+            except RuntimeError:
+                if not tries:
+                    raise
+            tries -= 1
+
+    def _translated(self, problem: Exception, url: str, *, answered: bool) -> Exception:
+        library, place = self._library, without_secrets(url)
+        if isinstance(problem, library.ConnectTimeout):
+            return DeadlineExceeded(f"{place}: no connection in time (deadline 'connect')", which="connect")
+        if isinstance(problem, library.LocalProtocolError):
+            return ConfigError(f"a header for {place} holds a character that no header may hold")
+        what = " ".join(str(problem).split())[:500] or type(problem).__name__
+        if isinstance(problem, (library.HTTPError, library.InvalidURL, OSError)):
+            if answered:
+                return ConnectionFailed(f"the connection to {place} broke before the reply was complete: {what}")
+            return ConnectionFailed(f"no reply from {place}: {what}; is the server running, and is the URL right?")
+        if isinstance(problem, AgentKitError):
+            return problem
+        if isinstance(problem, ImportError | ValueError | TypeError | RuntimeError | OverflowError):  # proxy, header
+            return ConfigError(f"cannot send to {place}: {what}")
+        return problem
 
 
-class _Exchange:
-    """One request on its way: what came of it, and how long it may still take."""
+class _Answer:
+    """One answer on its way: what came of it, and how long it may still take."""
 
     def __init__(self, sink: Sink, deadlines: Deadlines, *, stream: bool) -> None:
         now = anyio.current_time()
         self.total = anyio.CancelScope(deadline=now + deadlines.total)
         self.quiet = anyio.CancelScope(deadline=now + (deadlines.first_byte if stream else deadlines.total))
+        self.answered = False
         self._sink = sink
         self._deadlines = deadlines
         self._stream = stream
         self._which = "first_byte" if stream else "total"
-        self._decoder = BodyDecoder("")
         self._error: Exception | None = None
         self._over = False
-        self.answered = False
 
-    def start(self, status: int, headers: Mapping[str, str]) -> None:
+    async def read(self, response: Any) -> None:
         self.answered = True
-        self._sink.start(status, {name.lower(): value for name, value in headers.items()})
-        self._decoder = BodyDecoder(headers.get("content-encoding", ""), needed=status < 400)  # a status says enough
+        self._sink.start(response.status_code, {name.lower(): value for name, value in response.headers.items()})
+        encoding = response.headers.get("content-encoding", "")
+        if response.is_stream_consumed or response.is_closed:  # a hook of the caller's has read it
+            decoder, chunks = BodyDecoder(""), _once(response.content)
+        else:
+            decoder = BodyDecoder(encoding, needed=response.status_code < 400)  # a bad status says enough
+            chunks = response.aiter_raw()
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                await self._take(decoder, chunk)
 
-    def take(self, chunk: bytes) -> None:
-        if self._over:
-            return
+    async def _take(self, decoder: BodyDecoder, chunk: bytes) -> None:
+        """Decode a chunk, however much it unpacks to, without holding the event loop for long."""
+        started = time.perf_counter()
         progress = False
         try:
-            for piece in self._decoder.feed(chunk):
-                progress = self._sink.feed(piece) or progress
+            for part in decoder.feed(chunk):
+                for start in range(0, len(part), _SLICE):
+                    if self._over:
+                        return
+                    progress = self._sink.feed(part[start : start + _SLICE]) or progress
+                    self._over = self._sink.done
+                    if time.perf_counter() - started > _BUSY:
+                        await checkpoint()
+                        started = time.perf_counter()
         except Exception as error:  # noqa: BLE001 - raised by `check`
             self._error, self._over = error, True
             self.quiet.cancel()  # unwinds the library's generators in order, which an exception does not
             return
-        if self._sink.done:
-            self._over = True
-            self.quiet.deadline = anyio.current_time() + _GRACE
-        elif progress and self._stream:
-            self._which = "idle"
-            self.quiet.deadline = anyio.current_time() + self._deadlines.idle
-
-    @property
-    def over(self) -> bool:
-        """Whether what came of it is known, so that a connection that breaks after it does not matter."""
-        return self._error is not None or self._sink.complete
+        now = anyio.current_time()
+        if self._over:
+            self.quiet.deadline = min(self.quiet.deadline, now + _GRACE)
+        elif self._stream:
+            self._which = "idle" if progress else self._which
+            silence = self._deadlines.idle if self._which == "idle" else self._deadlines.first_byte
+            if not now + silence <= self.quiet.deadline <= now + silence * _SLACK:
+                self.quiet.deadline = now + silence * _SLACK
 
     def check(self, url: str) -> None:
         if self._error is not None:
             raise self._error
         if self._sink.complete:
             return
-        if self.total.cancelled_caught:
-            raise _late(url, "total", self._deadlines)
-        if self.quiet.cancelled_caught:
-            raise _late(url, self._which, self._deadlines)
+        which = "total" if self.total.cancelled_caught else self._which if self.quiet.cancelled_caught else ""
+        if which:
+            happened = {"first_byte": "nothing was sent", "idle": "the stream stalled"}.get(
+                which, "the reply was not complete"
+            )
+            seconds = getattr(self._deadlines, which)
+            message = f"{without_secrets(url)}: {happened} after {seconds:g} s (deadline {which!r})"
+            raise DeadlineExceeded(message, which=which, answered=self.answered)
+
+
+async def _once(content: bytes) -> AsyncGenerator[bytes]:
+    yield content
+
+
+class _Connections:
+    """A client of ours; once it is retired, its last request closes it."""
+
+    def __init__(self, client: httpx2.AsyncClient) -> None:
+        self.client = client
+        self.requests = 0
+        self.retired = False
+
+    async def close_if_unused(self) -> None:
+        if self.retired and not self.requests:
+            with anyio.move_on_after(_GRACE, shield=True):
+                await self.client.aclose()
 
 
 class _Pool:
@@ -275,19 +300,28 @@ class _Pool:
 
     def __init__(self) -> None:
         self.users: WeakSet[Http] = WeakSet()
-        self.clients: dict[bool, httpx2.AsyncClient] = {}
+        self._open: dict[tuple[str, bool], _Connections] = {}
 
-    def client(self, url: str) -> httpx2.AsyncClient:
-        here = _is_here(url)
-        if here not in self.clients:
-            self.clients[here] = httpx2.AsyncClient(verify=_tls(), limits=_CONNECTIONS, trust_env=not here)
-        return self.clients[here]
+    def connections(self, url: str) -> _Connections:
+        parts = urlsplit(url)
+        here = _is_here(parts.hostname or "")
+        kind = parts.scheme, here
+        if kind not in self._open:
+            verify = _certificates() if parts.scheme == "https" else _certificates_if_any()
+            client = httpx2.AsyncClient(verify=verify, limits=_CONNECTIONS, trust_env=not here)
+            self._open[kind] = _Connections(client)
+        return self._open[kind]
 
-    async def close(self) -> None:
-        clients = list(self.clients.values())
-        self.clients.clear()
-        for client in clients:
-            await client.aclose()
+    async def retire(self) -> None:
+        retired = list(self._open.values())
+        self._open.clear()
+        for each in retired:
+            each.retired = True
+            await each.close_if_unused()
+
+    def forget(self) -> None:
+        """Drop the connections without closing them, when their event loop is closed."""
+        self._open.clear()
 
 
 _pool: RunVar[_Pool] = RunVar("agentkit_http_pool")
@@ -308,7 +342,7 @@ def _pool_here() -> _Pool:
     for loop, other in list(_pools):
         if (gone := loop()) is None or gone.is_closed():
             _pools.remove((loop, other))
-            other.clients.clear()
+            other.forget()
     running: Any = current_token().native_token
     if hasattr(running, "is_closed"):
         _pools.append((weakref.ref(running), pool))
@@ -316,18 +350,11 @@ def _pool_here() -> _Pool:
 
 
 async def close_connections() -> None:
-    """Close all connections of the running event loop, whoever opened them; only a caller's own client is left alone."""
-    await _pool_here().close()
+    """Close the connections of the running event loop, whoever opened them; a caller's own client is left alone."""
+    await _pool_here().retire()
 
 
-def shown(url: str) -> str:
-    """The URL as errors may show it: without a password, and without what follows a question mark."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _is_here(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
+def _is_here(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -343,23 +370,19 @@ def _library_of(client: object) -> Any:
 
 
 @functools.cache
-def _tls() -> ssl.SSLContext:
-    return httpx2.create_ssl_context()  # reads the certificates: once for the process
+def _certificates() -> ssl.SSLContext:
+    """Read the certificates of the environment, once for the process."""
+    try:
+        return httpx2.create_ssl_context()
+    except (OSError, ValueError) as error:
+        names = [name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
+        place = " or ".join(f"{name}={os.environ[name]!r}" for name in names) or "the system's store"
+        raise ConfigError(f"the certificates of {place} cannot be read: {error}; correct or unset it") from error
 
 
-def _broken(url: str, problem: Exception, *, answered: bool) -> ConnectionFailed:
-    what = str(problem) or type(problem).__name__
-    if answered:
-        return ConnectionFailed(f"the connection to {shown(url)} broke before the reply was whole: {what}")
-    return ConnectionFailed(f"no reply from {shown(url)}: {what}; is the server running, and is the URL right?")
-
-
-def _late(url: str, which: str, deadlines: Deadlines) -> DeadlineExceeded:
-    seconds = getattr(deadlines, which)
-    what = {
-        "connect": "no connection",
-        "first_byte": "nothing was sent",
-        "idle": "the stream stalled",
-        "total": "the reply was not complete",
-    }[which]
-    return DeadlineExceeded(f"{shown(url)}: {what} after {seconds:g} s (deadline {which!r})", which=which)
+def _certificates_if_any() -> ssl.SSLContext:
+    """For ``http://``, where only a proxy with TLS needs certificates: none that cannot be read is an error."""
+    try:
+        return _certificates()
+    except ConfigError:
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

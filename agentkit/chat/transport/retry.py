@@ -1,4 +1,4 @@
-"""Whether and when a failed request is sent again. Pure: the caller brings the error and the dice.
+"""Whether and when a failed request is sent again. Pure: the caller brings the error, the time and the chance.
 
 Follows the official client in its delays (0.5 s, doubling to 8 s) and its headers (``retry-after-ms``,
 ``retry-after``, ``x-should-retry``). Where these are missing, a rate limit's reset (``x-ratelimit-reset-requests`` and
@@ -38,7 +38,7 @@ _left: ContextVar[_Left | None] = ContextVar("agentkit_retries_left", default=No
 
 @contextmanager
 def retry_budget(retries: int) -> Generator[None]:
-    """All that runs inside shares so many retries, runs of other agents included: the outermost budget holds."""
+    """Everything that runs inside shares so many retries, nested runs included: the outermost budget holds."""
     if _left.get() is not None:
         yield
         return
@@ -77,8 +77,8 @@ class RetryPolicy:
         first_wait: Seconds before the first retry; each further one waits twice as long.
         most_wait: Most seconds of a wait that we choose ourselves.
         most_asked: Most seconds of a wait that the server asks for; if it wants more, there is no retry.
-        after_text: Whether a stream is also asked for again when some of its text was shown already. Whoever shows it
-            is told by `Retrying` that what was shown is void.
+        after_text: Whether a stream is also asked for again when some of its text was shown already. `Retrying` then
+            says that what was shown is discarded.
     """
 
     retries: int = 2
@@ -98,7 +98,7 @@ def wait_before_retry(
         error: Why this try failed.
         attempt: The try that failed, counted from 1.
         now: Seconds since the epoch, for a ``retry-after`` that is a date.
-        dice: Gives a number from 0 up to 1; a wait of ours is shortened by up to a quarter of itself.
+        dice: Returns a number from 0 up to 1; a wait of ours is shortened by up to a quarter of itself.
     """
     if attempt > policy.retries or not _worth_it(error):
         return None
@@ -119,7 +119,9 @@ def _worth_it(error: ModelError) -> bool:
         return error.status in _TRY_AGAIN or error.status >= 500
     if isinstance(error, InvalidReply):
         return error.again
-    return isinstance(error, ConnectionFailed | DeadlineExceeded | IncompleteReply)
+    if isinstance(error, DeadlineExceeded):
+        return not error.answered  # else the server may still be working on it
+    return isinstance(error, ConnectionFailed | IncompleteReply)
 
 
 def _asked(error: StatusError, now: float) -> float | None:

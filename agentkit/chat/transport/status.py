@@ -1,9 +1,11 @@
-"""What a server says when it fails -> a typed error. Pure.
+"""Typed errors from what a server says when it fails. Pure.
 
 Error bodies come in many forms: ``{"error": {...}}`` (OpenAI), ``{"error": "text"}``, ``{"detail": ...}`` (FastAPI),
 ``{"message": ...}``, ``{"object": "error", ...}`` (vLLM), ``{"error": {"code", "message"}, "trace_id"}`` (Ace Data
 Cloud), HTML, or nothing. A page of Ace Data Cloud lists its codes: a missing token is 400 ``no_token``, a used up
 balance, a disabled credential and moderated content are 403.
+
+Whatever is shown is redacted first and shortened afterward, so that no part of a key remains at the end of it.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from pydantic_core import from_json
@@ -22,6 +24,7 @@ from agentkit.errors import (
     BadRequest,
     ContentFiltered,
     ContextTooLong,
+    MalformedToolCall,
     ModelError,
     NotFound,
     Overloaded,
@@ -49,6 +52,11 @@ _NO_KEY = re.compile(
     r"\b(?:no_token|invalid_token|token_expired|invalid_api_key|incorrect_api_key|missing_api_key)\b", re.I
 )
 _MOST_SAID = 2_000  # characters
+_MOST_READ = 8 * _MOST_SAID
+_HTML = re.compile(r"\s*<(?:!doctype|html|head|body|title|h1|center|pre|\?xml)\b", re.I)
+_MALFORMED_CALL = re.compile(  # Ollama, llama.cpp
+    r"error parsing tool call: raw='(?P<raw>.*)', err=|\bfailed to parse input at pos \d+: (?P<rest>.*)", re.I | re.S
+)
 _LIMIT = re.compile(
     r"(?:maximum context length is|context size \(?|limit of|n_ctx\W+|tokens allowed \(|>) ?(\d[\d,]*)", re.I
 )
@@ -64,29 +72,50 @@ _HINTS: Mapping[type[StatusError], str] = {
 }
 
 
-def error_of_status(status: int, headers: Mapping[str, str], body: bytes, *, server: str) -> ModelError:
-    """The error for an answer with an error status; ``server`` names the endpoint in its message."""
-    try:
-        value: object = from_json(body)
-    except ValueError:
-        value = body.decode("utf-8", "replace")
-    return error_of_value(value, status=status, headers=headers, server=server)
+def error_of_status(
+    status: int, headers: Mapping[str, str], body: bytes, *, server: str, redact: Callable[[str], str] = str
+) -> ModelError:
+    """Read the error of an answer with an error status.
+
+    Args:
+        status: The status.
+        headers: The answer's headers, names in lower case.
+        body: The answer's body.
+        server: Names the server in the message.
+        redact: Takes the secrets out of a string.
+    """
+    value: object = body[: 16 * _MOST_READ].decode("utf-8", "replace")
+    if len(body) <= 16 * _MOST_READ:
+        with contextlib.suppress(ValueError):
+            value = from_json(body)
+    return error_of_value(value, status=status, headers=headers, server=server, redact=redact)
 
 
 def error_of_value(
-    value: object, *, server: str, status: int | None = None, headers: Mapping[str, str] | None = None
+    value: object,
+    *,
+    server: str,
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    redact: Callable[[str], str] = str,
 ) -> ModelError:
-    """The error for an error object, which a stream and even an answer with status 200 can hold."""
+    """Read an error object, which a stream and even an answer with status 200 can hold; see `error_of_status`."""
     headers = headers or {}
-    said, codes = excerpt(_words_of(value), _MOST_SAID), _codes_of(value)
+    words, codes = _words_of(value), [excerpt(code, redact=redact) for code in _codes_of(value)]
+    said = excerpt(words, _MOST_SAID, redact=redact)
     message = excerpt(said)
     status = status or _status_of(codes)
     about = " ".join([*codes, said])
     known: dict[str, Any] = {
         "code": codes[0] if codes else None,
-        "request_id": headers.get("x-request-id") or _trace_id(value),
-        "body": excerpt(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)),
+        "request_id": headers.get("x-request-id") or as_text(as_mapping(value).get("trace_id")) or None,
+        "body": excerpt(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), redact=redact),
     }
+    generation = _failed_generation(value, words)
+    if generation is not None:
+        malformed = MalformedToolCall(f"{server} could not parse a tool call of the model: {message}", **known)
+        malformed.generation = generation
+        return malformed
     if status in (400, 403, 422, 451) and (_FILTERED.search(about) or "flagged_input" in str(value)[:_MOST_SAID]):
         return ContentFiltered(f"{server} answered {status}: {message or 'filtered'} (change the request)", **known)
     kind = _kind(status, about)
@@ -103,10 +132,20 @@ def error_of_value(
     return error
 
 
-def excerpt(value: object, most: int = 200) -> str:
-    """The beginning of what a server sent, on one line."""
-    text = " ".join(str(value).split())
+def excerpt(value: object, most: int = 200, *, redact: Callable[[str], str] = str) -> str:
+    """Shorten what a server sent to the beginning of it, on one line; it is redacted before it is shortened."""
+    text = " ".join(str(value)[: 4 * _MOST_READ].split())
+    text = redact(text[:_MOST_READ])
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+def _failed_generation(value: object, words: str) -> str | None:
+    """What the model wrote, where the server could not parse a call in it: Groq, Ollama, llama.cpp."""
+    report = as_mapping(as_mapping(value).get("error"))
+    if report.get("code") == "tool_use_failed":
+        return as_text(report.get("failed_generation"))
+    found = _MALFORMED_CALL.search(words)
+    return found["raw"] or found["rest"] or "" if found else None
 
 
 def _kind(status: int, text: str) -> type[StatusError]:
@@ -125,9 +164,15 @@ def _is_without_credit(text: str) -> bool:
 
 
 def _words_of(value: object) -> str:
-    """All that the server said, wherever it put it, with what a gateway was told by the server behind it."""
+    """All that the server said, wherever it put it, with what a gateway was told by the server behind it.
+
+    Gateways put the body of another error into a string, as JSON; of a page of HTML only the words are taken.
+    """
     if isinstance(value, str):
-        return _words_of_text(value[: _MOST_SAID * 4])
+        if value.startswith("{"):
+            with contextlib.suppress(ValueError):
+                return _words_of(from_json(value)) or value
+        return re.sub(r"<[^>]{0,500}>", " ", value[: 4 * _MOST_READ]) if _HTML.match(value) else value
     if isinstance(value, list):
         return "; ".join(filter(None, (_words_of(each) for each in cast("list[object]", value)[:50])))
     members = as_mapping(value)
@@ -137,14 +182,6 @@ def _words_of(value: object) -> str:
     return ": ".join(filter(None, [*place, *(_words_of(members[name]) for name in names if name in members)]))
 
 
-def _words_of_text(text: str) -> str:
-    """The text without the tags of HTML; gateways put the body of another error into it as JSON."""
-    if text.startswith("{"):
-        with contextlib.suppress(ValueError):
-            return _words_of(from_json(text)) or text
-    return re.sub(r"<[^>]{0,500}>", " ", text)
-
-
 def _codes_of(value: object) -> list[str]:
     members = as_mapping(value)
     inner = _codes_of(members["error"]) if "error" in members else []
@@ -152,7 +189,7 @@ def _codes_of(value: object) -> list[str]:
 
 
 def _params_of(value: object) -> Iterator[str]:
-    """The members that the server names: ``param`` (OpenAI), or what pydantic found beside those that it knows."""
+    """The members that the server names: ``param`` (OpenAI), or what pydantic found in addition to its own."""
     members = as_mapping(value)
     for each in (as_mapping(members.get("error")), members):
         if as_text(each.get("param")):
@@ -171,10 +208,6 @@ def _status_of(codes: list[str]) -> int:
         return number
     words = {"rate_limit": 429, "quota": 429, "invalid": 400, "authentication": 401, "not_found": 404, "context": 400}
     return next((status for word, status in words.items() if word in text), 500)
-
-
-def _trace_id(value: object) -> str | None:
-    return as_text(as_mapping(value).get("trace_id")) or None
 
 
 def _number(pattern: re.Pattern[str], text: str) -> int | None:

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.chat.compat.apply import PreparedRequest, fit
-from agentkit.chat.compat.learn import learn
+from agentkit.chat.compat.apply import PreparedRequest, apply_profile
+from agentkit.chat.compat.learn import Lesson, learn_from_error
 from agentkit.chat.compat.profile import Profile
+from agentkit.chat.compat.rules import RULES, Rule
 from agentkit.chat.messages import UserMessage
 from agentkit.chat.request import ChatRequest, FunctionTool
 from agentkit.chat.settings import ChatSettings
@@ -47,6 +48,7 @@ def pydantic(*loc: str | int, kind: str = "extra_forbidden", msg: str = "Extra i
 SYSTEM = {"role": "system", "content": "x"}
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 AS_USER = Profile(system_role="user", merge_user_turns=True)
+A_LIMIT = Profile(token_limit="max_tokens", assign=frozenset({"max_tokens=4096 without max_tokens"}))
 OLD, NEW = Profile(token_limit="max_tokens"), Profile(token_limit="max_completion_tokens")
 
 # server, what was sent beside model and a message, status, body of the error, what is learned
@@ -80,7 +82,7 @@ WORDINGS: list[tuple[str, dict[str, Any], int, Any, Profile | None]] = [
     ("deepseek", {"user": "u"}, 422, {"error": {"message": "Failed to deserialize the JSON body into the target type: unknown field `user`, expected one of `model`, `seed` at line 1 column 9"}}, drop("user")),
     ("llama.cpp", {"logit_bias": {}}, 501, {"error": {"code": 501, "message": "Unsupported param: logit_bias", "type": "not_supported_error"}}, drop("logit_bias")),
     ("openrouter", {"seed": 1}, 400, {"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": '{"error":{"message":"Unsupported parameter: \'seed\'"}}', "provider_name": "X"}}}, drop("seed")),
-    ("azure", {"metadata": {"a": "b"}}, 400, openai("The 'metadata' parameter is only allowed when 'store' is enabled."), drop("metadata")),
+    ("azure", {"metadata": {"a": "b"}}, 400, openai("The 'metadata' parameter is only allowed when 'store' is enabled."), drop("metadata without store")),
     ("acedata", {"store": True}, 400, {"error": {"code": "bad_request", "message": "store is not supported"}, "trace_id": "t"}, drop("store=true")),
     ("moonshot", {"messages": [USER, CALLS | {"tool_calls": [CALL | {"extra_content": {}}]}]}, 400, openai("unknown field: messages[1].tool_calls[0].extra_content"), drop("messages.tool_calls.extra_content")),
     # The limit of tokens.
@@ -189,7 +191,7 @@ WORDS = st.sampled_from(["seed", "'seed'", "not supported", "tool_choice", "cont
 )
 def test_whatever_a_server_says_is_read_without_harm(said: str, sent: dict[str, Any]) -> None:
     body = {"model": "m", "messages": [USER], "seed": 1, **sent}
-    lesson = learn(body, refused(400, openai(said, said[:9])), never_drop=frozenset({"seed"}))
+    lesson = learn_from_error(body, refused(400, openai(said, said[:9])), never_drop=frozenset({"seed"}))
     assert lesson is None or "seed" not in lesson.facts.drop
 
 
@@ -198,7 +200,7 @@ def test_reading_a_long_complaint_takes_no_time(words: str) -> None:
     sent = {"messages": [USER, CALLS, RESULT], "tools": [ADD], "tool_choice": "none", "seed": 1}
     error = refused(400, openai(words * 2000))
     started = time.perf_counter()
-    learn({"model": "m", **sent}, error)
+    learn_from_error({"model": "m", **sent}, error)
     assert time.perf_counter() - started < 1
 
 
@@ -208,7 +210,7 @@ def test_reading_a_long_complaint_takes_no_time(words: str) -> None:
 def test_what_a_server_says_teaches_what_to_send(
     sent: dict[str, Any], status: int, said: object, learned: Profile | None
 ) -> None:
-    lesson = learn({"model": "m", "messages": [USER], **sent}, refused(status, said))
+    lesson = learn_from_error({"model": "m", "messages": [USER], **sent}, refused(status, said))
     assert (lesson.facts if lesson else None) == learned
 
 
@@ -222,27 +224,83 @@ def test_what_a_server_says_teaches_what_to_send(
 )
 def test_what_is_never_to_be_dropped_is_not_dropped_with_something_else(kept: str, said: str) -> None:
     error = refused(400, openai(said))
-    assert learn({"model": "m", "messages": [USER], **STREAMED}, error, never_drop=frozenset({kept})) is None
+    assert learn_from_error({"model": "m", "messages": [USER], **STREAMED}, error, never_drop=frozenset({kept})) is None
 
 
 @pytest.mark.parametrize(
-    ("sent", "said", "lasting"),
+    ("sent", "said", "fact", "lasting"),
     [
-        ({"metadata": {}}, "The 'metadata' parameter is only allowed when 'store' is enabled.", False),
-        ({"prediction": {}}, "Unsupported parameter: 'prediction' is not supported with tools.", False),
-        ({"reasoning_effort": "high"}, "Function tools with reasoning_effort are not supported for gpt-5.4.", False),
-        ({"seed": 1, "stop": "a"}, "seed is not supported together with stop", False),
-        ({"seed": 1}, "Unsupported parameter: 'seed' is not supported with this model.", True),
-        ({"seed": 1}, "seed is not supported when using this model", True),
-        ({"logprobs": True}, "`logprobs` is not supported with reasoning models", True),
+        ({"metadata": {}}, "The 'metadata' parameter is only allowed when 'store' is enabled.", "metadata without store", True),
+        ({"prediction": {}}, "Unsupported parameter: 'prediction' is not supported with tools.", "prediction", False),
+        ({"prediction": {}, "tools": [ADD]}, "Unsupported parameter: 'prediction' is not supported with tools.", "prediction with tools", True),
+        ({"reasoning_effort": "high", "tools": [ADD]}, "Function tools with reasoning_effort are not supported for gpt-5.4.", "reasoning_effort with tools", True),
+        ({"seed": 1, "stop": "a"}, "seed is not supported together with stop", "seed with stop", True),
+        ({"seed": 1}, "seed is not supported together with what you sent", "seed", False),
+        ({"seed": 1}, "Unsupported parameter: 'seed' is not supported with this model.", "seed", True),
+        ({"seed": 1}, "seed is not supported when using this model", "seed", True),
+        ({"logprobs": True}, "`logprobs` is not supported with reasoning models", "logprobs", True),
     ],
-)
-def test_that_two_members_do_not_go_together_is_a_lesson_for_that_request_only(
-    sent: dict[str, Any], said: str, lasting: bool
+)  # fmt: skip  # a table
+def test_that_two_members_do_not_go_together_says_nothing_of_requests_with_one_of_them(
+    sent: dict[str, Any], said: str, fact: str, lasting: bool
 ) -> None:
-    lesson = learn({"model": "m", "messages": [USER], **sent}, refused(400, openai(said)))
-    assert lesson is not None
-    assert lesson.lasting is lasting
+    lesson = learn_from_error({"model": "m", "messages": [USER], **sent}, refused(400, openai(said)))
+    assert lesson == Lesson(drop(fact), lasting)
+
+
+def assign(*facts: str) -> Profile:
+    return Profile(assign=frozenset(facts))
+
+
+NONE = 'reasoning_effort="none" with tools'
+NEEDS_NONE = "Function tools with reasoning_effort are not supported for gpt-5.4 in /v1/chat/completions. To use function tools, use /v1/responses or set reasoning_effort to 'none'."
+
+
+@pytest.mark.parametrize(
+    ("sent", "said", "param", "learned"),
+    [
+        ({"tools": [ADD]}, NEEDS_NONE, "reasoning_effort", assign(NONE)),
+        ({"tools": [ADD], "reasoning_effort": "high"}, NEEDS_NONE, "reasoning_effort", assign(NONE)),
+        ({"tools": [ADD], "reasoning_effort": "none"}, NEEDS_NONE, "reasoning_effort", drop("reasoning_effort with tools")),
+        ({}, "parameter.enable_thinking must be set to false for non-streaming calls", None, assign("enable_thinking=false without stream")),
+        ({"temperature": 0.2, "thinking": {"type": "enabled"}}, "`temperature` may only be set to 1 when thinking is enabled.", None, assign("temperature=1 with thinking")),
+        ({"temperature": 0.2}, "invalid temperature: only 1 is allowed for this model", None, assign("temperature=1")),
+        ({"top_p": 1}, "invalid top_p: only 0.95 is allowed for this model", None, assign("top_p=0.95")),
+        ({"parallel_tool_calls": True, "tools": [ADD]}, "parallel_tool_calls must be false", None, assign("parallel_tool_calls=false")),
+        ({"tools": [ADD]}, "This model needs parallel_tool_calls set to false.", "parallel_tool_calls", assign("parallel_tool_calls=false")),
+        ({}, "stream must be true", "stream", assign("stream=true")),
+        ({}, "This model only support stream mode, please enable the stream parameter to access the model.", None, assign("stream=true")),
+        ({}, "max_tokens is required", "max_tokens", A_LIMIT),
+        ({}, "max_tokens: Field required", None, A_LIMIT),
+        ({"max_completion_tokens": 5}, "Missing required parameter: 'max_tokens'.", "max_tokens", A_LIMIT),
+        # No value is named, or more than one, or one that is whoever wrote it's to choose.
+        ({"temperature": 2}, "temperature must be 1 or less", None, None),
+        ({"temperature": 2}, "temperature must be 0, 0.5 or 1", None, None),
+        ({"temperature": 2}, "temperature must be 0-1", None, None),
+        ({"max_tokens": 9}, "max_tokens must be 4096", None, None),
+        ({"store": False}, "store must be true", None, None),
+        ({"n": 2}, "n must be 1", None, None),
+        ({"user": "u"}, "user must be 'admin'", None, None),
+        ({}, "the answer must be 42", None, None),
+        ({}, "messages.0.content must be 'text'", None, None),
+    ],
+)  # fmt: skip  # a table
+def test_a_value_that_a_member_must_have_is_sent(
+    sent: dict[str, Any], said: str, param: str | None, learned: Profile | None
+) -> None:
+    body = {"model": "m", "messages": [USER], **sent}
+    lesson = learn_from_error(body, refused(400, openai(said, param)))
+    assert (lesson.facts if lesson else None) == learned
+    assert lesson is None or lesson.lasting
+
+
+@pytest.mark.parametrize("rule", RULES, ids=[f"{place}-{rule.member}" for place, rule in enumerate(RULES)])
+def test_every_rule_answers_its_example(rule: Rule) -> None:
+    body = {"model": "m", "messages": [USER], **rule.request}
+    assert learn_from_error(body, refused(400, openai(rule.example))) == Lesson(rule.facts, rule.lasting)
+    if rule.request:  # and the example says nothing about a request that has nothing of it
+        lesson = learn_from_error({"model": "m", "messages": [USER]}, refused(400, openai(rule.example)))
+        assert lesson is None or lesson.facts != rule.facts
 
 
 def test_a_member_that_the_server_names_apart_is_as_good_as_one_in_its_words() -> None:
@@ -250,14 +308,16 @@ def test_a_member_that_the_server_names_apart_is_as_good_as_one_in_its_words() -
     body = {"model": "m", "messages": [USER], "tools": [ADD], "tool_choice": allowed}
     said = "Invalid value: 'allowed_tools'. Supported values are: 'none', 'auto', and 'required'."
     for param in ("tool_choice", "tool_choice.type"):
-        lesson = learn(body, refused(400, openai(said, param)))
+        lesson = learn_from_error(body, refused(400, openai(said, param)))
         assert lesson is not None
         assert lesson.facts == Profile(tool_choice="required")
-    assert learn(body, refused(400, openai(said))) is None
+    assert learn_from_error(body, refused(400, openai(said))) is None
 
 
 def test_what_was_learned_of_store_leaves_a_refusal_to_store_in_the_request() -> None:
-    lesson = learn({"model": "m", "messages": [USER], "store": True}, refused(400, openai("store is not supported")))
+    lesson = learn_from_error(
+        {"model": "m", "messages": [USER], "store": True}, refused(400, openai("store is not supported"))
+    )
     assert lesson is not None
     sent = {store: request_with(store=store, profile=lesson.facts) for store in (True, False)}
     assert (sent[True].changes, sent[False].changes) == (("store=true is not sent",), ())
@@ -271,8 +331,8 @@ def test_that_calls_may_come_together_after_all_is_told() -> None:
         tools=[FunctionTool("f")],
         settings=ChatSettings(parallel_tool_calls=False),
     )
-    assert fit(request, "m", facts).changes == ("parallel_tool_calls is not sent",)
+    assert apply_profile(request, "m", facts).changes == ("parallel_tool_calls is not sent",)
 
 
 def request_with(*, store: bool, profile: Profile) -> PreparedRequest:
-    return fit(ChatRequest(messages=[UserMessage("hi")], settings=ChatSettings(store=store)), "m", profile)
+    return apply_profile(ChatRequest(messages=[UserMessage("hi")], settings=ChatSettings(store=store)), "m", profile)

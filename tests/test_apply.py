@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.chat.compat.apply import fit
+from agentkit.chat.compat.apply import apply_profile
 from agentkit.chat.compat.profile import Profile
 from agentkit.chat.content import AudioOutput
 from agentkit.chat.json_schema import inlined, keywords_in, without_keywords
@@ -35,7 +35,7 @@ def sent(
     profile: Profile, *messages: Message, tools: list[FunctionTool] | None = None, **settings: Any
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     request = ChatRequest(messages=messages or [USER], tools=tools or [], settings=ChatSettings(**settings))
-    fitted = fit(request, "m", profile)
+    fitted = apply_profile(request, "m", profile)
     body: dict[str, Any] = json.loads(fitted.body)
     assert bool(fitted.changes) == (fitted.body != request.encode("m"))  # no change without a word
     return body, fitted.changes

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.chat.transport.decompress import PIECE, BodyDecoder
+from agentkit.chat.transport.decompress import PART, BodyDecoder
 from agentkit.errors import InvalidReply
 
 
@@ -43,7 +43,7 @@ def test_a_bomb_is_unpacked_a_little_at_a_time() -> None:
     assert len(bomb) < 120_000
     tracemalloc.start()
     for count, piece in enumerate(BodyDecoder("gzip").feed(bomb)):
-        assert len(piece) <= PIECE
+        assert len(piece) <= PART
         if count == 100:
             break
     _, most = tracemalloc.get_traced_memory()

@@ -1,0 +1,107 @@
+"""The key of a server: wherever it comes from, as the header that carries it."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias, cast, runtime_checkable
+
+import anyio
+import anyio.to_thread
+
+from agentkit.chat.transport.redaction import Redactor
+from agentkit.errors import ConfigError
+
+__all__ = ["ApiKey", "Credentials", "Secret"]
+
+
+@runtime_checkable
+class Secret(Protocol):
+    """A string that does not show itself, as pydantic's `SecretStr`."""
+
+    def get_secret_value(self) -> str:
+        """Give the string."""
+        ...
+
+
+_Key: TypeAlias = str | Secret
+ApiKey: TypeAlias = _Key | Callable[[], _Key | Awaitable[_Key]] | None
+"""A key, or a function that gives it."""
+
+
+class Credentials:
+    """A key or a login, and the header that it is sent in.
+
+    Args:
+        key: The key, or a function that is asked for it before each request.
+        login: ``user:password``, sent if there is no key.
+        header: The header for the key; by default it is sent as a bearer token.
+        server: Names the server in errors.
+
+    Raises:
+        ConfigError: The key is not one, or there is a login in addition to a key.
+    """
+
+    def __init__(self, key: ApiKey, login: str, *, header: str, server: str) -> None:
+        self._key = key
+        self._login = login
+        self._header = header.lower()
+        self._server = server
+        if key is not None and not callable(key):
+            self._line(self._string(key, "the API key"))  # raises
+
+    async def headers(self, redactor: Redactor, *, seconds: float) -> dict[str, str]:
+        """Ask for the key and put it into its header, which is none without a key and a login.
+
+        Args:
+            redactor: Learns the key.
+            seconds: How long a function may take.
+
+        Raises:
+            ConfigError: The function failed, took too long, or gave something that is not a key.
+        """
+        key = await self._asked(seconds) if callable(self._key) else self._string(self._key or "", "the API key")
+        redactor.add(key.strip())
+        redactor.add_login(self._login)
+        return self._line(key)
+
+    async def _asked(self, seconds: float) -> str:
+        ask = cast("Callable[[], object]", self._key)
+        blocks = not inspect.iscoroutinefunction(ask) and not inspect.iscoroutinefunction(getattr(ask, "__call__", ask))  # noqa: B004 - its type is asked for
+        problem: Exception | None = None
+        try:
+            with anyio.fail_after(seconds):
+                # In a list, as trio's threads must not return an awaitable.
+                (key,) = await anyio.to_thread.run_sync(lambda: [ask()], abandon_on_cancel=True) if blocks else [ask()]
+                if inspect.isawaitable(key):
+                    key = await key
+                return self._string(key, "the function for the API key gave something that")
+        except ConfigError:
+            raise
+        except TimeoutError as error:
+            problem = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets one sentence and this as its cause
+            problem = error
+        raise ConfigError(
+            f"{self._server}: the function for the API key raised {type(problem).__name__}; it must return a string"
+        ) from problem
+
+    def _string(self, key: object, what: str) -> str:
+        if isinstance(key, Secret):
+            key = key.get_secret_value()
+        if isinstance(key, str):
+            return key
+        raise ConfigError(f"{self._server}: {what} is {type(key).__name__}, not a string; use an empty one for no key")
+
+    def _line(self, given: str) -> dict[str, str]:
+        key = given.strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigError("the API key holds a line break or a character that no key has; copy it again")
+        if key and self._login:
+            raise ConfigError(
+                f"{self._server}: there is an API key, and the address has a user and a password too; give only one"
+            )
+        if key:
+            return {self._header: key} if self._header else {"authorization": f"Bearer {key}"}
+        return {"authorization": f"Basic {base64.b64encode(self._login.encode()).decode()}"} if self._login else {}

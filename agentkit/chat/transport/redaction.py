@@ -1,0 +1,169 @@
+"""Keys and passwords, kept out of errors in every form that a server or a library may repeat them in. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from agentkit.errors import AgentKitError
+
+__all__ = ["Redactor"]
+
+MASK = "***"
+_PIECE = 8  # bytes: a shorter secret is a placeholder, and a shorter piece of one an ordinary word
+_END = 4  # bytes: the shortest piece that counts at the end of a string, where somebody truncated it
+_EXAMINED = 16 * 1024  # bytes of a string that are looked at in every form; a longer one is model output, not an error
+
+_PUBLIC_HEADERS = re.compile(
+    r"accept(-.*)?|anthropic-(version|beta)|connection|content-(length|type|encoding)|date|dnt|expect|host"
+    r"|http-referer|idempotency-key|openai-(beta|organization|project)|origin|pragma|cache-control|referer"
+    r"|sentry-trace|baggage|te|trace(parent|state)|transfer-encoding|upgrade|user-agent|x-request-id|x-title",
+    re.I,
+)
+_PUBLIC_PARAMETERS = re.compile(r"(api[-_])?version|model|deployment(-?id)?|region|beta|stream", re.I)
+_SCHEME = re.compile(r"^(?:bearer|basic|token|digest|apikey)\s+", re.I)
+_ESCAPE = re.compile(
+    rb"\\+u(?P<u>[0-9a-fA-F]{4})|\\+x(?P<x>[0-9a-fA-F]{2})|%(?:25)*(?P<p>[0-9a-fA-F]{2})"
+    rb"|&#x(?P<h>[0-9a-fA-F]{1,6});|&#(?P<d>\d{1,7});|&(?P<e>amp|lt|gt|quot|apos);|(?P<plus>\+)|\\+"
+)
+_ALIKE = {b"+": b" ", b"\\": b""}  # nobody can say whether these are themselves or an escape
+_ENTITIES = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'"}
+
+
+class Redactor:
+    """Replaces secrets in errors by ``***``.
+
+    A secret is found as it is, escaped as in JSON, URLs, HTML or ``repr``, in upper or lower case, and in part: any
+    8 bytes of it in a row, or 4 where a string ends in its beginning. Secrets shorter than 8 bytes are placeholders
+    (``"none"``, ``"test"``) and are not looked for.
+    """
+
+    def __init__(self) -> None:
+        self._secrets: set[str] = set()
+        self._plain: set[bytes] = set()
+        self._pieces: set[bytes] = set()
+
+    def add(self, *secrets: str) -> None:
+        """Remember secrets."""
+        for secret in secrets:
+            plain = _unescaped(secret.encode("utf-8", "surrogatepass"))[0]
+            if len(plain) >= _PIECE and secret not in self._secrets:
+                self._secrets.add(secret)
+                self._plain.add(plain)
+                self._pieces.update(plain[at : at + _PIECE] for at in range(len(plain) - _PIECE + 1))
+
+    def add_headers(self, headers: Mapping[str, str]) -> None:
+        """Remember the values of headers, except those that are known to be no secret; names may have any case."""
+        for name, value in headers.items():
+            if isinstance(value, str) and not _PUBLIC_HEADERS.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance] - from the caller
+                bare = _SCHEME.sub("", value)
+                self.add(bare)
+                if bare != value:  # Basic holds a user and a password
+                    self.add_login(_decoded(bare))
+
+    def add_login(self, login: str) -> None:
+        """Remember ``user:password`` and the password alone."""
+        self.add(login, login.partition(":")[2])
+
+    def add_url(self, url: str) -> None:
+        """Remember the login of a URL and the values in its query."""
+        parts = urlsplit(url)
+        self.add_login(unquote(parts.netloc.rpartition("@")[0]))
+        query = parse_qsl(parts.query, keep_blank_values=True)
+        self.add(*(value for name, value in query if not _PUBLIC_PARAMETERS.fullmatch(name)))
+
+    def __call__(self, text: str) -> str:
+        """Redact a string."""
+        if not self._secrets:
+            return text
+        if len(text) > _EXAMINED:
+            for secret in self._secrets:
+                text = text.replace(secret, MASK)
+            return text
+        raw = text.encode("utf-8", "surrogatepass")
+        plain, starts = _unescaped(raw)
+        parts: list[bytes] = []
+        done = 0
+        for first, last in self._found(plain):
+            parts += [raw[done : starts[first]], MASK.encode()]
+            done = starts[last]
+        return b"".join([*parts, raw[done:]]).decode("utf-8", "replace") if parts else text
+
+    def error(self, error: AgentKitError) -> AgentKitError:
+        """Redact everything that an error says; returns the same error."""
+        if self._secrets:
+            error.args = tuple(self._value(each) for each in error.args)
+            for name, value in vars(error).items():
+                setattr(error, name, self._value(value))
+        return error
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self(value)
+        if isinstance(value, dict):
+            members = cast("Mapping[Any, Any]", value).items()
+            return {self._value(name): self._value(each) for name, each in members}
+        if isinstance(value, list | tuple):
+            items = [self._value(each) for each in cast("Sequence[Any]", value)]
+            return tuple(items) if isinstance(value, tuple) else items
+        return value
+
+    def _found(self, plain: bytes) -> Iterable[tuple[int, int]]:
+        """Where pieces of secrets are; neighbors are one."""
+        first = last = -1
+        for at in range(len(plain) - _PIECE + 1):
+            if plain[at : at + _PIECE] in self._pieces:
+                if at > last:
+                    if last > 0:
+                        yield first, last
+                    first = at
+                last = at + _PIECE
+        for size in range(_PIECE - 1, _END - 1, -1):  # truncated within a secret
+            at = len(plain) - size
+            if at >= 0 and last <= at and any(secret.startswith(plain[at:]) for secret in self._plain):
+                if at > last and last > 0:
+                    yield first, last
+                first, last = (at if at > last else first), len(plain)
+                break
+        if last > 0:
+            yield first, last
+
+
+def _unescaped(raw: bytes) -> tuple[bytes, list[int]]:
+    """The bytes in lower case with every escape undone, and where each of them begins in ``raw``, then its end."""
+    plain = bytearray()
+    starts: list[int] = []
+    done = 0
+    for escape in _ESCAPE.finditer(raw):
+        plain += raw[done : escape.start()]
+        starts.extend(range(done, escape.start()))
+        meant = _meant(escape)
+        plain += meant
+        starts.extend([escape.start()] * len(meant))
+        done = escape.end()
+    plain += raw[done:]
+    starts.extend(range(done, len(raw) + 1))
+    return bytes(plain).lower(), starts
+
+
+def _meant(escape: re.Match[bytes]) -> bytes:
+    kind, value = escape.lastgroup, escape[escape.lastgroup] if escape.lastgroup else b""
+    if kind in ("x", "p"):
+        meant = bytes([int(value, 16)])
+    elif kind in ("u", "h", "d"):
+        number = int(value, 10 if kind == "d" else 16)
+        meant = chr(number).encode("utf-8", "surrogatepass") if number < 0x110000 else b""
+    else:
+        meant = value if kind == "plus" else _ENTITIES.get(value, b"")
+    return _ALIKE.get(meant, meant)
+
+
+def _decoded(text: str) -> str:
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return ""
