@@ -1,5 +1,7 @@
 import base64
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from agentkit.chat.content import (
     OtherPart,
     RefusalPart,
     TextPart,
+    data_url,
+    image_type,
     read_audio,
     read_content,
 )
@@ -158,3 +162,51 @@ def test_bytes_are_not_printed() -> None:
 def test_sound_that_is_not_base64_counts_as_none() -> None:
     assert read_audio({"id": "a", "data": "?", "expires_at": None}).data == b""
     assert json.loads(json.dumps(read_audio({"data": "AAE="}).to_record()))["data"] == "AAE="
+
+
+FROM_PATH = pytest.mark.parametrize("read", [FilePart.from_path, ImagePart.from_path, AudioPart.from_path])
+Read = Callable[[Path | str], object]
+
+
+@FROM_PATH
+def test_a_file_that_is_larger_than_a_request_is_refused_without_reading_it(tmp_path: Path, read: Read) -> None:
+    path = tmp_path / "large.wav"
+    with path.open("wb") as file:
+        file.truncate(4 * 1024**3)  # takes no room on the disk
+    with pytest.raises(ConfigError, match=r"large.wav has 4,294,967,296 bytes, but a request takes at most"):
+        read(path)
+
+
+@FROM_PATH
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in its file system")
+def test_what_has_a_name_but_is_not_a_file_is_refused_and_never_waited_for(tmp_path: Path, read: Read) -> None:
+    pipe, link = tmp_path / "pipe.wav", tmp_path / "zero.wav"
+    os.mkfifo(pipe)
+    link.symlink_to("/dev/zero")
+    for path, complaint in (
+        (pipe, "is not a regular file but a device, a pipe or a socket"),
+        (link, "is not a regular file but a device, a pipe or a socket"),
+        (tmp_path / "folder.wav", "is a directory, not a file"),
+        (tmp_path / "gone.wav", "cannot be read: No such file or directory"),
+        ("a\0b.wav", "is not the name of a file: embedded null byte"),
+    ):
+        (tmp_path / "folder.wav").mkdir(exist_ok=True)
+        with pytest.raises(ConfigError, match=complaint):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"\x89PNG\r\n\x1a\n", "image/png"),
+        (b"\xff\xd8\xff", "image/jpeg"),
+        (b"GIF89a", "image/gif"),
+        (b"RIFF\0\0\0\0WEBP", "image/webp"),
+        (b"RIFF\0\0\0\0WAVE", ""),
+        (b"GIF8", ""),
+        (b"", ""),
+    ],
+)
+def test_an_image_is_known_by_its_first_bytes(start: bytes, kind: str) -> None:
+    assert image_type(start + b"rest" if start else b"") == kind
+    assert data_url(b"\0", "image/png") == "data:image/png;base64,AA=="

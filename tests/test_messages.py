@@ -1,4 +1,6 @@
+import copy
 import json
+import pickle  # noqa: TID251 - calls travel to worker processes, which read only what this process wrote
 from typing import Any, cast
 
 import pytest
@@ -175,6 +177,15 @@ def test_any_message_comes_back_from_its_record_and_sends_the_same_again(message
     record = json.loads(json.dumps(message.to_record()))
     assert read_message(record) == message
     assert json.loads(read_message(json.loads(message.wire)).wire) == json.loads(message.wire)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda call: pickle.loads(pickle.dumps(call))])
+def test_a_call_can_be_copied_whether_its_arguments_were_parsed_or_not(copied: Any) -> None:
+    call = ToolCall("a", "f", '{"a": 1.50}', {"x": 1})
+    assert copied(call) == call
+    assert call.parsed == {"a": 1.5} == copied(call).parsed
+    assert copied(call) == call == ToolCall("a", "f", '{"a": 1.50}', {"x": 1})
+    assert str(call.parsed["a"].text) == "1.50"
 
 
 def test_what_only_replies_have_is_not_sent_but_recorded() -> None:

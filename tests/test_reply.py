@@ -1,12 +1,15 @@
-from dataclasses import fields
+import json
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.chat.messages import AssistantMessage
-from agentkit.chat.reply import Choice, Logprobs, Reply, TokenLogprob, Usage, read_logprobs, read_usage
+from agentkit.chat.decoding.accumulator import ReplyAccumulator
+from agentkit.chat.messages import AssistantMessage, encode_json
+from agentkit.chat.reply import Choice, Logprobs, Reply, TokenLogprob, Usage, read_logprobs, read_reply, read_usage
+from tests.replies import replies
 
 REPORT = {
     "prompt_tokens": 100,
@@ -135,3 +138,42 @@ def test_each_choice_is_an_answer_of_its_own() -> None:
         ("b", "the reply was truncated at its token limit"),
     ]
     assert (reply.text, reply.finish_reason, reply.audio) == ("a", "stop", None)
+
+
+@given(replies())
+def test_a_reply_comes_back_from_its_record(raw: dict[str, Any]) -> None:
+    accumulator = ReplyAccumulator(choices=len(raw["choices"]))
+    accumulator.add(raw, whole=True)
+    reply = replace(accumulator.finish(), adaptations=("seed is not sent",))
+    assert read_reply(json.loads(json.dumps(reply.to_record(), allow_nan=False))) == reply
+
+
+def test_a_record_is_json_whatever_the_server_sent() -> None:
+    odd = {"score": float("nan"), "list": [float("inf")]}
+    accumulator = ReplyAccumulator()
+    accumulator.add({"choices": [{"message": {"content": "a", "newer": odd}, "newer": odd}], "newer": odd})
+    record = json.loads(encode_json(accumulator.finish().to_record()))
+    assert record["extra"] == {"newer": {"score": None, "list": [None]}} == record["choices"][0]["extra"]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{}, {"choices": []}, {"choices": [{}]}, {"choices": [{"message": {"role": "user", "content": "x"}}]}],
+)
+def test_what_is_not_the_record_of_a_reply_is_refused(record: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"record|role|assistant"):
+        read_reply(record)
+
+
+@pytest.mark.parametrize(
+    ("reason", "why", "advice"),
+    [
+        ("length", "token limit", "make the call shorter"),
+        ("content_filter", "content filter", "leave out what the filter may object to"),
+        ("stop", "", ""),
+        (None, "", ""),
+    ],
+)
+def test_a_truncated_answer_says_why_and_what_the_model_can_do(reason: str | None, why: str, advice: str) -> None:
+    choice = Choice(message=AssistantMessage("a"), finish_reason=reason)
+    assert (why in choice.truncated, bool(choice.truncated), choice.advice) == (True, bool(why), advice)

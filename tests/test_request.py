@@ -2,9 +2,10 @@ import json
 from typing import Any, cast
 
 import pytest
+from pydantic import BaseModel, ConfigDict
 
-from agentkit.chat.messages import FilePart, UserMessage
-from agentkit.chat.request import ChatRequest, CustomTool, FunctionTool, Grammar, read_tool
+from agentkit.chat.messages import AssistantMessage, FilePart, ToolCall, UserMessage
+from agentkit.chat.request import ChatRequest, CustomTool, FunctionTool, Grammar, given_message, read_tool
 from agentkit.chat.settings import AllowedTools, ChatSettings, NamedTool
 from agentkit.errors import ConfigError
 
@@ -136,3 +137,75 @@ def test_a_request_that_no_server_takes_is_refused_before_it_is_sent(request_: C
 def test_json_mode_is_fine_when_the_messages_ask_for_json() -> None:
     settings = ChatSettings(response_format={"type": "json_object"})
     assert body(ChatRequest(messages=[UserMessage("Answer in JSON.")], settings=settings))["response_format"]
+
+
+class Function(BaseModel):
+    name: str
+    arguments: str
+
+
+class Call(BaseModel):
+    id: str
+    function: Function
+    type: str = "function"
+    custom: None = None
+
+
+class Answer(BaseModel):
+    """The message of a reply as the openai package has it."""
+
+    model_config = ConfigDict(extra="allow")
+    content: str | None = None
+    refusal: str | None = None
+    role: str = "assistant"
+    annotations: None = None
+    audio: None = None
+    function_call: None = None
+    tool_calls: list[Call] | None = None
+
+
+CALL = Call(id="a", function=Function(name="add", arguments='{"a": null}'))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        Answer(tool_calls=[CALL]),
+        Answer(tool_calls=[CALL]).model_dump(),
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "assistant", "tool_calls": (CALL.model_dump(),), "name": None},
+    ],
+)
+def test_a_message_of_the_openai_package_is_sent_without_its_null_members(given: Any) -> None:
+    message = given_message(given)
+    assert message == AssistantMessage(None, (ToolCall("a", "add", '{"a": null}'),))
+    function = {"name": "add", "arguments": '{"a": null}'}
+    assert json.loads(message.wire) == {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "a", "type": "function", "function": function}],
+    }
+
+
+def test_null_is_left_out_of_parts_but_not_of_data() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:,", "detail": None}, "prompt_cache_breakpoint": None}
+    message = given_message({"role": "user", "content": [image], "newer": {"a": None}})
+    assert json.loads(message.wire) == {
+        "role": "user",
+        "content": [{"type": "image_url", "image_url": {"url": "data:,"}}],
+        "newer": {"a": None},
+    }
+    call = {"id": "a", "type": "function", "function": {"name": "add", "arguments": {"a": None}}}
+    assert given_message({"role": "assistant", "tool_calls": [call]}) == AssistantMessage(
+        None, (ToolCall("a", "add", '{"a": null}'),)
+    )
+
+
+def test_a_request_knows_the_ids_of_all_earlier_calls() -> None:
+    said = AssistantMessage(None, (ToolCall("a", "add", "{}"), ToolCall("b", "add", "{}")))
+    assert ChatRequest(messages=[*QUESTION, said], used_ids=["c"]).call_ids == {"a", "b", "c"}
+
+
+def test_the_number_of_tools_is_for_the_server_to_limit() -> None:
+    request = ChatRequest(messages=QUESTION, tools=[FunctionTool(f"f{n}") for n in range(500)])
+    assert len(body(request)["tools"]) == 500

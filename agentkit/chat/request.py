@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _MEMBERS = frozenset({"name", "description", "parameters", "strict", "format"})
+_LISTS = ("content", "tool_calls")  # the members of a message that are lists of objects
 
 
 @dataclass(frozen=True)  # no slots: `cached_property` keeps the encoded bytes in __dict__
@@ -300,7 +301,8 @@ def given_message(raw: object) -> Message:
     Raises:
         ConfigError: It is not a message.
     """
-    given = as_mapping(_plain(raw))
+    given = as_mapping(_without_nulls(_plain(raw), 1))
+    given = {name: _without_nulls(given[name], 2) if name in _LISTS else given[name] for name in given}
     if "role" not in given:
         raise ConfigError(f"a message is like UserMessage('...') or {{'role': ..., 'content': ...}}, not {raw!r:.80}")
     try:
@@ -317,13 +319,23 @@ def given_message(raw: object) -> Message:
 
 
 def _plain(raw: Any) -> Any:
-    """The same without members that are null, and with pydantic models, as other libraries have them, as dicts."""
+    """The same with pydantic models, as other libraries have them, as dicts."""
     dump = getattr(raw, "model_dump", None)
-    raw = dump() if callable(dump) and not isinstance(raw, type) else raw
+    if callable(dump) and not isinstance(raw, type):
+        return dump()
     if isinstance(raw, Mapping):
-        members = cast("Mapping[str, object]", raw).items()
-        return {name: _plain(value) for name, value in members if value is not None}
+        return {name: _plain(value) for name, value in cast("Mapping[str, object]", raw).items()}
     return [_plain(each) for each in cast("list[object]", raw)] if isinstance(raw, list | tuple) else raw
+
+
+def _without_nulls(raw: Any, levels: int) -> Any:
+    """The same without members that are null, down to the objects of this level: further in, null may be data."""
+    if isinstance(raw, list):
+        return [_without_nulls(each, levels) for each in cast("list[object]", raw)]
+    if not isinstance(raw, dict) or not levels:
+        return raw
+    members = cast("dict[str, object]", raw).items()
+    return {name: _without_nulls(value, levels - 1) for name, value in members if value is not None}
 
 
 def _settings(settings: object) -> ChatSettings:

@@ -40,7 +40,7 @@ _READ = (  # members of a delta that are read here or as calls
     *("role", "content", "refusal", "tool_calls", "function_call", "annotations", "audio", "reasoning_details"),
     *REASONING_FIELDS,
 )
-_PLAIN = frozenset(("role", "content", "tool_calls", "function_call"))  # all that most deltas have
+_PLAIN = frozenset(("role", "content", "tool_calls", "function_call"))  # all that most deltas have, at most
 _JOINED = ("text", "summary", "data")  # members of reasoning's objects that come in parts
 _SENT_BACK = "extra_content"  # Gemini's signatures of its reasoning, which it requires in later requests
 
@@ -70,12 +70,16 @@ class MessageAccumulator:
         """The text so far."""
         return self.scanner.text
 
-    def add(self, delta: Mapping[str, Any]) -> Iterator[Event]:
+    def add(self, delta: Mapping[str, Any]) -> list[Event]:
         """Take the next delta, or the whole message, and give its events."""
-        if content := delta.get("content"):
-            yield from self._add_content(content)
+        content = delta.get("content")
+        if isinstance(content, str):
+            events = list(self.scanner.feed(content)) if content else []
+        else:
+            events = list(self._add_parts(content)) if content else []
         if not delta.keys() <= _PLAIN:
-            yield from self._add_others(delta)
+            events += self._add_others(delta)
+        return events
 
     def _add_others(self, delta: Mapping[str, Any]) -> Iterator[Event]:
         name = next((each for each in REASONING_FIELDS if as_text(delta.get(each))), "")
@@ -116,7 +120,7 @@ class MessageAccumulator:
             extra={_SENT_BACK: self._sent_back} if self._sent_back else {},
         )
 
-    def _add_content(self, content: object) -> Iterator[Event]:
+    def _add_parts(self, content: object) -> Iterator[Event]:
         if text := text_of_content(content):
             yield from self.scanner.feed(text)
         for part in as_mappings(content):
@@ -207,9 +211,9 @@ def _decoded(text: str) -> bytes:
         return b""
 
 
-_CHUNK_MEMBERS = ("id", "object", "created", "model", "choices", "usage", "obfuscation")
-_NAMED_MEMBERS = ("service_tier", "system_fingerprint", "metadata", "moderation")
-_CHOICE_MEMBERS = ("index", "delta", "message", "finish_reason", "logprobs", "usage")
+_CHUNK_MEMBERS = frozenset(("id", "object", "created", "model", "choices", "usage", "obfuscation"))
+_NAMED_MEMBERS = frozenset(("service_tier", "system_fingerprint", "metadata", "moderation"))
+_CHOICE_MEMBERS = frozenset(("index", "delta", "message", "finish_reason", "logprobs", "usage"))
 _FINISH_REASONS = {  # servers' own words -> the API's
     **dict.fromkeys(("max_tokens", "max_output_tokens", "model_length", "token_limit"), "length"),
     **dict.fromkeys(
@@ -312,8 +316,11 @@ class ReplyAccumulator:
         self._created = self._created or as_count(chunk.get("created"))
         if chunk.get("usage"):
             self._usage = read_usage(chunk["usage"])
-        self._named.update({name: chunk[name] for name in _NAMED_MEMBERS if chunk.get(name) is not None})
-        self._extra.update(omit(chunk, *_CHUNK_MEMBERS, *_NAMED_MEMBERS))
+        for name in chunk.keys() - _CHUNK_MEMBERS:
+            if name not in _NAMED_MEMBERS:
+                self._extra[name] = chunk[name]
+            elif chunk[name] is not None:
+                self._named[name] = chunk[name]
 
     def _add_other(self, index: int, raw: Mapping[str, Any], *, twice: bool, whole: bool) -> None:
         """Take a choice that nobody requested: it is the answer only if no other comes."""
@@ -378,11 +385,16 @@ class _PartialChoice:
     def add(self, raw: Mapping[str, Any], *, whole: bool) -> list[Event]:
         self.seen = True
         delta = self._delta(raw)
-        events = [*self.answer.add(delta), *self.calls.add(delta, whole=whole)]
+        events = self.answer.add(delta)
+        if "tool_calls" in delta or "function_call" in delta:
+            events += self.calls.add(delta, whole=whole)
         if reason := as_text(raw.get("finish_reason")):
             self.finish_reason = _FINISH_REASONS.get(reason.lower(), reason)
-        self._add_logprobs(raw.get("logprobs"))
-        self.extra.update(omit(raw, *_CHOICE_MEMBERS))
+        for name, items in as_mapping(raw.get("logprobs")).items():
+            self.logprobs = self.logprobs or {}
+            self.logprobs.setdefault(name, []).extend(as_mappings(items))
+        if not raw.keys() <= _CHOICE_MEMBERS:
+            self.extra |= omit(raw, *_CHOICE_MEMBERS)
         return events
 
     def close(self, calls_in_text: Offered) -> Iterator[Event]:
@@ -419,11 +431,6 @@ class _PartialChoice:
         known += ["tool_calls", "function_call"] if self.calls else []
         known += ["content"] if self.answer.scanner.said(text_of_content(message.get("content"))) else []
         return omit(message, *known)
-
-    def _add_logprobs(self, raw: object) -> None:
-        for name, items in as_mapping(raw).items():
-            self.logprobs = self.logprobs or {}
-            self.logprobs.setdefault(name, []).extend(as_mappings(items))
 
 
 def _of_choice(index: int, events: Iterable[Event]) -> Iterable[Event]:

@@ -8,7 +8,7 @@ then it is known whether it consists of calls alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from agentkit.chat.decoding.lenient import join_surrogates
@@ -60,14 +60,14 @@ class TextScanner:
         """Whether a string is exactly what was said so far."""
         return len(text) == self._size and text == self.text
 
-    def feed(self, text: str) -> Iterator[Event]:
+    def feed(self, text: str) -> Iterable[Event]:
         """Take the next text and give the events that it makes certain."""
         if not text.isascii() or self._half:
             text, self._half = self._half + text, ""
             if "\ud800" <= text[-1:] <= "\udbff":
                 text, self._half = text[:-1], text[-1:]
             text = join_surrogates(text)
-        yield from self._read(text)
+        return self._say(text) if self._place == "text" else self._read(text)
 
     def finish(self) -> Iterator[Event]:
         """All text has come: what was waiting for more is text, and so is reasoning without an end."""
@@ -143,11 +143,12 @@ class TextScanner:
             self._place = "text"
             yield from self.release(as_text=True)
 
-    def _say(self, text: str) -> Iterator[Event]:
-        if text:
-            self._said.append(text)
-            self._size += len(text)
-            yield TextDelta(text)
+    def _say(self, text: str) -> tuple[Event, ...]:
+        if not text:
+            return ()
+        self._said.append(text)
+        self._size += len(text)
+        return (TextDelta(text),)
 
 
 def _overlap(text: str, mark: str) -> int:

@@ -131,13 +131,14 @@ def _sent_more_than_once(text: str) -> str:
     An empty object next to another one is a placeholder. Two different objects are never taken for two calls: a reply
     has as many calls as it has names.
     """
-    written, meaning, at = "", "", 0
+    written, meaning, at, times = "", "", 0, 0
     while at < len(text):
+        times += 1
         try:
             value, end = _DECODER.raw_decode(text, at)
         except (ValueError, RecursionError):
             return ""
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or times > MAX_CALLS:
             return ""
         if value and text[at:end] != written:
             if written not in ("", "{}") and json.dumps(value, sort_keys=True) != meaning:
