@@ -25,7 +25,7 @@ from agentkit.run.session_run import Session, resume_in_session, run_in_session
 from agentkit.run.spec import RunSpec
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.stream import RunStream
-from agentkit.tools.calls.process import check_not_importing
+from agentkit.tools.calls.process import check_process
 from agentkit.tools.options import Approval
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolset import ToolLike, flat_tools
@@ -191,7 +191,7 @@ class Agent:
         self, prompt: Prompt | RunState | None, options: RunOptions, *, stream: bool
     ) -> tuple[RunState, Callable[[Emit], Awaitable[RunState]]]:
         """The state of a new run, and what starts it."""
-        check_not_importing()
+        check_process()
         unknown = options.keys() - RunOptions.__annotations__.keys()
         if unknown:
             raise TypeError(f"a run takes {', '.join(sorted(RunOptions.__annotations__))}; not {min(unknown)!r}")

@@ -27,7 +27,7 @@ from agentkit.run.events import (
     TurnFinished,
     TurnStarted,
 )
-from agentkit.tools.context import CallRetried, Progress, ThreadAbandoned
+from agentkit.tools.context import CallRetried, EventLoopBlocked, Progress, ThreadAbandoned
 
 __all__ = [
     "ApprovalRequested",
@@ -40,6 +40,7 @@ __all__ = [
     "ChoiceDelta",
     "Emit",
     "Event",
+    "EventLoopBlocked",
     "LimitWarning",
     "MessageAdded",
     "Progress",

@@ -24,46 +24,46 @@ async def call(called: Tool, arguments: str = "") -> str:
 
 
 async def test_who_waits_goes_in_by_turn_and_nobody_passes() -> None:
-    gate, entered = ConcurrencyLimit(), list[int]()
+    limit, entered = ConcurrencyLimit(), list[int]()
 
     async def one(number: int) -> None:
-        place = await gate.enter(1)
+        place = await limit.acquire(1)
         entered.append(number)
         await anyio.lowlevel.checkpoint()
-        place.leave()
+        place.release()
         if number < 5:
             tasks.start_soon(one, number + 10)  # comes when others wait
 
     async with anyio.create_task_group() as tasks:
-        first = await gate.enter(1)
+        first = await limit.acquire(1)
         for number in range(5):
             tasks.start_soon(outside, one, number)
             await anyio.wait_all_tasks_blocked()
-        first.leave()
+        first.release()
     assert entered[:5] == [0, 1, 2, 3, 4]
     assert sorted(entered[5:]) == [10, 11, 12, 13, 14]
 
 
 async def outside(function: Any, *args: Any) -> None:
     """Call it as code that is part of no call."""
-    concurrency._CHAIN.set(())
+    concurrency._HELD.set(())
     await function(*args)
 
 
 async def test_leaving_wakes_one_and_not_all() -> None:
-    gate, woken = ConcurrencyLimit(), list[int]()
+    limit, woken = ConcurrencyLimit(), list[int]()
 
     async def wait(number: int) -> None:
-        await gate.enter(1)
+        await limit.acquire(1)
         woken.append(number)
 
     async with anyio.create_task_group() as tasks:
-        first = await gate.enter(1)
+        first = await limit.acquire(1)
         for number in range(50):
             tasks.start_soon(outside, wait, number)
             await anyio.wait_all_tasks_blocked()
-        waiters = list(gate._waiting)
-        first.leave()
+        waiters = list(limit._waiting)
+        first.release()
         assert [each.admitted.is_set() for each in waiters].count(True) == 1
         await anyio.wait_all_tasks_blocked()
         assert woken == [0]
@@ -71,44 +71,44 @@ async def test_leaving_wakes_one_and_not_all() -> None:
 
 
 async def test_a_waiter_cancelled_after_it_was_let_in_gives_its_place_on() -> None:
-    gate, entered = ConcurrencyLimit(), list[str]()
+    limit, entered = ConcurrencyLimit(), list[str]()
     scope = anyio.CancelScope()
 
     async def cancelled() -> None:
         with scope:
-            await gate.enter(1)
+            await limit.acquire(1)
             entered.append("cancelled")
 
     async def waits() -> None:
-        (await gate.enter(1)).leave()
+        (await limit.acquire(1)).release()
         entered.append("next")
 
     async with anyio.create_task_group() as tasks:
-        first = await gate.enter(1)
+        first = await limit.acquire(1)
         tasks.start_soon(outside, cancelled)
         await anyio.wait_all_tasks_blocked()
         tasks.start_soon(outside, waits)
         await anyio.wait_all_tasks_blocked()
         scope.cancel()
-        first.leave()
+        first.release()
     assert entered[-1] == "next"
     with anyio.fail_after(5):
-        await gate.enter(1)
+        await limit.acquire(1)
 
 
 async def test_those_behind_a_waiter_that_is_cancelled_go_in_if_they_fit() -> None:
-    gate, entered = ConcurrencyLimit(), list[str]()
+    limit, entered = ConcurrencyLimit(), list[str]()
     scope = anyio.CancelScope()
 
     async def needs_much() -> None:
         with scope:
-            await gate.enter(1)
+            await limit.acquire(1)
 
     async def needs_little() -> None:
-        await gate.enter(2)
+        await limit.acquire(2)
         entered.append("little")
 
-    await gate.enter(2)
+    await limit.acquire(2)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(outside, needs_much)
         await anyio.wait_all_tasks_blocked()
@@ -175,7 +175,7 @@ class Crossing:
 
 
 @pytest.mark.parametrize("size", [2, 3, 5])
-async def test_calls_that_would_wait_for_each_other_at_different_gates_go_in(size: int) -> None:
+async def test_calls_that_would_wait_for_each_other_at_different_limits_go_in(size: int) -> None:
     crossing, told = Crossing(size, all_inside=size), list[str]()
 
     async def one(place: int) -> None:
@@ -314,13 +314,13 @@ async def test_calls_inside_a_call_keep_to_the_rate(anyio_backend: object) -> No
 
 
 async def test_a_call_that_need_not_wait_gives_way_to_no_other_task() -> None:
-    gate, order = ConcurrencyLimit(), list[str]()
+    limit, order = ConcurrencyLimit(), list[str]()
 
     async def other() -> None:
         order.append("other")
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(other)
-        await gate.enter(math.inf, 1000)
+        await limit.acquire(math.inf, 1000)
         order.append("entered")
     assert order == ["entered", "other"]

@@ -159,7 +159,7 @@ def main() -> None:
     with open("log", "a") as log:
         log.write("started ")
     result = Agent(ScriptedModel([call("add", a=1), "done"]), tools=[add]).run_sync("go")
-    print(result.transcript[2].text)
+    print(result.messages[2].text)
 """
 
 
@@ -199,7 +199,7 @@ def tell(event: object) -> None:
 
 if __name__ == "__main__":
     model = ScriptedModel([call("grow", box={"size": 1}), call("grow", box={"size": 2}), "done"])
-    Agent(model, tools=[grow]).run_sync("go", emit=tell)
+    Agent(model, tools=[grow]).run_sync("go", on_event=tell)
 """
 
 
@@ -225,3 +225,31 @@ def test_a_script_that_another_process_cannot_import_says_why(tmp_path: Path) ->
 
 def test_a_tool_of_an_interactive_session_is_refused_where_it_is_written(tmp_path: Path) -> None:
     assert "DefinitionError: tool 'add': process=True needs a function of a file" in run_script(tmp_path, "-c", SCRIPT)
+
+
+NESTED = """
+import anyio
+from agentkit import Agent, tool
+from agentkit.testing import ScriptedModel, call
+
+@tool(process=True)
+def ask() -> str:
+    return Agent(ScriptedModel(["from within"])).run_sync("go").output
+
+async def main():
+    result = await Agent(ScriptedModel([call("ask"), "done"]), tools=[ask]).run("go")
+    print(result.messages[2].text)
+
+if __name__ == "__main__":
+    anyio.run(main)
+"""
+
+
+async def test_an_agent_in_a_process_for_tools_is_refused_as_no_limit_could_count_it(tmp_path: Path) -> None:
+    script = tmp_path / "nested.py"
+    script.write_text(NESTED, encoding="utf-8")
+    done = subprocess.run([sys.executable, str(script)], check=False, capture_output=True, text=True, timeout=60)  # noqa: ASYNC221
+    assert done.stdout == (
+        "Error: ask failed with ConfigError: ask runs an agent in another process, where the limits of its run cannot "
+        "count it: make it async, or take process=True off\n"
+    )

@@ -6,7 +6,7 @@ import enum
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -15,9 +15,9 @@ from pydantic import BaseModel, Field, computed_field
 
 from agentkit import Agent, tool
 from agentkit.chat.messages import AudioPart, FilePart, ImagePart, TextPart
-from agentkit.errors import ToolError
+from agentkit.errors import StateError, ToolError
 from agentkit.testing import ScriptedModel, call
-from agentkit.tools.result import ToolResult, to_result
+from agentkit.tools.result import ToolResult, describe_error, to_result
 
 
 class Mood(enum.Enum):
@@ -294,5 +294,72 @@ async def test_half_a_character_leaves_no_tool_whichever_way_it_is_said() -> Non
     assert [each.text for each in result.messages[2:5]] == [
         "half \ufffd",
         "Error: half \ufffd",
-        "Error: say failed with ValueError: half \ufffd",
+        r"Error: say failed with ValueError: half \ud83d",
     ]
+
+
+# Errors.
+
+
+class Broken(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no message")
+
+
+@pytest.mark.parametrize(
+    ("error", "described"),
+    [
+        (ValueError("bad value"), "ValueError: bad value"),
+        (ValueError(), "ValueError"),
+        (KeyError("a"), "KeyError: 'a'"),
+        (ValueError("one\ntwo\x1b[2K\r\u202e"), r"ValueError: one\ntwo\x1b[2K\r\u202e"),
+        (ValueError("x" * 1_000_000), "ValueError: " + "x" * 500 + "..."),
+        (ValueError("\x00" * 1_000_000), "ValueError: " + (r"\x00" * 125) + "..."),
+        (Broken(), "Broken"),
+        (ExceptionGroup("ValueError: a; KeyError: 'b'", [ValueError("a")]), "ValueError: a; KeyError: 'b'"),
+    ],
+    ids=["message", "bare", "key", "controls", "long", "long when escaped", "raises", "group"],
+)
+def test_an_exception_is_described_in_one_short_line(error: Exception, described: str) -> None:
+    assert describe_error(error) == described
+    assert describe_error(error, type_only=True) == type(error).__name__
+
+
+# The JSON form.
+
+
+def test_a_result_survives_json_with_what_json_can_hold() -> None:
+    result = ToolResult(
+        "two files", {"n": [1, None], "x": 1.5}, is_error=True,
+        files=(ImagePart("data:image/png;base64,AA=="), TextPart("t")), metadata={"source": "kitchen"}, final=True,
+    )  # fmt: skip
+    assert ToolResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+    assert ToolResult.from_dict(ToolResult("x").to_dict()) == ToolResult("x")
+    odd = ToolResult("x", data=object(), metadata={"a": object()})
+    assert ToolResult.from_dict(odd.to_dict()) == ToolResult("x")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"content": 5},
+        {"files": "x"},
+        {"files": None},
+        {"metadata": []},
+        {"is_error": 1},
+        {"final": "yes"},
+        {"content": None},
+    ],
+    ids=str,
+)
+def test_what_is_not_the_json_form_of_a_result_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(StateError, match=f"the stored result of a call cannot be read: its '{next(iter(change))}'"):
+        ToolResult.from_dict(ToolResult("x").to_dict() | change)
+    with pytest.raises(StateError):
+        ToolResult.from_dict({})
+
+
+def test_a_result_that_a_tool_returns_keeps_whether_it_is_final() -> None:
+    assert to_result(ToolResult("bye", final=True)).final is True
+    assert to_result(ToolResult("bye", final=cast("Any", 1))).final is False
+    assert to_result("bye").final is False

@@ -29,7 +29,7 @@ def hang() -> None:
 
 async def main() -> None:
     result = await Agent(ScriptedModel([call("hang"), "done"]), tools=[hang]).run("go")
-    print(result.transcript[2].text, result.output)
+    print(result.messages[2].text, result.output)
 
 anyio.run(main, backend=sys.argv[1])
 """

@@ -3,7 +3,9 @@ from __future__ import annotations
 import functools
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
@@ -19,7 +21,7 @@ from agentkit.chat.messages import ToolMessage
 from agentkit.errors import DefinitionError, ModelRetry, ToolError
 from agentkit.testing import ScriptedModel, context
 from agentkit.testing import call as model_call
-from agentkit.tools.context import CallRetried, Progress, ThreadAbandoned, ToolContext
+from agentkit.tools.context import CallRetried, EventLoopBlocked, Progress, ThreadAbandoned, ToolContext
 from agentkit.tools.tool import Tool, as_tool, tool
 
 pytestmark = pytest.mark.anyio
@@ -76,7 +78,7 @@ async def test_hung_threads_leave_room_for_others() -> None:
         release.wait(10)
 
     async def hung() -> None:
-        with pytest.raises(ToolError, match="timed out"):
+        with pytest.raises(ToolError, match=r"timed out|still run"):
             await call(hang)
 
     try:
@@ -507,3 +509,146 @@ async def test_a_task_of_a_tool_that_ends_the_program_fails_the_call(anyio_backe
 
     with pytest.raises(RuntimeError, match=r"the tool called sys.exit\(2\)"):
         await call(work)
+
+
+# What comes too late, what blocks, what never ends.
+
+
+@pytest.mark.parametrize("late", ["returns", "raises", "asks again"])
+async def test_the_late_result_of_a_tool_that_swallows_its_cancellation_does_not_count(late: str) -> None:
+    effects: list[str] = []
+
+    @tool(timeout=0.01)
+    async def stubborn() -> str:
+        try:
+            await anyio.sleep_forever()
+        except BaseException as error:  # noqa: BLE001 - it swallows what it should not
+            effects.append(type(error).__name__)
+        if late == "raises":
+            raise ValueError("late")
+        if late == "asks again":
+            raise ModelRetry("late")
+        return "late"
+
+    with pytest.raises(ToolError, match=r"^timed out after 0.01 seconds; it is not known") as caught:
+        await call(stubborn)
+    assert not isinstance(caught.value, ModelRetry)
+    assert len(effects) == 1
+
+
+async def test_a_result_in_time_counts_whatever_the_clock_says_afterwards() -> None:
+    @tool(timeout=30)
+    async def quick() -> str:
+        await anyio.lowlevel.checkpoint()
+        return "in time"
+
+    assert await call(quick) == "in time"
+
+
+@pytest.mark.parametrize("kind", ["async", "plain", "async generator", "after a pause"])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # it takes seconds; the next test has both
+async def test_a_tool_that_blocks_the_event_loop_is_reported_by_its_name(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def block() -> str:
+        time.sleep(2.01)
+        return "blocked"
+
+    async def block_async() -> str:
+        if kind == "after a pause":
+            await anyio.lowlevel.checkpoint()
+        return block()
+
+    async def block_between() -> AsyncIterator[str]:
+        yield "one"
+        yield block()
+
+    made = {
+        "async": tool(block_async), "after a pause": tool(block_async), "async generator": tool(block_between),
+        "plain": tool(block, thread=False),
+    }[kind]  # fmt: skip
+    seen: list[Event] = []
+    assert await call(made, seen=seen) == "blocked"
+    (event,) = [each for each in seen if isinstance(each, EventLoopBlocked)]
+    assert (event.tool, event.call_id) == ("tool", "call")
+    assert event.seconds >= 2
+    assert "tool tool blocked the event loop for 2." in caplog.text
+
+
+@pytest.mark.parametrize("anyio_backend", [("trio", {"clock": MockClock(autojump_threshold=0)})], ids=["virtual time"])
+async def test_a_tool_that_only_waits_long_does_not_block_the_event_loop() -> None:
+    seen: list[Event] = []
+
+    @tool
+    async def wait() -> str:
+        await anyio.sleep(30)
+        return "waited"
+
+    assert await call(wait, seen=seen) == "waited"
+    assert seen == []
+
+
+async def test_a_tool_that_is_awaited_step_by_step_keeps_its_task_its_exceptions_and_its_context() -> None:
+    variable: ContextVar[int] = ContextVar("variable", default=0)
+    tasks: list[int] = []
+
+    @tool
+    async def inner() -> int:
+        tasks.append(anyio.get_current_task().id)
+        with pytest.raises(KeyError):
+            await fail()
+        variable.set(5)
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.lowlevel.checkpoint)
+        with anyio.move_on_after(0):
+            await anyio.sleep_forever()
+        return variable.get()
+
+    async def fail() -> None:
+        await anyio.lowlevel.checkpoint()
+        raise KeyError
+
+    assert await call(inner) == "5"
+    assert tasks == [anyio.get_current_task().id]
+
+
+async def test_a_tool_whose_abandoned_threads_are_too_many_is_refused_in_words_until_they_end() -> None:
+    release, started = threading.Event(), threading.Semaphore(0)
+
+    @tool(timeout=0.05)
+    def hang() -> str:
+        started.release()
+        release.wait(20)
+        return "ended"
+
+    told: list[str] = []
+
+    async def one() -> None:
+        try:
+            told.append(await call(hang))
+        except ToolError as error:
+            told.append(str(error).partition(";")[0])
+
+    before = threading.active_count()
+    try:
+        for _ in range(8):
+            async with anyio.create_task_group() as group:
+                for _ in range(50):
+                    group.start_soon(one)
+        assert threading.active_count() - before <= 64
+        assert set(told[:50]) == {"timed out after 0.05 seconds"}
+        assert set(told[50:]) == {"not run: 50 earlier calls of this tool were given up and still run"}
+        renamed = tool(hang, name="hang_again")  # the same tool by another name
+        with pytest.raises(ToolError, match="not run: 50 earlier calls"):
+            await call(renamed)
+        assert await call(tool(lambda: "free", name="free")) == "free"
+    finally:
+        release.set()
+    with anyio.fail_after(20):
+        while True:
+            try:
+                assert await call(tool(hang, timeout=None)) == "ended"
+            except ToolError:
+                await anyio.lowlevel.checkpoint()
+            else:
+                break

@@ -101,8 +101,9 @@ async def _said(approve: Approval, who: str, context: ToolContext[Any], argument
 
 
 def _reason(said: object, who: str) -> str:
-    if isinstance(said, str):
-        return said
-    if not isinstance(said, bool):
+    """Why the call has to wait: whatever a policy returns but False asks, an empty string too."""
+    if said is False:
+        return ""
+    if not isinstance(said, str | bool):
         return f"{who} has not said whether the call may run, but {type(said).__name__}"
-    return f"{who} asks for approval of this call" if said else ""
+    return said if isinstance(said, str) and said.strip() else f"{who} asks for approval of this call"

@@ -29,7 +29,7 @@ from agentkit.run.transcript import insert_results, interrupted_result, last_rep
 from agentkit.run.turn import View
 from agentkit.tools.calls.repair import unknown_tool_message
 from agentkit.tools.context import LoopEmit, ToolContext
-from agentkit.tools.result import OWN_KEYS, ToolResult, to_result
+from agentkit.tools.result import OWN_KEYS, ToolResult, describe_error, to_result
 from agentkit.tools.tool import Tool
 
 __all__ = ["attach_files", "run_calls", "starter"]
@@ -199,7 +199,7 @@ class _Batch:
         except Exception as error:  # a tool may raise anything, and its siblings must finish
             log.warning("tool %s raised", call.name, exc_info=error)
             errors.append(error)
-            told = _named(error)
+            told = describe_error(error)
             return ToolResult(f"Error: {call.name} failed with {told}", is_error=True, metadata={_RAISED: told})
 
     async def decided(self, decision: Decision, request: ToolRequest) -> ToolResult:
@@ -287,13 +287,3 @@ def _failure(state: RunState, call: ToolCall, result: ToolResult, errors: list[E
     failed = ToolFailed(f"tool {call.name} raised {result.metadata[_RAISED]}", state=state)
     failed.__cause__ = errors[0] if errors else None
     return failed
-
-
-def _named(error: Exception) -> str:
-    if isinstance(error, ExceptionGroup):
-        return str(error.args[0])
-    try:
-        told = str(error)
-    except Exception:  # noqa: BLE001 - an exception brings code of its own
-        told = ""
-    return f"{type(error).__name__}: {told}" if told else type(error).__name__

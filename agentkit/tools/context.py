@@ -1,10 +1,10 @@
-"""What a tool may know about the run that calls it, and what it can tell those who watch."""
+"""What a tool may know about the run that calls it, and the events that it can emit."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from agentkit.chat.messages import Message
 
 __all__ = [
     "CallRetried",
+    "EventLoopBlocked",
     "LoopEmit",
     "Progress",
     "Remaining",
@@ -23,7 +24,6 @@ __all__ = [
     "RunView",
     "ThreadAbandoned",
     "ToolContext",
-    "reachable",
 ]
 
 Deps = TypeVar("Deps")
@@ -33,7 +33,7 @@ Deps = TypeVar("Deps")
 class Progress(Event):
     """A running call reports how far it is: ``fraction`` from 0 to 1, or None when it cannot know.
 
-    ``data`` is what a generator yielded, if it was neither a fraction nor a text.
+    ``data`` is what a generator yielded, if it was neither a fraction nor a string.
     """
 
     call_id: str
@@ -60,6 +60,18 @@ class ThreadAbandoned(Event):
 
     call_id: str
     tool: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventLoopBlocked(Event):
+    """A call kept the event loop busy for ``seconds`` without a pause: nothing else in the program could run.
+
+    Work that takes long belongs into a function that is not async, which runs in a thread.
+    """
+
+    call_id: str
+    tool: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +113,7 @@ class _NoRun:
 
 
 @dataclass(slots=True)
-class _Ending:
+class _CallState:
     given_up: bool = False
 
 
@@ -153,7 +165,7 @@ class ToolContext(RunContext[Deps]):
     call_id: str
     tool: str
     idempotency_key: str
-    _ending: _Ending = field(default_factory=_Ending, repr=False, compare=False)
+    _state: _CallState = field(default_factory=_CallState, repr=False, compare=False)
 
     @property
     def cancelled(self) -> bool:
@@ -161,45 +173,60 @@ class ToolContext(RunContext[Deps]):
 
         A long loop in a thread should look at it from time to time, as a thread cannot be stopped from outside.
         """
-        return self._ending.given_up
+        return self._state.given_up
 
     def progress(self, fraction: float | None = None, message: str = "") -> None:
-        """Tell observers how far the call is: ``fraction`` from 0 to 1, or None when it cannot be known."""
+        """Report how far the call is. After the end of the call nothing is reported.
+
+        Args:
+            fraction: From 0 to 1; None when it cannot be known.
+            message: What is being done.
+        """
         self.emit(Progress(self.call_id, self.tool, fraction, message))
 
     def give_up(self) -> None:
-        """Let the tool know that nobody waits for it any more; what runs it calls this."""
-        self._ending.given_up = True
+        """Let the tool know that nobody waits for it any more; whatever runs it calls this."""
+        self._state.given_up = True
 
 
 class LoopEmit:
-    """An ``emit`` that may be called in every thread: observers are told in the event loop where this was made.
+    """An ``emit`` that may be called in every thread: the event is emitted in the event loop where this was made.
 
-    With ``failures``, what an observer raises is put there, since it is no business of the tool that tells something.
+    Args:
+        emit: Emits the event.
+        failures: Takes what an observer raises, since that is no business of the tool that emits; if there is no list,
+            it is raised there.
     """
 
-    __slots__ = ("_emit", "_failures", "_home", "_token")
+    __slots__ = ("_closed", "_emit", "_failures", "_home", "_token")
 
     def __init__(self, emit: Emit, failures: list[Exception] | None = None) -> None:
         self._home, self._token = threading.get_ident(), anyio.lowlevel.current_token()
-        self._emit, self._failures = emit, failures
+        self._emit, self._failures, self._closed = emit, failures, False
 
     def __call__(self, event: Event) -> None:
-        """Tell the observers."""
+        """Emit the event, unless this is closed."""
+        if self._closed:
+            return
         if threading.get_ident() == self._home:
-            self._tell(event)
-        else:
-            anyio.from_thread.run_sync(self._tell, event, token=self._token)
+            self._forward(event)
+            return
+        try:
+            anyio.from_thread.run_sync(self._forward, event, token=self._token)
+        except Exception:
+            if not self._closed:  # else the loop has ended meanwhile
+                raise
 
-    def _tell(self, event: Event) -> None:
+    def close(self) -> None:
+        """Discard all later events: whoever could see them has gone."""
+        self._closed = True
+
+    def _forward(self, event: Event) -> None:
+        if self._closed:
+            return
         try:
             self._emit(event)
         except Exception as error:
             if self._failures is None:
                 raise
             self._failures.append(error)
-
-
-def reachable(context: ToolContext[Deps]) -> ToolContext[Deps]:
-    """The context with an ``emit`` that reaches the event loop from every thread."""
-    return context if isinstance(context.emit, LoopEmit) else replace(context, emit=LoopEmit(context.emit))

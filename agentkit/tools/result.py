@@ -17,14 +17,16 @@ from pydantic_core import from_json, to_json, to_jsonable_python
 
 from agentkit.chat.content import AudioPart, ContentPart, FilePart, ImagePart, TextPart, content_to_wire, read_content
 from agentkit.chat.json_values import encode_json
+from agentkit.chat.log import escape_controls
 from agentkit.errors import StateError
 
-__all__ = ["OWN_KEYS", "ToolResult", "to_result"]
+__all__ = ["OWN_KEYS", "ToolResult", "describe_error", "to_result"]
 
 OWN_KEYS = "agentkit:"
 """How the keys of a result's metadata begin that the run itself sets; a tool cannot set them."""
 
 _MEMBERS = {"content": str, "is_error": bool, "files": list, "metadata": dict, "final": bool}  # of the JSON form
+_LONGEST_MESSAGE = 500  # characters of what a tool raised
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 _PARTLY_TEXT = "\n[Part of this result is not JSON and is shown as text.]"
 _AS_BASE64 = "\n[Bytes that are no text are shown as base64.]"
@@ -123,7 +125,7 @@ def _as_typed(result: ToolResult, *, own: bool) -> ToolResult:
         content += f"\n[Left out: {left_out} that cannot be shown as a file.]"
     metadata = _as_metadata(result.metadata, own=own)
     is_typed = content is result.content and files is result.files and metadata is result.metadata
-    if is_typed and result.final in (True, False):
+    if is_typed and isinstance(result.final, bool):  # pyright: ignore[reportUnnecessaryIsInstance] - see above
         return result
     return replace(result, content=content, files=files, metadata=metadata, final=result.final is True)
 
@@ -153,6 +155,31 @@ def _as_files(files: object) -> tuple[Sequence[ContentPart], int]:
     parts = [cast("ContentPart", each) if isinstance(each, _ANY_PART) else _as_file(each) for each in given]
     kept = tuple(part for part in parts if part is not None)
     return kept, len(parts) - len(kept)
+
+
+def describe_error(error: BaseException, *, type_only: bool = False) -> str:
+    """Describe an exception that a tool raised, for a model to read.
+
+    Args:
+        error: The exception.
+        type_only: Leave out its message, which may hold what the model should not see.
+
+    Returns:
+        Its type and message in one line of at most 500 characters, control characters escaped.
+    """
+    name = type(error).__name__
+    if type_only:
+        return name
+    try:
+        message = str(error.args[0]) if isinstance(error, BaseExceptionGroup) else str(error)
+    except Exception:  # noqa: BLE001 - an exception brings code of its own
+        message = ""
+    message = escape_controls(message[: 2 * _LONGEST_MESSAGE])
+    if len(message) > _LONGEST_MESSAGE:
+        message = f"{message[:_LONGEST_MESSAGE]}..."
+    if isinstance(error, BaseExceptionGroup) and message:
+        return message  # which names the type of each
+    return f"{name}: {message}" if message else name
 
 
 # Files.

@@ -22,7 +22,7 @@ from agentkit.chat.request import CustomTool, FunctionTool, Grammar, ToolDefinit
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.tools.calls.arguments import parse_arguments, validate_arguments
 from agentkit.tools.calls.execute import Kind, check_place, kind_of, run_function
-from agentkit.tools.context import RunContext, ToolContext, reachable
+from agentkit.tools.context import LoopEmit, RunContext, ToolContext
 from agentkit.tools.options import Execution, ToolOptions
 from agentkit.tools.result import ToolResult
 from agentkit.tools.schema.signature import Signature, arguments_of, is_method, name_of, read_signature
@@ -236,9 +236,13 @@ class Tool(Execution, Generic[Needs_co]):
             ToolError: The function raised it, or took longer than its ``timeout``.
             Exception: Whatever else the function raised.
         """
-        context = reachable(context)
-        args, kwargs = self._bind(context, arguments)
-        return await run_function(self, self._kind, context, functools.partial(self.function, *args, **kwargs))
+        emit = LoopEmit(context.emit)
+        context = replace(context, emit=emit)
+        try:
+            args, kwargs = self._bind(context, arguments)
+            return await run_function(self, self._kind, context, functools.partial(self.function, *args, **kwargs))
+        finally:
+            emit.close()
 
     def checked(self, context: ToolContext[Any], arguments: Arguments) -> dict[str, Any]:
         """The validated arguments of a call by name, defaults filled in; nothing runs.

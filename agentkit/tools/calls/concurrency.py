@@ -1,4 +1,4 @@
-"""How many calls run at once, and how fast they follow each other, in one event loop."""
+"""Limits how many calls run at once, and how fast they follow each other, in one event loop."""
 
 from __future__ import annotations
 
@@ -15,120 +15,124 @@ from anyio.lowlevel import RunVar
 
 from agentkit.tools.options import Execution, Mark, group_limits
 
-__all__ = ["PROCESSES", "THREADS", "ConcurrencyLimit", "Permit", "enter_loop_gate", "enter_own_gate"]
+__all__ = ["PROCESSES", "THREADS", "ConcurrencyLimit", "Permit", "acquire_tool_permit", "acquire_worker_permit"]
 
 THREADS, PROCESSES = "threads", "processes"
-_ROOM: Mapping[str, int] = {THREADS: 64, PROCESSES: os.cpu_count() or 1}
+_MOST_WORKERS: Mapping[str, int] = {THREADS: 64, PROCESSES: os.cpu_count() or 1}
 
 
 @dataclass(slots=True, eq=False)
 class Permit:
-    """What a call holds while it is inside a gate."""
+    """The right of a call to run under a limit; it may be released once.
 
-    gate: ConcurrencyLimit
+    Attributes:
+        limit: The limit.
+        held: Whether it counts: a call inside a call may run without one.
+        awaited: The limits that calls made inside of this one wait for.
+    """
+
+    limit: ConcurrencyLimit
     held: bool = True
-    awaited: list[ConcurrencyLimit] = field(
-        default_factory=list["ConcurrencyLimit"]
-    )  # where calls that are made inside of it wait
+    awaited: list[ConcurrencyLimit] = field(default_factory=list["ConcurrencyLimit"])
 
-    def leave(self) -> None:
-        """Give it to the next."""
+    def release(self) -> None:
+        """Give it to the next call that waits."""
         if self.held:
             self.held = False
-            self.gate.make_room(self)
+            self.limit.take_back(self)
 
 
-_CHAIN: ContextVar[tuple[Permit, ...]] = ContextVar("agentkit_places", default=())
-"""The places of the calls that the running code is part of: a call that is made in a call holds what that one holds."""
+_HELD: ContextVar[tuple[Permit, ...]] = ContextVar("agentkit_permits", default=())
+"""The permits of the calls that the running code is part of: a call made inside a call holds what that one holds."""
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
     most: float
-    place: Permit
+    permit: Permit
     admitted: anyio.Event = field(default_factory=anyio.Event)
 
 
 class ConcurrencyLimit:
-    """Lets calls in, in the order in which they came; one that need not wait gives way to no other task."""
+    """Admits calls in the order in which they came; one that need not wait gives way to no other task."""
 
     def __init__(self) -> None:
-        self._inside: set[Permit] = set()
+        self._running: set[Permit] = set()
         self._waiting: deque[_Waiter] = deque()
         self._next_start = -math.inf
         self._starting = anyio.Lock(fast_acquire=True)
 
-    async def enter(self, most: float, rate: float | None = None) -> Permit:
-        """Wait until fewer than ``most`` are inside, then until ``rate`` a second allows another one to start.
+    async def acquire(self, most: float, rate: float | None = None) -> Permit:
+        """Wait until fewer than ``most`` calls run, then until ``rate`` a second allows another one to start.
 
-        A call that is made inside a call which holds a place here takes none: it would wait for the one that waits
-        for it. The same holds where all who are inside wait, at other gates, for calls that it is a part of. It keeps
-        to the rate.
+        A call made inside a call that holds a permit of this limit takes none: it would wait for the one that waits
+        for it. The same holds where all that run wait, at other limits, for calls that it is a part of. It keeps to the
+        rate.
         """
-        chain = tuple(place for place in _CHAIN.get() if place.held)
-        place = Permit(self)
-        if any(each.gate is self for each in chain) or (self._is_closed(most) and self._is_stuck(chain, (), set())):
-            place.held = False
+        held = tuple(permit for permit in _HELD.get() if permit.held)
+        permit = Permit(self)
+        if any(each.limit is self for each in held) or (self._is_full(most) and self._is_stuck(held, (), set())):
+            permit.held = False
         else:
-            await self._find_room(most, place, chain)
-            _CHAIN.set((*chain, place))
+            await self._wait(most, permit, held)
+            _HELD.set((*held, permit))
         if rate is not None:
             try:
                 await self._start(rate)
             except BaseException:
-                place.leave()
+                permit.release()
                 raise
-        return place
+        return permit
 
-    def make_room(self, place: Permit) -> None:
-        """One is no longer inside: the first in the queue gets the place."""
-        self._inside.remove(place)
+    def take_back(self, permit: Permit) -> None:
+        """One call no longer runs: the first in the queue may."""
+        self._running.remove(permit)
         self._admit()
 
-    def _is_closed(self, most: float) -> bool:
-        return bool(self._waiting) or len(self._inside) >= most
+    def _is_full(self, most: float) -> bool:
+        return bool(self._waiting) or len(self._running) >= most
 
-    def _is_stuck(self, chain: Sequence[Permit], path: Sequence[ConcurrencyLimit], free: set[ConcurrencyLimit]) -> bool:
-        """Whether nobody inside can leave before a call of the chain goes on: who waits now, waits for ever."""
+    def _is_stuck(self, held: Sequence[Permit], path: Sequence[ConcurrencyLimit], free: set[ConcurrencyLimit]) -> bool:
+        """Whether no call that runs can end before one of ``held`` goes on: whoever waits now, waits forever."""
         if self in path:
             return True
         if self not in free and any(
-            place not in chain and not any(gate._is_stuck(chain, (*path, self), free) for gate in place.awaited)
-            for place in self._inside
+            permit not in held and not any(limit._is_stuck(held, (*path, self), free) for limit in permit.awaited)
+            for permit in self._running
         ):
             free.add(self)
         return self not in free
 
-    async def _find_room(self, most: float, place: Permit, chain: Sequence[Permit]) -> None:
-        if not self._is_closed(most):
-            self._inside.add(place)
+    async def _wait(self, most: float, permit: Permit, held: Sequence[Permit]) -> None:
+        if not self._is_full(most):
+            self._running.add(permit)
             return
-        waiter = _Waiter(most, place)
+        waiter = _Waiter(most, permit)
         self._waiting.append(waiter)
-        for each in chain:
+        for each in held:
             each.awaited.append(self)
         try:
             await waiter.admitted.wait()
         except BaseException:
-            if waiter.admitted.is_set():  # too late: it has a place, and must give it on
-                place.leave()
+            if waiter.admitted.is_set():  # too late: it has a permit, and must pass it on
+                permit.release()
             else:
                 self._waiting.remove(waiter)
                 self._admit()  # those behind it may fit where it did not
             raise
         finally:
-            for each in chain:
+            for each in held:
                 each.awaited.remove(self)
 
     def _admit(self) -> None:
-        """Nobody passes the first of the queue, also where it needs more room than the second: it would never go in."""
-        while self._waiting and len(self._inside) < self._waiting[0].most:
+        """Nobody overtakes the first of the queue, even if it needs more room than the second: it would never run."""
+        while self._waiting and len(self._running) < self._waiting[0].most:
             waiter = self._waiting.popleft()
-            self._inside.add(waiter.place)
+            self._running.add(waiter.permit)
             waiter.admitted.set()
 
     async def _start(self, rate: float) -> None:
-        """One at a time waits for the next start, and takes it only when it starts: who is cancelled has taken none."""
+        """One at a time waits for the next start, and takes it only when it starts: a cancelled call has taken none."""
         async with self._starting:
             start, now = self._next_start, anyio.current_time()
             if start > now:
@@ -137,41 +141,39 @@ class ConcurrencyLimit:
 
 
 @dataclass(slots=True)
-class _Gates:
-    """All gates of an event loop."""
+class _Limits:
+    """All limits of an event loop."""
 
     named: dict[str, ConcurrencyLimit] = field(default_factory=dict[str, ConcurrencyLimit])
     marked: MutableMapping[Mark, ConcurrencyLimit] = field(default_factory=WeakKeyDictionary[Mark, ConcurrencyLimit])
 
+    def name(self, name: str) -> ConcurrencyLimit:
+        return self.named.get(name) or self.named.setdefault(name, ConcurrencyLimit())
 
-_GATES: RunVar[_Gates] = RunVar("agentkit_gates")
+
+_LIMITS: RunVar[_Limits] = RunVar("agentkit_concurrency")
 
 
-async def enter_own_gate(how: Execution) -> Permit | None:
-    """Enter the gate of a tool or of its group; None when it has no limit."""
+async def acquire_tool_permit(how: Execution) -> Permit | None:
+    """Wait for the limit of a tool or of its group; None when it has no limit."""
     if how.group:
         most, rate = group_limits(how.group)
-        return await _named(f"group {how.group}").enter(most, rate)
+        return await _limits().name(f"group {how.group}").acquire(most, rate)
     if how.max_concurrency is None and how.rate is None:
         return None
-    marked = _gates().marked
-    gate = marked.get(how.mark) or marked.setdefault(how.mark, ConcurrencyLimit())
-    return await gate.enter(how.max_concurrency or math.inf, how.rate)
+    marked = _limits().marked
+    limit = marked.get(how.mark) or marked.setdefault(how.mark, ConcurrencyLimit())
+    return await limit.acquire(how.max_concurrency or math.inf, how.rate)
 
 
-async def enter_loop_gate(name: str) -> Permit:
-    """Enter the gate to this loop's threads or processes for tools."""
-    return await _named(name).enter(_ROOM[name])
+async def acquire_worker_permit(name: str) -> Permit:
+    """Wait for one of this loop's threads or processes for tools."""
+    return await _limits().name(name).acquire(_MOST_WORKERS[name])
 
 
-def _named(name: str) -> ConcurrencyLimit:
-    named = _gates().named
-    return named.get(name) or named.setdefault(name, ConcurrencyLimit())
-
-
-def _gates() -> _Gates:
+def _limits() -> _Limits:
     try:
-        return _GATES.get()
+        return _LIMITS.get()
     except LookupError:
-        _GATES.set(made := _Gates())
+        _LIMITS.set(made := _Limits())
         return made

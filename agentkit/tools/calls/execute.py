@@ -1,6 +1,6 @@
-"""Running a tool's function: its turn, its tries, its deadline, and the place where it runs.
+"""Runs a tool's function: its turn, its tries, its deadline, and where it runs.
 
-Each step adds one thing to the next: `run_function` waits at the gates, `_with_tries` repeats what may be repeated,
+Each step adds one thing to the next: `run_function` waits for its permits, `_with_tries` repeats what may be repeated,
 `_in_time` sets the deadline, and one of `_in_loop`, `_in_thread` and `run_in_process` calls the function. Whatever the
 function raises leaves as an exception of the tool: nothing that it does ends the program.
 """
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import sys
+import threading
+import time
 import traceback
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
@@ -20,26 +21,27 @@ from typing import Any, Literal, TypeAlias, cast
 import anyio
 
 from agentkit.chat.events import Event
+from agentkit.chat.log import log
 from agentkit.errors import DefinitionError, ToolError
-from agentkit.tools.calls.concurrency import PROCESSES, THREADS, enter_loop_gate, enter_own_gate
+from agentkit.tools.calls.concurrency import PROCESSES, THREADS, acquire_tool_permit, acquire_worker_permit
 from agentkit.tools.calls.process import check_portable, open_process, run_in_process
 from agentkit.tools.calls.threads import run_in_thread
-from agentkit.tools.context import CallRetried, Progress, ThreadAbandoned, ToolContext
-from agentkit.tools.options import Execution
+from agentkit.tools.context import CallRetried, EventLoopBlocked, Progress, ThreadAbandoned, ToolContext
+from agentkit.tools.options import Execution, Mark
 from agentkit.tools.result import ToolResult, to_result
 
 __all__ = ["Kind", "check_place", "kind_of", "run_function"]
-
-log = logging.getLogger("agentkit")
 
 Kind: TypeAlias = Literal["plain", "async", "generator", "async generator"]
 _Run: TypeAlias = Callable[[], Awaitable[ToolResult]]
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+_BLOCKED = 2.0  # seconds after which it is reported that a tool blocks the event loop
+_MOST_ABANDONED, _MOST_ABANDONED_IN_ALL = 32, 128  # threads of calls that timed out: of one tool, of the process
 
 
 def kind_of(function: Callable[..., Any]) -> Kind:
-    """What calling the function gives."""
+    """Say what calling the function returns."""
     call = getattr(function, "__call__", None)  # noqa: B004 - its own kind is asked for, not whether there is one
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call):
         return "async"
@@ -50,17 +52,17 @@ def kind_of(function: Callable[..., Any]) -> Kind:
 
 
 def check_place(how: Execution, function: Callable[..., Any], name: str) -> None:
-    """Refuse a place where the function of a tool cannot run.
+    """Refuse options that say that a function runs where it cannot.
 
     Raises:
-        DefinitionError: It is another one than its options say.
+        DefinitionError: They do.
     """
     if how.thread and not how.process:
         return
     kind = kind_of(function)
     if kind in ("async", "async generator"):
         option = "process=True" if how.process else "thread=False"
-        raise DefinitionError(f"tool {name!r} is async and runs in the event loop: {option} means nothing for it")
+        raise DefinitionError(f"tool {name!r} is async and runs in the event loop: {option} does not apply")
     if how.process and kind == "generator":
         raise DefinitionError(f"tool {name!r} is a generator: another process cannot report its progress")
     if how.process:
@@ -74,40 +76,40 @@ async def run_function(
 
     Args:
         how: The tool's options.
-        kind: What the function gives, see `kind_of`.
+        kind: What the function returns, see `kind_of`.
         context: The call's context, with an ``emit`` that threads can use.
         call: The function with its arguments.
 
     Raises:
-        ToolError: The function raised it, or took too long.
+        ToolError: The function raised it, or took too long, or too many calls of it that timed out still run.
         Exception: Whatever else the function raised.
     """
-    place = await enter_own_gate(how)
+    permit = await acquire_tool_permit(how)
     try:
-        return await _at_its_place(how, kind, context, call)
+        return await _with_worker(how, kind, context, call)
     finally:
-        if place is not None:
-            place.leave()
+        if permit is not None:
+            permit.release()
 
 
-async def _at_its_place(
+async def _with_worker(
     how: Execution, kind: Kind, context: ToolContext[Any], call: functools.partial[Any]
 ) -> ToolResult:
-    """Wait for room where it will run: a call that waits for a thread has not started, so its time does not run."""
+    """Wait for a thread or a process where one is needed; the time of a call that waits for it does not run yet."""
     if kind in ("async", "async generator") or not how.thread:
         return await _with_tries(how, context, lambda: _in_loop(kind, context, call))
-    place = await enter_loop_gate(PROCESSES if how.process else THREADS)
+    permit = await acquire_worker_permit(PROCESSES if how.process else THREADS)
     try:
         if how.process:
             await open_process()
             return await _with_tries(how, context, lambda: run_in_process(call))
-        return await _with_tries(how, context, lambda: _in_thread(kind, context, call))
+        return await _with_tries(how, context, lambda: _in_thread(how.mark, kind, context, call))
     finally:
-        place.leave()
+        permit.release()
 
 
 async def _with_tries(how: Execution, context: ToolContext[Any], run: _Run) -> ToolResult:
-    """Repeat what failed, if it may be run twice. What a tool says on purpose is no failure."""
+    """Repeat what failed, if it may be run twice. What a tool says on purpose is not a failure."""
     tries = how.retries if how.idempotent else 0
     for attempt in range(1, tries + 1):
         try:
@@ -122,14 +124,23 @@ async def _with_tries(how: Execution, context: ToolContext[Any], run: _Run) -> T
 
 
 async def _in_time(how: Execution, context: ToolContext[Any], run: _Run) -> ToolResult:
+    """Set the deadline. A result that comes later does not count, even if the tool has swallowed the cancellation."""
     if how.timeout is None:
-        return await _noticed(context, run)
-    with anyio.CancelScope(deadline=anyio.current_time() + how.timeout):
-        return await _noticed(context, run)
+        return await _giving_up(context, run)
+    with anyio.CancelScope(deadline=anyio.current_time() + how.timeout) as scope:
+        try:
+            result = await _giving_up(context, run)
+        except Exception:
+            if not scope.cancel_called:
+                raise
+        else:
+            if not scope.cancel_called:
+                return result
+            context.give_up()
     raise ToolError(f"timed out after {how.timeout:g} seconds; it is not known whether it had any effect")
 
 
-async def _noticed(context: ToolContext[Any], run: _Run) -> ToolResult:
+async def _giving_up(context: ToolContext[Any], run: _Run) -> ToolResult:
     """Let the tool know when nobody waits for it any more."""
     try:
         return await run()
@@ -145,14 +156,7 @@ async def _noticed(context: ToolContext[Any], run: _Run) -> ToolResult:
 
 async def _in_loop(kind: Kind, context: ToolContext[Any], call: Callable[[], Any]) -> ToolResult:
     try:
-        value = call()
-        if kind == "async generator" and isinstance(value, AsyncGenerator):
-            value = await _drained(cast("AsyncGenerator[Any, None]", value), context)
-        elif kind == "generator" and isinstance(value, Generator):
-            value = _driven(cast("Generator[Any, None, Any]", value), context)
-        elif kind == "async" or inspect.isawaitable(value):
-            value = await value
-        return to_result(value)
+        return await _Watched(_called(kind, context, call), context)
     except BaseExceptionGroup as group:
         if any(_is_from_outside(each) for each in _leaves(group)):
             raise
@@ -163,6 +167,45 @@ async def _in_loop(kind: Kind, context: ToolContext[Any], call: Callable[[], Any
         if _is_from_outside(error):
             raise
         raise _as_failure(error) from error
+
+
+async def _called(kind: Kind, context: ToolContext[Any], call: Callable[[], Any]) -> ToolResult:
+    value = call()
+    if kind == "async generator" and isinstance(value, AsyncGenerator):
+        value = await _drained(cast("AsyncGenerator[Any, None]", value), context)
+    elif kind == "generator" and isinstance(value, Generator):
+        value = _driven(cast("Generator[Any, None, Any]", value), context)
+    elif kind == "async" or inspect.isawaitable(value):
+        value = await value
+    return to_result(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """Awaits a coroutine step by step, so that a step which blocks the event loop is reported with its tool."""
+
+    coroutine: Coroutine[Any, Any, ToolResult]
+    context: ToolContext[Any]
+
+    def __await__(self) -> Generator[Any, Any, ToolResult]:
+        step: Callable[[], Any] = functools.partial(self.coroutine.send, None)
+        while True:
+            started = time.monotonic()
+            try:
+                awaited = step()
+            except StopIteration as end:
+                return cast("ToolResult", end.value)
+            finally:
+                self._report(time.monotonic() - started)
+            try:
+                step = functools.partial(self.coroutine.send, (yield awaited))
+            except BaseException as error:  # noqa: BLE001 - it goes into the coroutine
+                step = functools.partial(self.coroutine.throw, error)
+
+    def _report(self, seconds: float) -> None:
+        if seconds >= _BLOCKED:
+            log.warning("tool %s blocked the event loop for %.1f seconds", self.context.tool, seconds)
+            self.context.emit(EventLoopBlocked(self.context.call_id, self.context.tool, seconds))
 
 
 async def _drained(values: AsyncGenerator[Any, None], context: ToolContext[Any]) -> Any:
@@ -211,21 +254,60 @@ class _Awaitable:
     value: Awaitable[Any]
 
 
-async def _in_thread(kind: Kind, context: ToolContext[Any], call: Callable[[], Any]) -> ToolResult:
-    ended: list[bool] = []  # filled by the thread
+@dataclass(slots=True, eq=False)
+class _ThreadCall:
+    """A call in a thread, which may outlive its deadline."""
+
+    mark: Mark
+    ended: bool = False
+
+    def abandon(self) -> bool:
+        """Count it among the abandoned ones, unless it has ended."""
+        with _LOCK:
+            if not self.ended:
+                _ABANDONED.add(self)
+            return not self.ended
+
+    def end(self) -> None:
+        with _LOCK:
+            self.ended = True
+            _ABANDONED.discard(self)
+
+
+_LOCK = threading.Lock()
+_ABANDONED: set[_ThreadCall] = set()  # those of all event loops together
+
+
+def _refuse_abandoned(mark: Mark) -> None:
+    """Refuse one more thread where too many calls that timed out still have one."""
+    with _LOCK:
+        of_tool, in_all = sum(each.mark is mark for each in _ABANDONED), len(_ABANDONED)
+    if of_tool >= _MOST_ABANDONED:
+        raise ToolError(
+            f"not run: {of_tool} earlier calls of this tool were given up and still run; do not call it again"
+        )
+    if in_all >= _MOST_ABANDONED_IN_ALL:
+        raise ToolError(f"not run: {in_all} earlier calls of tools were given up and still run")
+
+
+async def _in_thread(mark: Mark, kind: Kind, context: ToolContext[Any], call: Callable[[], Any]) -> ToolResult:
+    _refuse_abandoned(mark)
+    running = _ThreadCall(mark)
     try:
-        value = await run_in_thread(functools.partial(_work, kind, context, call, ended))
+        value = await run_in_thread(functools.partial(_work, kind, context, call, running))
     except Exception:
         raise
     except BaseException:
-        if not ended:
+        if running.abandon():
             log.warning("tool %s was given up, but its thread goes on", context.tool)
             context.emit(ThreadAbandoned(context.call_id, context.tool))
         raise
     return value if isinstance(value, ToolResult) else await _in_loop("async", context, lambda: value.value)
 
 
-def _work(kind: Kind, context: ToolContext[Any], call: Callable[[], Any], ended: list[bool]) -> ToolResult | _Awaitable:
+def _work(
+    kind: Kind, context: ToolContext[Any], call: Callable[[], Any], running: _ThreadCall
+) -> ToolResult | _Awaitable:
     """Run the function and write its result here, where a lazy result may block; an awaitable is left to the loop."""
     try:
         value = call()
@@ -241,7 +323,7 @@ def _work(kind: Kind, context: ToolContext[Any], call: Callable[[], Any], ended:
     except BaseException as error:  # no signal and no cancellation reaches a worker thread: it is the function's own
         raise _as_failure(error) from error
     finally:
-        ended.append(True)
+        running.end()
 
 
 # What must not leave a tool.

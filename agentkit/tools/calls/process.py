@@ -1,12 +1,13 @@
-"""Running a function in a process of its own.
+"""Runs a function in a process of its own.
 
 What passes between the two processes is pickled by anyio. Both are this program: nothing that came out of a model is
 unpickled, only the values that validation made of it, on their way to the function that declared their types, and what
-that function gave, which is tried out before it is sent, as it may not survive the way back. This program reads no
+that function returned, which is tried out before it is sent, as it may not survive the way back. This program reads no
 other pickle (I8). The function itself is found by its name in its module, and by no name that a model could choose.
 
 The other process imports the script that was started, under the name ``__mp_main__``. A script that runs agents outside
-of ``if __name__ == "__main__":`` would run them there once more; `check_not_importing` ends it instead.
+of ``if __name__ == "__main__":`` would run them there once more; `check_process` ends it instead. It also refuses to
+run an agent inside a tool's process: the limits of the outer run could not count what it uses.
 """
 
 from __future__ import annotations
@@ -23,15 +24,19 @@ from typing import Any, cast
 
 import anyio
 
-from agentkit.errors import DefinitionError, ModelRetry, ToolError
+from agentkit.errors import ConfigError, DefinitionError, ModelRetry, ToolError
 from agentkit.tools.result import ToolResult, to_result
+from agentkit.tools.schema.signature import name_of
 
-__all__ = ["check_not_importing", "check_portable", "open_process", "run_in_process"]
+__all__ = ["check_portable", "check_process", "open_process", "run_in_process"]
 
 _UNGUARDED = (
     "the script runs agents also when a process for tools imports it: "
     'put what it does under `if __name__ == "__main__":`'
 )
+
+
+_RUNNING: list[str] = []  # in a process for tools: the function that it runs; what that starts later counts as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +69,23 @@ def check_portable(function: Callable[..., Any], name: str) -> None:
         )
 
 
-def check_not_importing() -> None:
-    """End this process if it is one for tools, and runs the whole script because it imports it.
+def check_process() -> None:
+    """Refuse to run an agent in a process for tools.
 
     Raises:
-        SystemExit: It is; what it says is told in the process that has started this one.
+        SystemExit: The process imports the script, which runs an agent on import; told in the process that started it.
+        ConfigError: A tool with ``process=True`` runs an agent.
     """
     frame = inspect.currentframe() if "__mp_main__" in sys.modules else None
     while frame is not None:
         if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__mp_main__":
             raise SystemExit(_UNGUARDED)
         frame = frame.f_back
+    if _RUNNING:
+        raise ConfigError(
+            f"{_RUNNING[0]} runs an agent in another process, where the limits of its run cannot count it: "
+            "make it async, or take process=True off"
+        )
 
 
 async def open_process() -> None:
@@ -87,7 +98,7 @@ async def open_process() -> None:
     """
     from anyio import to_process  # noqa: PLC0415 - it loads what starts processes, and few programs need it
 
-    check_not_importing()
+    check_process()
     sys.modules.setdefault("__mp_main__", sys.modules["__main__"])  # where classes of the script come back from
     with anyio.CancelScope(shield=True):
         try:
@@ -104,17 +115,18 @@ async def run_in_process(call: functools.partial[Any]) -> ToolResult:
     portable = _Named(function.__module__, function.__qualname__) if isinstance(function, FunctionType) else function
     from anyio import to_process  # noqa: PLC0415 - as above
 
-    limiter = anyio.CapacityLimiter(math.inf)  # the gate has already let the call in
+    limiter = anyio.CapacityLimiter(math.inf)  # the call has its permit already
     work = functools.partial(_perform, portable, call.args, call.keywords)
     return await to_process.run_sync(work, cancellable=True, limiter=limiter)
 
 
 def _nothing() -> None:
-    """What a process does to show that it is there."""
+    """Show that the process is there."""
 
 
 def _perform(function: _Named | Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> ToolResult:
     found = function.find() if isinstance(function, _Named) else function
+    _RUNNING[:] = [name_of(found)]
     try:
         result = to_result(found(*args, **keywords))
     except Exception as error:

@@ -1,7 +1,7 @@
 """Worker threads that a program does not wait for when it ends.
 
 trio's worker threads are such threads. On asyncio, anyio's are not: one that hangs would keep the interpreter from
-ending. So there are threads of its own here for asyncio, and `anyio.from_thread` works in them as in anyio's.
+ending. So this module has threads of its own for asyncio, and `anyio.from_thread` works in them as in anyio's.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _outside_of_the_loop() -> Context:
 
 
 def _unlimited() -> anyio.CapacityLimiter:
-    """The gate has let the call in already. anyio's own limiter would, on trio, count threads that never end."""
+    """The call has its permit already. anyio's own limiter would, on trio, count threads that never end."""
     try:
         return _UNLIMITED.get()
     except LookupError:

@@ -1,0 +1,53 @@
+"""The logger of agentkit. No control character of what a model, a tool or a server wrote gets into a log line.
+
+A filter on the logger escapes them in the message and in the traceback, so that no text can forge a line, move the
+cursor of a terminal or hide what was said.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from collections.abc import Iterator
+
+__all__ = ["escape_controls", "format_failure", "log"]
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
+def escape_controls(text: str) -> str:
+    r"""Write each control character, line end and mark of direction as Python does: ``\n``, ``\x1b``."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+def format_failure(error: BaseException) -> str:
+    """The traceback of an exception; its type and message are one line, however many lines the message has."""
+    return "\n".join(_lines(traceback.TracebackException.from_exception(error)))
+
+
+def _lines(error: traceback.TracebackException) -> Iterator[str]:
+    if error.__cause__ is not None:
+        yield from _lines(error.__cause__)
+        yield "\nThe above exception was the direct cause of the following exception:\n"
+    elif error.__context__ is not None and not error.__suppress_context__:
+        yield from _lines(error.__context__)
+        yield "\nDuring handling of the above exception, another exception occurred:\n"
+    if error.stack:
+        yield "Traceback (most recent call last):"
+        yield from (line.rstrip("\n") for line in error.stack.format())
+    yield escape_controls("".join(error.format_exception_only()).rstrip("\n"))
+    for each in error.exceptions or ():
+        yield from (f"  {line}" for inner in _lines(each) for line in inner.split("\n"))
+
+
+class _Escaped(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = escape_controls(record.getMessage()), None
+        if record.exc_info and record.exc_info[1] is not None:
+            record.exc_text = format_failure(record.exc_info[1])  # formatters use it instead of their own
+        return True
+
+
+log = logging.getLogger("agentkit")
+log.addFilter(_Escaped())

@@ -1,0 +1,81 @@
+"""No text of a model, a tool or a server forges a log line."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from agentkit.chat.log import escape_controls, log
+
+FORGED = "first\r\n2026-01-01 CRITICAL paid\x1b[2K\x1b]0;title\x07\u202ehidden\u2028next\x9b1A\ufeff\ud800"
+
+
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    log.addHandler(handler)
+    yield stream
+    log.removeHandler(handler)
+
+
+def controls(text: str) -> list[str]:
+    return [each for each in text if not each.isprintable() and each != "\n"]
+
+
+def test_a_message_is_one_line_of_printable_characters(written: io.StringIO) -> None:
+    log.warning("tool %s raised: %s", "add", FORGED)
+    (line,) = written.getvalue().splitlines()
+    assert line.startswith(r"WARNING tool add raised: first\r\n2026-01-01 CRITICAL paid\x1b[2K\x1b]0;title\x07\u202e")
+    assert not controls(line)
+
+
+def test_a_message_of_another_type_and_a_percent_sign_are_written_as_they_are(written: io.StringIO) -> None:
+    log.warning(ValueError("50%\n"))
+    log.warning("50%% of %d", 3)
+    assert written.getvalue().splitlines() == [r"WARNING 50%\n", "WARNING 50% of 3"]
+
+
+def fail() -> None:
+    try:
+        try:
+            raise KeyError(FORGED)
+        except KeyError as error:
+            raise ValueError(FORGED) from error
+    except ValueError:
+        raise ExceptionGroup(FORGED, [OSError(FORGED), RuntimeError("plain")]) from None
+
+
+def test_a_traceback_has_one_line_for_each_message(written: io.StringIO) -> None:
+    try:
+        fail()
+    except ExceptionGroup:
+        log.exception("it failed")
+    text = written.getvalue()
+    assert not controls(text)
+    assert not any(line.startswith("2026-01-01 CRITICAL") for line in text.splitlines())
+    messages = [line.strip().partition(":")[0] for line in text.splitlines() if "CRITICAL" in line]
+    assert messages == ["ExceptionGroup", "OSError"]
+    assert "in fail" in text
+    assert "RuntimeError: plain" in text
+
+
+def test_causes_are_shown_in_their_order(written: io.StringIO) -> None:
+    try:
+        try:
+            raise KeyError(FORGED)
+        except KeyError as error:
+            raise ValueError(FORGED) from error
+    except ValueError as error:
+        log.error("it failed", exc_info=error)
+    text = written.getvalue()
+    assert text.index("KeyError: ") < text.index("was the direct cause") < text.index("ValueError: ")
+    assert not controls(text)
+
+
+def test_what_can_be_printed_stays_as_it_is() -> None:
+    assert escape_controls("Größe: 5 € 列出 😀 a\\b") == "Größe: 5 € 列出 😀 a\\b"
