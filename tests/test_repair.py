@@ -262,8 +262,8 @@ def test_a_value_that_can_mean_one_thing_only_is_read_so(
 @pytest.mark.parametrize(
     "written",
     [
-        '{"order_id": true}', '{"order_id": ["a"]}', '{"order_id": ""}', '{"tags": "a, b"}',
-        '{"tags": "a"}', '{"day": 20251128}', '{"day": 2025}', '{"level": "one"}', '{"level": "1.5"}', '{"level": true}',
+        '{"order_id": true}', '{"order_id": ["a"]}', '{"order_id": ""}', '{"tags": "a, b"}', '{"level": true}',
+        '{"tags": "a"}', '{"day": 20251128}', '{"day": 2025}', '{"level": "one"}', '{"level": "1.5"}',
         '{"color": "reddish"}', '{"color": "r"}', '{"color": 1}', '{"letter": "B"}', '{"size": 10.0}', '{"size": 100}',
         '{"count": "none of them"}', '{"count": "5"}', '{"total": ""}', '{"total": true}', '{"total": "five"}',
         '{"flag": 1}', '{"flag": "maybe"}', '{"price": 5}', '{"price": "5"}', '{"text_or_list": 5}',
