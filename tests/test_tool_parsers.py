@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ OFFERED = {"f": NUMBER, "g.h-i": NUMBER}
     ],
 )  # fmt: skip
 def test_only_what_is_calls_from_end_to_end_is_read(text: str, calls: list[tuple[str, Any]]) -> None:
-    assert read_calls(text, OFFERED) == calls
+    assert [(name, json.loads(arguments)) for name, arguments in read_calls(text, OFFERED)] == calls
 
 
 @given(
@@ -45,7 +46,7 @@ def test_only_what_is_calls_from_end_to_end_is_read(text: str, calls: list[tuple
 def test_no_text_breaks_the_reader(mark: str, text: str) -> None:
     for name, arguments in read_calls(mark + text, OFFERED):
         assert name in OFFERED
-        assert isinstance(arguments, dict)
+        assert isinstance(json.loads(arguments), dict)
     read_failed_generation(mark + text)
 
 
@@ -62,9 +63,19 @@ def test_no_text_breaks_the_reader(mark: str, text: str) -> None:
     ],
 )
 def test_what_a_server_could_not_read(text: str, calls: list[tuple[str, Any]]) -> None:
-    assert read_failed_generation(text) == calls
+    assert [(name, json.loads(arguments)) for name, arguments in read_failed_generation(text)] == calls
 
 
+def test_numbers_keep_the_digits_that_the_model_wrote() -> None:
+    number = {"f": {"type": "object", "properties": {"a": {"type": "number"}}}}
+    written = '<tool_call>{"name": "f", "arguments": {"a": 1.50}}</tool_call>'
+    assert read_calls(written, number) == [("f", '{"a":1.50}')]
+    assert read_calls("<function=f><parameter=a>100000000000000000000.01</parameter></function>", number) == [
+        ("f", '{"a":100000000000000000000.01}')
+    ]
+
+
+PERSON: dict[str, Any] = {"type": "object", "properties": {"name": {"type": "string"}}}
 CITY: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}}
 
 
@@ -76,8 +87,9 @@ CITY: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "strin
         ('{"city": "Paris"}', {"weather": CITY, "f": NUMBER}, [("weather", '{"city": "Paris"}')]),
         ('{"city": "Paris"}', {"weather": CITY, "news": CITY}, []),
         ('{"city": "Paris", "day": 1}', {"weather": CITY}, []),
-        ('{"name": "f", "arguments": {"a": 1}}', {"weather": CITY, "f": NUMBER}, [("f", '{"a": 1}')]),
-        ('<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>', {"f": NUMBER}, [("f", '{"a": 1}')]),
+        ('{"name": "f", "arguments": {"a": 1}}', {"weather": CITY, "f": NUMBER}, [("f", '{"a":1}')]),
+        ('<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>', {"f": NUMBER}, [("f", '{"a":1}')]),
+        ('{"name": "Bob"}', {"hire": PERSON, "Bob": NUMBER}, [("hire", '{"name": "Bob"}')]),
         ('{"name": "zap", "arguments": {}}', {"f": NUMBER}, []),
         ("I will look", {"weather": CITY}, []),
         ("{}", {"weather": CITY}, []),

@@ -405,7 +405,7 @@ class _PartialChoice:
         found = [] if self.calls else read_calls(scanner.held, calls_in_text)
         yield from scanner.release(as_text=not found)
         for name, arguments in found:
-            yield from self.calls.add_call(name, json.dumps(arguments, ensure_ascii=False))
+            yield from self.calls.add_call(name, arguments)
         if found:
             self.calls.notes.append(f"{len(found)} calls were in the text of the answer; they are calls now")
         if scanner.reasoning:

@@ -15,7 +15,7 @@ from pydantic_core import from_json
 
 from agentkit.chat.decoding.accumulator import ReplyAccumulator
 from agentkit.chat.decoding.lenient import as_mapping, as_mappings
-from agentkit.chat.decoding.tool_parsers import read_failed_generation
+from agentkit.chat.decoding.tool_parsers import read_failed_generation, read_rejected_call
 from agentkit.chat.events import Emit, ReplyRepaired
 from agentkit.chat.reply import Reply
 from agentkit.chat.transport.redaction import Redactor
@@ -25,6 +25,7 @@ from agentkit.errors import BadRequest, ContentFiltered, IncompleteReply, Invali
 
 __all__ = ["ReadLimits", "ResponseDecoder"]
 
+_MAX_EXCERPT = 64 * 1024  # bytes of a response that an error looks at
 _BEFORE = b"\xef\xbb\xbf \t\r\n"  # a byte order mark and blanks, which say nothing
 MAX_REPLY = 16 * 1024 * 1024  # bytes
 
@@ -45,7 +46,7 @@ class ReadLimits:
     calls_in_text: bool | None = None
 
 
-_AS_USUAL = ReadLimits()
+_DEFAULTS = ReadLimits()
 
 
 class ResponseDecoder:
@@ -73,7 +74,7 @@ class ResponseDecoder:
         taken: Iterable[str] = (),
         calls_in_text: bool = False,
         redactor: Redactor | None = None,
-        read_limits: ReadLimits = _AS_USUAL,
+        read_limits: ReadLimits = _DEFAULTS,
     ) -> None:
         self._emit = emit
         self._server = server
@@ -91,10 +92,10 @@ class ResponseDecoder:
         self._status = 200
         self._headers: dict[str, str] = {}
         self._size = 0
-        self._whole = bytearray()  # an answer that is no event stream, or its first bytes
+        self._whole = bytearray()  # a response that is not an event stream, or its first bytes
         self._sse: SseDecoder | None = None
         self._done = False
-        self._broken = ""  # an event that is not JSON: an error only if it was the last
+        self._malformed = ""  # an event that is not JSON: an error only if it was the last
 
     @property
     def done(self) -> bool:
@@ -112,12 +113,12 @@ class ResponseDecoder:
         return self._done or (self._sse is not None and self._accumulator.finished)
 
     def start(self, status: int, headers: Mapping[str, str]) -> None:
-        """Take the answer's status and headers (names in lower case)."""
+        """Take the response's status and headers (names in lower case)."""
         self._status = status
         self._headers = dict(headers)
 
     def feed(self, chunk: bytes) -> bool:
-        """Take the next bytes; True if they brought the answer further (a keep-alive comment does not)."""
+        """Take the next bytes; True if they brought the reply further (a keep-alive comment does not)."""
         self._size += len(chunk)
         if self._size > self._read_limits.max_reply:
             raise InvalidReply(
@@ -132,10 +133,10 @@ class ResponseDecoder:
         return any([self._take(event) for event in self._sse.feed(chunk)])  # noqa: C419 - each one is to be taken
 
     def finish(self) -> Reply:
-        """The reply, when all bytes are there.
+        """The reply, when all bytes have come.
 
         Raises:
-            ModelError: The answer is an error, is no reply, or ended before it was complete.
+            ModelError: The response is an error, is not a reply, or ended before it was complete.
         """
         if 300 <= self._status < 400:
             raise BadRequest(
@@ -168,8 +169,8 @@ class ResponseDecoder:
         start = bytes(self._whole[:64])
         if start.startswith((b"data:", b"event:", b"id:", b"retry:", b":")):
             return True
-        called_so = self._headers.get("content-type", "").startswith("text/event-stream")
-        return called_so and start[:1] not in (b"", b"{", b"[", b"<")
+        named_so = self._headers.get("content-type", "").startswith("text/event-stream")
+        return named_so and start[:1] not in (b"", b"{", b"[", b"<")
 
     def _take(self, event: ServerSentEvent) -> bool:
         """Take an event; True if it brought the reply further."""
@@ -179,34 +180,36 @@ class ResponseDecoder:
         if data == b"[DONE]":
             self._done = True
             return True
-        chunk = _decoded(data)
+        chunk = _parse(data)
         if event.event == "error":
             said = data.decode("utf-8", "replace") if chunk is None else chunk
             chunk = chunk if "error" in as_mapping(chunk) else {"error": said}
         if chunk is None:
-            self._broken = excerpt(data.decode("utf-8", "replace"), redact=self._redact)
+            self._malformed = excerpt(data.decode("utf-8", "replace"), redact=self._redact)
             return True
         members = as_mapping(chunk)
         self._add(members)
         return bool(members.get("choices") or members.get("usage"))
 
     def _take_whole(self) -> None:
-        body = bytes(self._whole)
-        what = excerpt(body.decode("utf-8", "replace"), redact=self._redact) or "an empty body"
-        decoded = _decoded(body)
-        if decoded is None:
-            raise InvalidReply(
-                f"{self._server} answered {self._status} with something that is not JSON: {what}", body=what
-            )
-        value = as_mapping(decoded)
+        chunk = _parse(self._whole)
+        del self._whole[_MAX_EXCERPT:]  # the rest would double the memory that a large reply takes
+        value = as_mapping(chunk)
+        if chunk is None:
+            raise self._not_a_reply(f"answered {self._status} with something that is not JSON")
         if "choices" not in value and _error_in(value) is None:
-            raise InvalidReply(f"{self._server} answered with something that is not a completion: {what}", body=what)
+            raise self._not_a_reply("answered with something that is not a completion")
         self._add(value, whole=True)
-        if (
-            not any(_says_something(each) for each in as_mappings(value.get("choices")))
-            and not self._accumulator.has_calls
-        ):
-            raise InvalidReply(f"{self._server} answered without any message in a choice: {what}", body=what)
+        choices = as_mappings(value.get("choices"))
+        if not any(isinstance(each.get("message") or each.get("delta"), Mapping) for each in choices):
+            answered = any(isinstance(each.get("message"), Mapping) and each.get("finish_reason") for each in choices)
+            if not answered and not self._accumulator.has_calls:
+                raise self._not_a_reply("answered without any message in a choice")
+
+    def _not_a_reply(self, problem: str) -> InvalidReply:
+        start = self._whole[:_MAX_EXCERPT].decode("utf-8", "replace")
+        what = excerpt(start, redact=self._redact) or "an empty body"
+        return InvalidReply(f"{self._server} {problem}: {what}", body=what)
 
     def _add(self, chunk: Mapping[str, Any], *, whole: bool = False) -> None:
         for event in self._accumulator.add(chunk, whole=whole):
@@ -219,24 +222,27 @@ class ResponseDecoder:
 
     def _recover(self, error: ModelError) -> None:
         """Raise the error, unless it repeats calls that the server could not parse and that can be read here."""
-        calls = read_failed_generation(error.generation) if isinstance(error, MalformedToolCall) else []
-        if not calls or self._accumulator.has_calls:
+        if not isinstance(error, MalformedToolCall) or self._accumulator.has_calls:
             raise error
-        found = [(name, json.dumps(arguments, ensure_ascii=False)) for name, arguments in calls]
-        repair = "the server could not parse a call; it was read from its error message"
-        for event in self._accumulator.add_calls(found, repair):
+        is_generation = error.code == "tool_use_failed"  # Groq's, which is known to be calls and nothing else
+        calls = read_failed_generation(error.generation) if is_generation else []
+        calls = calls or read_rejected_call(error.generation, self._functions)
+        if not calls:
+            raise error
+        source = "failed_generation" if is_generation else "error message"
+        for event in self._accumulator.add_calls(
+            calls, f"the server could not parse a call; it was read from its {source}"
+        ):
             self._emit(event)
         self._done = True
 
     def _check_end(self) -> None:
-        complete, readable = (
-            self._done or self._accumulator.finished,
-            self._accumulator.text and not self._accumulator.has_calls,
-        )
-        if complete and self._broken and readable:
-            self._emit(ReplyRepaired(f"an event of the stream was not JSON and left out ({self._broken})"))
-        elif self._broken or not complete:
-            why = f": an event of the stream was broken ({self._broken})" if self._broken else ""
+        complete = self._done or self._accumulator.finished
+        readable = self._accumulator.text and not self._accumulator.has_calls
+        if complete and self._malformed and readable:
+            self._emit(ReplyRepaired(f"an event of the stream was not JSON and was left out ({self._malformed})"))
+        elif self._malformed or not complete:
+            why = f": an event of the stream was malformed ({self._malformed})" if self._malformed else ""
             raise IncompleteReply(
                 f"{self._server} ended the stream without finishing the reply{why}; nothing of it was executed",
                 partial=self._accumulator.text,
@@ -260,8 +266,8 @@ class ResponseDecoder:
         return reply
 
 
-def _decoded(data: bytes) -> object:
-    """The JSON value, or None if it is none; half a character in a text is no reason to lose the rest."""
+def _parse(data: bytes | bytearray) -> object:
+    """The JSON value, or None; a lone surrogate in a string is no reason to lose the rest."""
     try:
         return from_json(data)
     except ValueError:
@@ -273,14 +279,12 @@ def _decoded(data: bytes) -> object:
 
 
 def _error_in(chunk: Mapping[str, Any]) -> object:
-    """The error that an answer of status 200 holds, in any of its forms; None if there is none."""
+    """The error in a response of status 200, in any of its forms; None if there is none."""
     if chunk.get("error") or chunk.get("object") == "error":
         return chunk
     if "choices" not in chunk and chunk.get("detail"):
         return chunk
-    failed = (each for each in as_mappings(chunk.get("choices")) if each.get("error"))
-    return next(({"error": each["error"]} for each in failed), None)
-
-
-def _says_something(choice: Mapping[str, Any]) -> bool:
-    return bool(choice.get("message") or choice.get("delta"))
+    for choice in as_mappings(chunk.get("choices")):
+        if choice.get("error"):
+            return {"error": choice["error"]}
+    return None

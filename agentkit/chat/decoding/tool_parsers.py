@@ -11,9 +11,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias, cast
 
-from pydantic_core import from_json
-
 from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text, read_object
+from agentkit.chat.json_values import WrittenNumber, parse_json, write_json
 
 __all__ = ["MARKS", "Offered", "read_calls", "read_failed_generation", "read_rejected_call"]
 
@@ -23,12 +22,11 @@ __all__ = ["MARKS", "Offered", "read_calls", "read_failed_generation", "read_rej
 Offered: TypeAlias = Mapping[str, Mapping[str, Any]]
 """The tools of a request: name -> JSON Schema of the arguments."""
 
-_Call: TypeAlias = tuple[str, Mapping[str, Any]]
-_Raw: TypeAlias = tuple[str, object]
-_Format: TypeAlias = Callable[[str, Offered], Iterator[_Raw]]
+_Call: TypeAlias = tuple[str, object]
+_Format: TypeAlias = Callable[[str, Offered], Iterator[_Call]]
 
 _NONE: Mapping[str, Any] = {}
-_JSON = json.JSONDecoder(strict=False)
+_JSON = json.JSONDecoder(strict=False, parse_float=WrittenNumber)
 _SPACE = re.compile(r"\s*")
 _ENDS = re.compile(
     r"(?:\s|;|</?s>|<\|(?:eom_id|eot_id|im_end|end|call|end_of_text|endoftext|return)\|>|<｜end▁of▁sentence｜>)*"
@@ -39,25 +37,25 @@ class _NoCalls(Exception):
     """The text is not made of calls only."""
 
 
-def read_calls(text: str, offered: Offered) -> list[_Call]:
-    """The calls that a text consists of, name and arguments of each; none if it is anything else."""
+def read_calls(text: str, offered: Offered) -> list[tuple[str, str]]:
+    """The calls that a text consists of, the name and the arguments of each; none if it is anything else."""
     for mark, read in _FORMATS:
         if not text.startswith(mark):
             continue
         try:
-            calls = [_offered(call, offered) for call in read(text, offered)]
+            calls = [_written(call) for call in read(text, offered)]
         except (_NoCalls, ValueError, RecursionError):
             continue
-        if calls:
+        if calls and all(name in offered for name, _ in calls):
             return calls
     return []
 
 
-def read_failed_generation(text: str) -> list[_Call]:
-    """The calls in Groq's ``failed_generation``, which is known to be meant as calls, of whatever tool."""
+def read_failed_generation(text: str) -> list[tuple[str, str]]:
+    """The calls in Groq's ``failed_generation``, which is known to be calls, of whatever tool: name and arguments."""
     text = text.strip().removeprefix("<tool-use>").removesuffix("</tool-use>").strip()
     try:
-        return [_plain(raw) for raw in _generated(text)]
+        return [_written(call) for call in _generated(text)]
     except (_NoCalls, ValueError, RecursionError):
         return []
 
@@ -65,47 +63,44 @@ def read_failed_generation(text: str) -> list[_Call]:
 _KEY = re.compile(r'"((?:[^"\\]|\\.){1,64})"\s*:')
 
 
-def read_rejected_call(written: str, offered: Offered) -> list[tuple[str, str]]:
-    """The calls in what a server reports that it could not parse: the name and the arguments, as written, of each.
+def read_rejected_call(text: str, offered: Offered) -> list[tuple[str, str]]:
+    """The calls in what a server says that it could not parse: the name and the arguments, as written, of each.
 
-    There are none unless it names offered tools, or is the beginning of arguments that fit exactly one of them.
+    There are none unless the text consists of calls of offered tools, or is arguments that fit exactly one of them,
+    which may be malformed.
     """
-    written = written.strip()
-    named = read_calls(written, offered) or [call for call in read_failed_generation(written) if call[0] in offered]
-    if named or not written.startswith("{"):
-        return [(name, json.dumps(arguments, ensure_ascii=False)) for name, arguments in named]
-    arguments = read_object(written)
-    keys = set(_KEY.findall(written)) if arguments is None else arguments.keys()
+    text = text.strip()
+    if named := read_calls(text, offered):
+        return named
+    arguments = read_object(text)
+    if arguments is not None and arguments.keys() == {"name", "arguments"}:
+        named = read_failed_generation(text)
+        return named if named and named[0][0] in offered else []
+    keys = set(_KEY.findall(text)) if arguments is None else arguments.keys()
     fitting = [name for name, schema in offered.items() if keys and keys <= as_mapping(schema.get("properties")).keys()]
-    return [(fitting[0], written)] if len(fitting) == 1 else []
+    return [(fitting[0], text)] if len(fitting) == 1 and text.startswith("{") else []
 
 
-def _generated(text: str) -> Iterator[_Raw]:
+def _generated(text: str) -> Iterator[_Call]:
     if text.startswith("<function="):
         yield from _all(r"<function=([\w.-]+?)[>\s]*(?=\{)", r"(?:</function>)?", text)
         return
-    value: object = from_json(text)
+    value: object = parse_json(text)
     for raw in as_mappings(as_mapping(value).get("tool_calls")) or as_mappings(value) or [as_mapping(value)]:
         yield _from_object({**raw, **as_mapping(raw.get("function"))})
 
 
-def _offered(call: _Raw, offered: Offered) -> _Call:
-    name, arguments = _plain(call)
-    if name not in offered:
-        raise _NoCalls
-    return name, arguments
-
-
-def _plain(call: _Raw) -> _Call:
+def _written(call: _Call) -> tuple[str, str]:
+    """The name of a call, and its arguments as JSON with the digits that the model wrote."""
     name, arguments = call
     if isinstance(arguments, str):
-        arguments = from_json(arguments)
+        arguments = parse_json(arguments)
     if not isinstance(arguments, dict) or not name:
         raise _NoCalls
-    return name.removeprefix("functions."), cast("dict[str, Any]", arguments)
+    return name.removeprefix("functions."), write_json(cast("dict[str, Any]", arguments))
 
 
-def _from_object(raw: Mapping[str, Any]) -> _Raw:
+def _from_object(raw: Mapping[str, Any]) -> _Call:
     return as_text(raw.get("name")), raw.get("arguments", raw.get("parameters", _NONE))
 
 
@@ -115,7 +110,7 @@ def _object_at(text: str, at: int) -> tuple[Any, int]:
     return _JSON.raw_decode(text, space.end() if space else at)
 
 
-def _all(before: str, after: str, text: str) -> Iterator[_Raw]:
+def _all(before: str, after: str, text: str) -> Iterator[_Call]:
     """Calls of the form: what stands before, with the name, then an object, then what stands after."""
     start, end, at = re.compile(before), re.compile(rf"\s*{after}"), 0
     while at < len(text):
@@ -138,7 +133,7 @@ def _after_ends(text: str, at: int) -> int:
 # The formats.
 
 
-def _hermes(text: str) -> Iterator[_Raw]:
+def _hermes(text: str) -> Iterator[_Call]:
     """``<tool_call>{"name": ..., "arguments": {...}}</tool_call>``, the last one perhaps not closed."""
     at = 0
     while at < len(text):
@@ -150,7 +145,7 @@ def _hermes(text: str) -> Iterator[_Raw]:
         at = _after_ends(text, at + len("</tool_call>") if text.startswith("</tool_call>", at) else at)
 
 
-def _mistral(text: str) -> Iterator[_Raw]:
+def _mistral(text: str) -> Iterator[_Call]:
     """``[TOOL_CALLS][{"name": ..., "arguments": {...}}]``."""
     values, at = _object_at(text, len("[TOOL_CALLS]"))
     if not as_mappings(values) or _after_ends(text, at) < len(text):
@@ -158,12 +153,12 @@ def _mistral(text: str) -> Iterator[_Raw]:
     yield from (_from_object(raw) for raw in as_mappings(values))
 
 
-def _mistral_new(text: str) -> Iterator[_Raw]:
+def _mistral_new(text: str) -> Iterator[_Call]:
     """``[TOOL_CALLS]name[ARGS]{...}``."""
     yield from _all(r"\[TOOL_CALLS\]\s*([\w.-]+)(?:\[CALL_ID\]\w+)?(?:\[ARGS\])?", "", text)
 
 
-def _llama(text: str) -> Iterator[_Raw]:
+def _llama(text: str) -> Iterator[_Call]:
     """``<|python_tag|>{"name": ..., "parameters": {...}}; ...``."""
     at = len("<|python_tag|>")
     while at < len(text):
@@ -172,12 +167,12 @@ def _llama(text: str) -> Iterator[_Raw]:
         at = _after_ends(text, at)
 
 
-def _function(text: str) -> Iterator[_Raw]:
+def _function(text: str) -> Iterator[_Call]:
     """``<function=name>{...}</function>``."""
     yield from _all(r"<function=([\w.-]+)>", "</function>", text)
 
 
-def _deepseek(text: str) -> Iterator[_Raw]:
+def _deepseek(text: str) -> Iterator[_Call]:
     """``<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>name<｜tool▁sep｜>{...}<｜tool▁call▁end｜>...``."""
     inner = text.removeprefix("<｜tool▁calls▁begin｜>").strip()
     inner = re.sub(r"<｜tool▁calls▁end｜>(?:<｜end▁of▁sentence｜>)?$", "", inner)
@@ -185,7 +180,7 @@ def _deepseek(text: str) -> Iterator[_Raw]:
     yield from _all(start, r"(?:```)?\s*<｜tool▁call▁end｜>", inner)
 
 
-def _kimi(text: str) -> Iterator[_Raw]:
+def _kimi(text: str) -> Iterator[_Call]:
     """``<|tool_calls_section_begin|><|tool_call_begin|>functions.name:0<|tool_call_argument_begin|>{...}...``."""
     inner = text.removeprefix("<|tool_calls_section_begin|>").strip().removesuffix("<|tool_calls_section_end|>")
     start = r"<\|tool_call_begin\|>\s*([\w.-]+?)(?::\d+)?\s*<\|tool_call_argument_begin\|>"
@@ -196,7 +191,7 @@ _HARMONY = re.compile(r"(?:<\|start\|>assistant)?<\|channel\|>([^<]{1,200})(?:<\
 _HARMONY_CALL = re.compile(r"commentary to=([\w.-]+)\s*")
 
 
-def _harmony(text: str) -> Iterator[_Raw]:
+def _harmony(text: str) -> Iterator[_Call]:
     """``<|channel|>commentary to=functions.name <|constrain|>json<|message|>{...}<|call|>``, after other channels."""
     at = 0
     while at < len(text):
@@ -217,7 +212,7 @@ def _by_member(calls: str, member: str) -> _Format:
     """Formats that write each argument by itself: patterns of a call (``name``, ``body``) and of an argument."""
     whole, part = re.compile(calls, re.DOTALL), re.compile(member, re.DOTALL)
 
-    def read(text: str, offered: Offered) -> Iterator[_Raw]:
+    def read(text: str, offered: Offered) -> Iterator[_Call]:
         at = 0
         while at < len(text):
             found = whole.match(text, at)
@@ -248,12 +243,12 @@ def _typed(found: re.Match[str], properties: Mapping[str, Any]) -> object:
     if told == "true" or (told is None and types == "string"):
         return value
     try:
-        return from_json(value, allow_inf_nan=False)
+        return parse_json(value)
     except ValueError:
         return value
 
 
-def _whole(read: Callable[[str], Iterator[_Raw]]) -> _Format:
+def _whole(read: Callable[[str], Iterator[_Call]]) -> _Format:
     return lambda text, _: read(text)
 
 
