@@ -131,6 +131,19 @@ async def test_a_generator_over_a_stream_ends_when_waiting_for_its_next_item_tim
 
 
 @pytest.mark.anyio
+@ON_ASYNCIO
+async def test_a_timeout_around_a_generator_over_a_stream_cancels_its_work_and_nothing_else(door: Door) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            async for _ in door.words():
+                pass
+    assert door.body.ended.is_set()
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+@pytest.mark.anyio
 async def test_the_stream_and_its_text_survive_a_timeout(door: Door) -> None:
     async with door.open() as stream:
         text = stream.text()
