@@ -56,6 +56,10 @@ lock: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@$(BIN)/python benchmarks/local_model.py
 
+# Blocked loop, memory and growth over hostile inputs: make bench-hostile ARGS="text"
+bench-hostile: $(VENV)/.dev
+	@$(BIN)/python benchmarks/hostile.py $(ARGS)
+
 fuzz: $(VENV)/.dev
 	@$(PIP) install "atheris>=3"
 	@$(BIN)/python -m tests.fuzz $(TARGET) -max_len=1500 -max_total_time=$(or $(SECONDS),60)

@@ -1,13 +1,13 @@
 """Where a run can be hit: a session that passes a point before and after everything it does, and what happens there."""
 
-import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from agentkit.errors import SessionError
 from agentkit.run.session_run import Session, SessionSnapshot, SessionUpdate
+from tests.explore import EXPLORE
 
-EVERY = 1 if os.environ.get("HYPOTHESIS_PROFILE") == "explore" else 4  # `make explore` hits all points
+EVERY = 1 if EXPLORE else 4  # `make explore` hits all points
 
 
 class Died(BaseException):
