@@ -41,7 +41,6 @@ INSIDE: set[str] = {
     "agentkit/constrained/filling.py",
     "agentkit/constrained/model.py",
     "agentkit/constrained/tool.py",
-    "agentkit/lint.py",
     "agentkit/middleware/__init__.py",
     "agentkit/middleware/cache.py",
     "agentkit/middleware/fallback.py",
