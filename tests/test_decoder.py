@@ -4,9 +4,11 @@ import tracemalloc
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import httpx2
 import pytest
 
 from agentkit.chat.client import ChatClient
+from agentkit.chat.compat.profile import Profile
 from agentkit.chat.decoding.decoder import ReadLimits, ResponseDecoder
 from agentkit.chat.events import CallDelta, Event
 from agentkit.chat.messages import UserMessage
@@ -83,6 +85,48 @@ async def test_an_error_status_is_told_even_if_its_body_cannot_be_read() -> None
     headers = "content-encoding: br\r\nretry-after: 600\r\n"
     with pytest.raises(RateLimited):
         await ask(answer(b"\x1b\x1b", status="429 Slow", headers=headers), None)
+
+
+class Hosted:
+    """A client of a server somewhere on the internet, which plays these answers and remembers the requests."""
+
+    def __init__(self, *answers: dict[str, Any], **options: Any) -> None:
+        self.answers = list(answers)
+        self.requests: list[dict[str, Any]] = []
+        http = httpx2.AsyncClient(transport=httpx2.MockTransport(self.play))
+        self.client = ChatClient("https://llm.example.com/v1", model="m", http=http, **options)
+
+    def play(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests.append(json.loads(request.content))
+        answer = self.answers.pop(0)
+        if "error" in answer:
+            return httpx2.Response(400, json=answer)
+        return httpx2.Response(200, json={"choices": [{"message": answer, "finish_reason": "stop"}]})
+
+    async def ask(self) -> Reply:
+        return await self.client.reply(ChatRequest(messages=[UserMessage("hi")], tools=[FunctionTool("f")]))
+
+
+@pytest.mark.anyio
+async def test_calls_in_the_text_of_a_hosted_server_are_text_unless_its_profile_says_that_it_has_no_parser() -> None:
+    reply = await Hosted(CALL).ask()
+    assert (reply.text, reply.message.tool_calls) == (CALL["content"], ())
+    reply = await Hosted(CALL, profile=Profile(calls_in_text=True)).ask()
+    assert (reply.text, [call.name for call in reply.message.tool_calls]) == ("", ["f"])
+    reply = await Hosted(CALL, profile=Profile(calls_in_text=True), read_limits=ReadLimits(calls_in_text=False)).ask()
+    assert reply.message.tool_calls == ()
+
+
+@pytest.mark.anyio
+async def test_that_a_server_has_no_parser_is_learned_from_its_refusal() -> None:
+    refusal = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+    server = Hosted({"error": {"message": refusal}}, CALL, CALL)
+    for _ in range(2):
+        reply = await server.ask()
+        assert [call.name for call in reply.message.tool_calls] == ["f"]
+        assert reply.adaptations == ('tool_choice is set to "none" with tools',)
+    assert [request.get("tool_choice") for request in server.requests] == [None, "none", "none"]
+    assert server.client.profile.calls_in_text
 
 
 # The decoder itself.

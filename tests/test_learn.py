@@ -105,7 +105,7 @@ WORDINGS: list[tuple[str, dict[str, Any], int, Any, Profile | None]] = [
     ("openrouter", {"tools": [ADD], "tool_choice": NAMED}, 404, openai("No endpoints found that support the provided 'tool_choice' value."), Profile(tool_choice="required")),
     ("vllm", {"tools": [ADD], "tool_choice": "required"}, 400, {"object": "error", "message": "tool_choice must be one of 'auto', 'none'", "code": 400}, Profile(tool_choice="auto")),
     ("ollama", {"tools": [ADD], "tool_choice": "auto"}, 400, openai("Extra inputs are not permitted: tool_choice"), Profile(tool_choice="never")),
-    ("vllm", {"tools": [ADD], "tool_choice": "auto"}, 400, {"message": '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'}, None),
+    ("vllm", {"tools": [ADD], "tool_choice": "auto"}, 400, {"message": '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'}, Profile(assign=frozenset({'tool_choice="none" with tools'}), calls_in_text=True)),
     # The form of the answer.
     ("deepseek", {"response_format": FORM}, 400, openai("This response_format type is unavailable now"), Profile(response_format="json_object")),
     ("groq", {"response_format": FORM}, 400, openai("This model does not support response format `json_schema`. See supported models", "response_format"), Profile(response_format="json_object")),

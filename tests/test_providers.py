@@ -4,7 +4,7 @@ import pytest
 
 from agentkit.chat.client import ChatClient, open_model
 from agentkit.chat.messages import UserMessage
-from agentkit.chat.providers import PROVIDERS, Provider, find_provider
+from agentkit.chat.providers import PROVIDERS, Provider, find_provider, is_self_hosted
 from agentkit.chat.reply import ModelInfo
 from agentkit.chat.request import ChatRequest
 from agentkit.errors import ConfigError
@@ -165,3 +165,27 @@ def test_a_provider_of_ones_own_is_a_row() -> None:
     own = Provider(name="own", base_url="https://own.example/v1", key_variable="OWN_KEY", base_url_variable="OWN_URL")
     assert own.from_environment({"OWN_URL": "https://own.example/v2"}).key_required
     assert find_provider("own") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "own"),
+    [
+        ("http://127.0.0.1:8000/v1", True),
+        ("http://localhost:11434/v1", True),
+        ("http://[::1]:8000/v1", True),
+        ("http://192.168.1.20:8000/v1", True),
+        ("http://gpu-box:8000/v1", True),
+        ("http://gpu.local/v1", True),
+        ("https://api.openai.com/v1", False),
+        ("https://localhost.example.com/v1", False),
+        ("https://8.8.8.8/v1", False),
+    ],
+)
+def test_a_server_on_this_machine_or_in_a_private_network_is_self_hosted(url: str, own: bool) -> None:
+    assert is_self_hosted(url) is own
+
+
+def test_calls_in_text_are_read_from_no_hosted_provider() -> None:
+    hosted = [each for each in PROVIDERS.values() if not is_self_hosted(each.base_url)]
+    assert len(hosted) > 8
+    assert not any(each.profile.calls_in_text for each in hosted)

@@ -234,7 +234,7 @@ class ChatClient:
             choices=request.settings.n or 1,
             offered={tool.name: tool.parameters if isinstance(tool, FunctionTool) else None for tool in request.tools},
             taken=request.call_ids,
-            calls_in_text=self._profile.calls_in_text or is_self_hosted(self.base_url),
+            calls_in_text=prepared.calls_in_text or is_self_hosted(self.base_url),
             redactor=redactor,
             read_limits=self._read_limits,
         )

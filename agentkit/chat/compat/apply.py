@@ -36,11 +36,19 @@ _STUB: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """The body to send, what of the request had to change for it, in words, and whether it asks for a stream."""
+    """A request as it is sent.
+
+    Attributes:
+        body: The body to send.
+        changes: What of the request had to change for it, in words.
+        stream: Whether it asks for a stream.
+        calls_in_text: Whether calls in the text of the answer are read.
+    """
 
     body: bytes
     changes: tuple[str, ...] = ()
     stream: bool = False
+    calls_in_text: bool = False
 
 
 def apply_profile(request: ChatRequest, model: str, profile: Profile) -> PreparedRequest:
@@ -54,7 +62,8 @@ def apply_profile(request: ChatRequest, model: str, profile: Profile) -> Prepare
         parameters = _Adapter(request.members(model), profile, with_tools=bool(request.tools))
         parameters.adapt_parameters()
         body = request.encode(model, members=parameters.body)
-        return PreparedRequest(body, tuple(parameters.changes), bool(parameters.body.get("stream")))
+        streamed = bool(parameters.body.get("stream"))
+        return PreparedRequest(body, tuple(parameters.changes), streamed, profile.calls_in_text)
     asked = request.encode(model)
     adapter = _Adapter(from_json(asked), profile, with_tools=bool(request.tools))
     if "tools.function.strict" in profile.drop:
@@ -63,7 +72,8 @@ def apply_profile(request: ChatRequest, model: str, profile: Profile) -> Prepare
         adapter.add_reasoning(said)
     adapter.adapt()
     body = encode_json(adapter.body) if adapter.changes else asked
-    return PreparedRequest(body, tuple(adapter.changes) if body != asked else (), bool(adapter.body.get("stream")))
+    changes = tuple(adapter.changes) if body != asked else ()
+    return PreparedRequest(body, changes, bool(adapter.body.get("stream")), profile.calls_in_text)
 
 
 def schemas_of(body: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:

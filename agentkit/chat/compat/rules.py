@@ -186,6 +186,7 @@ _NEW_LIMIT = Profile(token_limit="max_completion_tokens")  # noqa: S106 - no pas
 _A_LIMIT = Profile(token_limit="max_tokens", assign=frozenset({"max_tokens=4096 without max_tokens"}))  # noqa: S106
 _NOT_STRICT = Profile(drop=frozenset({"tools.function.strict", "response_format.json_schema.strict"}))
 _NOT_STREAMED = Profile(drop=frozenset({"stream", "stream_options"}))
+_WITHOUT_PARSER = Profile(assign=frozenset({'tool_choice="none" with tools'}), calls_in_text=True)
 _STREAMED = Profile(assign=frozenset({"stream=true"}))
 
 # What the examples are made of.
@@ -271,6 +272,15 @@ RULES: tuple[Rule, ...] = (
         facts=Profile(assistant_after_tool=True),
         request={"messages": [_USER, *_CALLED, _USER]},
         example="Unexpected role 'user' after role 'tool'",
+    ),
+    # A server without a parser for calls: its model still sees the tools, and its calls are read from its text.
+    Rule(
+        member="tool_choice",
+        said=_words(r"--enable-auto-tool-choice|--tool-call-parser"),
+        fits=lambda body: bool(body.get("tools")) and body.get("tool_choice") != "none",
+        facts=_WITHOUT_PARSER,
+        request={"tools": _tool()},
+        example='"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
     ),
     # What forces a call: a name, then any tool, then words, then nothing at all.
     Rule(
