@@ -18,7 +18,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import anyio
 import httpx2
@@ -35,7 +35,6 @@ _GRACE = 1.0  # seconds for a server to end a body that is complete, so that the
 _SLACK = 1.1  # the idle deadline may pass this much later, so that its timer is set anew rarely
 _SLICE = 8 * 1024  # bytes that are decoded at once
 _BUSY = 0.01  # seconds of decoding after which other tasks of the event loop have their turn
-_STALE = 200  # connections of another event loop that the caller's client may still hold
 _CONNECTIONS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
 
 
@@ -102,7 +101,6 @@ class Http:
     def __init__(self, client: Any = None) -> None:
         self._library: Any = httpx2 if client is None else _library_of(client)
         self._client = client
-        self._home: Any = None  # the event loop in which the caller's client was used first
 
     async def send(
         self,
@@ -143,7 +141,8 @@ class Http:
                     timeout = self._library.Timeout(None, connect=deadlines.connect)
                     request = client.build_request("POST", url, content=body, headers=headers, timeout=timeout)
                     try:
-                        async with aclosing(await self._answered(client, request)) as response:
+                        response = await client.send(request, stream=True, follow_redirects=False)
+                        async with aclosing(response):
                             await answer.read(response)
                     finally:  # an auth or a hook of the caller's may have added to it
                         redactor.add_headers(request.headers)
@@ -164,6 +163,7 @@ class Http:
     @asynccontextmanager
     async def _client_for(self, url: str) -> AsyncGenerator[Any]:
         if self._client is not None:
+            _drop_connections_of_other_loops(self._client)
             yield self._client
             return
         pool = _pool_here()
@@ -176,21 +176,10 @@ class Http:
             connections.requests -= 1
             await connections.close_if_unused()
 
-    async def _answered(self, client: Any, request: Any) -> Any:
-        """Send the request. A caller's client may hold connections of a loop that is closed: each fails once."""
-        here = current_token()
-        self._home = self._home or here
-        tries = _STALE if self._client is not None and self._home != here and not client.is_closed else 0
-        while True:
-            try:
-                return await client.send(request, stream=True, follow_redirects=False)
-            except RuntimeError:
-                if not tries:
-                    raise
-            tries -= 1
-
     def _translated(self, problem: Exception, url: str, *, answered: bool) -> Exception:
         library, place = self._library, without_secrets(url)
+        while isinstance(problem, ExceptionGroup):  # of tries to connect
+            problem = problem.exceptions[0]
         if isinstance(problem, library.ConnectTimeout):
             return DeadlineExceeded(f"{place}: no connection in time (deadline 'connect')", which="connect")
         if isinstance(problem, library.LocalProtocolError):
@@ -234,6 +223,7 @@ class _Answer:
         async with aclosing(chunks):
             async for chunk in chunks:
                 await self._take(decoder, chunk)
+        await checkpoint()  # where a cancellation takes effect that came while the last chunk was decoded
 
     async def _take(self, decoder: BodyDecoder, chunk: bytes) -> None:
         """Decode a chunk, however much it unpacks to, without holding the event loop for long."""
@@ -247,8 +237,10 @@ class _Answer:
                     progress = self._sink.feed(part[start : start + _SLICE]) or progress
                     self._over = self._sink.done
                     if time.perf_counter() - started > _BUSY:
-                        await checkpoint()
+                        with anyio.CancelScope(shield=True):  # a cancellation must come from inside the generators
+                            await checkpoint()
                         started = time.perf_counter()
+                        self._over = self._over or anyio.current_effective_deadline() <= anyio.current_time()
         except Exception as error:  # noqa: BLE001 - raised by `check`
             self._error, self._over = error, True
             self.quiet.cancel()  # unwinds the library's generators in order, which an exception does not
@@ -308,7 +300,13 @@ class _Pool:
         kind = parts.scheme, here
         if kind not in self._open:
             verify = _certificates() if parts.scheme == "https" else _certificates_if_any()
-            client = httpx2.AsyncClient(verify=verify, limits=_CONNECTIONS, trust_env=not here)
+            try:
+                client = httpx2.AsyncClient(verify=verify, limits=_CONNECTIONS, trust_env=not here)
+            except (ImportError, ValueError, httpx2.InvalidURL) as error:
+                place = without_secrets(url)
+                raise ConfigError(
+                    f"cannot send to {place} through the proxy that the environment names: {error}"
+                ) from None
             self._open[kind] = _Connections(client)
         return self._open[kind]
 
@@ -361,6 +359,27 @@ def _is_here(host: str) -> bool:
         return False
 
 
+_loops: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # a caller's client -> the event loop it was used in last
+
+
+def _drop_connections_of_other_loops(client: Any) -> None:
+    """Drop the idle connections of a caller's client that belong to an event loop it was used in before.
+
+    A request on one of them would be sent and its answer never read. No library offers this, so its private members
+    are used, as far as they are there.
+    """
+    here = current_token().native_token
+    before = _loops.get(client)
+    _loops[client] = here
+    if before is None or before is here:
+        return
+    for transport in (getattr(client, "_transport", None), *getattr(client, "_mounts", {}).values()):
+        connections = getattr(getattr(transport, "_pool", None), "_connections", None)
+        if isinstance(connections, list):
+            idle = [each for each in connections if each.is_idle()]
+            connections[:] = [each for each in connections if each not in idle]
+
+
 def _library_of(client: object) -> Any:
     for kind in type(client).__mro__:
         library = kind.__module__.partition(".")[0]
@@ -375,8 +394,8 @@ def _certificates() -> ssl.SSLContext:
     try:
         return httpx2.create_ssl_context()
     except (OSError, ValueError) as error:
-        names = [name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
-        place = " or ".join(f"{name}={os.environ[name]!r}" for name in names) or "the system's store"
+        names = (name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name))
+        place = next((f"{name}={os.environ[name]!r}" for name in names), "the system's store")
         raise ConfigError(f"the certificates of {place} cannot be read: {error}; correct or unset it") from error
 
 
