@@ -53,6 +53,7 @@ _NO_KEY = re.compile(
 )
 _MOST_SAID = 2_000  # characters
 _MOST_READ = 8 * _MOST_SAID
+_WRITTEN = 64  # characters that the end of a key may take, escaped
 _HTML = re.compile(r"\s*<(?:!doctype|html|head|body|title|h1|center|pre|\?xml)\b", re.I)
 _MALFORMED_CALL = re.compile(  # Ollama, llama.cpp
     r"error parsing tool call: raw='(?P<raw>.*)', err=|\bfailed to parse input at pos \d+: (?P<rest>.*)", re.I | re.S
@@ -134,8 +135,11 @@ def error_of_value(
 
 def excerpt(value: object, most: int = 200, *, redact: Callable[[str], str] = str) -> str:
     """Shorten what a server sent to the beginning of it, on one line; it is redacted before it is shortened."""
-    text = " ".join(str(value)[: 4 * _MOST_READ].split())
-    text = redact(text[:_MOST_READ])
+    given = str(value)
+    read = " ".join(given[: 4 * _MOST_READ].split())
+    text = redact(read[:_MOST_READ])
+    if len(given) > _MOST_READ:  # what was read may end within a key
+        text = text[:-_WRITTEN]
     return text if len(text) <= most else f"{text[:most]}..."
 
 
