@@ -262,7 +262,7 @@ async def test_a_call_with_a_broken_event_in_its_middle_is_never_given_out() -> 
         return json.dumps({"choices": [{"delta": {"tool_calls": [call]}}]})
 
     end = json.dumps({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]})
-    with pytest.raises(IncompleteReply, match="broken"):
+    with pytest.raises(IncompleteReply, match="malformed"):
         broken = sse(piece('{"amount": 1'), piece("00")[:-5], piece("}"), end, "[DONE]")
         await ask(broken, stream=True, retry=RetryPolicy(retries=0))
 
