@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from agentkit_tools.files import Files
     from agentkit_tools.http import Http
     from agentkit_tools.memory import Memory
+    from agentkit_tools.openapi import OpenApi
     from agentkit_tools.random import Random
     from agentkit_tools.search import Search
     from agentkit_tools.todo import Todo
 
-__all__ = ["Ask", "Calculator", "Clock", "Files", "Http", "Memory", "Random", "Search", "Todo"]
+__all__ = ["Ask", "Calculator", "Clock", "Files", "Http", "Memory", "OpenApi", "Random", "Search", "Todo"]
 
 
 def __getattr__(name: str) -> object:

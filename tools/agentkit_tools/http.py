@@ -15,7 +15,7 @@ from agentkit.tools import Approval, ToolContext, ToolResult, Toolset
 from agentkit_tools.files import pdf_text
 from agentkit_tools.web import Answer, Resolver, Secrets, Web
 
-__all__ = ["Http", "answer_text"]
+__all__ = ["Http", "request_result"]
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
@@ -80,7 +80,7 @@ class Http(Toolset):
         answer = await self._web.send("GET", url, headers={"accept": "text/html, text/*;q=0.9, */*;q=0.5"})
         if answer.kind in _IMAGES and answer.status < 400:
             return _result(answer, f"[the image {answer.url}]", files=[ImagePart.from_bytes(answer.body)])
-        text = await anyio.to_thread.run_sync(answer_text, answer)
+        text = await anyio.to_thread.run_sync(_text_of, answer)
         if start >= len(text) > 0:
             raise ModelRetry(f"the page has {len(text):,} characters")
         end = min(len(text), start + length)
@@ -110,18 +110,24 @@ class Http(Toolset):
         if method not in _SAFE:
             sent["idempotency-key"] = context.idempotency_key
         answer = await self._web.send(method, url, headers=sent, content=body.encode())
-        text = await anyio.to_thread.run_sync(answer_text, answer)
-        told = [
-            f"HTTP {answer.status}",
-            *(f"{name}: {answer.headers[name]}" for name in _TOLD if name in answer.headers),
-        ]
-        return _result(answer, "\n".join([*told, "", text]))
+        return await request_result(answer)
 
 
 _TOLD = ("content-type", "location", "link", "retry-after", "x-ratelimit-remaining", "x-total-count")
 
 
-def answer_text(answer: Answer) -> str:
+async def request_result(answer: Answer) -> ToolResult:
+    """The result of a call of an API: the status, the headers that matter and the body.
+
+    Raises:
+        ToolError: The body is not text.
+    """
+    text = await anyio.to_thread.run_sync(_text_of, answer)
+    told = [f"{name}: {answer.headers[name]}" for name in _TOLD if name in answer.headers]
+    return _result(answer, "\n".join([f"HTTP {answer.status}", *told, "", text]))
+
+
+def _text_of(answer: Answer) -> str:
     """The body as text for a model: HTML as Markdown, PDFs as their text.
 
     Raises:

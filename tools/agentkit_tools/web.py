@@ -17,6 +17,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TypeAlias, TypeVar, cast
+from urllib.parse import quote, quote_plus
 
 import anyio
 import httpcore2
@@ -84,6 +85,7 @@ class Web:
             (``"api.example.com:8443"``), without for 80 and 443.
         secrets: Headers that are sent to a host, over TLS only; no model sees them, and no redirect to another host
             takes them along.
+        hidden: More secrets that no model may see in an answer.
         private: Networks that may be reached although they are not public, such as ``"10.1.0.0/16"``.
         timeout: Seconds for a request with its redirects and body.
         max_bytes: Of a body, decoded.
@@ -98,6 +100,7 @@ class Web:
         allow: Sequence[str],
         *,
         secrets: Secrets | None = None,
+        hidden: Sequence[str] = (),
         private: Sequence[str] = (),
         timeout: float = 30,
         max_bytes: int = 5 * 1024 * 1024,
@@ -115,7 +118,8 @@ class Web:
         self.secrets = {host.lower(): _headers(given) for host, given in (secrets or {}).items()}
         whole = [text for headers in self.secrets.values() for text in headers.values()]
         words = [word for text in whole for word in text.split()]  # "Bearer abc" may come back as abc
-        self._redacted = [secret for secret in (*whole, *words) if len(secret) > 5]
+        plain = [secret for secret in (*hidden, *whole, *words) if len(secret) > 5]
+        self._redacted = [*plain, *map(quote, plain), *map(quote_plus, plain)]
         self.timeout, self.max_bytes = timeout, max_bytes
         self.resolve = resolve or _resolve
 
