@@ -1,5 +1,6 @@
 """Operations of an OpenAPI document as tools."""
 
+import copy
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,73 +44,75 @@ def site() -> Iterator[Site]:
         yield made
 
 
+PETS: dict[str, Any] = {
+    "openapi": "3.0.3",
+    "info": {"title": "Pets", "version": "1"},
+    "servers": [{"url": "https://{region}.pets.test/v1/", "variables": {"region": {"default": "eu"}}}],
+    "paths": {
+        "/pets": {
+            "parameters": [{"$ref": "#/components/parameters/Trace"}],
+            "get": {
+                "operationId": "pets.list",
+                "summary": "List pets.",
+                "tags": ["read"],
+                "parameters": [
+                    {"name": "kind", "in": "query", "schema": {"type": "string", "enum": ["cat", "dog"]}},
+                    {"name": "ids", "in": "query", "schema": {"type": "array", "items": {"type": "integer"}}},
+                    {"name": "tags", "in": "query", "explode": False, "schema": {"type": "array", "items": {}}},
+                    {"name": "where", "in": "query", "style": "deepObject", "schema": {"type": "object"}},
+                    {"name": "page", "in": "query", "schema": {"type": "integer", "minimum": 0}},
+                ],
+            },
+            "post": {
+                "operationId": "createPet",
+                "description": "Add a pet.",
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Pet"}}},
+                },
+            },
+        },
+        "/pets/{id}": {
+            "get": {
+                "summary": "Get a pet.",
+                "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
+            },
+            "patch": {
+                "operationId": "change",
+                "parameters": [
+                    {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}},
+                    {"name": "id", "in": "query", "schema": {"type": "string"}},
+                ],
+                "requestBody": {
+                    "content": {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}},
+                },
+            },
+        },
+    },
+    "components": {
+        "parameters": {
+            "Trace": {"name": "X-Trace", "in": "header", "description": "A trace.", "schema": {"type": "string"}}
+        },
+        "schemas": {
+            "Pet": {
+                "type": "object",
+                "required": ["id", "name"],
+                "properties": {
+                    "id": {"type": "integer", "readOnly": True},
+                    "name": {"type": "string", "example": "Rex"},
+                    "age": {"type": "number", "minimum": 0, "exclusiveMinimum": True, "nullable": True},
+                    "mother": {"$ref": "#/components/schemas/Pet"},
+                    "home": {"allOf": [{"$ref": "#/components/schemas/Home"}], "nullable": True},
+                },
+            },
+            "Home": {"type": "object", "x-internal": 1, "properties": {"city": {"type": "string"}}},
+        },
+    },
+}
+
+
 def document(**more: Any) -> dict[str, Any]:
-    return {
-        "openapi": "3.0.3",
-        "info": {"title": "Pets", "version": "1"},
-        "servers": [{"url": "https://{region}.pets.test/v1/", "variables": {"region": {"default": "eu"}}}],
-        "paths": {
-            "/pets": {
-                "parameters": [{"$ref": "#/components/parameters/Trace"}],
-                "get": {
-                    "operationId": "pets.list",
-                    "summary": "List pets.",
-                    "tags": ["read"],
-                    "parameters": [
-                        {"name": "kind", "in": "query", "schema": {"type": "string", "enum": ["cat", "dog"]}},
-                        {"name": "ids", "in": "query", "schema": {"type": "array", "items": {"type": "integer"}}},
-                        {"name": "tags", "in": "query", "explode": False, "schema": {"type": "array", "items": {}}},
-                        {"name": "where", "in": "query", "style": "deepObject", "schema": {"type": "object"}},
-                        {"name": "page", "in": "query", "schema": {"type": "integer", "minimum": 0}},
-                    ],
-                },
-                "post": {
-                    "operationId": "createPet",
-                    "description": "Add a pet.",
-                    "requestBody": {
-                        "required": True,
-                        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Pet"}}},
-                    },
-                },
-            },
-            "/pets/{id}": {
-                "get": {
-                    "summary": "Get a pet.",
-                    "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
-                },
-                "patch": {
-                    "operationId": "change",
-                    "parameters": [
-                        {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}},
-                        {"name": "id", "in": "query", "schema": {"type": "string"}},
-                    ],
-                    "requestBody": {
-                        "content": {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}},
-                    },
-                },
-            },
-        },
-        "components": {
-            "parameters": {
-                "Trace": {"name": "X-Trace", "in": "header", "description": "A trace.", "schema": {"type": "string"}}
-            },
-            "schemas": {
-                "Pet": {
-                    "type": "object",
-                    "required": ["id", "name"],
-                    "properties": {
-                        "id": {"type": "integer", "readOnly": True},
-                        "name": {"type": "string", "example": "Rex"},
-                        "age": {"type": "number", "minimum": 0, "exclusiveMinimum": True, "nullable": True},
-                        "mother": {"$ref": "#/components/schemas/Pet"},
-                        "home": {"allOf": [{"$ref": "#/components/schemas/Home"}], "nullable": True},
-                    },
-                },
-                "Home": {"type": "object", "x-internal": 1, "properties": {"city": {"type": "string"}}},
-            },
-        },
-        **more,
-    }
+    return {**copy.deepcopy(PETS), **more}
 
 
 def api(site: Site, raw: dict[str, Any] | None = None, **options: Any) -> OpenApi:
