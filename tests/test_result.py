@@ -4,17 +4,22 @@ import base64
 import datetime as dt
 import enum
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]  # its stubs would only slow mypy down
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, computed_field
 
 from agentkit import Agent, tool
-from agentkit.chat.messages import AudioPart, FilePart, ImagePart, TextPart
+from agentkit.chat.messages import AssistantMessage, AudioPart, FilePart, ImagePart, TextPart, UserMessage
 from agentkit.errors import StateError, ToolError
 from agentkit.testing import ScriptedModel, call
 from agentkit.tools.result import ToolResult, describe_error, to_result
@@ -69,7 +74,7 @@ def deep() -> list[Any]:
     return made
 
 
-BASE64 = "\n[Bytes that are no text are shown as base64.]"
+BASE64 = "\n[Bytes that are not text are shown as base64.]"
 SHARED = ["a"]
 NOTE = "\n[Part of this result is not JSON and is shown as text.]"
 
@@ -363,3 +368,129 @@ def test_a_result_that_a_tool_returns_keeps_whether_it_is_final() -> None:
     assert to_result(ToolResult("bye", final=True)).final is True
     assert to_result(ToolResult("bye", final=cast("Any", 1))).final is False
     assert to_result("bye").final is False
+
+
+# What libraries for numbers give. The package imports none of them.
+
+
+def frame(rows: int = 2, **options: Any) -> pd.DataFrame:
+    return pd.DataFrame({"n": range(rows), "name": [f"row {n}" for n in range(rows)]}, **options)
+
+
+@pytest.mark.parametrize(
+    ("value", "content"),
+    [
+        (np.int64(4950), "4950"),
+        (np.float32(1.5), "1.5"),
+        (np.float64("nan"), "NaN"),
+        (np.bool_(True), "true"),
+        (np.str_("text"), "text"),
+        (np.datetime64("2026-05-01T12:00", "ns"), "2026-05-01T12:00:00.000000000"),
+        (np.timedelta64(90, "s"), "90 seconds"),
+        ({"n": np.int64(1), "x": [np.float64(0.1), np.uint8(2)]}, '{"n":1,"x":[0.1,2]}'),
+        ({np.int64(1): "a", np.str_("b"): 2}, '{"1":"a","b":2}'),
+        ({np.int64(3), np.int64(1)}, "[1,3]"),
+        (np.array([[1, 2], [3, 4]]), "[[1,2],[3,4]]"),
+        (np.array([1.5, np.nan]), '[1.5,"NaN"]'),
+        (np.array(5), "5"),
+        (np.array([]), "[]"),
+        (np.array(["2026-05-01", "2026-05-02"], dtype="datetime64[D]"), '["2026-05-01","2026-05-02"]'),
+        (np.array([(1, "a")], dtype=[("n", "i4"), ("name", "U1")]), '[{"n":1,"name":"a"}]'),
+        (np.array([None, {"a": np.int8(1)}, "x"], dtype=object), '[null,{"a":1},"x"]'),
+        ((np.arange(3), "x"), '[[0,1,2],"x"]'),
+        (frame(), "n,name\n0,row 0\n1,row 1\n"),
+        (frame(index=["a", "b"]), ",n,name\na,0,row 0\nb,1,row 1\n"),
+        (frame(0), "n,name\n"),
+        ({"table": frame()}, '{"table":[{"n":0,"name":"row 0"},{"n":1,"name":"row 1"}]}'),
+        ([frame(index=["a", "b"]).head(1)], '[[{"index":"a","n":0,"name":"row 0"}]]'),
+        (frame()["n"], "[0,1]"),
+        (frame(index=["a", "b"])["n"], '{"a":0,"b":1}'),
+        (frame().index, "[0,1]"),
+        (pd.Timestamp("2026-05-01T12:00"), "2026-05-01T12:00:00"),
+        ([pd.NaT, pd.NA, None], "[null,null,null]"),
+        (pd.Series([pd.Timestamp("2026-05-01"), pd.NaT]), '["2026-05-01T00:00:00",null]'),
+        (pd.DataFrame({"a": [1, 1], "b": [2, 3]}).groupby("a")["b"].sum(), '{"1":5}'),
+        (pl.DataFrame({"n": [1, 2], "name": ["a", None]}), "n,name\n1,a\n2,\n"),
+        ({"table": pl.DataFrame({"n": [1], "d": [dt.date(2026, 5, 1)]})}, '{"table":[{"n":1,"d":"2026-05-01"}]}'),
+        (pl.Series([1, 2, None]), "[1,2,null]"),
+    ],
+    ids=str,
+)
+def test_numbers_arrays_and_tables_of_libraries_are_numbers_lists_and_records(value: Any, content: str) -> None:
+    result = to_result(value)
+    assert result.content == content
+    assert result.data is value
+
+
+def test_a_table_or_an_array_without_end_is_shown_in_part_and_says_so() -> None:
+    table = to_result(frame(100_001)).content
+    assert table.startswith("n,name\n0,row 0\n")
+    assert table.endswith("99999,row 99999\n\n[The first 100,000 of 100,001 rows are shown.]")
+    array = to_result({"a": np.zeros((1001, 1000), dtype="i1")}).content
+    assert array.endswith(",0]}\n[The first 1,000,000 of 1,001,000 values are shown.]")
+    series = to_result(pd.Series(np.zeros(1_000_001, dtype="i1"))).content
+    assert series.endswith("[The first 1,000,000 of 1,000,001 values are shown.]")
+
+
+@pytest.mark.anyio
+async def test_all_rows_of_a_table_are_kept_where_the_model_is_shown_a_part() -> None:
+    @tool
+    def rows() -> Any:
+        return frame(10_000)
+
+    result = await Agent(ScriptedModel([call("rows", id="c"), "done"]), tools=[rows]).run("go")
+    assert "[" in result.messages[2].text[-500:]
+    assert "9999,row 9999" in next(iter(result.state.artifacts.values()))
+
+
+def test_a_value_that_only_looks_like_an_array_or_a_table_fails_nothing() -> None:
+    class Looks:
+        dtype, ndim, shape, columns = "x", 1, (1,), ("a",)
+
+        def tolist(self) -> Any:
+            raise RuntimeError("no")
+
+        def to_csv(self, **options: Any) -> Any:
+            raise RuntimeError("no")
+
+        def head(self, count: int) -> Any:
+            return self
+
+        def __len__(self) -> int:
+            return 1
+
+        def __repr__(self) -> str:
+            return "looks"
+
+    assert to_result(Looks()).content == "looks" + NOTE
+    assert to_result([Looks()]).content == '["looks"]' + NOTE
+
+
+def test_the_package_imports_no_library_for_numbers() -> None:
+    program = "import sys, agentkit.testing; assert not {'numpy', 'pandas', 'polars'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# Parts and messages.
+
+
+@pytest.mark.parametrize(
+    ("value", "content", "files"),
+    [
+        (TextPart("hello"), "hello", 0),
+        ([TextPart("hello"), TextPart("world")], "hello\nworld", 0),
+        ([TextPart("see"), ImagePart("data:image/png;base64,AA=="), {"n": 1}], 'see\n{"n":1}\n[attached: an image]', 1),
+        ([TextPart("see"), {"n": 1}], 'see\n{"n":1}', 0),
+        ((TextPart(""), "x"), "\nx", 0),
+        ({"note": TextPart("hello"), "all": [TextPart("a")]}, '{"note":"hello","all":["a"]}', 0),
+        ([TextPart(str(n)) for n in range(40)], "\n".join(map(str, range(40))), 0),
+        (AssistantMessage("an answer"), "an answer", 0),
+        (UserMessage((TextPart("a"), TextPart("b"))), "ab", 0),
+        ([UserMessage("a"), AssistantMessage("b")], '["a","b"]', 0),
+        (TextPart("half \ud83d"), "half \ufffd", 0),
+    ],
+    ids=str,
+)
+def test_parts_and_messages_are_what_they_say(value: Any, content: str, files: int) -> None:
+    result = to_result(value)
+    assert (result.content, len(result.files)) == (content, files)

@@ -7,17 +7,30 @@ It is JSON, never a Python repr, apart from what JSON cannot express.
 from __future__ import annotations
 
 import base64
+import math
 import operator
 import re
-from collections.abc import Collection, ItemsView, KeysView, Mapping, Sequence, ValuesView
+from collections.abc import Callable, Collection, ItemsView, KeysView, Mapping, Sequence, ValuesView
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, TypeAlias, cast, get_args
 
 from pydantic_core import from_json, to_json, to_jsonable_python
 
-from agentkit.chat.content import AudioPart, ContentPart, FilePart, ImagePart, TextPart, content_to_wire, read_content
+from agentkit.chat.content import (
+    AudioPart,
+    ContentPart,
+    FilePart,
+    ImagePart,
+    TextPart,
+    content_to_wire,
+    data_url,
+    image_type,
+    read_content,
+)
+from agentkit.chat.decoding.lenient import join_surrogates
 from agentkit.chat.json_values import encode_json
 from agentkit.chat.log import escape_controls
+from agentkit.chat.messages import AssistantMessage, ToolMessage, UserMessage
 from agentkit.errors import StateError
 
 __all__ = ["OWN_KEYS", "ToolResult", "describe_error", "to_result"]
@@ -28,8 +41,10 @@ OWN_KEYS = "agentkit:"
 _MEMBERS = {"content": str, "is_error": bool, "files": list, "metadata": dict, "final": bool}  # of the JSON form
 _LONGEST_MESSAGE = 500  # characters of what a tool raised
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
-_PARTLY_TEXT = "\n[Part of this result is not JSON and is shown as text.]"
-_AS_BASE64 = "\n[Bytes that are no text are shown as base64.]"
+_PARTLY_TEXT = "[Part of this result is not JSON and is shown as text.]"
+_AS_BASE64 = "[Bytes that are not text are shown as base64.]"
+_MOST_ROWS, _MOST_ITEMS = 100_000, 1_000_000  # of a table, of an array: far more than a model is shown
+_MISSING = ("NAType", "NaTType")  # what pandas puts where there is no value
 _LEAVES = frozenset({str, int, float, bool, type(None)})
 _CONTAINERS = (dict, list, tuple, set, frozenset)
 _DEEPEST = 200  # lists in lists: pydantic writes no more than 255
@@ -37,6 +52,7 @@ _MOST_FILES = 32  # in a list; a longer one is data
 _PARTS = (ImagePart, AudioPart, FilePart)
 _File: TypeAlias = ImagePart | AudioPart | FilePart
 _ANY_PART = get_args(ContentPart)
+_TEXTS = (TextPart, AssistantMessage, UserMessage, ToolMessage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +117,36 @@ def _json_value(value: object) -> Any:
 def to_result(value: object, *, own: bool = False) -> ToolResult:
     """Make what a function returned readable for a model. Never fails, since the function has already done its work.
 
-    A string stays as it is. Images, sound and files (parts of a message, bytes that begin like one of them, or what
-    shows itself as a PNG in a notebook) become files of the result. Everything else is compact JSON, as pydantic writes
-    it: None is ``null``, a model goes by its aliases, and what JSON writes as a string (a date, an enum's value, UTF-8
-    bytes) is that string without quotes. NaN is written as the string NaN, a set as a sorted list, and other bytes as
-    base64. What JSON cannot express is described in words. A last line says so of base64 and of words. A `ToolResult`
-    is returned as it is, apart from members of another type than theirs and from what only the run may say of a result;
-    ``own`` keeps that.
+    A string stays as it is, and so does the text of a `TextPart` or a message. Images, sound and files (parts of a
+    message, bytes that begin like one of them, or what shows itself as a PNG in a notebook) become files of the result.
+    Numbers and arrays of numpy and the like are numbers and lists; a table of pandas or polars is CSV, or a list of
+    records inside of something else. Everything else is compact JSON, as pydantic writes it: None is ``null``, a model
+    goes by its aliases, and what JSON writes as a string (a date, an enum's value, UTF-8 bytes) is that string without
+    quotes. NaN is written as the string NaN, a set as a sorted list, and other bytes as base64. What JSON cannot
+    express is described in words. A last line says so of base64, of words, and of what is left out.
+
+    A `ToolResult` is returned as it is, apart from members of another type than theirs and from what only the run may
+    say of a result; ``own`` keeps that.
     """
     if isinstance(value, str):
-        return ToolResult(_clean(str.__str__(value)), value)
+        return ToolResult(join_surrogates(str.__str__(value)), value)
     if isinstance(value, ToolResult):
         return _as_typed(value, own=own)
-    files, rest = _split(value)
-    return ToolResult(_with_files(files, rest), value, files=files) if files else ToolResult(_text(value), value)
+    parts = _items(value)
+    if len(parts) > _MOST_FILES and not all(isinstance(each, _ANY_PART) for each in parts):
+        return ToolResult(_text(value), value)
+    found = [_as_file(each) for each in parts]
+    files = tuple(file for file in found if file is not None)
+    if not files and not any(isinstance(each, _ANY_PART) for each in parts):
+        return ToolResult(_text(value), value)
+    rest = [part for part, file in zip(parts, found, strict=True) if file is None]
+    texts = [_text(each) for each in rest]
+    attached = [f"[attached: {', '.join(map(_named, files))}]"] if files else []
+    return ToolResult("\n".join([*texts, *attached]), value, files=files)
+
+
+def _items(value: object) -> list[object]:
+    return list(cast("Sequence[object]", value)) if isinstance(value, list | tuple) else [value]
 
 
 def _as_typed(result: ToolResult, *, own: bool) -> ToolResult:
@@ -185,17 +217,6 @@ def describe_error(error: BaseException, *, type_only: bool = False) -> str:
 # Files.
 
 
-def _split(value: object) -> tuple[tuple[_File, ...], list[object]]:
-    """The files of a value, alone or in a short list, and what else is in that list."""
-    if not isinstance(value, list | tuple):
-        file = _as_file(value)
-        return ((file,), []) if file is not None else ((), [])
-    parts = cast("Sequence[object]", value)
-    found = [_as_file(part) for part in parts] if len(parts) <= _MOST_FILES else []
-    files = tuple(file for file in found if file is not None)
-    return files, [part for part, file in zip(parts, found, strict=True) if file is None] if files else []
-
-
 def _as_file(value: object) -> _File | None:
     if isinstance(value, _PARTS):
         return value
@@ -211,33 +232,14 @@ def _as_file(value: object) -> _File | None:
 
 def _sniffed(data: bytes) -> _File | None:
     """Bytes as what their first bytes say they are; `the list <https://en.wikipedia.org/wiki/List_of_file_signatures>`_."""
-    head = data[:16]
-    if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
+    if data.startswith(b"RIFF") and data[8:12] == b"WAVE":
         return AudioPart(data, "wav")
-    if head.startswith((b"ID3\x02", b"ID3\x03", b"ID3\x04", b"\xff\xfb", b"\xff\xf3")):
+    if data.startswith((b"ID3\x02", b"ID3\x03", b"ID3\x04", b"\xff\xfb", b"\xff\xf3")):
         return AudioPart(data, "mp3")
-    if head.startswith(b"%PDF-"):
-        return FilePart(filename="result.pdf", file_data=_data_url("application/pdf", data))
-    kind = _image_kind(head)
-    return ImagePart(_data_url(f"image/{kind}", data)) if kind else None
-
-
-def _image_kind(head: bytes) -> str:
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "webp"
-    signatures = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF87a": "gif", b"GIF89a": "gif"}
-    return next((kind for signature, kind in signatures.items() if head.startswith(signature)), "")
-
-
-def _data_url(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def _with_files(files: Sequence[_File], rest: Sequence[object]) -> str:
-    told = [part.text if isinstance(part, TextPart) else part for part in rest]
-    words = "\n".join(_clean(each) if isinstance(each, str) else _text(each) for each in told)
-    attached = ", ".join(_named(file) for file in files)
-    return f"{words}\n[attached: {attached}]" if words else f"[attached: {attached}]"
+    if data.startswith(b"%PDF-"):
+        return FilePart(filename="result.pdf", file_data=data_url(data, "application/pdf"))
+    kind = image_type(data)
+    return ImagePart(data_url(data, kind)) if kind else None
 
 
 def _named(file: _File) -> str:
@@ -246,38 +248,40 @@ def _named(file: _File) -> str:
     return "an image" if isinstance(file, ImagePart) else "sound"
 
 
-# Words.
+# Text.
 
 
 def _text(value: object) -> str:
-    return _clean(str.__str__(value)) if isinstance(value, str) else _Writer().text(value)
+    if isinstance(value, _TEXTS):
+        value = value.text
+    return join_surrogates(str.__str__(value)) if isinstance(value, str) else _Writer().text(value)
 
 
 class _Writer:
     """Writes one value as JSON, and notes what could not be written so."""
 
     def __init__(self) -> None:
-        self._described = self._encoded = False
+        self._notes: dict[str, None] = {}
         self._inside: list[int] = []  # what holds the value that is looked at, by id
 
     def text(self, value: object) -> str:
         try:
-            plain = self._plain(value)
+            plain = self._csv(value) if _is_table(value) else self._plain(value)
         except Exception:  # noqa: BLE001 - a value brings code of its own; the function has run and must not fail now
             plain = value
         try:
             text = _unquoted(to_json(plain, fallback=self._describe, inf_nan_mode="strings"))
         except Exception:  # noqa: BLE001 - see above
-            self._described = True
+            self._notes[_PARTLY_TEXT] = None
             text = self._salvaged(plain)
-        return text + (_PARTLY_TEXT if self._described else "") + (_AS_BASE64 if self._encoded else "")
+        return "\n".join([text, *self._notes])
 
     def _describe(self, unknown: object) -> object:
         if isinstance(unknown, range | KeysView | ValuesView | ItemsView):
             return list(cast("Collection[object]", unknown))
         if isinstance(unknown, Mapping):
             return dict(cast("Mapping[object, object]", unknown))
-        self._described = True
+        self._notes[_PARTLY_TEXT] = None
         return _described(unknown)
 
     def _salvaged(self, value: object) -> str:
@@ -294,10 +298,12 @@ class _Writer:
         place = id(value)
         if isinstance(value, bytes | bytearray):
             return self._of_bytes(bytes(value))
+        if isinstance(value, _TEXTS):
+            return value.text
         if not isinstance(value, _CONTAINERS) and not is_dataclass(value):
-            return value
+            return self._of_library(value)
         if place in self._inside or len(self._inside) == _DEEPEST:
-            self._described = True
+            self._notes[_PARTLY_TEXT] = None
             return "..."
         self._inside.append(place)
         made = self._of_container(cast("object", value))
@@ -308,8 +314,53 @@ class _Writer:
         try:
             return data.decode()
         except UnicodeDecodeError:
-            self._encoded = True
+            self._notes[_AS_BASE64] = None
             return base64.b64encode(data).decode("ascii")
+
+    def _of_library(self, value: Any) -> object:
+        """A number, an array or a table of a library that we do not import, by what it can do."""
+        if _is_table(value):
+            return self._records(value)
+        if _can(value, "to_list") and hasattr(value, "dtype"):  # a series
+            value = self._first(value, len(value), lambda: value.head(_MOST_ITEMS))
+            named = hasattr(value, "index") and not _is_counted(value)
+            return self._plain({str(key): each for key, each in value.items()} if named else value.to_list())
+        if not _is_array(value):
+            return None if type(value).__name__ in _MISSING else value
+        value = self._first(value, math.prod(value.shape), lambda: value.reshape(-1)[:_MOST_ITEMS])
+        if getattr(value.dtype, "kind", "") in ("m", "M"):  # times, which numpy would give as numbers
+            return value.astype(str).tolist() if value.ndim else str(value)
+        items = value.tolist()
+        names = getattr(value.dtype, "names", None)
+        if names and value.ndim == 1:
+            items = [dict(zip(names, each, strict=True)) for each in items]
+        return self._plain(items) if type(items) is not type(value) else value
+
+    def _first(self, values: Any, count: int, cut: Callable[[], Any]) -> Any:
+        if count <= _MOST_ITEMS:
+            return values
+        self._notes[f"[The first {_MOST_ITEMS:,} of {count:,} values are shown.]"] = None
+        return cut()
+
+    def _csv(self, table: Any) -> object:
+        table = self._first_rows(table)
+        if hasattr(table, "write_csv"):
+            return str(table.write_csv())
+        return str(table.to_csv(index=not _is_counted(table), lineterminator="\n"))
+
+    def _records(self, table: Any) -> object:
+        table = self._first_rows(table)
+        if hasattr(table, "to_dicts"):
+            return self._plain(table.to_dicts())
+        if not _is_counted(table):
+            table = table.reset_index()
+        return self._plain(table.to_dict(orient="records"))
+
+    def _first_rows(self, table: Any) -> Any:
+        if len(table) <= _MOST_ROWS:
+            return table
+        self._notes[f"[The first {_MOST_ROWS:,} of {len(table):,} rows are shown.]"] = None
+        return table.head(_MOST_ROWS)
 
     def _of_container(self, value: object) -> object:
         if isinstance(value, set | frozenset):
@@ -320,7 +371,29 @@ class _Writer:
             return items if all(map(operator.is_, made, items)) else made
         members = _members(value)
         plain = {key: each if type(each) in _LEAVES else self._plain(each) for key, each in members.items()}
+        if any(_is_array(key) for key in plain):
+            return {key.item() if _is_array(key) else key: each for key, each in plain.items()}
         return value if all(map(operator.is_, plain.values(), members.values())) else plain
+
+
+def _can(value: object, method: str) -> bool:
+    return callable(getattr(type(value), method, None))
+
+
+def _is_array(value: object) -> bool:
+    """Whether it is an array or a scalar of numpy, or of another library that has the same interface."""
+    return _can(value, "tolist") and hasattr(value, "dtype") and hasattr(value, "ndim")
+
+
+def _is_table(value: object) -> bool:
+    """Whether it is a data frame of pandas or polars."""
+    writes = _can(value, "to_csv") or _can(value, "write_csv")
+    return writes and hasattr(value, "columns") and _can(value, "head")
+
+
+def _is_counted(table: Any) -> bool:
+    """Whether the index of a table of pandas only counts its rows."""
+    return type(table.index).__name__ == "RangeIndex" and table.index.name is None
 
 
 def _members(value: object) -> Mapping[Any, object]:
@@ -345,13 +418,6 @@ def _unquoted(encoded: bytes) -> str:
 
 def _described(value: object) -> str:
     try:
-        return _clean(_ADDRESS.sub("", repr(value)))
+        return join_surrogates(_ADDRESS.sub("", repr(value)))
     except Exception:  # noqa: BLE001 - see above
         return f"<{type(value).__name__}>"
-
-
-def _clean(text: str) -> str:
-    """The text with surrogates joined to the character they make, or U+FFFD: UTF-8 has no surrogates."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
