@@ -199,24 +199,28 @@ async def test_a_function_decides_by_the_validated_arguments(in_event_loop: bool
         (ValueError("no idea"), "could not say whether the call may run: ValueError: no idea"),
         (None, "has not said whether the call may run, but NoneType"),
         (0, "has not said whether the call may run, but int"),
+        ([], "has not said whether the call may run, but list"),
+        ("", "asks for approval of this call"),
+        (" \n", "asks for approval of this call"),
+        (True, "asks for approval of this call"),
     ],
+    ids=repr,
 )
-async def test_a_function_that_does_not_say_no_asks(says: Any, why: str) -> None:
+async def test_whatever_a_function_returns_but_false_asks(says: Any, why: str) -> None:
     def approve(context: ToolContext[Any], arguments: dict[str, Any]) -> Any:
         if isinstance(says, Exception):
             raise says
         return says
 
     for options in ({"tools": [deletes(requires_approval=approve)]}, {"tools": [deletes(requires_approval=False)]}):
-        policy = {} if options["tools"][0].requires_approval else {"approve": approve}
+        policy = {} if options["tools"][0].requires_approval else {"requires_approval": approve}
         state = await paused(two("a"), **options, **policy)
         assert state.pending[0].reason.endswith(why)
     assert deleted == []
 
 
-@pytest.mark.parametrize("says", [False, ""])
-async def test_a_function_that_says_no_lets_the_call_run(says: Any) -> None:
-    result = await agent(two("a"), "done", tools=[deletes(requires_approval=lambda _, __: says)]).run("go")
+async def test_a_function_that_returns_false_lets_the_call_run() -> None:
+    result = await agent(two("a"), "done", tools=[deletes(requires_approval=lambda _, __: False)]).run("go")
     assert (result.status, deleted) == ("done", ["a"])
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -10,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from agentkit import Agent, ToolContext, tool
+from agentkit import Agent, ChatClient, ToolContext, tool
 from agentkit.errors import DefinitionError, ToolFailed
-from agentkit.testing import ScriptedModel, call
+from agentkit.testing import ScriptedModel, Server, call
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolset import Toolset
 
@@ -380,3 +381,16 @@ async def test_a_condition_sees_the_transcript_as_the_model_saw_it() -> None:
     texts = [message.text for message in result.messages if message.role == "tool"]
     assert texts[0] == "4"
     assert "is switched off in this turn" in texts[1]
+
+
+# Many tools.
+
+
+@pytest.mark.anyio
+async def test_a_server_is_offered_as_many_tools_as_there_are() -> None:
+    many = [tool(lambda n=number: n, name=f"tool_{number}", description="Count.") for number in range(200)]
+    with Server(["hello"]) as server:
+        agent = Agent(ChatClient(server.url, model="m"), tools=many)
+        assert (await agent.run("go")).output == "hello"
+        await agent.aclose()
+    assert len(server.requests[0].body["tools"]) == 200
