@@ -203,6 +203,8 @@ def test_what_has_a_name_but_is_not_a_file_is_refused_and_never_waited_for(tmp_p
         (b"GIF89a", "image/gif"),
         (b"RIFF\0\0\0\0WEBP", "image/webp"),
         (b"RIFF\0\0\0\0WAVE", ""),
+        (b"BM\x46\0\0\0\0\0\0\0\x36", "image/bmp"),
+        (b"BM is short for", ""),
         (b"GIF8", ""),
         (b"", ""),
     ],

@@ -9,7 +9,7 @@ from agentkit.chat.compat.store import ProfileFile
 from agentkit.chat.decoding.decoder import ReadLimits
 from agentkit.chat.messages import encode_json
 from agentkit.chat.providers import PROVIDERS, Provider
-from agentkit.chat.reply import Choice, Logprobs, Model, ModelInfo, Reply, TokenLogprob, Usage
+from agentkit.chat.reply import Choice, Logprobs, Model, ModelInfo, Reply, TokenLogprob, Usage, read_reply
 from agentkit.chat.request import ChatRequest, CustomTool, FunctionTool, Grammar, ToolDefinition
 from agentkit.chat.settings import (
     AllowedTools,
@@ -76,6 +76,7 @@ __all__ = [
     "encode_json",
     "json_schema",
     "open_model",
+    "read_reply",
     "size_around",
     "size_of_messages",
     "size_of_request",

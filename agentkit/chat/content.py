@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import mimetypes
-import os
 import re
 import stat
 from collections.abc import Mapping
@@ -48,7 +47,6 @@ _SIGNATURES = {  # the first bytes of an image -> its type, for bytes that have 
     b"\xff\xd8\xff": "image/jpeg",
     b"GIF87a": "image/gif",
     b"GIF89a": "image/gif",
-    b"BM": "image/bmp",
 }
 _AUDIO_FORMATS = {
     "wave": "wav",
@@ -358,10 +356,15 @@ def text_of(content: Content) -> str:
 
 
 def _contents(path: str | Path) -> bytes:
-    """The bytes of a regular file; never more of it is read than a request can hold."""
+    """The bytes of a regular file: anything else may have no end, or block. At most a request's worth is read."""
     data = bytearray()
     try:
-        _check_file(path)
+        known = Path(path).stat()
+        if stat.S_ISDIR(known.st_mode):
+            raise ConfigError(f"{str(path)!r} is a directory, not a file")
+        if not stat.S_ISREG(known.st_mode):
+            raise ConfigError(f"{str(path)!r} is not a regular file but a device, a pipe or a socket")
+        _check_size(known.st_size, str(path))
         with Path(path).open("rb") as file:
             while len(data) <= MAX_INLINE and (chunk := file.read(1024 * 1024)):  # it may grow meanwhile
                 data += chunk
@@ -370,16 +373,6 @@ def _contents(path: str | Path) -> bytes:
     except ValueError as error:  # a null character in the name
         raise ConfigError(f"{str(path)!r} is not the name of a file: {error}") from error
     return _sane(bytes(data), str(path))
-
-
-def _check_file(path: str | Path) -> None:
-    """Refuse what is not a regular file, as it may have no end or block, and files that are too large."""
-    known = os.stat(path)  # noqa: PTH116 - `Path.stat` says the same
-    if stat.S_ISDIR(known.st_mode):
-        raise ConfigError(f"{str(path)!r} is a directory, not a file")
-    if not stat.S_ISREG(known.st_mode):
-        raise ConfigError(f"{str(path)!r} is not a regular file but a device, a pipe or a socket")
-    _check_size(known.st_size, str(path))
 
 
 def _check_size(size: int, name: str) -> None:
@@ -402,6 +395,8 @@ def image_type(data: bytes) -> str:
     """The media type of an image by its first bytes, ``"image/png"`` for example; empty if it is not a known image."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
+    if data[:2] == b"BM" and data[6:10] == bytes(4):  # two letters alone may as well begin a text
+        return "image/bmp"
     return next((kind for start, kind in _SIGNATURES.items() if data.startswith(start)), "")
 
 

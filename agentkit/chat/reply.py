@@ -7,7 +7,8 @@ needed: what is not used is not checked. A reply has a form for storing, `Reply.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
@@ -73,21 +74,17 @@ class Usage:
 
     def at_least(self, other: Usage) -> Usage:
         """The larger of the two, number by number."""
-        return Usage(**{name: _larger(getattr(self, name), getattr(other, name)) for name in _USAGE})
+        return self._combined(other, max)
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(**{name: _sum(getattr(self, name), getattr(other, name)) for name in _USAGE})
+        return self._combined(other, operator.add)
+
+    def _combined(self, other: Usage, operation: Callable[[Any, Any], Any]) -> Usage:
+        pairs = ((name, getattr(self, name), getattr(other, name)) for name in _USAGE)
+        return Usage(**{name: operation(a, b) if None not in (a, b) else b if a is None else a for name, a, b in pairs})
 
 
 _USAGE = tuple(each.name for each in fields(Usage))
-
-
-def _larger(one: Any, other: Any) -> Any:
-    return one if other is None else other if one is None else max(one, other)
-
-
-def _sum(one: Any, other: Any) -> Any:
-    return one if other is None else other if one is None else one + other
 
 
 _Bytes: TypeAlias = bytes  # the member of this name hides the type

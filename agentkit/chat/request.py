@@ -190,7 +190,11 @@ class ChatRequest:
             raise ConfigError(f"the request holds what JSON cannot express: {error}") from error
 
     def _encoded(self, members: Mapping[str, Any]) -> bytes:
-        messages = b",".join(message.wire for message in self.messages if not _says_nothing(message))
+        messages = b",".join(
+            message.wire
+            for message in self.messages
+            if not (isinstance(message, AssistantMessage) and message.says_nothing)
+        )
         for complaint in self._complaints(messages):
             raise ConfigError(complaint)
         parts = [encode_json(members)[:-1], b',"messages":[', messages, b"]"]
@@ -233,10 +237,6 @@ class ChatRequest:
         if self.settings.parallel_tool_calls is not None:
             members["parallel_tool_calls"] = self.settings.parallel_tool_calls
         return members
-
-
-def _says_nothing(message: Message) -> bool:
-    return isinstance(message, AssistantMessage) and message.says_nothing
 
 
 @runtime_checkable

@@ -16,7 +16,7 @@ from agentkit.chat.json_values import WrittenNumber, parse_json, write_json
 
 __all__ = ["MARKS", "Offered", "read_calls", "read_failed_generation", "read_rejected_call"]
 
-# ruff: noqa: RUF001, RUF002 - the marks of DeepSeek are made of these characters
+# ruff: noqa: RUF001 - the marks of DeepSeek are made of these characters
 
 
 Offered: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -83,7 +83,7 @@ def read_rejected_call(text: str, offered: Offered) -> list[tuple[str, str]]:
 
 def _generated(text: str) -> Iterator[_Call]:
     if text.startswith("<function="):
-        yield from _all(r"<function=([\w.-]+?)[>\s]*(?=\{)", r"(?:</function>)?", text)
+        yield from _FUNCTION_UNCLOSED(text, {})
         return
     value: object = parse_json(text)
     for raw in as_mappings(as_mapping(value).get("tool_calls")) or as_mappings(value) or [as_mapping(value)]:
@@ -110,21 +110,6 @@ def _object_at(text: str, at: int) -> tuple[Any, int]:
     return _JSON.raw_decode(text, space.end() if space else at)
 
 
-def _all(before: str, after: str, text: str) -> Iterator[_Call]:
-    """Calls of the form: what stands before, with the name, then an object, then what stands after."""
-    start, end, at = re.compile(before), re.compile(rf"\s*{after}"), 0
-    while at < len(text):
-        found = start.match(text, at)
-        if not found:
-            raise _NoCalls
-        arguments, at = _object_at(text, found.end())
-        closing = end.match(text, at)
-        if not closing:
-            raise _NoCalls
-        yield found[1], arguments
-        at = _after_ends(text, closing.end())
-
-
 def _after_ends(text: str, at: int) -> int:
     found = _ENDS.match(text, at)
     return found.end() if found else at
@@ -133,7 +118,7 @@ def _after_ends(text: str, at: int) -> int:
 # The formats.
 
 
-def _hermes(text: str) -> Iterator[_Call]:
+def _hermes(text: str, _: Offered) -> Iterator[_Call]:
     """``<tool_call>{"name": ..., "arguments": {...}}</tool_call>``, the last one perhaps not closed."""
     at = 0
     while at < len(text):
@@ -145,7 +130,7 @@ def _hermes(text: str) -> Iterator[_Call]:
         at = _after_ends(text, at + len("</tool_call>") if text.startswith("</tool_call>", at) else at)
 
 
-def _mistral(text: str) -> Iterator[_Call]:
+def _mistral(text: str, _: Offered) -> Iterator[_Call]:
     """``[TOOL_CALLS][{"name": ..., "arguments": {...}}]``."""
     values, at = _object_at(text, len("[TOOL_CALLS]"))
     if not as_mappings(values) or _after_ends(text, at) < len(text):
@@ -153,12 +138,7 @@ def _mistral(text: str) -> Iterator[_Call]:
     yield from (_from_object(raw) for raw in as_mappings(values))
 
 
-def _mistral_new(text: str) -> Iterator[_Call]:
-    """``[TOOL_CALLS]name[ARGS]{...}``."""
-    yield from _all(r"\[TOOL_CALLS\]\s*([\w.-]+)(?:\[CALL_ID\]\w+)?(?:\[ARGS\])?", "", text)
-
-
-def _llama(text: str) -> Iterator[_Call]:
+def _llama(text: str, _: Offered) -> Iterator[_Call]:
     """``<|python_tag|>{"name": ..., "parameters": {...}}; ...``."""
     at = len("<|python_tag|>")
     while at < len(text):
@@ -167,31 +147,11 @@ def _llama(text: str) -> Iterator[_Call]:
         at = _after_ends(text, at)
 
 
-def _function(text: str) -> Iterator[_Call]:
-    """``<function=name>{...}</function>``."""
-    yield from _all(r"<function=([\w.-]+)>", "</function>", text)
-
-
-def _deepseek(text: str) -> Iterator[_Call]:
-    """``<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>name<｜tool▁sep｜>{...}<｜tool▁call▁end｜>...``."""
-    inner = text.removeprefix("<｜tool▁calls▁begin｜>").strip()
-    inner = re.sub(r"<｜tool▁calls▁end｜>(?:<｜end▁of▁sentence｜>)?$", "", inner)
-    start = r"<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?([\w.-]+)(?:<｜tool▁sep｜>|\n```json\n)"
-    yield from _all(start, r"(?:```)?\s*<｜tool▁call▁end｜>", inner)
-
-
-def _kimi(text: str) -> Iterator[_Call]:
-    """``<|tool_calls_section_begin|><|tool_call_begin|>functions.name:0<|tool_call_argument_begin|>{...}...``."""
-    inner = text.removeprefix("<|tool_calls_section_begin|>").strip().removesuffix("<|tool_calls_section_end|>")
-    start = r"<\|tool_call_begin\|>\s*([\w.-]+?)(?::\d+)?\s*<\|tool_call_argument_begin\|>"
-    yield from _all(start, r"<\|tool_call_end\|>", inner)
-
-
 _HARMONY = re.compile(r"(?:<\|start\|>assistant)?<\|channel\|>([^<]{1,200})(?:<\|constrain\|>\s*json)?<\|message\|>")
 _HARMONY_CALL = re.compile(r"commentary to=([\w.-]+)\s*")
 
 
-def _harmony(text: str) -> Iterator[_Call]:
+def _harmony(text: str, _: Offered) -> Iterator[_Call]:
     """``<|channel|>commentary to=functions.name <|constrain|>json<|message|>{...}<|call|>``, after other channels."""
     at = 0
     while at < len(text):
@@ -208,8 +168,31 @@ def _harmony(text: str) -> Iterator[_Call]:
             raise _NoCalls
 
 
-def _by_member(calls: str, member: str) -> _Format:
-    """Formats that write each argument by itself: patterns of a call (``name``, ``body``) and of an argument."""
+def _by_object(before: str, after: str = "", *, opening: str = "", closing: str = "") -> _Format:
+    """A format of calls around an object: patterns of what is before it, with the name, and of what is after it.
+
+    ``opening`` is a string before all calls, ``closing`` a pattern after them.
+    """
+    start, end, last = re.compile(before), re.compile(rf"\s*{after}"), re.compile(rf"(?:{closing})?$")
+
+    def read(text: str, _: Offered) -> Iterator[_Call]:
+        text, at = text.removeprefix(opening).strip(), 0
+        while at < len(text) and not (at and last.match(text, at)):
+            found = start.match(text, at)
+            if not found:
+                raise _NoCalls
+            arguments, at = _object_at(text, found.end())
+            ended = end.match(text, at)
+            if not ended:
+                raise _NoCalls
+            yield found[1], arguments
+            at = _after_ends(text, ended.end())
+
+    return read
+
+
+def _by_argument(calls: str, member: str) -> _Format:
+    """A format that writes each argument by itself: patterns of a call (``name``, ``body``) and of an argument."""
     whole, part = re.compile(calls, re.DOTALL), re.compile(member, re.DOTALL)
 
     def read(text: str, offered: Offered) -> Iterator[_Call]:
@@ -219,21 +202,18 @@ def _by_member(calls: str, member: str) -> _Format:
             if not found:
                 raise _NoCalls
             properties = as_mapping(offered.get(found["name"].removeprefix("functions."), {}).get("properties"))
-            yield found["name"], {each["key"]: _typed(each, properties) for each in _parts(part, found["body"].strip())}
+            body, place = found["body"].strip(), 0
+            arguments: dict[str, object] = {}
+            while place < len(body):
+                argument = part.match(body, place)
+                if not argument:
+                    raise _NoCalls
+                arguments[argument["key"]] = _typed(argument, properties)
+                place = argument.end()
+            yield found["name"], arguments
             at = _after_ends(text, found.end())
 
     return read
-
-
-def _parts(part: re.Pattern[str], body: str) -> Iterator[re.Match[str]]:
-    """The arguments that a body consists of, in time that grows with its length only."""
-    at = 0
-    while at < len(body):
-        found = part.match(body, at)
-        if not found:
-            raise _NoCalls
-        yield found
-        at = found.end()
 
 
 def _typed(found: re.Match[str], properties: Mapping[str, Any]) -> object:
@@ -248,10 +228,21 @@ def _typed(found: re.Match[str], properties: Mapping[str, Any]) -> object:
         return value
 
 
-def _whole(read: Callable[[str], Iterator[_Call]]) -> _Format:
-    return lambda text, _: read(text)
-
-
+_MISTRAL = _by_object(r"\[TOOL_CALLS\]\s*([\w.-]+)(?:\[CALL_ID\]\w+)?(?:\[ARGS\])?")
+_FUNCTION = _by_object(r"<function=([\w.-]+)>", "</function>")
+_FUNCTION_UNCLOSED = _by_object(r"<function=([\w.-]+?)[>\s]*(?=\{)", r"(?:</function>)?")
+_DEEPSEEK = _by_object(
+    r"<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?([\w.-]+)(?:<｜tool▁sep｜>|\n```json\n)",
+    r"(?:```)?\s*<｜tool▁call▁end｜>",
+    opening="<｜tool▁calls▁begin｜>",
+    closing=r"<｜tool▁calls▁end｜>(?:<｜end▁of▁sentence｜>)?",
+)
+_KIMI = _by_object(
+    r"<\|tool_call_begin\|>\s*([\w.-]+?)(?::\d+)?\s*<\|tool_call_argument_begin\|>",
+    r"<\|tool_call_end\|>",
+    opening="<|tool_calls_section_begin|>",
+    closing=r"<\|tool_calls_section_end\|>",
+)
 _XML = r"<function=(?P<name>[\w.-]+)>(?P<body>.*?)</function>\s*(?:</tool_call>)?"
 _XML_PARAMETER = r"<parameter=(?P<key>[^>]+)>\n?(?P<value>.*?)\n?</parameter>\s*"
 _GLM = r"<tool_call>\s*(?P<name>[\w.-]+)\s(?P<body>.*?)</tool_call>"
@@ -266,19 +257,19 @@ _DSML_PARAMETER = (
 )
 
 _FORMATS: tuple[tuple[str, _Format], ...] = (
-    ("<tool_call>", _whole(_hermes)),
-    ("<tool_call>", _by_member(rf"<tool_call>\s*{_XML}", _XML_PARAMETER)),
-    ("<tool_call>", _by_member(_GLM, _GLM_PARAMETER)),
-    ("[TOOL_CALLS]", _whole(_mistral)),
-    ("[TOOL_CALLS]", _whole(_mistral_new)),
-    ("<|python_tag|>", _whole(_llama)),
-    ("<function=", _whole(_function)),
-    ("<function=", _by_member(_XML, _XML_PARAMETER)),
-    ("<｜tool▁calls▁begin｜>", _whole(_deepseek)),
-    ("<｜DSML｜function_calls>", _by_member(_DSML, _DSML_PARAMETER)),
-    ("<|tool_calls_section_begin|>", _whole(_kimi)),
-    ("<|channel|>", _whole(_harmony)),
-    ("<|start|>assistant<|channel|>", _whole(_harmony)),
+    ("<tool_call>", _hermes),
+    ("<tool_call>", _by_argument(rf"<tool_call>\s*{_XML}", _XML_PARAMETER)),
+    ("<tool_call>", _by_argument(_GLM, _GLM_PARAMETER)),
+    ("[TOOL_CALLS]", _mistral),
+    ("[TOOL_CALLS]", _MISTRAL),
+    ("<|python_tag|>", _llama),
+    ("<function=", _FUNCTION),
+    ("<function=", _by_argument(_XML, _XML_PARAMETER)),
+    ("<｜tool▁calls▁begin｜>", _DEEPSEEK),
+    ("<｜DSML｜function_calls>", _by_argument(_DSML, _DSML_PARAMETER)),
+    ("<|tool_calls_section_begin|>", _KIMI),
+    ("<|channel|>", _harmony),
+    ("<|start|>assistant<|channel|>", _harmony),
 )
 
 MARKS = tuple(dict.fromkeys(mark for mark, _ in _FORMATS))
