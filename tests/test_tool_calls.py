@@ -82,10 +82,20 @@ def test_the_arguments_of_a_call_are_parsed_once(arguments: str) -> None:
     assert call.parsed is call.parsed
 
 
+def test_what_was_normalized_is_not_parsed_again() -> None:
+    call, _ = normalized('{"a": 1}')
+    (again,), notes = normalize_tool_calls([call], taken=[call.id])
+    assert again.id != call.id
+    assert again.parsed is call.parsed
+    assert (again.has_valid_arguments, len(notes)) == (True, 1)
+
+
 def test_the_arguments_of_a_malformed_call_are_empty_and_those_of_an_invalid_one_an_error() -> None:
     assert normalized("[1]")[0].parsed == {}
     with pytest.raises(ValueError, match="the arguments of f are not a JSON object: 'x'"):
         _ = ToolCall("a", "f", "x").parsed
+    assert not ToolCall("a", "f", "[]").has_valid_arguments
+    assert ToolCall.custom("a", "f", "[]").has_valid_arguments
 
 
 def test_a_call_of_a_custom_tool_keeps_its_input() -> None:

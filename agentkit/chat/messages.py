@@ -39,7 +39,7 @@ from agentkit.chat.content import (
     read_content,
     text_of,
 )
-from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text, omit
+from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text, omit, read_object
 from agentkit.chat.json_values import encode_json, parse_json
 from agentkit.errors import ConfigError
 
@@ -95,11 +95,16 @@ class ToolCall:
         return cls(id, name, "{}", input=input)
 
     @cached_property
+    def has_valid_arguments(self) -> bool:
+        """Whether the arguments are a JSON object, as every server requires. In a reply they always are."""
+        return self.input is not None or read_object(self.arguments) is not None
+
+    @cached_property
     def parsed(self) -> dict[str, Any]:
         """The arguments as a dict, parsed once in the life of a call, see `parse_json`; do not change it.
 
         Raises:
-            ValueError: ``arguments`` is not a JSON object. In a reply it always is one.
+            ValueError: ``arguments`` is not a JSON object.
         """
         arguments: object = None
         with contextlib.suppress(ValueError):

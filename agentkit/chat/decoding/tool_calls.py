@@ -94,21 +94,31 @@ def normalize_tool_calls(
         if not call.name:
             notes.append(f"a call without a name was dropped (arguments {call.written[:80]!r})")
             continue
+        normalized = _normalize_arguments(call, notes)
         id_ = ids.assign(call.id, call.name, notes)
-        made.append(_normalize_arguments(call if id_ == call.id else replace(call, id=id_), notes))
+        made.append(normalized if id_ == call.id else _with_id(normalized, id_))
     return tuple(made), notes
+
+
+def _with_id(call: ToolCall, id_: str) -> ToolCall:
+    """The call with another id; what is known about its arguments stays known."""
+    made = replace(call, id=id_)
+    known = call.__dict__
+    made.__dict__.update({name: known[name] for name in ("parsed", "has_valid_arguments") if name in known})
+    return made
 
 
 def _normalize_arguments(call: ToolCall, notes: list[str]) -> ToolCall:
     """The call with arguments that are a JSON object; what has no single meaning as one is put into ``malformed``."""
-    if call.input is not None or call.malformed:
+    if call.input is not None or call.malformed or call.__dict__.get("has_valid_arguments"):
         return call
     text = call.arguments.strip()  # JSON knows fewer kinds of white space
     value = json_value(text)
     if isinstance(value, dict):
         made = call if text == call.arguments else replace(call, arguments=text)
+        made.__dict__["has_valid_arguments"] = True  # so that nobody parses them again
         if not has_written_numbers(text):
-            made.__dict__["parsed"] = value  # so that nobody parses them again
+            made.__dict__["parsed"] = value
         return made
     if text in ("", "null"):
         return replace(call, arguments="{}")  # as many servers write a call without arguments

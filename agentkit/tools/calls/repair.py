@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from agentkit.chat.decoding.lenient import join_surrogates
 from agentkit.chat.json_schema import JSON_TYPES, leaf_schemas, member_schemas, possible_schemas, types_of
 from agentkit.chat.json_values import parse_json, write_json
 
@@ -233,7 +234,7 @@ class _Reader:
         if escaped & _CONTROLS and not escaped <= {*_ESCAPES, "u"}:  # C:\temp\data: perhaps none is an escape
             raise Unreadable("a string with lone backslashes")
         self.at += 1
-        return "".join(pieces).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return join_surrogates("".join(pieces))
 
     def escape(self, quote: str) -> str:
         unclear = _PYTHON_ESCAPE_IN_QUOTES if quote == "'" else _PYTHON_ESCAPE
