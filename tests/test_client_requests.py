@@ -25,6 +25,7 @@ from agentkit.errors import (
     ConfigError,
     ContentFiltered,
     IncompleteReply,
+    MalformedToolCall,
     ModelError,
     Overloaded,
     QuotaExceeded,
@@ -426,6 +427,112 @@ async def test_reasoning_goes_back_to_a_server_that_wants_it() -> None:
         await client.aclose()
     assert ["reasoning_content" in body["messages"][1] for _, body in server.requests] == [False, True]
     assert server.requests[1][1]["messages"][1]["reasoning_content"] == "I must add."
+
+
+# Values that a refusal names
+
+
+NEEDS_NONE = refusal(
+    "Function tools with reasoning_effort are not supported for gpt-5.4 in /v1/chat/completions. "
+    "To use function tools, use /v1/responses or set reasoning_effort to 'none'.",
+    param="reasoning_effort",
+)
+
+
+async def test_a_value_that_tools_need_is_set_for_all_requests_with_tools_after_one_refusal(tmp_path: Path) -> None:
+    seen: list[Event] = []
+    file = tmp_path / "profiles.json"
+    with served(NEEDS_NONE, GOOD, GOOD, GOOD, GOOD) as server:
+        client = client_of(server, profile_file=file)
+        first = await client.create("hi", tools=[add], emit=seen.append)
+        second = await client.create("hi", tools=[add], reasoning_effort="high")
+        third = await client.create("hi", reasoning_effort="high")
+        await client.aclose()
+        again = client_of(server, profile_file=file)
+        await again.create("hi", tools=[add])
+        await again.aclose()
+    assert [body.get("reasoning_effort") for _, body in server.requests] == [None, "none", "none", "high", "none"]
+    told = 'reasoning_effort is set to "none" with tools'
+    assert (first.adaptations, second.adaptations, third.adaptations) == ((told,), (told,), ())
+    assert [event.what for event in seen if isinstance(event, RequestAdapted)] == [told]
+
+
+async def test_a_value_that_must_be_sent_as_it_is_is_not_set() -> None:
+    with served(NEEDS_NONE) as server:
+        client = client_of(server, never_drop={"reasoning_effort"})
+        with pytest.raises(BadRequest, match="set reasoning_effort to 'none'"):
+            await client.create("hi", tools=[add], reasoning_effort="high")
+        await client.aclose()
+
+
+async def test_members_that_do_not_go_together_cost_one_refusal() -> None:
+    no_prediction = refusal("Unsupported parameter: 'prediction' is not supported with tools.", param="prediction")
+    prediction: Any = {"type": "content", "content": "x"}
+    with served(no_prediction, GOOD, GOOD, GOOD) as server:
+        client = client_of(server)
+        await client.create("hi", tools=[add], prediction=prediction)
+        await client.create("hi", tools=[add], prediction=prediction)
+        await client.create("hi", prediction=prediction)
+        await client.aclose()
+    assert ["prediction" in body for _, body in server.requests] == [True, False, False, True]
+
+
+async def test_a_server_that_only_streams_is_asked_to_stream() -> None:
+    only = refusal("This model only support stream mode, please enable the stream parameter to access the model.")
+    with served(only, events({"content": "good"}), events({"content": "again"})) as server:
+        client = client_of(server)
+        assert [(await client.create("hi")).text for _ in range(2)] == ["good", "again"]
+        await client.aclose()
+    assert [headers["accept"] for headers, _ in server.requests[1:]] == ["text/event-stream"] * 2
+    assert server.requests[2][1]["stream_options"] == {"include_usage": True}
+
+
+async def test_a_limit_that_a_server_requires_is_sent_unless_there_is_one() -> None:
+    with served(refusal("max_tokens: Field required"), GOOD, GOOD, GOOD) as server:
+        client = client_of(server)
+        for options in ({}, {"max_tokens": 7}, {"max_completion_tokens": 8}):
+            await client.create("hi", **options)
+        await client.aclose()
+    assert [body.get("max_tokens") for _, body in server.requests] == [None, 4096, 7, 8]
+
+
+# Calls that a server could not parse
+
+
+def unparsed(written: str) -> bytes:
+    return refusal(f"error parsing tool call: raw='{written}', err=invalid character", status="500 Internal")
+
+
+async def test_a_call_that_the_server_could_not_parse_is_the_models_turn_if_it_fits_one_tool() -> None:
+    with served(unparsed('{"a": 1, "b": 2}]')) as server:
+        client = client_of(server)
+        reply = await client.create("hi", tools=[add, FunctionTool("other")])
+        await client.aclose()
+    (call,) = reply.message.tool_calls
+    assert call.name == "add"
+    assert len(reply.repairs) >= 1
+
+
+async def test_a_call_that_nobody_can_parse_is_asked_for_again_and_then_an_error_with_the_models_words() -> None:
+    written = "<function=add>ls -R"
+    with served(unparsed(written), unparsed(written), unparsed(written)) as server:
+        client = client_of(server)
+        with pytest.raises(MalformedToolCall, match="<function=add>") as caught:
+            await client.create("hi", tools=[add])
+        await client.aclose()
+    assert (caught.value.generation, len(server.requests)) == (written, 3)
+
+
+async def test_a_call_that_the_server_could_not_parse_after_text_was_shown_is_not_asked_for_again() -> None:
+    late = b'data: {"error": {"code": 500, "message": "Failed to parse input at pos 3: <tool_call>oops"}}\n\n'
+    with served([events({"content": "Let me see."}, finish_reason=None, done=False), late], GOOD) as server:
+        client = client_of(server)
+        async with client.stream("hi", tools=[add]) as deltas:
+            with pytest.raises(MalformedToolCall) as caught:
+                await deltas.reply()
+        await client.aclose()
+    assert (caught.value.partial, caught.value.generation) == ("Let me see.", "<tool_call>oops")
+    assert len(server.requests) == 1
 
 
 # Ace Data Cloud

@@ -9,6 +9,7 @@ from agentkit.errors import (
     DeadlineExceeded,
     IncompleteReply,
     InvalidReply,
+    MalformedToolCall,
     ModelError,
     Overloaded,
     QuotaExceeded,
@@ -31,7 +32,10 @@ def limited(**headers: str) -> RateLimited:
     ("error", "seconds"),
     [
         (ConnectionFailed(""), 0.5),
-        (DeadlineExceeded("", which="idle"), 0.5),
+        (DeadlineExceeded("", which="first_byte"), 0.5),
+        (DeadlineExceeded("", which="idle", answered=True), None),  # the server may still be working on it
+        (DeadlineExceeded("", which="total", answered=True), None),
+        (MalformedToolCall(""), 0.5),
         (IncompleteReply(""), 0.5),
         (InvalidReply(""), 0.5),
         (Overloaded("", status=503), 0.5),

@@ -1,3 +1,5 @@
+import json
+import time
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ from agentkit.errors import (
     AuthenticationFailed,
     BadRequest,
     ContextTooLong,
+    MalformedToolCall,
     NotFound,
     Overloaded,
     QuotaExceeded,
@@ -109,3 +112,51 @@ def test_an_error_without_a_status_gets_the_one_it_stands_for(value: Any, kind: 
     assert type(found) is kind
     assert isinstance(found, StatusError)
     assert found.status == status
+
+
+GENERATION = """<tool_call>
+{"name": "add", "arguments": {"a": 1,}}
+</tool_call>"""
+
+
+@pytest.mark.parametrize(
+    ("status", "value", "generation"),
+    [
+        (500, {"error": f"error parsing tool call: raw='{GENERATION}', err=invalid character '}}'"}, GENERATION),
+        (500, {"error": {"message": "error parsing tool call: raw='ls -R\n', err=invalid character 'l'"}}, "ls -R\n"),
+        (500, {"error": {"message": "error parsing tool call: raw='it's', err=x"}}, "it's"),
+        (500, {"error": {"code": 500, "message": f"Failed to parse input at pos 17: {GENERATION}"}}, GENERATION),
+        (500, {"error": {"code": 500, "message": "Failed to parse input at pos 0: "}}, ""),
+        (400, {"error": {"message": "Failed", "code": "tool_use_failed", "failed_generation": GENERATION}}, GENERATION),
+        (400, {"error": {"message": "Failed", "code": "tool_use_failed"}}, ""),
+        (502, {"error": {"message": json.dumps({"error": "error parsing tool call: raw='x', err=y"})}}, "x"),
+        (None, {"error": {"message": f"Failed to parse input at pos 17: {GENERATION}"}}, GENERATION),
+    ],
+)
+def test_a_call_that_a_server_could_not_parse_is_an_error_of_its_own_with_what_the_model_wrote(
+    status: int | None, value: Any, generation: str
+) -> None:
+    found = error_of_value(value, server="srv", status=status)
+    assert isinstance(found, MalformedToolCall)
+    assert found.generation == generation
+    assert str(found).startswith("srv could not parse a tool call of the model")
+
+
+@pytest.mark.parametrize("words", ["a <b> c", "use <tool_call>", "1 < 2 > 1", "<think>"])
+def test_what_stands_between_angle_brackets_is_part_of_a_message(words: str) -> None:
+    assert words in str(error(500, json.dumps({"error": {"message": words}}).encode()))
+    assert words in str(error(500, words.encode()))
+
+
+@pytest.mark.parametrize(
+    "start", ["<html>", "<!DOCTYPE html><html>", "\n<HTML lang='en'>", "<h1>", '<?xml version="1"?>']
+)
+def test_of_a_page_only_the_words_are_shown(start: str) -> None:
+    assert str(error(503, f"{start}<p class='a'>Bad gateway</p>".encode())) == "srv answered 503: Bad gateway"
+
+
+def test_a_body_of_any_size_is_read_in_no_time() -> None:
+    for body in (b"[" * 10_000_000, b'{"error": "' + b"x" * 10_000_000 + b'"}', b"<html>" + b"<" * 10_000_000):
+        started = time.perf_counter()
+        error(500, body)
+        assert time.perf_counter() - started < 1

@@ -44,17 +44,13 @@ class Redactor:
 
     def __init__(self) -> None:
         self._secrets: set[str] = set()
+        self._known = 0  # how many secrets the two below were made of: only an error needs them
         self._plain: set[bytes] = set()
         self._pieces: set[bytes] = set()
 
     def add(self, *secrets: str) -> None:
         """Remember secrets."""
-        for secret in secrets:
-            plain = _unescaped(secret.encode("utf-8", "surrogatepass"))[0]
-            if len(plain) >= _PIECE and secret not in self._secrets:
-                self._secrets.add(secret)
-                self._plain.add(plain)
-                self._pieces.update(plain[at : at + _PIECE] for at in range(len(plain) - _PIECE + 1))
+        self._secrets.update(secret for secret in secrets if len(secret) >= _PIECE)
 
     def add_headers(self, headers: Mapping[str, str]) -> None:
         """Remember the values of headers, except those that are known to be no secret; names may have any case."""
@@ -84,6 +80,10 @@ class Redactor:
             for secret in self._secrets:
                 text = text.replace(secret, MASK)
             return text
+        if self._known < len(self._secrets):
+            self._plain = {_unescaped(secret.encode("utf-8", "surrogatepass"))[0] for secret in self._secrets}
+            self._pieces = {plain[at : at + _PIECE] for plain in self._plain for at in range(len(plain) - _PIECE + 1)}
+            self._known = len(self._secrets)
         raw = text.encode("utf-8", "surrogatepass")
         plain, starts = _unescaped(raw)
         parts: list[bytes] = []
