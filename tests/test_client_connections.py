@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -114,7 +114,7 @@ def test_the_usual_deadlines_suit_a_model_that_thinks_for_minutes() -> None:
 
 
 @asynccontextmanager
-async def longest_block(*, seconds: list[float]) -> AsyncIterator[None]:
+async def longest_block(*, seconds: list[float]) -> AsyncGenerator[None]:
     """Measure the longest time for which the event loop is held."""
 
     async def watch() -> None:

@@ -490,7 +490,8 @@ async def test_a_server_that_only_streams_is_asked_to_stream() -> None:
 async def test_a_limit_that_a_server_requires_is_sent_unless_there_is_one() -> None:
     with served(refusal("max_tokens: Field required"), GOOD, GOOD, GOOD) as server:
         client = client_of(server)
-        for options in ({}, {"max_tokens": 7}, {"max_completion_tokens": 8}):
+        given: list[Any] = [{}, {"max_tokens": 7}, {"max_completion_tokens": 8}]
+        for options in given:
             await client.create("hi", **options)
         await client.aclose()
     assert [body.get("max_tokens") for _, body in server.requests] == [None, 4096, 7, 8]

@@ -142,7 +142,9 @@ class Profile:
         """The facts that there are, ready for JSON."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {
-            name: sorted(value) if isinstance(value, frozenset) else value for name, value in values.items() if value
+            name: sorted(cast("frozenset[str]", value)) if isinstance(value, frozenset) else value
+            for name, value in values.items()
+            if value
         }
 
     @classmethod

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -179,7 +179,7 @@ class Http:
     def _translated(self, problem: Exception, url: str, *, answered: bool) -> Exception:
         library, place = self._library, without_secrets(url)
         while isinstance(problem, ExceptionGroup):  # of tries to connect
-            problem = problem.exceptions[0]
+            problem = cast("ExceptionGroup[Exception]", problem).exceptions[0]
         if isinstance(problem, library.ConnectTimeout):
             return DeadlineExceeded(f"{place}: no connection in time (deadline 'connect')", which="connect")
         if isinstance(problem, library.LocalProtocolError):
@@ -376,8 +376,8 @@ def _drop_connections_of_other_loops(client: Any) -> None:
     for transport in (getattr(client, "_transport", None), *getattr(client, "_mounts", {}).values()):
         connections = getattr(getattr(transport, "_pool", None), "_connections", None)
         if isinstance(connections, list):
-            idle = [each for each in connections if each.is_idle()]
-            connections[:] = [each for each in connections if each not in idle]
+            held = cast("list[Any]", connections)
+            held[:] = [each for each in held if not each.is_idle()]
 
 
 def _library_of(client: object) -> Any:
