@@ -1,127 +1,196 @@
-"""`Agent`: the front door."""
+"""`Agent`: a model with tools and instructions."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any, Literal, TypedDict, Unpack
-
-import anyio
+from difflib import get_close_matches
+from types import NoneType, TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypedDict, Unpack, cast
 
 from agentkit.chat.client import open_model
-from agentkit.chat.events import Emit, ignore_event
+from agentkit.chat.events import Emit, ReplyRepaired, ignore_event
 from agentkit.chat.reply import Model
 from agentkit.chat.settings import ChatSettings
-from agentkit.errors import ConfigError, Interrupted, StateError
-from agentkit.run.checked import check_agent, check_names, check_options
+from agentkit.errors import ConfigError, StateError
+from agentkit.run.artifacts import READ_RESULT
+from agentkit.run.blocking import SyncRunStream, run_blocking
+from agentkit.run.inputs import History, Prompt, parse_history, parse_prompt
 from agentkit.run.journal import Journal, PlainJournal
 from agentkit.run.limits import Limits
-from agentkit.run.loop import run
+from agentkit.run.loop import execute_run
 from agentkit.run.middleware import Middleware
-from agentkit.run.opening import History, parse_history, prepare_resume
-from agentkit.run.prompt import Prompt, parse_prompt
+from agentkit.run.output import Output, output_of
+from agentkit.run.resume import prepare_resume
 from agentkit.run.session_run import Session, resume_in_session, run_in_session
-from agentkit.run.spec import RunSpec
+from agentkit.run.spec import AgentSpec, Instructions, RunSpec
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.stream import RunStream
+from agentkit.run.transcript import stamped
+from agentkit.tools.calls.execute import kind_of
 from agentkit.tools.calls.process import check_process
 from agentkit.tools.options import Approval
+from agentkit.tools.source import ToolSource
 from agentkit.tools.tool import Tool
-from agentkit.tools.toolset import ToolLike, flat_tools
+from agentkit.tools.toolset import ToolLike, split_tools
 
-__all__ = ["Agent", "Prompt", "RunOptions"]
+if TYPE_CHECKING:  # defaults of type variables are known to type checkers on every version, at run time from 3.13
+    from typing_extensions import TypeVar
+
+    Deps = TypeVar("Deps", default=None)
+    Out = TypeVar("Out", default=str)
+else:
+    from typing import TypeVar
+
+    Deps = TypeVar("Deps")
+    Out = TypeVar("Out")
+
+__all__ = ["Agent", "AgentOptions", "RunOptions"]
+
+_NO_DEPS: Any = NoneType
+_TEXT: Any = str
+_Start: TypeAlias = Callable[[Emit], Awaitable[RunResult[Any]]]
+
+
+class AgentOptions(TypedDict, total=False):
+    """The arguments of `Agent`, for `Agent.replace`."""
+
+    model: str | Model
+    tools: Iterable[ToolLike[Any]]
+    instructions: Instructions | Sequence[Instructions]
+    output_type: Any
+    deps_type: Any
+    name: str
+    description: str
+    settings: ChatSettings | None
+    limits: Limits | None
+    requires_approval: Approval
+    on_tool_error: Literal["report", "report_type", "raise"]
+    middleware: Sequence[Middleware]
+    journal: Journal | None
+    repair: bool
 
 
 class RunOptions(TypedDict, total=False):
-    """What one run can be given beside its question.
+    """The options of `Agent.run` and `Agent.stream`, for programs that pass them on."""
 
-    Attributes:
-        history: The messages before the question: an earlier result or its transcript, or messages as on the wire.
-        deps: Given to tools as ``context.deps``.
-        limits: Instead of the agent's.
-        settings: Request parameters that go before the agent's.
-        run_id: Names the run; a journal finds its effects by it. Made up if not given.
-        session: Where the conversation is kept: the run knows what is in it, and each step is stored in it.
-    """
-
-    history: History
     deps: Any
-    limits: Limits
-    settings: ChatSettings
+    history: History
+    session: Session | None
+    model: str | Model | None
+    tools: Iterable[ToolLike[Any]]
+    settings: ChatSettings | None
+    limits: Limits | None
     run_id: str
-    session: Session
 
 
-class Agent:
+class Agent(Generic[Deps, Out]):
     """A model with tools and instructions. Immutable and cheap; a run never changes it.
 
+    ``async with agent`` opens the connections that its tools come from, for all runs inside; without it, each run opens
+    and closes them.
+
     Args:
-        model: ``"endpoint:model"`` (``"openai:gpt-5-mini"``, ``"ollama:qwen3"``), ``"local"`` for the embedded model,
+        model: ``"provider:model"`` (``"openai:gpt-5-mini"``, ``"ollama:qwen3"``), ``"local"`` for the embedded model,
             or any object with a ``reply`` method (see `Model`).
-        tools: Functions, with or without ``@tool``, `Tool` objects and toolsets. Their names must differ.
-        instructions: What the model is to do; sent as the system message of every request.
+        tools: Functions, with or without ``@tool``, `Tool` objects, toolsets and other sources of tools. Their names
+            must differ.
+        instructions: What the model is to do, sent as the system message of every request: a string, a function of
+            the `RunContext` that returns one (it may be async), or several of them.
+        output_type: The type of the output.
+        deps_type: The type of the ``deps`` that runs are given and tools receive as ``context.deps``.
+        name: Tells agents apart, in events and in saved runs.
+        description: What the agent can do, for those who use it as a tool.
         settings: Parameters of the requests.
-        name: Tells agents apart, in records and where a saved run is gone on with.
         limits: How far a run may go.
-        requires_approval: Which calls wait until somebody outside has allowed them, beside those of tools that ask for it
-            themselves: all, or those for which a function says so; see ``requires_approval`` of `tool`.
-        middleware: What wraps runs, model turns and tool calls; the first is the outermost.
-        on_tool_error: ``"report"`` gives the model a short result when a tool raises something unexpected; ``"raise"`` ends
-            the run with `ToolFailed`.
+        requires_approval: Which calls wait for a decision, in addition to those of tools that require it themselves:
+            all, or those for which a function says so; see ``requires_approval`` of `tool`.
+        on_tool_error: The effect of an unexpected exception in a tool: ``"report"`` gives the model the type and a
+            short message, ``"report_type"`` the type alone; ``"raise"`` ends the run with `ToolFailed`.
+        middleware: What wraps runs, model requests and tool calls; the first is the outermost.
+        journal: Where a durable engine records the effects of a run.
         repair: False takes calls as the model wrote them: it is told what is wrong with a name or with arguments, even
             where they can only mean one thing.
-        eager: True starts calls of ``read_only`` tools while the reply that makes them is still streaming; their
-            results are used only if it finishes well.
-        journal: Where a durable engine records the effects of a run.
 
     Raises:
         DefinitionError: A function cannot become a tool, or two tools have one name.
-        ConfigError: There is no such endpoint.
+        ConfigError: An argument cannot be what it is given for, or there is no such provider.
     """
 
     def __init__(  # noqa: PLR0913 - the front door: each is a word that users know
         self,
         model: str | Model,
         *,
-        tools: Iterable[ToolLike] = (),
-        instructions: str = "",
+        tools: Iterable[ToolLike[Deps]] = (),
+        instructions: Instructions | Sequence[Instructions] = "",
+        output_type: type[Out] | Output[Out] = _TEXT,
+        deps_type: type[Deps] = _NO_DEPS,
         name: str = "",
+        description: str = "",
         settings: ChatSettings | None = None,
         limits: Limits | None = None,
         requires_approval: Approval = False,
+        on_tool_error: Literal["report", "report_type", "raise"] = "report",
         middleware: Sequence[Middleware] = (),
-        on_tool_error: Literal["report", "raise"] = "report",
-        repair: bool = True,
-        eager: bool = False,
         journal: Journal | None = None,
+        repair: bool = True,
     ) -> None:
-        check_agent(
-            words={"instructions": instructions, "name": name},
+        given = self._given = AgentOptions(
+            model=model,
+            tools=tools if isinstance(tools, Tool | str) or not isinstance(tools, Iterable) else tuple(tools),
+            instructions=instructions,
+            output_type=output_type,
+            deps_type=deps_type,
+            name=name,
+            description=description,
             settings=settings,
             limits=limits,
             requires_approval=requires_approval,
-            middleware=middleware,
             on_tool_error=on_tool_error,
+            middleware=middleware,
+            journal=journal,
+            repair=repair,
         )
-        self._spec = RunSpec(
+        parts = _check_agent(given)
+        fixed, sources = _split_tools(given["tools"])
+        self._spec = AgentSpec(
             model=_model(model),
-            tools={each.name: each for each in flat_tools(tools)},
             name=name,
-            instructions=instructions,
+            tools=fixed,
+            sources=sources,
+            instructions=parts,
             settings=settings or ChatSettings(),
-            limits=limits or Limits(),
+            output=output_of(output_type),
             requires_approval=requires_approval,
-            middleware=tuple(middleware),
             on_tool_error=on_tool_error,
             repair=repair,
-            eager=eager,
+        )
+        self._run = RunSpec(
+            agents={name: self._spec},
+            limits=limits or Limits(),
+            middleware=tuple(middleware),
             journal=journal or PlainJournal(),
         )
-        check_names(self._spec.limits, self._spec.tools)
+        self._open: list[AsyncExitStack] = []
+        _check_names(self._run.limits, self._spec)
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, parameters: Any) -> Any:
+            """Give ``Agent[Deps]`` the default output at run time too."""
+            pair = parameters if isinstance(parameters, tuple) else (parameters, str)
+            return super().__class_getitem__(pair)
 
     def __repr__(self) -> str:
-        return f"Agent({self.model!r}, tools=[{', '.join(self.tools)}])"
+        named = f", name={self.name!r}" if self.name else ""
+        tools = f", tools=[{', '.join(self.tools)}]" if self.tools else ""
+        return f"Agent({self.model!r}{tools}{named})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # nothing in it changes
+
+    # What it is made of.
 
     @property
     def model(self) -> Model:
@@ -130,19 +199,102 @@ class Agent:
 
     @property
     def tools(self) -> Mapping[str, Tool]:
-        """The tools by name."""
+        """The tools by name, without those that come from a source when it is open."""
         return self._spec.tools
 
-    async def run(
-        self, prompt: Prompt | RunState | None = None, *, on_event: Emit = ignore_event, **options: Unpack[RunOptions]
-    ) -> RunResult:
-        """Run until there is an answer.
+    @property
+    def name(self) -> str:
+        """The name."""
+        return self._spec.name
+
+    @property
+    def description(self) -> str:
+        """What the agent can do."""
+        return self._given.get("description", "")
+
+    @property
+    def instructions(self) -> Instructions | Sequence[Instructions]:
+        """The instructions, as they were given."""
+        return self._given.get("instructions", "")
+
+    @property
+    def output_type(self) -> type[Out] | Output[Out]:
+        """The type of the output, as it was given."""
+        return cast("type[Out] | Output[Out]", self._given.get("output_type", str))
+
+    @property
+    def deps_type(self) -> type[Deps]:
+        """The type of the ``deps`` of its runs."""
+        return cast("type[Deps]", self._given.get("deps_type", NoneType))
+
+    @property
+    def settings(self) -> ChatSettings:
+        """The parameters of its requests."""
+        return self._spec.settings
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of its runs."""
+        return self._run.limits
+
+    @property
+    def requires_approval(self) -> Approval:
+        """Which calls wait for a decision."""
+        return self._spec.requires_approval
+
+    @property
+    def on_tool_error(self) -> Literal["report", "report_type", "raise"]:
+        """The effect of an unexpected exception in a tool."""
+        return self._spec.on_tool_error
+
+    @property
+    def middleware(self) -> Sequence[Middleware]:
+        """The middleware, the outermost first."""
+        return self._run.middleware
+
+    def replace(self, **changes: Unpack[AgentOptions]) -> Agent[Any, Any]:
+        """A new agent that differs in these arguments.
+
+        Raises:
+            DefinitionError: As `Agent`.
+            ConfigError: As `Agent`.
+        """
+        options: Any = {**self._given, **changes}
+        return Agent(**options)
+
+    # Running it.
+
+    async def run(  # noqa: PLR0913 - spelled out, so that editors complete them
+        self,
+        prompt: Prompt | None = None,
+        *,
+        deps: Deps | None = None,
+        history: History = None,
+        session: Session | None = None,
+        resume: RunState | bool | None = None,
+        model: str | Model | None = None,
+        tools: Iterable[ToolLike[Deps]] = (),
+        settings: ChatSettings | None = None,
+        limits: Limits | None = None,
+        run_id: str = "",
+        on_event: Emit = ignore_event,
+    ) -> RunResult[Out]:
+        """Run until there is an output.
 
         Args:
-            prompt: The question: text, content parts, or a whole message. A `RunState` is gone on with, however it
-                ended; None goes on with the last run of the session.
-            on_event: Told what happens; must return at once. `stream` is the more comfortable way to watch.
-            **options: See `RunOptions`.
+            prompt: A string, content parts, or a whole message of the user. Not needed to resume a run; given with
+                ``resume``, it is added to the conversation.
+            deps: Given to tools as ``context.deps``.
+            history: The messages before the prompt: an earlier result or its messages, or messages as the API writes
+                them.
+            session: Where the conversation is stored: the run knows what is in it, and each step is stored in it.
+            resume: A saved state to resume, however it ended; True for the last run of the session.
+            model: A model for this run, in place of the agent's.
+            tools: Further tools for this run.
+            settings: Request parameters that take precedence over the agent's.
+            limits: In place of the agent's.
+            run_id: Names the run; a journal finds its effects by it. Made up if not given.
+            on_event: Called with each event; must return at once. `stream` is the more comfortable way to watch.
 
         Returns:
             The result; its ``status`` is ``"done"``, ``"limited"`` or ``"paused"``.
@@ -150,115 +302,278 @@ class Agent:
         Raises:
             AgentKitError: The run failed; ``error.state`` holds all that was done.
         """
-        _, start = self._open(prompt, options, stream=False)
-        return RunResult(await start(on_event))
+        spec = self._run_spec(deps, model, tools, settings, limits, stream=False)
+        _, start = _start(spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id)
+        return await start(_checked_observer(on_event))
 
-    def stream(self, prompt: Prompt | RunState | None = None, **options: Unpack[RunOptions]) -> RunStream:
-        """The same as `run`, to be watched: ``async with agent.stream(...) as events``; see `RunStream`."""
-        return RunStream(*self._open(prompt, options, stream=True))
+    def stream(  # noqa: PLR0913 - spelled out, so that editors complete them
+        self,
+        prompt: Prompt | None = None,
+        *,
+        deps: Deps | None = None,
+        history: History = None,
+        session: Session | None = None,
+        resume: RunState | bool | None = None,
+        model: str | Model | None = None,
+        tools: Iterable[ToolLike[Deps]] = (),
+        settings: ChatSettings | None = None,
+        limits: Limits | None = None,
+        run_id: str = "",
+    ) -> RunStream[Out]:
+        """The same as `run`, to be watched: ``async with agent.stream(...) as stream``; see `RunStream`."""
+        spec = self._run_spec(deps, model, tools, settings, limits, stream=True)
+        return RunStream(
+            *_start(spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id)
+        )
 
-    def run_sync(
-        self, prompt: Prompt | RunState | None = None, *, on_event: Emit = ignore_event, **options: Unpack[RunOptions]
-    ) -> RunResult:
+    def run_sync(  # noqa: PLR0913 - spelled out, so that editors complete them
+        self,
+        prompt: Prompt | None = None,
+        *,
+        deps: Deps | None = None,
+        history: History = None,
+        session: Session | None = None,
+        resume: RunState | bool | None = None,
+        model: str | Model | None = None,
+        tools: Iterable[ToolLike[Deps]] = (),
+        settings: ChatSettings | None = None,
+        limits: Limits | None = None,
+        run_id: str = "",
+        on_event: Emit = ignore_event,
+    ) -> RunResult[Out]:
         """The same as `run`, for code that is not async.
 
         Raises:
-            Interrupted: Ctrl-C; a `KeyboardInterrupt` whose ``state`` can be gone on with.
+            Interrupted: Ctrl-C; a `KeyboardInterrupt` whose ``state`` can be resumed.
         """
-        state, start = self._open(prompt, options, stream=False)
+        spec = self._run_spec(deps, model, tools, settings, limits, stream=False)
+        state, start = _start(
+            spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id
+        )
+        observer = _checked_observer(on_event)
+        return run_blocking(lambda: start(observer), state=state, owner=self)
 
-        async def main() -> RunResult:
-            try:
-                return RunResult(await start(on_event))
-            finally:
-                await self.aclose()
+    def stream_sync(  # noqa: PLR0913 - spelled out, so that editors complete them
+        self,
+        prompt: Prompt | None = None,
+        *,
+        deps: Deps | None = None,
+        history: History = None,
+        session: Session | None = None,
+        resume: RunState | bool | None = None,
+        model: str | Model | None = None,
+        tools: Iterable[ToolLike[Deps]] = (),
+        settings: ChatSettings | None = None,
+        limits: Limits | None = None,
+        run_id: str = "",
+    ) -> SyncRunStream[Out]:
+        """The same as `stream`, for code that is not async: ``for event in agent.stream_sync(...)``."""
+        spec = self._run_spec(deps, model, tools, settings, limits, stream=True)
+        return SyncRunStream(
+            RunStream(
+                *_start(spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id)
+            )
+        )
 
-        if _in_event_loop():
-            raise ConfigError("run_sync was called inside an event loop: write `await agent.run(...)` there")
-        try:
-            return anyio.run(main)
-        except KeyboardInterrupt:
-            raise Interrupted(state) from None
+    async def __aenter__(self) -> Self:
+        stack = AsyncExitStack()
+        async with stack:
+            for source in self._spec.sources:
+                await stack.enter_async_context(source)
+            self._open.append(stack.pop_all())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._open.pop().aclose()
+        if not self._open:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Close what the model and the middleware hold open in this event loop; the agent can still be used."""
-        for each in (self.model, *self._spec.middleware):
+        for each in (self.model, *self._run.middleware):
             close = getattr(each, "aclose", None)
             if close is not None:
                 await close()
 
-    def _open(
-        self, prompt: Prompt | RunState | None, options: RunOptions, *, stream: bool
-    ) -> tuple[RunState, Callable[[Emit], Awaitable[RunState]]]:
-        """The state of a new run, and what starts it."""
+    def _run_spec(
+        self,
+        deps: Deps | None,
+        model: str | Model | None,
+        tools: Iterable[ToolLike[Deps]],
+        settings: ChatSettings | None,
+        limits: Limits | None,
+        *,
+        stream: bool,
+    ) -> RunSpec:
+        """What a run with these options is made of."""
         check_process()
-        unknown = options.keys() - RunOptions.__annotations__.keys()
-        if unknown:
-            raise TypeError(f"a run takes {', '.join(sorted(RunOptions.__annotations__))}; not {min(unknown)!r}")
-        check_options(prompt, options)
-        settings, limits, session = options.get("settings"), options.get("limits"), options.get("session")
-        spec = replace(
-            self._spec,
-            deps=options.get("deps"),
-            limits=limits or self._spec.limits,
-            settings=settings.over(self._spec.settings) if settings else self._spec.settings,
-            stream=stream,
+        _refuse(
+            (isinstance(settings, ChatSettings | None), _not("a ChatSettings(...)", "settings", settings)),
+            (isinstance(limits, Limits | None), _not("a Limits(...)", "limits", limits)),
         )
+        agent = self._spec
+        fixed, sources = _split_tools([*agent.tools.values(), *agent.sources, *tools])
+        agent = replace(
+            agent,
+            model=agent.model if model is None else _model(model),
+            tools=fixed,
+            sources=sources,
+            settings=settings.over(agent.settings) if settings else agent.settings,
+        )
+        _check_deps(deps, self.deps_type, fixed.values())
         if limits is not None:
-            check_names(limits, spec.tools)
-        if prompt is None or isinstance(prompt, RunState):
-            return _gone_on_with(prompt, spec, session, limits)
-        history, news = parse_history(options.get("history"))
-        spec = replace(spec, news=news)
-        state = RunState(
-            messages=[*history, spec.stamp(parse_prompt(prompt))],
-            run_id=options.get("run_id") or uuid.uuid4().hex,
-            agent=spec.name,
-            limits=spec.limits,
-            fingerprints=spec.fingerprints,
-            artifacts=_artifacts(options.get("history")),
-        )
-        if session is None:
-            return state, lambda emit: run(spec, state, emit)
-        return state, lambda emit: run_in_session(session, spec, state, emit)
+            _check_names(limits, agent)
+        limits = limits or self._run.limits
+        return replace(self._run, agents={agent.name: agent}, deps=deps, limits=limits, stream=stream)
 
 
-def _gone_on_with(
-    given: RunState | None, spec: RunSpec, session: Session | None, limits: Limits | None
-) -> tuple[RunState, Callable[[Emit], Awaitable[RunState]]]:
+def _start(
+    spec: RunSpec,
+    prompt: Prompt | None,
+    *,
+    history: History,
+    session: Session | None,
+    resume: RunState | bool | None,
+    limits: Limits | None,
+    run_id: str,
+) -> tuple[RunState, _Start]:
+    """The state of a run, and what starts it."""
+    given: object = resume
+    _refuse(
+        (not isinstance(prompt, RunState | RunResult), "resume a run with resume=state; history=result asks on"),
+        (not isinstance(given, RunResult), "resume= takes the state of a result: resume=result.state"),
+        (isinstance(given, RunState | bool | None), _not("a RunState, or True with a session", "resume", given)),
+        (isinstance(run_id, str), _not("a string", "run_id", run_id)),
+        (
+            session is None or isinstance(session, Session),
+            _not('one conversation, as sessions["alice"] is', "session", session),
+        ),
+        (history is None or session is None, "a session has its messages: give session= or history=, not both"),
+        (history is None or not resume, "a resumed run has its messages: history= is for a new one"),
+        (resume is not True or session is not None, "resume=True resumes the last run of session=, which is missing"),
+        (prompt is not None or bool(resume), "the prompt is missing; only resume= needs none"),
+    )
+    if resume:
+        return _start_again(spec, prompt, session, None if resume is True else resume, limits)
+    messages, notes = parse_history(history)
+    spec = replace(spec, opening_events=[ReplyRepaired(note) for note in notes])
+    (agent,) = spec.agents
+    state = RunState(
+        messages=[*messages, stamped(parse_prompt(prompt), spec.journal.clock(), agent)],
+        prior_messages=len(messages),
+        run_id=run_id or spec.journal.new_id(),
+        agent=agent,
+        limits=spec.limits,
+        artifacts=dict(getattr(getattr(history, "state", history), "artifacts", ())),
+    )
+    if session is None:
+        return state, lambda emit: execute_run(spec, state, emit)
+    return state, lambda emit: run_in_session(session, spec, state, emit)
+
+
+def _start_again(
+    spec: RunSpec, prompt: Prompt | None, session: Session | None, given: RunState | None, limits: Limits | None
+) -> tuple[RunState, _Start]:
     if session is not None:
         live = RunState(messages=[]) if given is None else given.copy()
         live.status = "running"
+        if prompt is not None:
+            live.add_message(prompt)
         return live, lambda emit: resume_in_session(session, spec, live, emit, given=given, limits=limits)
-    if given is None:
-        raise ConfigError("the question is missing; only a session can be gone on with without one")
+    assert given is not None  # noqa: S101 - without a session there is a state
     if given.revision:
         raise StateError(
-            "this state is kept in a session, which would not know what a run without it does: give session= too "
-            "(or set state.revision = 0 to go on apart from it)"
+            "this state is stored in a session, which would not know what a run without it does: give session= too "
+            "(or set state.revision = 0 to resume apart from it)"
         )
     spec = replace(spec, limits=limits or given.limits or spec.limits)
-    state, news = prepare_resume(given, spec)
-    return state, lambda emit: run(replace(spec, news=news), state, emit)
+    if prompt is not None:
+        given = given.copy()
+        given.add_message(prompt)
+    state, events = prepare_resume(given, spec.agents, spec.limits)
+    return state, lambda emit: execute_run(replace(spec, opening_events=events), state, emit)
+
+
+# Checks, in sentences, as type checkers are not everywhere.
+
+
+def _check_agent(given: Mapping[str, Any]) -> tuple[Instructions, ...]:
+    """Refuse arguments of an agent that cannot be what they are given for; returns the parts of its instructions."""
+    instructions = given["instructions"]
+    single = isinstance(instructions, str) or callable(instructions) or not isinstance(instructions, Iterable)
+    parts = (instructions,) if single else tuple(instructions)
+    wrong = [each for each in parts if not isinstance(each, str) and not callable(each)]
+    policy, middleware = given["requires_approval"], given["middleware"]
+    members = list(middleware) if isinstance(middleware, Sequence) else [middleware]
+    whole = isinstance(middleware, Sequence) and all(isinstance(each, Middleware) for each in members)
+    hint = (
+        "; a function becomes one by @around_model, @around_tool or @around_run" if any(map(callable, members)) else ""
+    )
+    on_error = ("report", "report_type", "raise")
+    _refuse(
+        (not wrong, _not("a string or a function", "instructions", wrong[:1])),
+        *((isinstance(given[each], str), _not("a string", each, given[each])) for each in ("name", "description")),
+        (
+            isinstance(given["settings"], ChatSettings | None),
+            _not("a ChatSettings(...)", "settings", given["settings"]),
+        ),
+        (isinstance(given["limits"], Limits | None), _not("a Limits(...)", "limits", given["limits"])),
+        (isinstance(policy, bool) or callable(policy), _not("True, False or a function", "requires_approval", policy)),
+        (given["on_tool_error"] in on_error, _not(f"one of {on_error}", "on_tool_error", given["on_tool_error"])),
+        (whole, _not("a list of Middleware objects", "middleware", middleware) + hint),
+    )
+    return parts
+
+
+def _refuse(*checks: tuple[bool, str]) -> None:
+    for right, complaint in checks:
+        if not right:
+            raise ConfigError(complaint)
+
+
+def _not(wanted: str, name: str, given: object) -> str:
+    return f"{name}= takes {wanted}, not {given!r:.80}"
 
 
 def _model(model: object) -> Model:
     if isinstance(model, str):
         return open_model(model)
-    if not isinstance(model, Model):
+    if isinstance(model, type) or not isinstance(model, Model):
         raise ConfigError(f'a model is a name such as "openai:gpt-5-mini" or an object with reply(), not {model!r}')
     return model
 
 
-def _artifacts(history: History) -> dict[str, str]:
-    """What results of an earlier run were cut: the model may want to read on."""
-    state = history.state if isinstance(history, RunResult) else history
-    return dict(state.artifacts) if isinstance(state, RunState) else {}
+def _split_tools(tools: object) -> tuple[dict[str, Tool], tuple[ToolSource, ...]]:
+    if isinstance(tools, str) or not isinstance(tools, Iterable):
+        raise ConfigError(f"tools= takes a list of tools, not {tools!r:.80}")
+    fixed, sources = split_tools(cast("Iterable[Any]", tools))
+    return {each.name: each for each in fixed}, tuple(sources)
 
 
-def _in_event_loop() -> bool:
-    try:
-        anyio.current_time()
-    except RuntimeError:
-        return False
-    return True
+def _check_names(limits: Limits, agent: AgentSpec) -> None:
+    """Refuse limits for tools that do not exist; tools of sources are not known yet."""
+    per_tool = limits.calls_per_tool
+    for name in per_tool if isinstance(per_tool, Mapping) and not agent.sources else ():
+        if name not in agent.tools and name != READ_RESULT:
+            near = get_close_matches(name, agent.tools, 1)
+            meant = f"did you mean {near[0]!r}?" if near else f"the agent has {', '.join(agent.tools) or 'none'}"
+            raise ConfigError(f"Limits(calls_per_tool=...) names {name!r}, and there is no such tool: {meant}")
+
+
+def _check_deps(deps: object, deps_type: object, tools: Iterable[Tool]) -> None:
+    """Refuse deps that the agent or one of its tools could not use, before anything is sent."""
+    wanted = [(getattr(each, "deps_type", None), f"tool {each.name}") for each in tools]
+    for kind, who in [(None if deps_type is NoneType else deps_type, "the agent"), *wanted]:
+        if isinstance(kind, type) and kind is not object and not isinstance(deps, kind):
+            missing = "run(..., deps=...) is missing" if deps is None else f"deps= is {type(deps).__name__}"
+            raise ConfigError(f"{who} needs deps of the type {kind.__name__}, and {missing}")
+
+
+def _checked_observer(on_event: object) -> Emit:
+    if not callable(on_event):
+        raise ConfigError(_not("a function of one event", "on_event", on_event))
+    if kind_of(on_event) != "plain":
+        raise ConfigError("on_event= takes a function that is not async, as nothing waits for it: use agent.stream()")
+    return cast("Emit", on_event)

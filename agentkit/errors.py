@@ -24,6 +24,7 @@
       RunError                a run could not continue; `state` is everything it had
         LimitReached          a limit of the run, with `on_limit="raise"`
         ToolFailed            a tool raised, with `on_tool_error="raise"`
+        OutputInvalid         the model gave no valid output within the retries
         TooManyMistakes       a tool was called with wrong arguments more often in a row than it allows
       StateError              a saved state that cannot be used: damaged, of a newer version, of another agent
       SessionError            a session could not be stored or read; what was stored is as it was
@@ -60,6 +61,7 @@ __all__ = [
     "ModelError",
     "ModelRetry",
     "NotFound",
+    "OutputInvalid",
     "Overloaded",
     "QuotaExceeded",
     "RateLimited",
@@ -261,6 +263,10 @@ class LimitReached(RunError):
 
 class ToolFailed(RunError):
     """A tool raised an unexpected exception (its `__cause__`) in a run with ``on_tool_error="raise"``."""
+
+
+class OutputInvalid(RunError):
+    """The model gave no valid output within the retries of the output."""
 
 
 class TooManyMistakes(RunError):

@@ -6,6 +6,7 @@ from agentkit.chat.events import (
     ChoiceDelta,
     Emit,
     Event,
+    Origin,
     ReasoningDelta,
     RefusalDelta,
     ReplyRepaired,
@@ -16,6 +17,7 @@ from agentkit.chat.events import (
 )
 from agentkit.run.events import (
     ApprovalRequested,
+    CallDenied,
     CallFinished,
     CallRepaired,
     CallStarted,
@@ -33,6 +35,7 @@ __all__ = [
     "ApprovalRequested",
     "AudioDelta",
     "CallDelta",
+    "CallDenied",
     "CallFinished",
     "CallRepaired",
     "CallRetried",
@@ -43,6 +46,7 @@ __all__ = [
     "EventLoopBlocked",
     "LimitWarning",
     "MessageAdded",
+    "Origin",
     "Progress",
     "ReasoningDelta",
     "RefusalDelta",

@@ -52,10 +52,10 @@ def decide(call_id: str, decision: str, model: str | Model, path: Path) -> None:
         state.approve(call_id, by="the manager")
     else:
         state.deny(call_id, decision, by="the manager")
-    keep(open_agent(model).run_sync(state), path)
+    keep(open_agent(model).run_sync(resume=state), path)
 
 
-def keep(result: RunResult, path: Path) -> None:
+def keep(result: RunResult[str], path: Path) -> None:
     path.write_text(result.state.to_json(key=KEY), encoding="utf-8")
     for call in result.pending:
         print(f"waits: {call.id}  {call.name}({dict(call.arguments)})  {call.reason}")

@@ -38,6 +38,7 @@ def main(questions: Iterable[str], model: str | Model, document: str, tokens: in
     agent = Agent(
         model,
         tools=[read_page],
+        deps_type=str,
         instructions="You answer questions about a document. Read the pages that you need.",
         middleware=[ClearToolResults(keep=3), Summarize(tokens=tokens), Window()],
     )

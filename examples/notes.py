@@ -41,7 +41,9 @@ def open_database(path: str) -> sqlite3.Connection:
 
 
 def main(questions: Iterable[str], model: str | Model, path: str = ":memory:") -> list[str]:
-    agent = Agent(model, tools=[add_note, find_notes], instructions="You keep the user's notes.")
+    agent = Agent(
+        model, deps_type=sqlite3.Connection, tools=[add_note, find_notes], instructions="You keep the user's notes."
+    )
     database, history, answers = open_database(path), tuple[Message, ...](), list[str]()
     for question in questions:
         try:

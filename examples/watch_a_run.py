@@ -37,7 +37,7 @@ async def count_words(context: ToolContext[Path], name: str) -> int:
 
 
 async def main(question: str, model: str | Model, folder: Path) -> str:
-    agent = Agent(model, tools=[count_words], limits=Limits(turns=5))
+    agent = Agent(model, tools=[count_words], deps_type=Path, limits=Limits(turns=5))
     async with agent.stream(question, deps=folder) as events:
         async for event in events:
             match event:

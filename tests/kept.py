@@ -76,7 +76,7 @@ async def crashed(agent: Agent, sessions: Sessions, after: str, **options: objec
             raise Died
 
     with pytest.raises(BaseException) as caught:  # noqa: PT011 - alone, or in a group that a task group has made of it
-        await agent.run(session=Watched(sessions["s"], passes), **options)  # type: ignore[arg-type]
+        await agent.run(resume="prompt" not in options, session=Watched(sessions["s"], passes), **options)  # type: ignore[arg-type]
     assert died(caught.value), caught.value
 
 

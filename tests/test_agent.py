@@ -88,7 +88,7 @@ async def test_a_thousand_runs_of_one_agent_do_not_meet() -> None:
     assert outputs == {number: str(number) for number in range(1000)}
 
 
-@pytest.mark.parametrize("limits", [{"turns": 0}, {"calls": -1}, {"retries": -1}, {"on_limit": "explode"}])
+@pytest.mark.parametrize("limits", [{"turns": 0}, {"calls": -1}, {"request_retries": -1}, {"on_limit": "explode"}])
 def test_limits_that_make_no_sense_are_refused(limits: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(limits))):
         Limits(**limits)  # type: ignore[arg-type]  # wrong on purpose
@@ -96,7 +96,7 @@ def test_limits_that_make_no_sense_are_refused(limits: dict[str, object]) -> Non
 
 @pytest.mark.anyio
 async def test_an_option_that_is_misspelt_is_refused() -> None:
-    with pytest.raises(TypeError, match="not 'limit'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'limit'"):
         await Agent(ScriptedModel([])).run("hi", limit=Limits(turns=1))  # type: ignore[call-arg]  # wrong on purpose
 
 
@@ -109,12 +109,12 @@ def test_what_is_no_model_is_refused_where_the_agent_is_written(model: object) -
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        ({"tool_errors": "rasie"}, "tool_errors is"),
-        ({"instructions": lambda: "x"}, "instructions is a text"),
-        ({"settings": {"temperature": 1}}, "settings is a ChatSettings"),
-        ({"limits": 3}, "limits is a Limits"),
-        ({"middleware": Middleware}, "middleware is a list"),
-        ({"middleware": [Middleware]}, "middleware is a list of Middleware objects"),
+        ({"on_tool_error": "rasie"}, "on_tool_error= takes"),
+        ({"instructions": 3}, "instructions= takes a string or a function"),
+        ({"settings": {"temperature": 1}}, "settings= takes a ChatSettings"),
+        ({"limits": 3}, "limits= takes a Limits"),
+        ({"middleware": Middleware}, "middleware= takes a list"),
+        ({"middleware": [Middleware]}, "middleware= takes a list of Middleware objects"),
     ],
 )
 def test_an_argument_of_the_wrong_kind_is_refused_where_the_agent_is_written(argument: Any, said: str) -> None:
@@ -130,8 +130,8 @@ def test_an_agent_shows_its_model_and_its_tools() -> None:
 @pytest.mark.parametrize(
     ("history", "said"),
     [
-        ("hello", "history is a list of messages"),
-        (42, "history is a list of messages"),
+        ("hello", "history takes a list of messages"),
+        (42, "history takes a list of messages"),
         ([42], "message 1 of the history is neither"),
         ([{"role": "bot", "content": "x"}], "message 1 of the history: .*'bot'"),
         ([{"content": "x"}], "message 1 of the history"),
@@ -176,7 +176,7 @@ async def test_the_retries_of_a_run_are_limited_altogether() -> None:
         ({"session": MemorySessions()}, "sessions\\[.alice.\\]"),
         ({"limits": {"turns": 3}}, r"Limits\("),
         ({"settings": {"temperature": 1}}, r"ChatSettings\("),
-        ({"run_id": 5}, "run_id is a text"),
+        ({"run_id": 5}, "run_id= takes a string"),
         ({"session": MemorySessions()["a"], "history": []}, "not both"),
     ],
 )
@@ -191,8 +191,8 @@ async def test_options_of_a_run_that_cannot_be_are_refused_in_a_sentence(
 async def test_a_state_is_not_gone_on_with_and_given_a_history() -> None:
     agent = Agent(ScriptedModel(["hi"]))
     result = await agent.run("hello")
-    with pytest.raises(ConfigError, match="for a question only"):
-        await agent.run(result.state, history=result)
+    with pytest.raises(ConfigError, match="a resumed run has its messages"):
+        await agent.run(resume=result.state, history=result)
 
 
 @pytest.mark.anyio

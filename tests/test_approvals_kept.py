@@ -8,7 +8,7 @@ import pytest
 from agentkit import Agent, RunState, tool
 from agentkit.chat.messages import ToolMessage
 from agentkit.errors import SessionConflict, StateError
-from agentkit.run.journal import PlainJournal, Slot
+from agentkit.run.journal import PlainJournal, Slot, SlotKind
 from agentkit.sessions import MemorySessions
 from agentkit.testing import Answer, ScriptedModel, call
 
@@ -43,10 +43,10 @@ async def test_the_run_of_a_session_waits_is_decided_and_goes_on_once() -> None:
     state = await session.state()
     assert state is not None
     state.approve("d", always=True)
-    done = await agent("done").run(state, session=session)
+    done = await agent("done").run(resume=state, session=session)
     assert (done.status, deleted) == ("done", ["a"])
     with pytest.raises(SessionConflict, match="has gone on since this state was taken"):
-        await agent("again").run(state, session=session)
+        await agent("again").run(resume=state, session=session)
     assert deleted == ["a"]
 
 
@@ -54,7 +54,7 @@ async def test_what_holds_always_holds_for_the_later_runs_of_a_session() -> None
     session = MemorySessions()["s"]
     state = (await agent(call("delete", id="d", path="a")).run("go", session=session)).state
     state.approve("d", always="arguments")
-    await agent("done").run(state, session=session)
+    await agent("done").run(resume=state, session=session)
     calls = [call("delete", path="a"), call("delete", path="b")]
     result = await agent(calls).run("again", session=session)
     assert deleted == ["a", "a"]
@@ -64,7 +64,7 @@ async def test_what_holds_always_holds_for_the_later_runs_of_a_session() -> None
 async def test_a_session_that_is_gone_on_with_undecided_runs_nothing() -> None:
     session = MemorySessions()["s"]
     await agent(call("delete", path="a")).run("go", session=session)
-    result = await agent("done").run(session=session)
+    result = await agent("done").run(resume=True, session=session)
     assert (result.status, deleted) == ("paused", [])
 
 
@@ -74,7 +74,7 @@ class Recorded(PlainJournal):
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
 
-    def reserve(self, key: str) -> Slot:
+    def reserve(self, key: str, kind: SlotKind) -> Slot:
         return RecordedSlot(self.values, key)
 
 
@@ -98,8 +98,8 @@ async def test_a_replay_pauses_where_the_run_did_and_repeats_nothing() -> None:
     result.state.approve("d")
     result.state.deny("e")
     stored = result.state.to_json()
-    await made.run(RunState.load(stored))
-    done = await made.run(RunState.load(stored))
+    await made.run(resume=RunState.load(stored))
+    done = await made.run(resume=RunState.load(stored))
     assert (done.status, deleted) == ("done", ["a"])
     results = [each.text for each in done.messages if isinstance(each, ToolMessage)]
     assert results == ["deleted a", "Error: not run: a person refused this call"]

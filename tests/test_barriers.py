@@ -40,5 +40,5 @@ async def test_no_call_passes_a_sequential_one_that_waits_nor_does_that_one_pass
     assert (paused.status, ran) == ("paused", first)
     state = RunState.load(paused.state.to_json())
     state.approve(state.pending[0].id)
-    result = await agent.run(state)
+    result = await agent.run(resume=state)
     assert (result.status, ran, check(result.messages)) == ("done", [*first, *then], [])

@@ -36,7 +36,7 @@ class Endless:
         raise AssertionError
 
 
-def stream_of(agent: Agent) -> SyncRunStream:
+def stream_of(agent: Agent) -> SyncRunStream[str]:
     return SyncRunStream(agent.stream("go"))
 
 

@@ -106,10 +106,10 @@ async def test_a_run_may_be_cancelled_at_every_await(kind: str) -> None:
         if state.status == "cancelled" and state.messages:
             apart = RunState.load(state.to_json())
             apart.revision = 0
-            again = await agent_of(later(state), Counter()).run(apart)
+            again = await agent_of(later(state), Counter()).run(resume=apart)
             assert (again.status, again.output, check(again.messages)) == ("done", "done", [])
             if kind == "session" and state.revision:  # before that, not even the question was stored
-                kept = await agent_of(later(state), Counter()).run(session=session)
+                kept = await agent_of(later(state), Counter()).run(resume=True, session=session)
                 assert (kept.status, check(kept.messages)) == ("done", [])
         finished += state.status == "done"
         if finished == 2:
@@ -156,7 +156,7 @@ async def test_leaving_a_run_early_cancels_it_and_its_state_can_be_gone_on_with(
             if isinstance(event, CallStarted):
                 break
     assert (events.state.status, check(events.state.messages)) == ("cancelled", [])
-    assert (await Agent(ScriptedModel(["after"]), tools=[hang]).run(events.state)).output == "after"
+    assert (await Agent(ScriptedModel(["after"]), tools=[hang]).run(resume=events.state)).output == "after"
 
 
 @pytest.mark.anyio
@@ -271,7 +271,7 @@ async def test_what_was_said_to_a_cancelled_run_is_read_when_it_goes_on() -> Non
                 events.cancel()
         state = (await events.result()).state
     assert [each.text for each in state.inbox] == ["never mind"]
-    result = await Agent(ScriptedModel(["all right"]), tools=[hang]).run(RunState.load(state.to_json()))
+    result = await Agent(ScriptedModel(["all right"]), tools=[hang]).run(resume=RunState.load(state.to_json()))
     assert [each.role for each in result.messages] == ["user", "assistant", "tool", "user", "assistant"]
     assert result.state.inbox == []
 
@@ -294,5 +294,5 @@ async def test_something_said_to_a_run_at_its_limit_is_answered_without_tools() 
 async def test_what_is_said_to_a_state_without_messages_is_the_question() -> None:
     state = RunState(messages=[])
     state.add_message("hello?")
-    result = await Agent(ScriptedModel(["hello"])).run(state)
+    result = await Agent(ScriptedModel(["hello"])).run(resume=state)
     assert [each.role for each in result.messages] == ["user", "assistant"]

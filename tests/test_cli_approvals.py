@@ -79,7 +79,7 @@ def test_a_person_is_asked_with_all_that_the_tool_would_get_escaped(place: Path)
         done = on_terminal("run", "go", url=server.url, typed="\nnot that one\n")
     shown = "a\\u001b[2J\\u202eb" + "x" * 3000 + "the end"
     assert done.stderr.count(f'  path = "{shown}"') == 2
-    assert "the tool delete asks for approval of every call" in done.stderr
+    assert "the tool delete requires approval of every call" in done.stderr
     assert "\u202e" not in done.stderr
     assert (done.returncode, done.stdout, deleted()) == (0, "Done.\n", [])
     assert results(server) == ["Error: not run: a person refused this call: not that one"]
@@ -157,7 +157,7 @@ def test_without_a_terminal_the_run_pauses_and_its_state_goes_on_later(place: Pa
     with replay(both, ASKED[1]) as server:
         done = start(server.url)
         assert (done.returncode, done.stdout, deleted()) == (4, "", [])
-        waits = "waits  delete  the tool delete asks for approval of every call"
+        waits = "waits  delete  the tool delete requires approval of every call"
         assert f'{waits}\n  path = "a"\n  --approve c0, or --deny c0\n' in done.stderr
         assert '  what = "size"\n  --answer c2=TEXT\n' in done.stderr
         assert done.stderr.endswith("decide with `agentkit resume run.json` and these options\n")
@@ -188,9 +188,9 @@ def test_json_tells_what_waits(place: Path) -> None:
         done = start(server.url, "--json")
     assert (done.returncode, done.stderr) == (4, "")
     records: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
-    why = "the tool delete asks for approval of every call"
+    why = "the tool delete requires approval of every call"
     call = {"id": "c0", "name": "delete", "arguments": '{"path": "a"}'}
-    assert {"event": "approval_requested", "call": call, "why": why} in records
+    assert {"event": "approval_requested", "call": call, "reason": why} in records
     assert records[-1]["status"] == "paused"
     assert records[-1]["pending"] == [
         {"id": "c0", "name": "delete", "arguments": {"path": "a"}, "reason": why, "external": False}

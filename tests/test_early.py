@@ -12,6 +12,7 @@ from agentkit.chat.events import CallDelta, Emit, Retrying, ignore_event
 from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
 from agentkit.chat.reply import Choice
 from agentkit.errors import Overloaded, ToolFailed
+from agentkit.middleware import Eager
 from agentkit.run.transcript import check
 
 pytestmark = pytest.mark.anyio
@@ -77,7 +78,7 @@ def results(messages: Any) -> list[str]:
 async def test_a_call_starts_when_its_arguments_are_complete_and_runs_once() -> None:
     model, looking = Streaming(piece('{"at": '), piece('"sky"'), piece("}"), piece(" ")), Looking()
     model.before_the_end = looking.started.wait
-    result = await Agent(model, tools=[looking.tool], eager=True).run("go")
+    result = await Agent(model, tools=[looking.tool], middleware=[Eager()]).run("go")
     assert looking.seen == ["sky"]
     assert results(result.messages) == ["saw sky in turn 1"]
     assert check(result.messages) == []
@@ -93,14 +94,14 @@ async def test_without_being_asked_for_nothing_starts_early() -> None:
             early.append(bool(looking.seen))
 
         model.before_the_end = note
-        result = await Agent(model, tools=[looking.tool], eager=eager).run("go")
+        result = await Agent(model, tools=[looking.tool], middleware=[Eager()] * eager).run("go")
         assert (early, looking.seen, results(result.messages)) == ([False], ["sky"], ["saw sky in turn 1"])
 
 
 async def test_several_calls_start_as_they_come_also_the_same_twice() -> None:
     model, looking = Streaming(*(piece('{"at": "sky"}', index) for index in range(3))), Looking()
     model.before_the_end = looking.started.wait
-    result = await Agent(model, tools=[looking.tool], eager=True).run("go")
+    result = await Agent(model, tools=[looking.tool], middleware=[Eager()]).run("go")
     assert looking.seen == ["sky"] * 3
     assert len(results(result.messages)) == 3
 
@@ -114,7 +115,7 @@ async def test_a_call_that_still_runs_when_the_reply_is_done_is_waited_for() -> 
         if isinstance(event, CallStarted):
             looking.release.set()
 
-    result = await Agent(model, tools=[looking.tool], eager=True).run("go", on_event=emit)
+    result = await Agent(model, tools=[looking.tool], middleware=[Eager()]).run("go", on_event=emit)
     assert (looking.seen, results(result.messages)) == (["sky"], ["saw sky in turn 1"])
 
 
@@ -123,7 +124,7 @@ async def test_the_result_of_a_reply_that_was_cut_is_not_used(finish: str) -> No
     model, looking = Streaming(piece('{"at": "sky"}'), finish=finish), Looking()
     looking.release = anyio.Event()
     model.before_the_end = looking.started.wait
-    result = await Agent(model, tools=[looking.tool], eager=True).run("go")
+    result = await Agent(model, tools=[looking.tool], middleware=[Eager()]).run("go")
     assert results(result.messages)[0].startswith("Error: not run: the reply was truncated")
     assert looking.cancelled == ["sky"]
 
@@ -131,7 +132,7 @@ async def test_the_result_of_a_reply_that_was_cut_is_not_used(finish: str) -> No
 async def test_a_reply_that_says_something_else_in_the_end_gets_its_own_call() -> None:
     model, looking = Streaming(piece('{"at": "sky"}'), real='{"at": "sea"}'), Looking()
     model.before_the_end = looking.started.wait
-    result = await Agent(model, tools=[looking.tool], eager=True).run("go")
+    result = await Agent(model, tools=[looking.tool], middleware=[Eager()]).run("go")
     assert looking.seen == ["sky", "sea"]
     assert results(result.messages) == ["saw sea in turn 1"]
 
@@ -140,7 +141,7 @@ async def test_a_reply_that_is_asked_for_again_starts_anew() -> None:
     model, looking = Streaming(piece('{"at": "s'), Retrying(1, 0, "reset"), piece('{"at": "sea"}')), Looking()
     model.real = '{"at": "sea"}'
     model.before_the_end = looking.started.wait
-    result = await Agent(model, tools=[looking.tool], eager=True).run("go")
+    result = await Agent(model, tools=[looking.tool], middleware=[Eager()]).run("go")
     assert (looking.seen, results(result.messages)) == (["sea"], ["saw sea in turn 1"])
 
 
@@ -150,14 +151,14 @@ async def test_an_error_of_the_model_is_not_wrapped_and_cancels_what_started() -
     model.error = Overloaded("busy", status=503)
     model.before_the_end = looking.started.wait
     with pytest.raises(Overloaded):
-        await Agent(model, tools=[looking.tool], eager=True).run("go")
+        await Agent(model, tools=[looking.tool], middleware=[Eager()]).run("go")
     assert looking.cancelled == ["sky"]
 
 
 async def test_no_more_calls_start_early_than_the_run_may_make() -> None:
     model, looking = Streaming(piece('{"at": "a"}', 0), piece('{"at": "b"}', 1)), Looking()
     model.before_the_end = looking.started.wait
-    result = await Agent(model, tools=[looking.tool], eager=True).run("go", limits=Limits(calls=1))
+    result = await Agent(model, tools=[looking.tool], middleware=[Eager()]).run("go", limits=Limits(calls=1))
     assert looking.seen == ["a"]
     assert results(result.messages)[1].startswith("Error: not run")
 
@@ -168,7 +169,9 @@ async def test_a_failure_of_an_early_call_is_one_of_its_call() -> None:
         raise ValueError(at)
 
     with pytest.raises(ToolFailed, match="ValueError: sky"):
-        await Agent(Streaming(piece('{"at": "sky"}')), tools=[look], eager=True, on_tool_error="raise").run("go")
+        await Agent(Streaming(piece('{"at": "sky"}')), tools=[look], middleware=[Eager()], on_tool_error="raise").run(
+            "go"
+        )
 
 
 async def test_a_cancelled_run_ends_its_early_calls() -> None:
@@ -176,7 +179,9 @@ async def test_a_cancelled_run_ends_its_early_calls() -> None:
     looking.release = anyio.Event()
     model.before_the_end = anyio.sleep_forever
     async with anyio.create_task_group() as group:
-        group.start_soon(lambda: Agent(model, tools=[looking.tool], eager=True).run("go", on_event=ignore_event))
+        group.start_soon(
+            lambda: Agent(model, tools=[looking.tool], middleware=[Eager()]).run("go", on_event=ignore_event)
+        )
         await looking.started.wait()
         group.cancel_scope.cancel()
     assert looking.cancelled == ["sky"]
@@ -210,7 +215,7 @@ async def test_nothing_starts_early_behind_a_call_that_must_run_alone_and_ids_ar
         order.append("read")
         keys.append(context.idempotency_key)
 
-    await Agent(Twice(), tools=[write, read], eager=True).run("go")
+    await Agent(Twice(), tools=[write, read], middleware=[Eager()]).run("go")
     assert order == ["write", "read", "read"]
     assert len(set(keys)) == 2
 
@@ -231,6 +236,6 @@ async def test_the_text_of_a_custom_tool_is_taken_as_it_is_also_when_it_looks_li
 
     model = Custom(piece('{"at": "sky"}'), piece("half a {", 1))
     tools = [Tool.custom("look", "Look.", look, read_only=True)]
-    result = await Agent(model, tools=tools, eager=True).run("go")
+    result = await Agent(model, tools=tools, middleware=[Eager()]).run("go")
     assert sorted(seen) == ["half a {", '{"at": "sky"}']
     assert results(result.messages) == ['saw {"at": "sky"}', "saw half a {"]

@@ -77,7 +77,7 @@ def test_approvals_wait_in_a_file_until_they_are_decided(tmp_path: Path, capsys:
     calls = [call("refund", id="r", order=7, cents=4900), call("refund", id="s", order=8, cents=250)]
     example.ask("Refund orders 7 and 8.", ScriptedModel([calls]), path)
     told = capsys.readouterr().out
-    assert told.startswith("waits: r  refund({'order': 7, 'cents': 4900})  the tool refund asks for approval")
+    assert told.startswith("waits: r  refund({'order': 7, 'cents': 4900})  the tool refund requires approval")
     model = ScriptedModel(["Only order 8 was refunded."])
     example.decide("r", "too much", model, path)
     assert capsys.readouterr().out == "Only order 8 was refunded.\n"

@@ -25,11 +25,11 @@ def agent(*script: Answer, tools: Sequence[Any] = (ASK,), **options: Any) -> Age
     return Agent(ScriptedModel(script), tools=tools, **options)
 
 
-async def resumed(state: RunState, *script: Answer, **options: Any) -> RunResult:
-    return await agent(*script, **options).run(RunState.load(state.to_json()))
+async def resumed(state: RunState, *script: Answer, **options: Any) -> RunResult[str]:
+    return await agent(*script, **options).run(resume=RunState.load(state.to_json()))
 
 
-def read(result: RunResult) -> list[str]:
+def read(result: RunResult[str]) -> list[str]:
     return [each.text for each in result.messages if isinstance(each, ToolMessage)]
 
 
@@ -39,7 +39,7 @@ async def test_a_call_of_an_external_tool_pauses_until_it_is_answered() -> None:
     assert (result.status, result.state.calls) == ("paused", 0)
     first, second = result.pending
     assert (first.id, first.name, first.arguments) == ("q", "ask_customer", {"question": "Which size?"})
-    assert (first.external, first.reason) == (True, "ask_customer is run by somebody outside")
+    assert (first.external, first.reason) == (True, "ask_customer is run outside of this program")
     result.state.answer("q", {"size": 43}, by="shop")
     again = await resumed(result.state)
     assert [each.id for each in again.pending] == [second.id]

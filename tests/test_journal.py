@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 import pytest
 
 from agentkit import Agent, tool
-from agentkit.run.journal import Slot
+from agentkit.run.journal import PlainJournal, Slot, SlotKind
 from agentkit.run.state import RunState
 from agentkit.testing import Answer, ScriptedModel, call
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 T = TypeVar("T")
 
 
-class Recorder:
+class Recorder(PlainJournal):
     """A journal that keeps what effects returned and, on a replay, returns it instead of running them."""
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Recorder:
         self.ran: list[str] = []
         self.states: list[tuple[str, int]] = []
 
-    def reserve(self, key: str) -> Slot:
+    def reserve(self, key: str, kind: SlotKind) -> Slot:
         place = key.partition(":")[2]
         self.reserved.append(place)
         journal = self
@@ -36,7 +36,7 @@ class Recorder:
 
         return Recording()
 
-    async def keep(self, state: RunState) -> None:
+    async def save(self, state: RunState) -> None:
         self.states.append((state.status, len(state.messages)))
 
 

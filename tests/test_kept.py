@@ -57,7 +57,7 @@ async def test_a_step_stores_only_the_messages_that_are_new(sessions: Sessions) 
 async def test_long_results_and_rules_live_on_in_the_session(sessions: Sessions) -> None:
     first = await World().agent([call("draw", id="d"), call("send", id="x", to="a")]).run("go", session=sessions["s"])
     first.state.approve("x", always="tool")
-    await World().agent("done").run(first.state, session=sessions["s"])
+    await World().agent("done").run(resume=first.state, session=sessions["s"])
     world = World()
     script: list[Answer] = [[call("send", to="b"), call("read_result", call_id="d", start=99_990)], "done"]
     result = await world.agent(*script).run("again", session=sessions["s"])
@@ -91,16 +91,16 @@ async def test_the_beginning_of_another_session_is_made_valid_and_its_long_resul
     assert tuple(await copy.messages()) == result.messages
     beginning = await sessions["s"].branch("beginning", messages=1)
     with pytest.raises(StateError, match="no run to go on with"):
-        await world.agent("never").run(session=beginning)
+        await world.agent("never").run(resume=True, session=beginning)
 
 
 async def test_agents_with_names_share_a_conversation_but_not_a_run(sessions: Sessions) -> None:
     paused = await World().agent([call("send", id="x", to="a")], name="writer").run("go", session=sessions["s"])
     with pytest.raises(StateError, match="state of the agent 'writer', and this agent is 'reader'"):
-        await World().agent("never", name="reader").run(session=sessions["s"])
+        await World().agent("never", name="reader").run(resume=True, session=sessions["s"])
     assert (await stored(sessions)).pending == paused.pending
     paused.state.deny("x")
-    await World().agent("fine", name="writer").run(paused.state, session=sessions["s"])
+    await World().agent("fine", name="writer").run(resume=paused.state, session=sessions["s"])
     assert (await World().agent("I read it", name="reader").run("and?", session=sessions["s"])).status == "done"
     speakers = [each.meta.get("agent") for each in await sessions["s"].messages() if each.role == "assistant"]
     assert speakers == ["writer", "writer", "reader"]
@@ -113,7 +113,7 @@ async def test_a_session_and_a_history_are_not_given_together(sessions: Sessions
 
 async def test_an_empty_session_without_a_question_is_refused(sessions: Sessions) -> None:
     with pytest.raises(StateError, match="no run to go on with"):
-        await World().agent("never").run(session=sessions["s"])
+        await World().agent("never").run(resume=True, session=sessions["s"])
     assert (await sessions["s"].load()).revision == 0
 
 
@@ -122,7 +122,7 @@ async def test_an_empty_session_without_a_question_is_refused(sessions: Sessions
 
 async def test_a_run_that_is_done_has_nothing_to_go_on_with_and_gives_its_answer_again(sessions: Sessions) -> None:
     await World().agent("hello").run("hi", session=sessions["s"])
-    result = await World().agent().run(session=sessions["s"])
+    result = await World().agent().run(resume=True, session=sessions["s"])
     assert (result.status, result.output, len(result.messages)) == ("done", "hello", 2)
 
 
@@ -133,7 +133,7 @@ async def test_a_run_whose_model_failed_is_stored_and_gone_on_with(sessions: Ses
     assert (await stored(sessions)).status == "failed"
     assert caught.value.state is not None
     assert caught.value.state.revision == (await stored(sessions)).revision
-    result = await world.agent("up again").run(session=sessions["s"])
+    result = await world.agent("up again").run(resume=True, session=sessions["s"])
     assert (result.output, roles(result.messages)) == ("up again", ["user", "assistant", "tool", "assistant"])
     assert set(world.done.values()) == {1}
 
@@ -143,15 +143,17 @@ async def test_a_state_that_an_error_carries_is_the_one_of_the_session(sessions:
         await World().agent(ModelError("down")).run("go", session=sessions["s"])
     state = caught.value.state
     assert isinstance(state, RunState)
-    assert (await World().agent("up").run(state, session=sessions["s"])).status == "done"
+    assert (await World().agent("up").run(resume=state, session=sessions["s"])).status == "done"
 
 
 async def test_a_run_at_its_limit_goes_on_with_a_higher_one(sessions: Sessions) -> None:
     limits = Limits(turns=1, on_limit="stop")
     agent = World().agent([call("do", what="it")])
     assert (await agent.run("go", session=sessions["s"], limits=limits)).status == "limited"
-    assert (await World().agent("done").run(session=sessions["s"])).status == "limited", "the limits are stored too"
-    result = await World().agent("done").run(session=sessions["s"], limits=Limits(turns=2))
+    assert (await World().agent("done").run(resume=True, session=sessions["s"])).status == "limited", (
+        "the limits are stored too"
+    )
+    result = await World().agent("done").run(resume=True, session=sessions["s"], limits=Limits(turns=2))
     assert (result.status, result.output) == ("done", "done")
 
 
@@ -164,7 +166,7 @@ async def test_a_cancelled_run_is_stored_as_cancelled(sessions: Sessions) -> Non
                 events.cancel()
     state = await stored(sessions)
     assert (state.status, check(state.messages), state.revision) == ("cancelled", [], events.state.revision)
-    result = await world.agent("fine").run(session=sessions["s"])
+    result = await world.agent("fine").run(resume=True, session=sessions["s"])
     assert (result.status, roles(result.messages)) == ("done", ["user", "assistant", "tool", "tool", "assistant"])
     assert "interrupted" in str(result.messages[3])
     assert max(world.done.values()) == 1
@@ -173,7 +175,7 @@ async def test_a_cancelled_run_is_stored_as_cancelled(sessions: Sessions) -> Non
 async def test_what_is_said_before_the_session_is_read_is_heard(sessions: Sessions) -> None:
     with pytest.raises(ModelError):
         await World().agent(ModelError("down")).run("go", session=sessions["s"])
-    async with World().agent("yes").stream(session=sessions["s"]) as events:
+    async with World().agent("yes").stream(resume=True, session=sessions["s"]) as events:
         events.send("hurry")
         result = await events.result()
     assert [each.text for each in result.messages] == ["go", "hurry", "yes"]
@@ -185,7 +187,7 @@ async def test_a_run_that_is_gone_on_with_can_be_talked_to_at_once(sessions: Ses
     paused = (await World().agent([call("send", id="x", to="a")]).run("go", **options)).state  # type: ignore[arg-type]
     paused.add_message("first")
     paused.deny("x")
-    async with World().agent("yes").stream(paused, **options) as events:  # type: ignore[arg-type]
+    async with World().agent("yes").stream(resume=paused, **options) as events:  # type: ignore[arg-type]
         events.send("second")
         result = await events.result()
     assert [each.text for each in result.messages if isinstance(each, UserMessage)] == ["go", "first", "second"]
@@ -210,7 +212,7 @@ async def test_a_state_that_was_decided_about_resumes(sessions: Sessions, from_s
     state = await stored(sessions) if from_store else RunState.load(paused.state.to_json())
     state.approve("x")
     state.deny("y", "not today")
-    result = await world.agent("done").run(state, session=sessions["s"])
+    result = await world.agent("done").run(resume=state, session=sessions["s"])
     assert (result.status, check(result.messages)) == ("done", [])
     assert [each.text for each in result.messages[2:5]] == [
         "it is done",
@@ -236,11 +238,11 @@ async def test_of_two_who_resume_one_after_the_other_the_first_one_wins(sessions
     one, other = await stored(sessions), await stored(sessions)
     one.approve("x")
     other.deny("x")
-    await world.agent("done").run(one, session=sessions["s"])
+    await world.agent("done").run(resume=one, session=sessions["s"])
     before = await sessions["s"].load()
     for again in (one, other):
         with pytest.raises(SessionConflict, match="has gone on since this state was taken"):
-            await world.agent("never").run(again, session=sessions["s"])
+            await world.agent("never").run(resume=again, session=sessions["s"])
     assert (world.done.total(), await sessions["s"].load()) == (1, before)
 
 
@@ -253,7 +255,7 @@ async def test_of_two_who_resume_at_once_one_wins(sessions: Sessions) -> None:
         state = await stored(sessions)
         state.approve("x")
         try:
-            endings.append((await world.agent("done").run(state, session=sessions["s"])).status)
+            endings.append((await world.agent("done").run(resume=state, session=sessions["s"])).status)
         except (SessionBusy, SessionConflict):
             endings.append("refused")
 

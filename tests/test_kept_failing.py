@@ -43,11 +43,11 @@ async def test_a_call_that_was_finished_is_not_repeated_and_one_in_flight_runs_w
     assert world.done == {"r:call:a": 1, "r:call:b": 1}
     world.let_go = True
     assert (await stored(sessions)).status == "running"
-    paused = await world.agent("never").run(session=sessions["s"])
+    paused = await world.agent("never").run(resume=True, session=sessions["s"])
     assert [each.id for each in paused.pending] == ["x"], "what had not been asked is asked now"
     assert world.done == {"r:call:a": 1, "r:call:b": 2}
     paused.state.deny("x")
-    result = await world.agent("done").run(paused.state, session=sessions["s"])
+    result = await world.agent("done").run(resume=paused.state, session=sessions["s"])
     assert roles(result.messages) == ["user", "assistant", "tool", "tool", "tool", "user", "assistant"]
     assert result.state.calls == 3
     assert len(result.state.artifacts["a"]) == 100_000
@@ -89,10 +89,12 @@ async def test_a_result_outlives_a_second_accident(sessions: Sessions, ending: s
             await anyio.lowlevel.checkpoint()
             return False
 
-        async with world.agent("never", requires_approval=look).stream(session=sessions["s"]) as events:
+        async with world.agent("never", requires_approval=look).stream(resume=True, session=sessions["s"]) as events:
             assert (await events.result()).status == "cancelled"
     world.let_go = True
-    result = await world.agent("done").run(*["and now?"] * (ending == "question"), session=sessions["s"])
+    result = await world.agent("done").run(
+        *["and now?"] * (ending == "question"), resume=ending != "question", session=sessions["s"]
+    )
     said = [each.text for each in result.messages if isinstance(each, ToolMessage)]
     assert (result.status, said[0]) == ("done", "it is done")
     assert (said[1] == "null") == (ending == "crash")
@@ -125,7 +127,7 @@ async def test_a_session_that_fails_once_ends_the_run_with_its_error_and_nothing
     assert isinstance(state, RunState)
     assert check(state.messages) == []
     assert (await stored(sessions)).messages == state.messages, "when it can be stored after all, it is"
-    result = await world.agent(*script[state.turns :]).run(state, session=sessions["s"])
+    result = await world.agent(*script[state.turns :]).run(resume=state, session=sessions["s"])
     assert (result.status, check(result.messages), result.output) == ("done", [], "done")
     assert set(world.done.values()) == {1}
 
@@ -152,7 +154,9 @@ async def test_a_session_that_goes_on_failing_keeps_what_it_had_and_the_error_ha
     assert state.revision == (await sessions["s"].load()).revision == len(watched.changes)
     done = world.done.copy()
     if state.revision:
-        result = await world.agent(*script[state.turns :]).run(RunState.load(state.to_json()), session=sessions["s"])
+        result = await world.agent(*script[state.turns :]).run(
+            resume=RunState.load(state.to_json()), session=sessions["s"]
+        )
         assert (result.status, check(result.messages)) == ("done", [])
         assert tuple(await sessions["s"].messages()) == result.messages
         assert world.done.keys() >= done.keys()
@@ -183,10 +187,10 @@ async def test_an_approval_that_could_not_be_stored_is_not_lost(sessions: Sessio
         failing = Watched(sessions["s"], Failing("save", 1))
         with pytest.raises(SessionError, match="the disk is full") as caught:
             if how == "the stream":
-                async with world.agent("never").stream(state, session=failing) as events:
+                async with world.agent("never").stream(resume=state, session=failing) as events:
                     await events.result()
             else:
-                await world.agent("never").run(state, session=failing)
+                await world.agent("never").run(resume=state, session=failing)
         assert await sessions["s"].load() == before
         assert world.done.total() == 1
         if how != "the state":
@@ -194,7 +198,7 @@ async def test_an_approval_that_could_not_be_stored_is_not_lost(sessions: Sessio
             assert isinstance(given, RunState)
             assert (given.status, given.pending, given.messages) == ("paused", (), state.messages)
             state = given
-    result = await world.agent("done").run(state, session=sessions["s"])
+    result = await world.agent("done").run(resume=state, session=sessions["s"])
     assert [each.text for each in result.messages[2:]] == ["it is done", "sent to a", "done"]
     assert set(world.done.values()) == {1}
 
@@ -205,8 +209,8 @@ async def test_a_call_that_ran_before_the_first_write_is_not_forgotten(sessions:
     await crashed(world.agent(calls), sessions, "recorded r:call:c", prompt="go", run_id="r")
     world.let_go = True
     with pytest.raises(SessionError, match="the disk is full"):
-        await world.agent("never").run(session=Watched(sessions["s"], Failing("record", 1)))
-    result = await world.agent("done").run(session=sessions["s"])
+        await world.agent("never").run(resume=True, session=Watched(sessions["s"], Failing("record", 1)))
+    result = await world.agent("done").run(resume=True, session=sessions["s"])
     assert result.status == "done"
     assert [world.done[f"r:call:{each}"] for each in "abc"] == [1, 2, 1], "the one in flight runs again, once"
 
@@ -219,7 +223,7 @@ async def test_a_session_that_breaks_in_its_own_way_loses_no_result(sessions: Se
     world = World()
     with pytest.raises(OSError, match="gone"):
         await world.agent([call("do", id="a", what="it")]).run("go", session=Watched(sessions["s"], passes))
-    result = await world.agent("done").run(session=sessions["s"])
+    result = await world.agent("done").run(resume=True, session=sessions["s"])
     assert (result.status, result.messages[2].text) == ("done", "it is done")
     assert world.done.total() == 1
 
@@ -240,7 +244,7 @@ async def test_a_database_that_gets_locked_loses_nothing_that_the_error_does_not
         other.execute("ROLLBACK")
     state = caught.value.state
     assert isinstance(state, RunState)
-    result = await world.agent("done").run(state, session=session)
+    result = await world.agent("done").run(resume=state, session=session)
     assert (result.status, result.messages[2].text, world.done.total()) == ("done", "it is done", 1)
 
 
@@ -285,10 +289,10 @@ async def cancel_at(sessions: Sessions, point: int, rounds: int) -> bool:
         return True
     state = live[0]
     assert (saved.revision, check(state.messages)) == (state.revision, [])
-    assert state.status == "cancelled" or (state.status, state.output) == ("done", "done")
+    assert state.status == "cancelled" or (state.status, state.text) == ("done", "done")
     told = [each.text for each in state.messages if isinstance(each, ToolMessage)]
     assert sum("interrupted" not in each for each in told) == len(world.done), "what was recorded is told"
-    result = await world.agent(*script[state.turns :]).run(state, session=session)
+    result = await world.agent(*script[state.turns :]).run(resume=state, session=session)
     assert (result.status, check(result.messages)) == ("done", [])
     assert tuple(await session.messages()) == result.messages
     assert set(world.done.values()) <= {1}

@@ -44,6 +44,6 @@ async def test_what_an_agent_inside_a_finished_call_has_used_is_not_forgotten(se
     first = agent([call("ask", id="a", question="?"), call("hang", id="b")])
     await crashed(first, sessions, "recorded r:call:a", prompt="go", run_id="r")
     let_go = True
-    result = await agent("done").run(session=sessions["s"], limits=Limits(tokens=900))
+    result = await agent("done").run(resume=True, session=sessions["s"], limits=Limits(tokens=900))
     assert (asked, result.status, result.limit) == (1, "limited", "the limit of 900 tokens")
     assert (result.usage.cost, result.state.calls) == (0.5, 2)

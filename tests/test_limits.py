@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from agentkit.run.step import count_repeated_turns
 
 from agentkit import (
     Agent,
@@ -27,9 +28,9 @@ from agentkit.chat.messages import ToolCall, ToolMessage
 from agentkit.chat.reply import Choice
 from agentkit.chat.request import ChatRequest
 from agentkit.errors import LimitReached, ToolFailed
+from agentkit.middleware import Eager
 from agentkit.run.events import LimitWarning, RunFinished
 from agentkit.run.limits import Price
-from agentkit.run.repeats import repeated_turns
 from agentkit.run.transcript import check
 from agentkit.testing import Answer, ScriptedModel, call
 
@@ -74,7 +75,7 @@ def wants_nothing(tokens: int, cost: float | None = None) -> Reply:
 wants.count = 0  # type: ignore[attr-defined]
 
 
-def said(result: RunResult) -> list[str]:
+def said(result: RunResult[str]) -> list[str]:
     return [each.text for each in result.messages if isinstance(each, ToolMessage)]
 
 
@@ -87,14 +88,14 @@ def said(result: RunResult) -> list[str]:
         ({"cost": 0}, "above 0"),
         ({"seconds": float("nan")}, "above 0"),
         ({"seconds": float("inf")}, "above 0"),
-        ({"depth": -1}, "cannot be negative"),
-        ({"repeats": 1}, "second"),
-        ({"failures": 0}, "one failure"),
+        ({"nested_depth": -1}, "cannot be negative"),
+        ({"repeated_turns": 1}, "second"),
+        ({"failed_turns": 0}, "one failure"),
         ({"calls_per_tool": {"look": -1}}, "cannot be negative"),
         ({"calls_per_tool": -1}, "cannot be negative"),
         ({"turns": None}, "whole number$"),
-        ({"depth": None}, "whole number$"),
-        ({"retries": "3"}, "whole number$"),
+        ({"nested_depth": None}, "whole number$"),
+        ({"request_retries": "3"}, "whole number$"),
         ({"turns": 2.5}, "whole number$"),
         ({"tokens": float("nan")}, "whole number, or None"),
         ({"calls": True}, "whole number, or None"),
@@ -144,7 +145,7 @@ async def test_a_run_over_its_cost_ends_with_a_price_of_the_programs() -> None:
 async def test_a_limit_of_cost_that_nobody_can_measure_is_told_and_nothing_is_lost() -> None:
     with pytest.raises(ConfigError, match=r"does not say what a request costs.*Price") as caught:
         await Agent(ScriptedModel(["answer"])).run("go", limits=Limits(cost=1))
-    assert caught.value.state.output == "answer"
+    assert caught.value.state.text == "answer"
 
 
 async def test_calls_of_one_tool_over_their_limit_are_refused_and_the_run_goes_on() -> None:
@@ -233,7 +234,7 @@ async def test_time_counts_on_in_a_run_that_is_gone_on_with() -> None:
     agent = Agent(Hanging(), limits=Limits(seconds=0.1, on_limit="stop"))
     first = await agent.run("go")
     assert first.state.seconds >= 0.1
-    second = await agent.run(first.state)
+    second = await agent.run(resume=first.state)
     assert (second.status, second.limit) == ("limited", "the limit of 0.1 seconds")
     assert second.state.seconds < first.state.seconds + 0.1
 
@@ -291,7 +292,7 @@ async def test_the_same_calls_in_another_order_are_a_circle() -> None:
     model = ScriptedModel([[one, other], [other, one], "I stop"])
     result = await Agent(model, tools=[look]).run("go", limits=Limits(repeated_turns=2))
     assert result.status == "limited"
-    assert repeated_turns(result.messages[:-1]) == 2
+    assert count_repeated_turns(result.messages[:-1]) == 2
 
 
 async def test_circles_may_be_allowed() -> None:
@@ -349,10 +350,10 @@ async def test_a_run_that_was_limited_goes_on_with_more() -> None:
     agent = Agent(model, tools=[look], limits=Limits(turns=1, on_limit="stop"))
     first = await agent.run("go")
     assert (first.status, check(first.messages)) == ("limited", [])
-    again = await agent.run(first.state)
+    again = await agent.run(resume=first.state)
     assert again.status == "limited"
     assert again.state.turns == 1, "its limits are those of the state"
-    last = await agent.run(again.state, limits=replace(Limits(), turns=9))
+    last = await agent.run(resume=again.state, limits=replace(Limits(), turns=9))
     assert (last.status, last.output, last.state.turns) == ("done", "done", 3)
 
 
@@ -361,7 +362,7 @@ async def test_a_run_that_answered_at_its_limit_goes_on_with_more_than_that_answ
     agent = Agent(model, tools=[look])
     first = await agent.run("go", limits=Limits(turns=1))
     assert (first.status, first.output) == ("limited", "so far nothing")
-    last = await agent.run(first.state, limits=Limits())
+    last = await agent.run(resume=first.state, limits=Limits())
     assert (last.status, last.output) == ("done", "found")
     assert [each.role for each in last.messages][3:6] == ["assistant", "user", "assistant"]
 
@@ -392,7 +393,7 @@ async def test_a_circle_is_seen_when_the_calls_return_files_too() -> None:
     circle = await Agent(ScriptedModel(script), tools=[photo]).run("go")
     assert (circle.state.turns, circle.limit[:18]) == (6, "the limit of 5 tur")
     fresh = await Agent(ScriptedModel([call("photo"), call("photo"), "two"]), tools=[photo]).run("go")
-    assert (fresh.status, repeated_turns(fresh.messages[:-1])) == ("done", 1)
+    assert (fresh.status, count_repeated_turns(fresh.messages[:-1])) == ("done", 1)
 
 
 async def test_what_an_agent_inside_costs_has_the_price_of_the_run_around_it() -> None:
@@ -457,7 +458,7 @@ async def test_a_cut_answer_is_gone_on_with_however_the_run_ended() -> None:
     agent = Agent(model, limits=Limits(on_limit="raise"))
     with pytest.raises(LimitReached) as caught:
         await agent.run("go")
-    result = await agent.run(caught.value.state)
+    result = await agent.run(resume=caught.value.state)
     assert (result.status, result.output) == ("done", "the rest")
 
 
@@ -486,7 +487,7 @@ async def test_a_run_without_time_begins_no_approved_call_and_takes_an_answer(on
     paused = await agent.run("go", limits=Limits(seconds=0.1, on_limit=on_limit))
     paused.state.approve("a")
     paused.state.answer("b", 42)
-    result = await agent.run(paused.state)
+    result = await agent.run(resume=paused.state)
     assert said(result)[:2] == ["Error: not run: the limit of 0.1 seconds was reached", "42"]
     assert (result.status, result.output) == ("limited", "this is all" if on_limit == "answer" else "")
 
@@ -498,9 +499,9 @@ async def test_a_limit_that_was_reached_holds_when_the_calls_beside_it_have_wait
     agent = Agent(model, tools=[careful])
     paused = await agent.run("go", limits=limits)
     paused.state.approve("a")
-    result = await agent.run(paused.state)
+    result = await agent.run(resume=paused.state)
     assert (result.status, result.limit[:14], len(model.requests)) == ("limited", "the limit of 1", 1)
-    more = await agent.run(paused.state, limits=Limits(calls=5))
+    more = await agent.run(resume=paused.state, limits=Limits(calls=5))
     assert (more.status, more.output) == ("done", "on and on")
 
 
@@ -552,7 +553,7 @@ async def test_a_tool_of_an_agent_inside_sees_what_the_run_around_it_has_left() 
     async def ask() -> None:
         """Ask."""
         model = ScriptedModel([[call("see", number=each) for each in range(5)], "done"])
-        async with Agent(model, tools=[see], eager=True).stream("go") as events:
+        async with Agent(model, tools=[see], middleware=[Eager()]).stream("go") as events:
             await events.result()
 
     await Agent(ScriptedModel([call("ask"), "done"]), tools=[ask]).run("go", limits=Limits(calls=3))

@@ -121,7 +121,7 @@ async def test_a_history_may_be_given_as_it_is_on_the_wire() -> None:
 
 @pytest.mark.parametrize("prompt", ["", "   ", ()])
 async def test_an_empty_question_is_refused(prompt: Any) -> None:
-    with pytest.raises(ConfigError, match="the message is empty"):
+    with pytest.raises(ConfigError, match="the prompt is empty"):
         await Agent(ScriptedModel([])).run(prompt)
 
 
@@ -133,7 +133,7 @@ async def test_a_history_that_servers_would_refuse_is_put_right_and_told() -> No
     assert check(result.messages) == []
     assert [each.role for each in result.messages] == ["assistant", "tool", "tool", "user", "assistant"]
     assert result.messages[1].text == "4"
-    assert "interrupted_result" in result.messages[2].text
+    assert "interrupted" in result.messages[2].text
     assert len([event for event in seen if isinstance(event, ReplyRepaired)]) == 4
 
 
@@ -286,7 +286,7 @@ async def test_a_cancelled_run_leaves_a_valid_transcript() -> None:
     assert isinstance(ended, RunFinished)
     assert ended.state.status == "cancelled"
     assert results(ended.state.messages)[0] == "3"
-    assert "interrupted_result" in results(ended.state.messages)[1]
+    assert "interrupted" in results(ended.state.messages)[1]
     assert check(ended.state.messages) == []
 
 
@@ -301,7 +301,7 @@ async def test_a_tool_knows_its_run() -> None:
         return context.deps + what
 
     seen: list[Event] = []
-    result = await Agent(ScriptedModel([call("look", id="a", what="!"), "ok"]), tools=[look]).run(
+    result = await Agent(ScriptedModel([call("look", id="a", what="!"), "ok"]), tools=[look], deps_type=str).run(
         "go", deps="db", on_event=seen.append
     )
     assert results(result.messages) == ["db!"]
@@ -392,13 +392,25 @@ async def test_the_transcript_is_valid_wherever_an_observer_raises(event: type[E
     assert check(started.state.messages) == []
 
 
-async def test_an_empty_answer_is_told_and_can_be_gone_on_from() -> None:
+async def test_an_empty_answer_is_requested_again_once() -> None:
     seen: list[Event] = []
-    agent = Agent(ScriptedModel([AssistantMessage(), "better"]))
+    model = ScriptedModel([AssistantMessage(), "better"])
+    result = await Agent(model).run("go", on_event=seen.append)
+    assert (result.output, result.state.turns) == ("better", 2)
+    assert [each.what for each in seen if isinstance(each, ReplyRepaired)] == [
+        "the model answered with nothing; it is asked again"
+    ]
+    assert [each.text for each in model.requests[1].messages] == ["go"]
+
+
+async def test_a_second_empty_answer_is_accepted_and_can_be_resumed_from() -> None:
+    seen: list[Event] = []
+    agent = Agent(ScriptedModel([AssistantMessage(), AssistantMessage(), "better"]))
     first = await agent.run("go", on_event=seen.append)
     assert (first.output, first.status) == ("", "done")
     assert ReplyRepaired("the model answered with nothing") in seen
-    assert (await agent.run("again", history=first.messages)).output == "better"
+    second = await agent.run("again", history=first)
+    assert second.output == "better"
 
 
 async def test_a_run_can_be_given_its_name() -> None:

@@ -25,7 +25,7 @@ from agentkit.chat.request import ChatRequest
 from agentkit.errors import AgentKitError, ModelError, SessionConflict, StateError
 from agentkit.run.session_run import SessionSnapshot
 from agentkit.run.stream import RunStream
-from agentkit.run.transcript import check, open_calls, repaired
+from agentkit.run.transcript import check, open_calls, repair_transcript
 from agentkit.sessions import MemorySessions
 from agentkit.testing import Answer, FunctionModel
 from agentkit.tools.context import ToolContext
@@ -64,7 +64,7 @@ HOW = st.one_of(
 )
 
 
-async def watch(stream: RunStream, how: How) -> BaseException | None:
+async def watch(stream: RunStream[str], how: How) -> BaseException | None:
     """Run a stream to its end; what it raised."""
     try:
         async with stream as events:
@@ -188,8 +188,12 @@ class Conversation(RuleBasedStateMachine):
         if "session" in options:
             options["session"] = Watched(self.sessions["s"], dying)
 
-        async def main() -> tuple[RunStream, BaseException | None]:
-            stream = agent.stream(prompt, deps=self.effects, **options)
+        async def main() -> tuple[RunStream[str], BaseException | None]:
+            options["deps"] = self.effects
+            if isinstance(prompt, str):
+                stream = agent.stream(prompt, **options)
+            else:
+                stream = agent.stream(resume=prompt or True, **options)
             self.effects.live = stream.state
             error = await watch(stream, how)
             self.saved, self.stored = await self.sessions["s"].load(), await self.sessions["s"].state()
@@ -329,7 +333,7 @@ class Conversation(RuleBasedStateMachine):
             if state is None:
                 continue
             if state.status in ("paused", "running"):
-                assert repaired(state.messages, may_wait=True) == (state.messages, [])
+                assert repair_transcript(state.messages, may_wait=True) == (state.messages, [])
                 assert state.status == "running" or open_calls(state.messages)
             else:
                 assert check(state.messages) == []

@@ -2,14 +2,16 @@ import inspect
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import agentkit.middleware
-from agentkit import Agent, ChatRequest, Middleware, Reply, RunState, ToolResult, tool
-from agentkit.chat.events import Emit, ignore_event
-from agentkit.chat.messages import ToolMessage, UserMessage
+from agentkit import Agent, Middleware, Reply, RunState, ToolResult, tool
+from agentkit.chat.events import Emit
+from agentkit.chat.messages import ToolMessage
 from agentkit.errors import DefinitionError, Overloaded, ToolFailed
+from agentkit.run import ModelTurn, Run
 from agentkit.run.middleware import (
     NextModel,
     NextRun,
@@ -18,8 +20,6 @@ from agentkit.run.middleware import (
     around_model,
     around_run,
     around_tool,
-    model_of,
-    wrap_model,
 )
 from agentkit.run.transcript import check
 from agentkit.testing import ScriptedModel, call
@@ -38,20 +38,20 @@ class Log(Middleware):
     def __init__(self, name: str, log: list[str]) -> None:
         self.name, self.log = name, log
 
-    async def around_run(self, state: RunState, emit: Emit, inner: NextRun) -> RunState:
+    async def around_run(self, run: Run[Any], inner: NextRun) -> RunState:
         self.log.append(f"{self.name} run")
         try:
-            return await inner(state)
+            return await inner()
         finally:
             self.log.append(f"{self.name} ran")
 
-    async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:
+    async def around_model(self, turn: ModelTurn, inner: NextModel) -> Reply:
         self.log.append(f"{self.name} model")
-        return await inner(request, emit)
+        return await inner(turn)
 
-    async def around_tool(self, request: ToolRequest, inner: NextTool) -> ToolResult:
-        self.log.append(f"{self.name} {request.call.name}")
-        return await inner(request)
+    async def around_tool(self, call: ToolRequest, inner: NextTool) -> ToolResult:
+        self.log.append(f"{self.name} {call.call.name}")
+        return await inner(call)
 
 
 async def test_the_first_is_the_outermost_around_run_model_and_tool() -> None:
@@ -63,11 +63,13 @@ async def test_the_first_is_the_outermost_around_run_model_and_tool() -> None:
 
 async def test_a_middleware_may_change_what_goes_in_and_out() -> None:
     class SessionUpdate(Middleware):
-        async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:
-            return await inner(replace(request, settings=replace(request.settings, temperature=0.5)), emit)
+        async def around_model(self, turn: ModelTurn, inner: NextModel) -> Reply:
+            return await inner(
+                replace(turn, request=replace(turn.request, settings=replace(turn.request.settings, temperature=0.5)))
+            )
 
-        async def around_tool(self, request: ToolRequest, inner: NextTool) -> ToolResult:
-            result = await inner(replace(request, call=replace(request.call, arguments='{"a": 20, "b": 22}')))
+        async def around_tool(self, call: ToolRequest, inner: NextTool) -> ToolResult:
+            result = await inner(replace(call, call=replace(call.call, arguments='{"a": 20, "b": 22}')))
             return replace(result, content=f"<{result.content}>")
 
     model = ScriptedModel([call("add", a=1, b=2), "ok"])
@@ -78,11 +80,11 @@ async def test_a_middleware_may_change_what_goes_in_and_out() -> None:
 
 async def test_a_middleware_may_catch_and_try_another_model() -> None:
     class Fallback(Middleware):
-        async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:
+        async def around_model(self, turn: ModelTurn, inner: NextModel) -> Reply:
             try:
-                return await inner(request, emit)
+                return await inner(turn)
             except Overloaded:
-                return await ScriptedModel(["from the other"]).reply(request, emit)
+                return await ScriptedModel(["from the other"]).reply(turn.request, turn.emit)
 
     result = await Agent(ScriptedModel([Overloaded("busy", status=503)]), middleware=[Fallback()]).run("go")
     assert result.output == "from the other"
@@ -90,7 +92,7 @@ async def test_a_middleware_may_catch_and_try_another_model() -> None:
 
 async def test_a_middleware_may_answer_a_call_itself() -> None:
     class Deny(Middleware):
-        async def around_tool(self, request: ToolRequest, inner: NextTool) -> ToolResult:
+        async def around_tool(self, call: ToolRequest, inner: NextTool) -> ToolResult:
             return ToolResult("denied", is_error=True)
 
     result = await Agent(ScriptedModel([call("add", a=1, b=2), "ok"]), tools=[add], middleware=[Deny()]).run("go")
@@ -99,8 +101,8 @@ async def test_a_middleware_may_answer_a_call_itself() -> None:
 
 async def test_a_middleware_that_forgets_to_return_is_named() -> None:
     class Forgetful(Middleware):
-        async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:
-            await inner(request, emit)
+        async def around_model(self, turn: ModelTurn, inner: NextModel) -> Reply:
+            await inner(turn)
             return None  # type: ignore[return-value]  # wrong on purpose
 
     with pytest.raises(TypeError, match=r"Forgetful\.around_model returned NoneType and not a Reply; did you forget"):
@@ -111,14 +113,14 @@ async def test_a_plain_function_wraps_a_run_a_model_turn_or_a_tool_call() -> Non
     log: list[str] = []
 
     @around_run
-    async def run(state: RunState, emit: Emit, inner: NextRun) -> RunState:
+    async def run(run: Run[Any], inner: NextRun) -> RunState:
         log.append("run")
-        return await inner(state)
+        return await inner()
 
     @around_model
-    async def model(request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:
+    async def model(turn: ModelTurn, inner: NextModel) -> Reply:
         log.append("model")
-        return await inner(request, emit)
+        return await inner(turn)
 
     @around_tool
     async def call_of_tool(request: ToolRequest, inner: NextTool) -> ToolResult:
@@ -135,9 +137,11 @@ async def test_an_object_that_can_be_called_is_a_function_too() -> None:
     class Shout:
         """Answer loudly."""
 
-        async def __call__(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:
+        async def __call__(self, turn: ModelTurn, inner: NextModel) -> Reply:
             return (
-                (await ScriptedModel(["LOUD"]).reply(request, emit)) if request.messages else await inner(request, emit)
+                (await ScriptedModel(["LOUD"]).reply(turn.request, turn.emit))
+                if turn.request.messages
+                else await inner(turn)
             )
 
     loud = around_model(Shout())
@@ -146,18 +150,18 @@ async def test_an_object_that_can_be_called_is_a_function_too() -> None:
 
 
 def test_a_function_that_is_not_async_is_refused_where_it_is_written() -> None:
-    with pytest.raises(DefinitionError, match=r"@around_model takes a function that is async .*: quick is not"):
+    with pytest.raises(DefinitionError, match=r"@around_model takes an async function .* quick is not one"):
 
         @around_model  # type: ignore[arg-type]  # wrong on purpose
-        def quick(request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:
+        def quick(turn: ModelTurn, inner: NextModel) -> Reply:
             raise AssertionError
 
 
 def test_a_function_of_other_parameters_is_refused_where_it_is_written() -> None:
-    with pytest.raises(DefinitionError, match=r"@around_tool: short must take \(request, inner\); too many"):
+    with pytest.raises(DefinitionError, match=r"@around_tool: short must take \(call, inner\); too many"):
 
         @around_tool  # type: ignore[arg-type]  # wrong on purpose
-        async def short(request: ToolRequest) -> ToolResult:
+        async def short(call: ToolRequest) -> ToolResult:
             raise AssertionError
 
     with pytest.raises(DefinitionError, match=r"@around_run: long must take \(state, emit, inner\); missing .*'more'"):
@@ -169,26 +173,26 @@ def test_a_function_of_other_parameters_is_refused_where_it_is_written() -> None
 
 async def test_a_function_that_forgets_to_return_is_named() -> None:
     @around_model
-    async def forgetful(request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:
-        await inner(request, emit)
+    async def forgetful(turn: ModelTurn, inner: NextModel) -> Reply:
+        await inner(turn)
         return None  # type: ignore[return-value]  # wrong on purpose
 
     with pytest.raises(TypeError, match=r"around_model\(forgetful\) returned NoneType and not a Reply"):
         await Agent(ScriptedModel(["x"]), middleware=[forgetful]).run("go")
 
 
-async def test_each_layer_knows_the_model_behind_it() -> None:
+async def test_each_layer_knows_the_model_and_the_run() -> None:
     seen: list[object] = []
 
     @around_model
-    async def look(request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:
-        seen.append(model_of(inner))
-        return await inner(request, emit)
+    async def look(turn: ModelTurn, inner: NextModel) -> Reply:
+        seen.extend([turn.model, turn.turn, turn.run.agent, turn.run.deps, list(turn.tools)])
+        return await inner(turn)
 
     model = ScriptedModel(["x"])
-    await wrap_model([look, Middleware(), look], model)(ChatRequest(messages=[UserMessage("go")]), ignore_event)
-    assert seen == [model, model]
-    assert model_of(model.reply) is None
+    agent = Agent(model, name="ada", tools=[add], middleware=[Middleware(), look], deps_type=str)
+    await agent.run("go", deps="db")
+    assert seen == [model, 1, "ada", "db", ["add"]]
 
 
 async def test_closing_an_agent_closes_its_middleware() -> None:
@@ -210,18 +214,13 @@ def test_every_public_name_is_documented_and_in_the_page() -> None:
         assert not inspect.isclass(value) or value.__doc__, name
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "agentkit" / "middleware").glob("*.py")), ids=lambda path: path.stem)
-def test_a_ready_made_middleware_is_short_enough_to_be_read(path: Path) -> None:
-    assert path.read_text(encoding="utf-8").count("\n") < 80
-
-
 async def test_a_run_whose_error_a_middleware_keeps_is_as_valid_as_any() -> None:
     @around_run
-    async def content(state: RunState, emit: Emit, inner: NextRun) -> RunState:
+    async def content(run: Run[Any], inner: NextRun) -> RunState:
         try:
-            return await inner(state)
+            return await inner()
         except ToolFailed:
-            return state
+            return run.state
 
     @tool(requires_approval=True)
     async def careful() -> None:

@@ -19,7 +19,7 @@ from agentkit import (
 )
 from agentkit.chat.events import Emit
 from agentkit.errors import ConfigError, Overloaded
-from agentkit.middleware import Guard, GuardTripped, ToolRequest
+from agentkit.middleware import Eager, Guard, GuardTripped, ToolRequest
 from agentkit.run.transcript import check
 from agentkit.testing import Chunks, FunctionModel, ScriptedModel, call
 
@@ -227,7 +227,7 @@ async def test_a_tool_guard_that_trips_ends_the_run_when_the_other_calls_have_fi
         return f"{name} is there"
 
     model = ScriptedModel([[call("look", name="production"), call("look", name="cake")], "never asked"])
-    agent = Agent(model, tools=[look], middleware=[Guard(tool=strict), Guard(tool=strict)], eager=eager)
+    agent = Agent(model, tools=[look], middleware=[*[Eager()] * eager, Guard(tool=strict), Guard(tool=strict)])
     with pytest.raises(GuardTripped, match="the tool guard strict objected: somebody must look at this") as raised:
         await agent.run("go")
     state = raised.value.state

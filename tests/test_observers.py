@@ -9,6 +9,7 @@ from agentkit import Agent, ChatRequest, Progress, Reply, ToolContext, tool
 from agentkit.chat.events import CallDelta, Emit, Event
 from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
 from agentkit.chat.reply import Choice
+from agentkit.middleware import Eager
 from agentkit.run.events import RunFinished
 from agentkit.testing import ScriptedModel, call
 from agentkit.tools.context import Remaining
@@ -57,7 +58,7 @@ async def test_an_observer_that_raises_in_the_middle_of_a_call_ends_the_run_when
             raise KeyError("observer")
 
     model: Any = Once() if kind == "early" else ScriptedModel([call("later" if kind == "async" else "in_a_thread")])
-    agent = Agent(model, tools=[later, in_a_thread], eager=kind == "early")
+    agent = Agent(model, tools=[later, in_a_thread], middleware=[Eager()] * (kind == "early"), deps_type=list)
     with pytest.raises(KeyError, match="observer"):
         await agent.run("go", on_event=observe, deps=worked)
     assert len(worked) == 1
@@ -68,5 +69,5 @@ async def test_an_observer_that_raises_in_the_middle_of_a_call_ends_the_run_when
 @pytest.mark.parametrize("eager", [False, True])
 async def test_what_remains_is_the_same_for_a_call_that_starts_early(eager: bool) -> None:
     known: list[Remaining] = []
-    await Agent(Once(), tools=[later], eager=eager).run("go", deps=known)
+    await Agent(Once(), tools=[later], middleware=[Eager()] * eager, deps_type=list).run("go", deps=known)
     assert [(each.turns, each.calls) for each in known] == [(49, 499)]

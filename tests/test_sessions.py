@@ -230,12 +230,12 @@ async def test_a_state_of_a_run_is_no_state_of_a_branch(sessions: Sessions) -> N
     paused = await agent.run("Send it.", session=sessions["alice"])
     for each in paused.pending:
         paused.state.approve(each.id)
-    await agent.run(paused.state, session=sessions["alice"])
+    await agent.run(resume=paused.state, session=sessions["alice"])
     branch = await sessions["alice"].branch("new")
     with pytest.raises(StateError):
-        await agent.run(paused.state, session=branch)
+        await agent.run(resume=paused.state, session=branch)
     with pytest.raises(StateError, match="no run to go on with: ask something"):
-        await agent.run(session=branch)
+        await agent.run(resume=True, session=branch)
     assert (await agent.run("What did you do?", session=branch)).output == "I sent it."
     assert (len(await branch.messages()), sent) == (6, ["bob"])
 

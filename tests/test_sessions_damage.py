@@ -79,7 +79,7 @@ def test_an_update_does_not_forge_an_approval(path: Path, key: bytes | None) -> 
     with opened(path) as connection:
         forge_approval(connection)
     with pytest.raises(SessionError, match=r"in session 'alice' was .*changed or damaged after it was written"):
-        agent("never").run_sync(session=sessions["alice"])
+        agent("never").run_sync(resume=True, session=sessions["alice"])
 
 
 def test_a_checksum_can_be_forged_and_a_signature_cannot(path: Path) -> None:
@@ -101,10 +101,10 @@ def test_a_checksum_can_be_forged_and_a_signature_cannot(path: Path) -> None:
             update = SessionUpdate(revision=revision, start=0, messages=texts, head=head)
             mallory.sync["alice"]._store.save("alice", update)
         if key is None:
-            assert agent("Done.").run_sync(session=stored).messages[2].text == "paid 500"
+            assert agent("Done.").run_sync(resume=True, session=stored).messages[2].text == "paid 500"
         else:
             with pytest.raises(SessionError, match="session 'alice' is not signed: it was written without a key"):
-                agent("never").run_sync(session=stored)
+                agent("never").run_sync(resume=True, session=stored)
 
 
 def test_a_signed_session_needs_its_key(path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_signed_session_needs_its_key(path: Path) -> None:
     state = SQLiteSessions(path, key=KEY).sync["alice"].state()
     assert isinstance(state, RunState)
     state.approve("p")
-    assert agent("Paid.").run_sync(state, session=SQLiteSessions(path, key=KEY)["alice"]).output == "Paid."
+    assert agent("Paid.").run_sync(resume=state, session=SQLiteSessions(path, key=KEY)["alice"]).output == "Paid."
 
 
 @pytest.mark.parametrize("key", ["text", b"", 7])
@@ -404,7 +404,7 @@ def test_a_session_with_any_content_is_run_or_refused_in_a_sentence(path: Path) 
             state = session.sync.state()
             if state is not None and state.pending:
                 state.deny(state.pending[0].id)
-            endings.add(agent("Well.").run_sync(state, session=session).status)
+            endings.add(agent("Well.").run_sync(resume=state, session=session).status)
         except AgentKitError as error:
             endings.add(type(error).__name__)
             sentences.append(str(error))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from agentkit import Agent, ImagePart, Limits, RunState, TextPart, Usage, tool
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, UserMessage, read_message
 from agentkit.errors import ConfigError, StateError
-from agentkit.run.decisions import ApprovalRequest, Decision, StandingDecision
+from agentkit.run.approvals import ApprovalRequest, Decision, StandingDecision
 from agentkit.run.limits import Price
 from agentkit.run.serialization import VERSION, _Stored, dump_message, load_head
 from agentkit.testing import ScriptedModel, call
@@ -65,6 +65,8 @@ STATES = st.builds(
     run_id=TEXT,
     agent=TEXT,
     status=st.sampled_from(["running", "done", "paused", "limited", "cancelled", "failed"]),
+    prior_messages=COUNT,
+    invalid_outputs=COUNT,
     turns=COUNT,
     calls=COUNT,
     calls_by_tool=mapped(COUNT),
@@ -94,7 +96,7 @@ STATES = st.builds(
     rules=st.lists(
         st.builds(StandingDecision, kind=st.sampled_from(["approve", "deny"]), tool=TEXT, hash=HASH), max_size=2
     ),
-    fingerprints=mapped(HASH),
+    fingerprints=mapped(mapped(HASH)),
     revision=COUNT,
 )
 
@@ -147,14 +149,14 @@ def test_a_run_goes_on_in_another_process() -> None:
 import sys
 from agentkit import Agent, RunState, tool
 from agentkit.testing import ScriptedModel
-@tool(approve=True)
+@tool(requires_approval=True)
 def delete(path: str) -> str:
     """Delete a file."""
     return f"deleted {path}"
 state = RunState.load(sys.stdin.read(), key=b"secret")
 state.approve(state.pending[0].id, by="ann")
 agent = Agent(ScriptedModel(["Done."]), tools=[delete], name="cleaner")
-print(agent.run_sync(state).state.to_json(key=b"secret"))
+print(agent.run_sync(resume=state).state.to_json(key=b"secret"))
 '''
     command = [sys.executable, "-c", program]
     given_ = state.to_json(key=b"secret")
@@ -374,7 +376,7 @@ async def test_labels_of_messages_stay_with_them() -> None:
     agent = Agent(ScriptedModel([reply, "bye"]), name="ann")
     result = await agent.run(UserMessage("hi", meta={"label": "secret"}))
     result.state.add_message(UserMessage("and?", meta={"label": "more"}))
-    stored = RunState.load((await agent.run(result.state)).state.to_json())
+    stored = RunState.load((await agent.run(resume=result.state)).state.to_json())
     assert [each.meta.get("label") for each in stored.messages] == ["secret", "public", "more", None]
     assert all(each.meta["agent"] == "ann" and each.meta["at"] for each in stored.messages)
 
@@ -382,6 +384,6 @@ async def test_labels_of_messages_stay_with_them() -> None:
 @pytest.mark.parametrize("decide", [lambda state: state.deny("a", 5), lambda state: state.approve("a", by=b"ann")])
 def test_a_decision_that_could_not_be_loaded_again_is_refused(decide: Callable[[RunState], None]) -> None:
     state = some_state()
-    with pytest.raises(ConfigError, match="is a text"):
+    with pytest.raises(ConfigError, match="is a string"):
         decide(state)
     assert state == some_state()

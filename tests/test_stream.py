@@ -5,7 +5,7 @@ from itertools import chain
 import anyio
 import pytest
 
-from agentkit import Agent, Limits, RunState, tool
+from agentkit import Agent, Limits, tool
 from agentkit.chat import ChatRequest, Reply, ReplyStream
 from agentkit.chat.events import (
     AudioDelta,
@@ -21,7 +21,6 @@ from agentkit.chat.events import (
 )
 from agentkit.errors import ConfigError, Overloaded, SessionBusy
 from agentkit.run.events import CallStarted, RunFinished
-from agentkit.run.middleware import NextRun, around_run
 from agentkit.run.transcript import check
 from agentkit.sessions import MemorySessions
 from agentkit.testing import Chunks, ScriptedModel, call
@@ -154,16 +153,6 @@ async def test_a_run_that_cannot_begin_has_failed() -> None:
             async with events:
                 await events.result()
     assert events.state.status == "failed"
-
-
-async def test_the_state_is_the_one_that_a_middleware_has_gone_on_with() -> None:
-    @around_run
-    async def copied(state: RunState, emit: Emit, inner: NextRun) -> RunState:
-        return await inner(state.copy())
-
-    async with Agent(ScriptedModel(["hi"]), middleware=[copied]).stream("go") as events:
-        result = await events.result()
-    assert (result.status, events.state) == ("done", result.state)
 
 
 # A reader that is slow.

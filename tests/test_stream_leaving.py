@@ -56,7 +56,7 @@ class Door:
         transport = httpx2.MockTransport(lambda _: httpx2.Response(200, stream=self.body, headers=headers))
         self.client = ChatClient("http://127.0.0.1/v1", model="m", http=httpx2.AsyncClient(transport=transport))
 
-    def open(self) -> RunStream | ReplyStream:
+    def open(self) -> RunStream[str] | ReplyStream:
         return self.client.stream("go") if self.kind == "client" else Agent(self.client).stream("go")
 
     async def words(self) -> AsyncGenerator[str]:
@@ -214,7 +214,7 @@ async def test_cancelling_the_task_that_reads_a_stream_cancels_its_work(door: Do
 
 
 @pytest_asyncio.fixture(params=["agent", "client"])
-async def stream_of_a_fixture(request: pytest.FixtureRequest) -> AsyncIterator[RunStream | ReplyStream]:
+async def stream_of_a_fixture(request: pytest.FixtureRequest) -> AsyncIterator[RunStream[str] | ReplyStream]:
     door = Door(request.param)
     async with door.open() as stream:
         yield stream
@@ -222,7 +222,7 @@ async def stream_of_a_fixture(request: pytest.FixtureRequest) -> AsyncIterator[R
 
 
 @pytest.mark.asyncio
-async def test_a_fixture_may_hold_a_stream_open(stream_of_a_fixture: RunStream | ReplyStream) -> None:
+async def test_a_fixture_may_hold_a_stream_open(stream_of_a_fixture: RunStream[str] | ReplyStream) -> None:
     async for word in stream_of_a_fixture.text():
         assert word == "one "
         break

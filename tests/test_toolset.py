@@ -343,7 +343,7 @@ async def test_a_tool_with_a_condition_is_offered_only_while_it_is_true() -> Non
     early = Toolset(double).when(lambda context: context.turn < 2).when(lambda context: True)
     last = [call("go_through"), call("double", n=1)]
     model = ScriptedModel([call("go_through"), call("open_door"), last, "Done."])
-    result = await Agent(model, tools=[open_door, inside, early]).run("Go.", deps={"open": False})
+    result = await Agent(model, tools=[open_door, inside, early], deps_type=dict).run("Go.", deps={"open": False})
     assert [[each.name for each in request.tools] for request in model.requests] == [
         ["open_door", "double"],
         ["open_door"],
@@ -360,7 +360,7 @@ async def test_a_tool_with_a_condition_is_offered_only_while_it_is_true() -> Non
 async def test_a_condition_that_raises_ends_the_run_with_an_error_that_names_the_tool() -> None:
     tools = Toolset(double).when(lambda context: True).when(lambda context: context.deps["open"]).prefixed("math_")
     with pytest.raises(ToolFailed, match="tool math_double raised KeyError: 'open'") as caught:
-        await Agent(ScriptedModel(["Done."]), tools=tools).run("Go.", deps={})
+        await Agent(ScriptedModel(["Done."]), tools=tools, deps_type=dict).run("Go.", deps={})
     assert isinstance(caught.value.__cause__, KeyError)
     assert caught.value.state.messages
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
-from agentkit.run.transcript import check, open_calls, repaired
+from agentkit.run.transcript import check, open_calls, repair_transcript
 
 Q = UserMessage("hi")
 A, B = ToolCall("a", "f", "{}"), ToolCall("b", "g", "{}")
@@ -64,8 +64,8 @@ MESSAGES = st.lists(
 
 @given(MESSAGES)
 def test_any_transcript_can_be_made_valid_and_a_valid_one_stays_as_it_is(messages: list[Message]) -> None:
-    made, notes = repaired(messages)
+    made, notes = repair_transcript(messages)
     assert check(made) == []
-    assert repaired(made) == (made, [])
+    assert repair_transcript(made) == (made, [])
     if not check(messages):
         assert (made, notes) == (messages, [])

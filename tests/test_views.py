@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import anyio
 import pytest
@@ -17,12 +18,14 @@ from agentkit.compaction.base import View
 from agentkit.compaction.layout import Layout
 from agentkit.compaction.window import LEFT_OUT
 from agentkit.errors import ConfigError
+from agentkit.run import ModelTurn, Run, RunState
+from agentkit.run.middleware import wrap_model
 from agentkit.run.transcript import check
 from agentkit.testing import Answer, FunctionModel, ScriptedModel, call
 from tests.transcripts import TOOLS, growing, transcripts
 
 VIEWS = st.one_of(
-    st.builds(Window, turns=st.integers(1, 5)),
+    st.builds(Window, exchanges=st.integers(1, 5)),
     st.builds(Window, tokens=st.integers(1, 3_000), keep=st.floats(0.1, 0.9)),
     st.builds(ClearToolResults, keep=st.integers(0, 8), exclude=st.sampled_from([(), ("look",)])),
     st.builds(lambda tokens: Summarize(summariser(), tokens=tokens), st.integers(1, 3_000)),
@@ -40,17 +43,11 @@ def passed_on(requests: Sequence[ChatRequest], *views: View) -> list[ChatRequest
 
     async def ask() -> None:
         for request in requests:
-            ask = model.reply
-            for view in reversed(views):
-                ask = around(view, ask)
-            await ask(request, ignore_event)
+            run: Run[Any] = Run(state=RunState(messages=[]), limits=Limits(), deps=None, observer=ignore_event)
+            await wrap_model(views)(ModelTurn(run, 1, model, request, {}, ignore_event))
 
     anyio.run(ask)
     return model.requests
-
-
-def around(view: View, inner):  # type: ignore[no-untyped-def]  # as the run does it
-    return lambda request, emit: view.around_model(request, emit, inner)
 
 
 def is_valid(view: Sequence[Message], whole: Sequence[Message]) -> bool:
@@ -317,6 +314,6 @@ async def test_the_question_stays_when_a_run_goes_on_after_a_limit() -> None:
     script: list[Answer] = [call("look", at=1), "so far nothing", call("look", at=2), "nothing"]
     agent = Agent(model := ScriptedModel(script), tools=[look], middleware=[Window(exchanges=1)])
     short = await agent.run("where is the tea?", limits=Limits(turns=1))
-    await agent.run(short.state, limits=Limits())
+    await agent.run(resume=short.state, limits=Limits())
     assert all(each.messages[0].text == "where is the tea?" for each in model.requests)
     assert model.requests[-1].messages[4].text == "Go on."

@@ -13,6 +13,7 @@ from agentkit.chat.request import ChatRequest
 from agentkit.chat.tokens import size_of_request
 from agentkit.compaction import ClearToolResults, HistoryShortened, Summarize, Window
 from agentkit.errors import ContextTooLong
+from agentkit.middleware import Eager
 from agentkit.testing import Answer, FunctionModel, call
 
 pytestmark = pytest.mark.anyio
@@ -168,7 +169,7 @@ async def test_a_run_in_a_tool_is_not_seen_as_part_of_the_question_around_it() -
         return (await expert.run("hi", history=conversation(40))).output
 
     outside = FunctionModel(lambda request: call("ask_expert") if len(request.messages) == 1 else "done")
-    agent = Agent(outside, tools=[ask_expert], middleware=[Window()], eager=True)
+    agent = Agent(outside, tools=[ask_expert], middleware=[Eager(), Window()])
     async with agent.stream("Go!") as events:
         result = await events.result()
     assert [each.text for each in result.messages][2] == "ok"

@@ -368,8 +368,9 @@ def _resume_command(file: str, session: str | None) -> str:
 
 
 def _check_tools(agent: Agent, state: RunState) -> None:
-    if state.fingerprints and not agent.tools:
-        names = ", ".join(sorted(state.fingerprints))
+    known = state.fingerprints.get(state.agent)
+    if known and not agent.tools:
+        names = ", ".join(sorted(known))
         raise StateError(f"this run has the tools {names}: give the same --tools as when it was started")
 
 

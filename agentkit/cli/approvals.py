@@ -25,7 +25,7 @@ class _Quit(EOFError):
     """Somebody typed ``/quit`` instead of a decision."""
 
 
-def settle(result: RunResult, resume: Callable[[RunState], RunResult]) -> tuple[RunResult, bool]:
+def settle(result: RunResult[str], resume: Callable[[RunState], RunResult[str]]) -> tuple[RunResult[str], bool]:
     """Ask about the calls that wait and resume the run, until it ends or nobody wants to answer (Ctrl-C, Ctrl-D).
 
     Returns:

@@ -33,7 +33,7 @@ def ask(
     rules: Sequence[StandingDecision] = (),
     session: StoredSession | None = None,
     limits: Limits | None = None,
-) -> RunResult:
+) -> RunResult[str]:
     """Run the agent once in an event loop of its own, so that Ctrl-C ends this run and nothing else.
 
     Args:
@@ -50,7 +50,7 @@ def ask(
         KeyboardInterrupt: It was interrupted; its end has been shown.
     """
 
-    async def main() -> RunResult:
+    async def main() -> RunResult[str]:
         try:
             options: RunOptions = {}
             if session is not None:
@@ -59,7 +59,10 @@ def ask(
                 options["limits"] = limits
             if history:
                 options["history"] = history
-            stream = agent.stream(prompt, **options)
+            if isinstance(prompt, str):
+                stream = agent.stream(prompt, **options)
+            else:
+                stream = agent.stream(resume=prompt or True, **options)
             stream.state.rules += rules
             async with stream as events:
                 async for event in events:
@@ -177,7 +180,7 @@ class _Conversation:
         else:
             list_pending(waiting, self.resume_command, seen=self.at_terminal)
 
-    def _ask(self, prompt: str | RunState | None) -> RunResult:
+    def _ask(self, prompt: str | RunState | None) -> RunResult[str]:
         if self.session is not None:
             return ask(self.agent, prompt, self.display, session=self.session)
         if isinstance(prompt, RunState):

@@ -40,6 +40,7 @@ from pydantic_core import to_jsonable_python
 
 from agentkit.events import (
     ApprovalRequested,
+    CallDenied,
     CallFinished,
     CallStarted,
     ChoiceDelta,
@@ -88,8 +89,8 @@ def _members(event: Event) -> dict[str, Any]:
         case CallFinished(call, result, seconds, error):
             told = {"content": result.content, "is_error": result.is_error}
             return {"call": _call(call), "result": told, "seconds": round(seconds, 6), **_if_any(error)}
-        case ApprovalRequested(call, why):
-            return {"call": _call(call), "why": why}
+        case ApprovalRequested(call, reason) | CallDenied(call, reason):
+            return {"call": _call(call), "reason": reason}
         case MessageAdded(message):
             return {"message": message.to_wire()}
         case RunFinished(state, error):
@@ -107,7 +108,7 @@ def _ending(state: RunState) -> dict[str, Any]:
     if state.status == "paused":
         more["pending"] = [asdict(each) for each in state.pending]
     numbers = {"turns": state.turns, "calls": state.calls, "usage": asdict(state.usage)}
-    return {"status": state.status, "output": state.output, **numbers, **more}
+    return {"status": state.status, "output": state.text, **numbers, **more}
 
 
 def _if_any(error: BaseException | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from rich.text import Text
 from agentkit.cli.event_json import json_line
 from agentkit.cli.terminal_text import call_line, one_line, plural, printable, shortened
 from agentkit.events import (
+    CallDenied,
     CallFinished,
     CallStarted,
     Event,
@@ -147,7 +148,9 @@ class PlainDisplay(Display):
                 self.started, self.numbers, self.reason = time.monotonic(), {}, ""
             case TurnFinished(_, reply) if reply.message.tool_calls and reply.text.strip():
                 self.aside(reply.text)
-            case CallStarted(call) if call.id not in _denied(self.state):
+            case CallDenied(call):
+                self.say(("denied  ", "yellow"), (call_line(call), "bold"))
+            case CallStarted(call):
                 self.numbers[call.id] = len(self.numbers) + 1
                 self.say((f"call {self.numbers[call.id]}  ", "cyan"), (call_line(call), "bold"))
             case CallFinished():
@@ -182,21 +185,18 @@ class PlainDisplay(Display):
 
     def answer(self, state: RunState) -> None:
         """Write the answer of a run that has one."""
-        if state.status in ("done", "limited") and state.output:
-            text = printable(state.output)
+        if state.status in ("done", "limited") and state.text:
+            text = printable(state.text)
             self.write(text if text.endswith("\n") else f"{text}\n")
 
     def _show_result(self, event: CallFinished) -> None:
         call, number = event.call, self.numbers.get(event.call.id, 0)
-        if call.id in _denied(self.state):
-            self.say(("denied  ", "yellow"), (call_line(call), "bold"))
-            return
         content = shortened(event.result.content, self.notes.room) or "(nothing)"
         style = "red" if event.result.is_error else "green"
         self.say((f"  -> {number}  ", "cyan"), (content, style), (f"  {_seconds(event.seconds)}", "dim"))
 
     def _show_ending(self, state: RunState) -> None:
-        if state.status == "done" and not state.output:
+        if state.status == "done" and not state.text:
             self.say(("the answer of the model is empty", "yellow"))
         if state.status == "limited":
             self.say((f"the run ended early: {one_line(state.limit)}", "yellow"))

@@ -11,17 +11,16 @@ import math
 import threading
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from agentkit.chat.events import Emit, Event
 from agentkit.chat.messages import Message
 from agentkit.chat.reply import Model, Reply, Usage
-from agentkit.chat.request import ChatRequest
 from agentkit.chat.settings import ChatSettings
 from agentkit.chat.tokens import size_of_request
 from agentkit.compaction.calibration import Scale, prompt_tokens
 from agentkit.errors import ConfigError, ContextTooLong
-from agentkit.run.middleware import Middleware, NextModel, NextRun, model_of
+from agentkit.run.middleware import Middleware, ModelTurn, NextModel, NextRun, Run
 from agentkit.run.state import RunState
 
 __all__ = ["HistoryShortened", "Memory", "Shorter", "View", "check_least"]
@@ -135,32 +134,33 @@ class View(Middleware):
         self._tokens = math.inf if tokens is None else tokens
         self._known = Memory[_Known](_MODELS)
 
-    async def shorten(self, request: ChatRequest, room: float, inner: NextModel) -> Shorter | None:
+    async def shorten(self, turn: ModelTurn, room: float, inner: NextModel) -> Shorter | None:
         """What to pass on so that a request takes at most ``room`` estimated tokens; None for all of it."""
         raise NotImplementedError
 
-    async def around_run(self, state: RunState, emit: Emit, inner: NextRun) -> RunState:  # noqa: ARG002
+    async def around_run(self, run: Run[Any], inner: NextRun) -> RunState:  # noqa: ARG002
         """A run of its own, also if a tool of another run has started it."""
         told, asking = _TOLD.set({}), _ASKING.set(None)
         try:
-            return await inner(state)
+            return await inner()
         finally:
             _ASKING.reset(asking)
             _TOLD.reset(told)
 
-    async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:
+    async def around_model(self, turn: ModelTurn, inner: NextModel) -> Reply:
         """Ask with what fits, and with less when the model says that it does not."""
         outer = _ASKING.get() or _Asking(first=False)
         asking = _Asking(inside=max(0, outer.inside - 1), sent=outer.sent)
         token = _ASKING.set(asking)
         try:
-            return await self._ask(request, emit, inner, asking, outer)
+            return await self._ask(turn, inner, asking, outer)
         finally:
             _ASKING.reset(token)
             outer.inside, outer.sent, outer.counted = asking.inside + 1, asking.sent, asking.counted
 
-    async def _ask(self, request: ChatRequest, emit: Emit, inner: NextModel, asking: _Asking, outer: _Asking) -> Reply:
-        known = self._known_of(inner)
+    async def _ask(self, turn: ModelTurn, inner: NextModel, asking: _Asking, outer: _Asking) -> Reply:
+        request, emit = turn.request, turn.emit
+        known = self._known_of(turn.model)
         spent, tries = Usage(), 0
         failed, outer.failed = outer.failed, None
         while True:
@@ -168,7 +168,7 @@ class View(Middleware):
                 if outer.first:
                     raise failed
                 known.learn(failed, asking.sent)
-            shorter = await self.shorten(request, known.room(self._tokens, request.settings), inner)
+            shorter = await self.shorten(turn, known.room(self._tokens, request.settings), inner)
             passed = request if shorter is None else replace(request, messages=shorter.messages)
             spent = spent if shorter is None else spent + shorter.usage
             size = size_of_request(passed)
@@ -181,7 +181,7 @@ class View(Middleware):
             if shorter is not None:
                 self._tell(emit, shorter, size_of_request(request), size, known.scale.factor)
             try:
-                reply = await inner(passed, emit)
+                reply = await inner(replace(turn, request=passed))
             except ContextTooLong as error:
                 if not asking.first:
                     raise
@@ -189,8 +189,7 @@ class View(Middleware):
             else:
                 return _counted(reply, known, asking, spent)
 
-    def _known_of(self, inner: NextModel) -> _Known:
-        model = model_of(inner)
+    def _known_of(self, model: Model) -> _Known:
         known = self._known.get(id(model))
         if known is None:
             known = _Known(model)

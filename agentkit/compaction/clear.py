@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from agentkit.chat.messages import AssistantMessage, Message, TextPart, ToolMessage, UserMessage
-from agentkit.chat.request import ChatRequest
 from agentkit.compaction.base import Shorter, View, check_least
 from agentkit.compaction.layout import FILES, cleared, is_of_results
-from agentkit.run.middleware import NextModel
+from agentkit.run.middleware import ModelTurn, NextModel
 
 __all__ = ["ClearToolResults"]
 
@@ -47,9 +46,9 @@ class ClearToolResults(View):
         self._keep, self._chunk = keep, max(keep, _CHUNK)
         self._exclude = frozenset([exclude] if isinstance(exclude, str) else exclude)
 
-    async def shorten(self, request: ChatRequest, room: float, inner: NextModel) -> Shorter | None:  # noqa: ARG002
+    async def shorten(self, turn: ModelTurn, room: float, inner: NextModel) -> Shorter | None:  # noqa: ARG002
         """The same messages, the old results among them cleared."""
-        messages = list(request.messages)
+        messages = list(turn.request.messages)
         batches = list(_batches(messages))
         left = self._how_many(batches, messages)
         changed = 0

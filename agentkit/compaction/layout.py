@@ -26,7 +26,7 @@ from agentkit.chat.messages import (
     UserMessage,
 )
 from agentkit.chat.tokens import size_of_messages
-from agentkit.run.opening import GOES_ON
+from agentkit.run.transcript import CONTINUES
 
 __all__ = ["FILES", "Bounds", "Layout", "cleared", "is_of_results", "noted", "original"]
 
@@ -72,7 +72,7 @@ class Layout:
         before = self.messages[place - 1] if place > self.head else None
         if self.units and is_of_results(message, before):
             return
-        asks = isinstance(message, UserMessage) and not message.meta.get(GOES_ON)
+        asks = isinstance(message, UserMessage) and not message.meta.get(CONTINUES)
         if asks:
             self._questions.append(len(self.units))
         self.units.append(_Unit(place, len(self._questions) - 1, asks, _ends_results(before)))

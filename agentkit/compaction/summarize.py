@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from agentkit.chat.client import open_model
 from agentkit.chat.content import TextPart
-from agentkit.chat.events import ignore_event
+from agentkit.chat.events import Emit, ignore_event
 from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, UserMessage
-from agentkit.chat.reply import Model, Usage
+from agentkit.chat.reply import Model, Reply, Usage
 from agentkit.chat.request import ChatRequest
 from agentkit.chat.settings import ChatSettings
 from agentkit.chat.tokens import size_of_text
@@ -20,9 +21,11 @@ from agentkit.compaction.base import Memory, Shorter, View, check_least
 from agentkit.compaction.layout import Bounds, Layout, original
 from agentkit.compaction.window import LEFT_OUT, room_for_units
 from agentkit.errors import ConfigError, ModelError
-from agentkit.run.middleware import NextModel
+from agentkit.run.middleware import ModelTurn, NextModel
 
 __all__ = ["Summarize"]
+
+_Ask: TypeAlias = Callable[[ChatRequest, Emit], Awaitable[Reply]]
 
 _PROMPT = """You keep the memory of a conversation between a user and an assistant that calls tools. You are given \
 what has been summarised before, if anything, and the messages that follow, one JSON object a line.
@@ -90,10 +93,11 @@ class Summarize(View):
         if close is not None:
             await close()
 
-    async def shorten(self, request: ChatRequest, room: float, inner: NextModel) -> Shorter | None:
+    async def shorten(self, turn: ModelTurn, room: float, inner: NextModel) -> Shorter | None:
         """The instructions, a summary and the newest turns."""
         if room == math.inf and self._turns is None:
             return None
+        request = turn.request
         layout = Layout(request.messages)
         rest = room_for_units(request, layout, room)
         longest = min(_LONGEST, max(100, int(rest / 4))) if rest < math.inf else _LONGEST
@@ -107,7 +111,11 @@ class Summarize(View):
         cut = layout.moved(known, layout.last, most, Bounds((most.tokens or 0) / 2, self._keep))
         if not layout.left_out(cut):
             return None
-        ask = inner if self._model is None else self._model.reply
+        model = self._model
+
+        async def ask(asked: ChatRequest, emit: Emit) -> Reply:
+            return await (inner(replace(turn, request=asked, emit=emit)) if model is None else model.reply(asked, emit))
+
         chunk = max(longest, int(min(_CHUNK, room / 2)))
         maker = _Maker(ask, self._settings(request), longest=longest, chunk=chunk)
         made = await self._summary(maker, layout, keys, cut)
@@ -144,7 +152,9 @@ class Summarize(View):
 class _Maker:
     """Makes summaries, and knows what they took and why there is none."""
 
-    def __init__(self, ask: NextModel, settings: ChatSettings, *, longest: int, chunk: int) -> None:
+    def __init__(
+        self, ask: Callable[[ChatRequest, Emit], Awaitable[Reply]], settings: ChatSettings, *, longest: int, chunk: int
+    ) -> None:
         self._ask, self._settings, self._longest, self._chunk = ask, settings, longest, chunk
         self.usage = Usage()
         self.problem = ""

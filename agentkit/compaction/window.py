@@ -9,7 +9,7 @@ from agentkit.chat.tokens import size_around, size_of_messages, size_of_text
 from agentkit.compaction.base import Shorter, View, check_least
 from agentkit.compaction.layout import Bounds, Layout
 from agentkit.errors import ConfigError
-from agentkit.run.middleware import NextModel
+from agentkit.run.middleware import ModelTurn, NextModel
 
 __all__ = ["LEFT_OUT", "Window", "room_for_units"]
 
@@ -39,12 +39,12 @@ class Window(View):
         super().__init__(tokens)
         self._exchanges, self._keep = exchanges, keep
 
-    async def shorten(self, request: ChatRequest, room: float, inner: NextModel) -> Shorter | None:  # noqa: ARG002
+    async def shorten(self, turn: ModelTurn, room: float, inner: NextModel) -> Shorter | None:  # noqa: ARG002
         """The instructions, a note and the newest turns; or within a very long turn, its question and newest calls."""
         if room == math.inf and self._exchanges is None:
             return None
-        layout = Layout(request.messages)
-        most = Bounds(room_for_units(request, layout, room) - size_of_text(LEFT_OUT), self._exchanges)
+        layout = Layout(turn.request.messages)
+        most = Bounds(room_for_units(turn.request, layout, room) - size_of_text(LEFT_OUT), self._exchanges)
         goal = Bounds((most.tokens or 0) * self._keep, self._exchanges and max(1, int(self._exchanges * self._keep)))
         cut = layout.cut(most, goal)
         if not cut or not layout.left_out(cut):

@@ -16,10 +16,9 @@ from pydantic_core import from_json
 from agentkit.chat.events import CallDelta, Emit, ReasoningDelta, TextDelta
 from agentkit.chat.messages import encode_json
 from agentkit.chat.reply import Reply, Usage, read_reply
-from agentkit.chat.request import ChatRequest
 from agentkit.errors import ConfigError
 from agentkit.middleware.words import Names
-from agentkit.run.middleware import Middleware, NextModel, model_of
+from agentkit.run.middleware import Middleware, ModelTurn, NextModel
 
 __all__ = ["Cache", "CacheStore", "MemoryStore"]
 
@@ -88,20 +87,21 @@ class Cache(Middleware):
         self._model, self._names = model, Names()
         self._locks: MutableMapping[tuple[object, str], anyio.Lock] = WeakValueDictionary()
 
-    async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:  # noqa: D102
-        key = self._key(request, inner)
+    async def around_model(self, turn: ModelTurn, inner: NextModel) -> Reply:  # noqa: D102
+        key = self._key(turn)
         lock = self._locks.setdefault((anyio.lowlevel.current_token(), key), anyio.Lock())
         async with lock:
             if (kept := await self._store.get(key)) is not None:
-                return _shown(replace(read_reply(from_json(kept)), usage=Usage()), emit)
-            reply = await inner(request, emit)
+                return _shown(replace(read_reply(from_json(kept)), usage=Usage()), turn.emit)
+            reply = await inner(turn)
             if _is_whole(reply):
                 await self._store.set(key, encode_json(reply.to_record()))
             return reply
 
-    def _key(self, request: ChatRequest, inner: NextModel) -> str:
+    def _key(self, turn: ModelTurn) -> str:
+        request = turn.request
         headers = encode_json(sorted((request.settings.extra_headers or {}).items()))
-        name = self._model or self._names.of(model_of(inner), give=isinstance(self._store, MemoryStore))
+        name = self._model or self._names.of(turn.model, give=isinstance(self._store, MemoryStore))
         body = replace(request, stream=False).encode(name)
         return hashlib.sha256(b"agentkit reply 1\n" + headers + body).hexdigest()
 

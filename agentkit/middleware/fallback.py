@@ -24,7 +24,7 @@ from agentkit.chat.reply import Model, Reply
 from agentkit.chat.request import ChatRequest
 from agentkit.errors import ConfigError, ModelError
 from agentkit.middleware.words import named
-from agentkit.run.middleware import Middleware, NextModel, model_of
+from agentkit.run.middleware import Middleware, ModelTurn, NextModel
 
 __all__ = ["UNAVAILABLE", "Fallback", "ModelFallback", "Shown"]
 
@@ -118,23 +118,24 @@ class Fallback(Middleware):
         self._models = [(each, open_model(each)) if isinstance(each, str) else (named(each), each) for each in models]
         self._on, self._continues = on, after_shown == "continue"
 
-    async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:  # noqa: D102
+    async def around_model(self, turn: ModelTurn, inner: NextModel) -> Reply:  # noqa: D102
+        request, emit = turn.request, turn.emit
         shown, notes = Shown(emit, streamed=request.stream), list[str]()
-        asks = [(named(model_of(inner)), inner), *((name, model.reply) for name, model in self._models)]
+        models = [(named(turn.model), turn.model), *self._models]
         while True:
-            name, ask = asks.pop(0)
+            name, model = models.pop(0)
             try:
-                return shown.joined(await ask(shown.ahead(request), shown))
+                return shown.joined(await inner(replace(turn, model=model, request=shown.ahead(request), emit=shown)))
             except errors.AgentKitError as error:
                 for note in notes:
                     error.add_note(note)
                 next_may = shown.leave(text_stays=self._continues)
-                if not asks or not isinstance(error, self._on) or not next_may:
+                if not models or not isinstance(error, self._on) or not next_may:
                     if isinstance(error, errors.ModelError):
                         error.partial = shown.text or error.partial
                     raise
                 notes.append(f"before that, {name} failed: {type(error).__name__}: {error}")
-                emit(ModelFallback(name, asks[0][0], error, continues=bool(shown.text)))
+                emit(ModelFallback(name, models[0][0], error, continues=bool(shown.text)))
 
     async def aclose(self) -> None:
         """Close what the models hold open in this event loop."""

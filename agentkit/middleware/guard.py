@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import anyio
@@ -12,9 +13,8 @@ import anyio
 from agentkit.chat.events import Emit, Event
 from agentkit.chat.messages import AssistantMessage, Message, SystemMessage
 from agentkit.chat.reply import Reply
-from agentkit.chat.request import ChatRequest
 from agentkit.errors import AgentKitError, ConfigError, ToolError
-from agentkit.run.middleware import Middleware, NextModel, NextRun, NextTool, ToolRequest
+from agentkit.run.middleware import Middleware, ModelTurn, NextModel, NextRun, NextTool, Run, ToolRequest
 from agentkit.run.state import RunState
 from agentkit.tools.calls.execute import kind_of
 from agentkit.tools.result import ToolResult
@@ -185,34 +185,34 @@ class Guard(Middleware):
         self._input, self._output, self._tool, self._hold = input, output, tool, hold
         self._first = input is None or kind_of(input) != "async"
 
-    async def around_run(self, state: RunState, emit: Emit, inner: NextRun) -> RunState:  # noqa: ARG002, D102
+    async def around_run(self, run: Run[Any], inner: NextRun) -> RunState:  # noqa: ARG002, D102
         token = TRIPPED.set(tripped := list[GuardTripped]())
         try:
-            state = await inner(state)
+            state = await inner()
         finally:
             TRIPPED.reset(token)
         stop(*tripped)
         return state
 
-    async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:  # noqa: D102
+    async def around_model(self, turn: ModelTurn, inner: NextModel) -> Reply:  # noqa: D102
         stop(*TRIPPED.get())
-        held = Held(emit)
+        held = Held(turn.emit)
 
         async def look() -> None:
-            stop(await objection("input", self._input, unanswered(request.messages)))
+            stop(await objection("input", self._input, unanswered(turn.request.messages)))
             if not self._hold:
                 held.let_go()
 
-        reply = await beside(look, lambda: inner(request, held), first=self._first)
+        reply = await beside(look, lambda: inner(replace(turn, emit=held)), first=self._first)
         stop(await objection("output", self._output, reply))
         held.let_go()
         return reply
 
-    async def around_tool(self, request: ToolRequest, inner: NextTool) -> ToolResult:  # noqa: D102
+    async def around_tool(self, call: ToolRequest, inner: NextTool) -> ToolResult:  # noqa: D102
         try:
-            objected = await objection("tool", self._tool, request)
+            objected = await objection("tool", self._tool, call)
         except GuardTripped as error:
             TRIPPED.get().append(objected := error)
         if objected is not None:
             raise ToolError(f"not allowed: {objected.reason}")
-        return await inner(request)
+        return await inner(call)

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
-from contextvars import ContextVar
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
-from agentkit.chat.events import Emit
 from agentkit.chat.reply import Reply
-from agentkit.chat.request import ChatRequest
 from agentkit.middleware.words import counted, printable, tokens_of
-from agentkit.run.middleware import Middleware, NextModel, NextRun, NextTool, ToolRequest
+from agentkit.run.middleware import Middleware, ModelTurn, NextModel, NextRun, NextTool, Run, ToolRequest
 from agentkit.run.state import RunState
 from agentkit.tools.result import ToolResult
 
 __all__ = ["Logging"]
 
 T = TypeVar("T", RunState, Reply, ToolResult)
-_RUN: ContextVar[RunState] = ContextVar("agentkit_logged_run")
 
 
 class Logging(Middleware):
@@ -36,20 +32,15 @@ class Logging(Middleware):
     def __init__(self, logger: str = "agentkit", *, level: int = logging.INFO, contents: bool = False) -> None:
         self._log, self._level, self._contents = logging.getLogger(logger), level, contents
 
-    async def around_run(self, state: RunState, emit: Emit, inner: NextRun) -> RunState:  # noqa: ARG002, D102
-        token = _RUN.set(state)
-        try:
-            return await self._timed(f"run {state.run_id}", inner(state))
-        finally:
-            _RUN.reset(token)
+    async def around_run(self, run: Run[Any], inner: NextRun) -> RunState:  # noqa: D102
+        return await self._timed(f"run {run.run_id}", inner())
 
-    async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:  # noqa: D102
-        state = _RUN.get()
-        return await self._timed(f"run {state.run_id} turn {state.turns + 1}", inner(request, emit))
+    async def around_model(self, turn: ModelTurn, inner: NextModel) -> Reply:  # noqa: D102
+        return await self._timed(f"run {turn.run.run_id} turn {turn.turn}", inner(turn))
 
-    async def around_tool(self, request: ToolRequest, inner: NextTool) -> ToolResult:  # noqa: D102
-        where = f"run {request.context.run_id} turn {request.context.turn}"
-        return await self._timed(f"{where} call {request.call.name}{self._said(request.call.written)}", inner(request))
+    async def around_tool(self, call: ToolRequest, inner: NextTool) -> ToolResult:  # noqa: D102
+        where = f"run {call.context.run_id} turn {call.context.turn}"
+        return await self._timed(f"{where} call {call.call.name}{self._said(call.call.written)}", inner(call))
 
     async def _timed(self, what: str, work: Awaitable[T]) -> T:
         started, end = anyio.current_time(), "cancelled"

@@ -11,11 +11,9 @@ from weakref import WeakKeyDictionary
 import anyio
 from anyio.lowlevel import RunVar
 
-from agentkit.chat.events import Emit
 from agentkit.chat.reply import Reply
-from agentkit.chat.request import ChatRequest
 from agentkit.errors import ConfigError
-from agentkit.run.middleware import Middleware, NextModel
+from agentkit.run.middleware import Middleware, ModelTurn, NextModel
 
 __all__ = ["RateLimit"]
 
@@ -49,13 +47,13 @@ class RateLimit(Middleware):
         _check_rate(requests, per, tokens)
         self._requests, self._per, self._tokens = requests, per, math.inf if tokens is None else tokens
 
-    async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:  # noqa: D102
+    async def around_model(self, turn: ModelTurn, inner: NextModel) -> Reply:  # noqa: D102
         window = _window(self)
         async with window.turn:
             while (start := self._free_at(window)) > anyio.current_time():  # noqa: ASYNC110 - nothing but time helps
                 await anyio.sleep_until(start)
             window.starts.append((anyio.current_time(), 1))
-        reply = await inner(request, emit)
+        reply = await inner(turn)
         window.tokens.append((anyio.current_time(), reply.usage.total_tokens))
         return reply
 

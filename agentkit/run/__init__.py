@@ -1,11 +1,23 @@
 """One run of an agent: its state, limits, approvals, journal and middleware."""
 
+from agentkit.run.approvals import ApprovalRequest, Decision, PendingCall, StandingDecision
 from agentkit.run.blocking import SyncRunStream, call_sync
-from agentkit.run.decisions import ApprovalRequest, Decision, PendingCall, StandingDecision
-from agentkit.run.journal import Journal, PlainJournal, Slot
+from agentkit.run.inputs import History, Prompt
+from agentkit.run.journal import Journal, PlainJournal, Slot, SlotKind
 from agentkit.run.limits import Limits, Price
-from agentkit.run.middleware import Middleware, ToolRequest, around_model, around_run, around_tool
-from agentkit.run.opening import History
+from agentkit.run.middleware import (
+    Middleware,
+    ModelTurn,
+    NextModel,
+    NextRun,
+    NextTool,
+    Run,
+    ToolRequest,
+    around_model,
+    around_run,
+    around_tool,
+)
+from agentkit.run.output import Output, TextOutput
 from agentkit.run.session_run import Session, SessionSnapshot, SessionUpdate
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.step import AskModel, Finish, Pause, RunCalls, next_step
@@ -20,10 +32,17 @@ __all__ = [
     "Journal",
     "Limits",
     "Middleware",
+    "ModelTurn",
+    "NextModel",
+    "NextRun",
+    "NextTool",
+    "Output",
     "Pause",
     "PendingCall",
     "PlainJournal",
     "Price",
+    "Prompt",
+    "Run",
     "RunCalls",
     "RunResult",
     "RunState",
@@ -32,8 +51,10 @@ __all__ = [
     "SessionSnapshot",
     "SessionUpdate",
     "Slot",
+    "SlotKind",
     "StandingDecision",
     "SyncRunStream",
+    "TextOutput",
     "ToolRequest",
     "around_model",
     "around_run",

@@ -1,72 +1,216 @@
-"""Which calls wait for somebody outside, and what became of those that have been decided."""
+"""Calls that wait for a person or a program outside, and what was decided about them.
+
+A decision is bound by a hash to the exact call that it was made for: tool, arguments and the tool's schema. A call that
+is not exactly that one needs a decision of its own.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import inspect
-import time
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
 
-from agentkit.chat.messages import ToolCall
-from agentkit.run.decisions import ApprovalRequest, Decision, call_hash, rule_hash
-from agentkit.run.state import RunState
+from agentkit.chat.messages import ToolCall, encode_json
+from agentkit.errors import ModelRetry, StateError
+from agentkit.tools.calls.arguments import parse_arguments
 from agentkit.tools.context import ToolContext
 from agentkit.tools.options import Approval
 from agentkit.tools.tool import Tool
 
-__all__ = ["find_pending", "may_need_approval"]
+__all__ = [
+    "ApprovalRequest",
+    "Decision",
+    "PendingCall",
+    "StandingDecision",
+    "approval_reason",
+    "arguments_of",
+    "as_arguments",
+    "call_hash",
+    "canonical",
+    "changed_call",
+    "given_arguments",
+    "may_need_approval",
+    "misfit",
+    "rule_hash",
+]
 
 
-def may_need_approval(tool: Tool | None, policy: Approval) -> bool:
-    """Whether calls of this tool may have to wait."""
-    return tool is not None and (tool.is_external or tool.requires_approval is not False or policy is not False)
+@dataclass(frozen=True, slots=True)
+class PendingCall:
+    """A call that waits for a decision.
 
-
-async def find_pending(
-    state: RunState, calls: Sequence[tuple[ToolCall, Tool | None, ToolContext[Any]]], policy: Approval
-) -> dict[str, Exception]:
-    """Find out which of the calls have to wait, and note it in the state.
-
-    A decision that is there already stays if it is about exactly this call; a rule decides what it is about. Calls with
-    wrong arguments need nobody to look at them: what is wrong is returned, in place of their result.
+    Attributes:
+        id: Names it in `RunState.approve` and the like.
+        name: The tool.
+        arguments: What the model wants to call it with; of a custom tool the text as ``input``.
+        reason: Why it waits, in words.
+        external: Whether it needs an answer from outside, and not only leave to run.
     """
-    wrong: dict[str, Exception] = {}
-    for call, tool, context in calls:
-        if tool is None or not may_need_approval(tool, policy):
-            continue
-        asked = ApprovalRequest("", call_hash(call, tool), rule_hash(tool), tool.is_external, tool.is_custom)
-        decision, why = state.decisions.pop(call.id, None), ""
-        if decision is not None and decision.hash == asked.hash:
-            why = _misfit(tool, context, decision)
-            if not why:
-                state.decisions[call.id] = decision
-                continue
-        if decision is not None:
-            state.files.pop(call.id, None)  # of an answer
-        rule = None if why else _rule(state, asked)
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+    reason: str
+    external: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequest:
+    """The record of a call that waits.
+
+    Attributes:
+        reason: Why it waits, in words.
+        hash: Of the call that is asked about.
+        rule: Of its tool with any arguments.
+        external: Whether it needs an answer from outside.
+        custom: Whether its tool takes a text instead of arguments.
+    """
+
+    reason: str
+    hash: str
+    rule: str
+    external: bool = False
+    custom: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What was decided about a call.
+
+    Attributes:
+        kind: Whether it may run, may not, or has been answered from outside.
+        hash: Of the call that was asked about.
+        arguments: The arguments to run it with, if not the model's; for a custom tool the text.
+        reason: Why it may not run, for the model to read.
+        answer: The result, as the model reads it.
+        by: Who decided, as the program says.
+        at: When, in seconds since 1970.
+    """
+
+    kind: Literal["approve", "deny", "answer"]
+    hash: str
+    arguments: str | None = None
+    reason: str = ""
+    answer: str = ""
+    by: str = ""
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingDecision:
+    """A decision that holds for later calls too: of the tool, or of the tool with exactly these arguments."""
+
+    kind: Literal["approve", "deny"]
+    tool: str
+    hash: str
+    reason: str = ""
+    by: str = ""
+
+
+def call_hash(call: ToolCall, tool: Tool) -> str:
+    """Of a call with its arguments, and of the tool as it is described to the model."""
+    text = json.loads(encode_json(call.written))  # as it is when it has been stored
+    return _hash(rule_hash(tool), call.name, text if tool.is_custom else canonical(text))
+
+
+def rule_hash(tool: Tool) -> str:
+    """Of a tool with any arguments."""
+    return _hash(tool.name, tool.fingerprint, "outside" if tool.is_external else "here")
+
+
+def given_arguments(call: ToolCall) -> str | Mapping[str, Any]:
+    """The arguments of a call for its tool: the parsed object, or the string that the model wrote if it is none."""
+    if call.malformed or call.input is not None:
+        return call.written
+    try:
+        return call.parsed
+    except ValueError:  # of a call that no server sent
+        return call.written
+
+
+def arguments_of(call: ToolCall, asked: ApprovalRequest) -> Mapping[str, Any]:
+    """What the tool will get, read from the call in the way that the tool reads it."""
+    if not asked.custom:
         try:
-            why = why or ("" if rule else await _why(tool, call, context, policy))
-        except Exception as error:  # noqa: BLE001 - of the arguments' own types, as when the call would run
-            wrong[call.id] = error
-        state.approvals.pop(call.id, None)
-        if rule is not None:
-            state.decisions[call.id] = rule
-        elif why:
-            state.approvals[call.id] = replace(asked, why=why)
-    return wrong
+            return parse_arguments(given_arguments(call))
+        except ModelRetry:
+            pass
+    return {"input": call.written}
 
 
-def _rule(state: RunState, asked: ApprovalRequest) -> Decision | None:
-    """What was decided for good about such calls, the last word first."""
-    for rule in reversed(state.rules):
-        if rule.hash in (asked.hash, asked.rule):
-            return Decision(kind=rule.kind, hash=asked.hash, reason=rule.reason, by=rule.by, at=time.time())
-    return None
+def as_arguments(arguments: object, asked: ApprovalRequest) -> str:
+    """Arguments that somebody gives in place of the model's, as a call has them.
+
+    Raises:
+        StateError: They are not what such a call can have.
+    """
+    if not isinstance(arguments, Mapping):
+        raise StateError(f"the arguments of a call are a dict with their names, not {arguments!r:.80}")
+    given = dict(cast("Mapping[str, Any]", arguments))
+    if asked.custom and (given.keys() != {"input"} or not isinstance(given["input"], str)):
+        raise StateError("the tool takes a text: give it as arguments={'input': text}")
+    try:
+        return str(given["input"]) if asked.custom else encode_json(given).decode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StateError(f"the arguments cannot be written as JSON: {error}") from None
 
 
-def _misfit(tool: Tool, context: ToolContext[Any], decision: Decision) -> str:
-    """What is wrong with the arguments that somebody gave in place of the model's; it is not for the model to mend."""
+def changed_call(call: ToolCall, tool: Tool, arguments: str) -> ToolCall:
+    """The call with what `as_arguments` gave, and nothing left of what the model wrote."""
+    if tool.is_custom:
+        return replace(call, arguments="{}", malformed="", input=arguments)
+    return replace(call, arguments=arguments, malformed="", input=None)
+
+
+def canonical(text: str) -> str:
+    """What a text says as JSON: white space and the order of members do not count, but every digit does."""
+    digits: list[str] = []  # of numbers with a fraction, which a `Decimal` gets as they are written
+
+    def number(written: str) -> float:
+        digits.append(written)
+        return float(written)
+
+    try:
+        return json.dumps([json.loads(text, parse_float=number), digits], sort_keys=True)
+    except (ValueError, RecursionError):
+        return text
+
+
+def may_need_approval(tool: Tool, policy: Approval) -> bool:
+    """Whether calls of this tool may have to wait."""
+    return tool.is_external or tool.requires_approval is not False or policy is not False
+
+
+async def approval_reason(tool: Tool, context: ToolContext[Any], arguments: dict[str, Any], policy: Approval) -> str:
+    """Why a call with these validated arguments has to wait; empty if it need not."""
+    if tool.is_external:
+        return f"{tool.name} is run outside of this program"
+    for approval, who in ((tool.requires_approval, f"the tool {tool.name}"), (policy, "the agent")):
+        if approval is True:
+            return f"{who} requires approval of every call"
+        if approval is False:
+            continue
+        try:
+            answer: object = approval(context, dict(arguments))
+            if inspect.isawaitable(answer):
+                answer = await answer
+        except Exception as error:  # noqa: BLE001 - a policy that fails has not allowed the call
+            return f"the approval policy of {who} failed: {type(error).__name__}: {error}"
+        if answer is False:
+            continue
+        if answer is True or answer == "":
+            return f"{who} requires approval of this call"
+        if isinstance(answer, str):
+            return answer
+        return f"the approval policy of {who} returned {type(answer).__name__} instead of True, False or a reason"
+    return ""
+
+
+def misfit(tool: Tool, context: ToolContext[Any], decision: Decision) -> str:
+    """What is wrong with arguments that a person gave in place of the model's; the model is not to correct them."""
     if decision.arguments is None:
         return ""
     try:
@@ -76,34 +220,5 @@ def _misfit(tool: Tool, context: ToolContext[Any], decision: Decision) -> str:
     return ""
 
 
-async def _why(tool: Tool, call: ToolCall, context: ToolContext[Any], policy: Approval) -> str:
-    """Why the call has to wait, empty if it need not."""
-    arguments = tool.checked(context, call.written)
-    if tool.is_external:
-        return f"{tool.name} is run by somebody outside"
-    for approve, who in ((tool.requires_approval, f"the tool {tool.name}"), (policy, "the agent")):
-        why = await _said(approve, who, context, arguments)
-        if why:
-            return why
-    return ""
-
-
-async def _said(approve: Approval, who: str, context: ToolContext[Any], arguments: dict[str, Any]) -> str:
-    if isinstance(approve, bool):
-        return f"{who} asks for approval of every call" if approve else ""
-    try:
-        said = approve(context, dict(arguments))
-        if inspect.isawaitable(said):
-            said = await said
-    except Exception as error:  # noqa: BLE001 - who cannot say that a call may run has not said it
-        return f"{who} could not say whether the call may run: {type(error).__name__}: {error}"
-    return _reason(said, who)
-
-
-def _reason(said: object, who: str) -> str:
-    """Why the call has to wait: whatever a policy returns but False asks, an empty string too."""
-    if said is False:
-        return ""
-    if not isinstance(said, str | bool):
-        return f"{who} has not said whether the call may run, but {type(said).__name__}"
-    return said if isinstance(said, str) and said.strip() else f"{who} asks for approval of this call"
+def _hash(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

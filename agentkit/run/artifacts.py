@@ -25,8 +25,8 @@ __all__ = [
     "attached",
     "attached_files",
     "keep",
-    "offered_tools",
     "shown",
+    "with_reader",
 ]
 
 READ_RESULT = "read_result"
@@ -62,7 +62,7 @@ def _reader() -> Tool:
     return tool(read_result, name=READ_RESULT, thread=False, timeout=None, read_only=True)
 
 
-def offered_tools(tools: Mapping[str, Tool], artifacts: Mapping[str, str]) -> Mapping[str, Tool]:
+def with_reader(tools: Mapping[str, Tool], artifacts: Mapping[str, str]) -> Mapping[str, Tool]:
     """The tools of a run, and one to read on when a result was cut."""
     return {READ_RESULT: _reader(), **tools} if artifacts else tools
 

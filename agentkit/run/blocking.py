@@ -27,7 +27,7 @@ from agentkit.chat.background import call_in_loop
 from agentkit.chat.events import Event, TextDelta
 from agentkit.chat.transport.http import close_connections
 from agentkit.errors import ConfigError, Interrupted
-from agentkit.run.prompt import Prompt
+from agentkit.run.inputs import Prompt
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.stream import RunStream
 
@@ -35,6 +35,7 @@ __all__ = ["SyncRunStream", "call_sync", "run_blocking"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Out = TypeVar("Out")
 log = logging.getLogger("agentkit")
 
 _GRACE = 10.0  # seconds that a call has to end after Ctrl-C
@@ -218,7 +219,7 @@ def run_blocking(start: Callable[[], Awaitable[T]], *, state: RunState, owner: C
         raise Interrupted(state) from None
 
 
-class SyncRunStream:
+class SyncRunStream(Generic[Out]):
     """The events of a run as they happen, for code that is not async.
 
     ::
@@ -234,7 +235,7 @@ class SyncRunStream:
         stream: The stream to read.
     """
 
-    def __init__(self, stream: RunStream) -> None:
+    def __init__(self, stream: RunStream[Out]) -> None:
         self._stream = stream
         self._loop: BackgroundLoop | None = None
         self._read: deque[Event] = deque()
@@ -285,7 +286,7 @@ class SyncRunStream:
             if isinstance(event, TextDelta):
                 yield event.text
 
-    def result(self) -> RunResult:
+    def result(self) -> RunResult[Out]:
         """Wait for the end and return the result; see `RunStream.result`."""
         return self._call(self._stream.result)
 

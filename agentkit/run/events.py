@@ -13,6 +13,7 @@ from agentkit.tools.result import ToolResult
 
 __all__ = [
     "ApprovalRequested",
+    "CallDenied",
     "CallFinished",
     "CallRepaired",
     "CallStarted",
@@ -82,8 +83,16 @@ class ApprovalRequested(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CallDenied(Event):
+    """A call was refused by whoever decided about it, for ``reason``; it does not start."""
+
+    call: ToolCall
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolChanged(Event):
-    """A run goes on with a tool that is not what it was when the state was saved."""
+    """A tool of a resumed run is not what it was when the state was saved."""
 
     tool: str
     how: Literal["changed", "removed", "added"]
@@ -100,7 +109,7 @@ class LimitWarning(Event):
 
 @dataclass(frozen=True, slots=True)
 class MessageAdded(Event):
-    """A message that was added while the run was busy is in the transcript now; the model reads it next."""
+    """A message that the user sent while the run was busy, or a complaint about the output, is in the transcript."""
 
     message: UserMessage
 

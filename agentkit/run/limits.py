@@ -4,17 +4,54 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
-from agentkit.chat.reply import Usage
+from agentkit.chat.reply import Reply, Usage
+from agentkit.chat.request import ChatRequest
+from agentkit.chat.tokens import size_of_messages, size_of_request
 from agentkit.errors import ConfigError
+from agentkit.tools.context import Remaining
 
-__all__ = ["Limits", "Price"]
+__all__ = [
+    "LimitUsage",
+    "Limits",
+    "Price",
+    "Spent",
+    "limit_in_words",
+    "limit_usage",
+    "limits_within",
+    "out_of_time",
+    "priced_usage",
+    "reached_limit",
+    "remaining",
+    "time_limit_in_words",
+]
 
+N = TypeVar("N", int, float)
 _NEEDED = ("turns", "nested_depth", "request_retries")  # must be numbers
-_ANSWERING = 0.1  # of the time of a run: what is kept for its last answer
+_ANSWERING = 0.1  # of the time of a run: reserved for its last answer
+_NEARLY = 1e-6  # of a second: clocks are floats
+
+
+class Spent(Protocol):
+    """What a run has used so far; `RunState` is one."""
+
+    turns: int
+    calls: int
+    usage: Usage
+    seconds: float
+    failed_turns: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitUsage:
+    """How much of a limit is used: ``name`` is the attribute of `Limits`."""
+
+    name: str
+    used: float
+    most: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +82,10 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How far a run may go before it ends as ``limited``. None is no limit, but for ``turns``, ``nested_depth``, ``request_retries``.
+    """How far a run may go before it ends as ``limited``. None means no limit where it is allowed.
 
-    ``calls``, ``tokens``, ``cost``, ``nested_depth`` and ``request_retries`` hold for a run together with the runs of agents inside
-    its tools, ``turns``, ``repeated_turns`` and ``failed_turns`` for each run by itself.
+    ``calls``, ``tokens``, ``cost``, ``nested_depth`` and ``request_retries`` hold for a run together with the runs of
+    agents inside its tools, ``turns``, ``repeated_turns`` and ``failed_turns`` for each run by itself.
 
     Attributes:
         turns: Most replies of the model.
@@ -61,8 +98,8 @@ class Limits:
         seconds: Longest time that it runs, waiting for decisions not counted. With ``on_limit="answer"`` the last tenth
             is kept for the answer. What still runs then is cancelled.
         nested_depth: How deep agents in tools of agents in tools may go; 0 for none.
-        repeated_turns: How many turns in a row may make the same calls with the same results. Two before that, from 3 on,
-            the model is told.
+        repeated_turns: How many turns in a row may make the same calls with the same results. Two before that, from 3
+            on, the model is warned.
         failed_turns: How many turns in a row may have nothing but failed calls.
         request_retries: Most requests that are sent again.
         on_limit: ``"answer"`` asks the model once more, without tools, for an answer from what it has; ``"stop"`` ends
@@ -145,3 +182,101 @@ class Limits:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def limits_within(limits: Limits, spent: Spent, outer: Limits, outer_spent: Spent) -> Limits:
+    """The limits of a nested run, as far as the run that it is nested in has so much left."""
+    return replace(
+        limits,
+        price=limits.price or outer.price,
+        calls=_smaller(limits.calls, outer.calls, outer_spent.calls, spent.calls),
+        tokens=_smaller(limits.tokens, outer.tokens, outer_spent.usage.total_tokens, spent.usage.total_tokens),
+        cost=_smaller(limits.cost, outer.cost, outer_spent.usage.cost or 0.0, spent.usage.cost or 0.0),
+    )
+
+
+def _smaller(own: N | None, theirs: N | None, their_use: N, own_use: N) -> N | None:
+    if theirs is None:
+        return own
+    left = max(theirs - their_use, type(theirs)(0)) + own_use
+    return left if own is None else min(own, left)
+
+
+def limit_usage(spent: Spent, limits: Limits) -> Iterator[LimitUsage]:
+    """How much is used of each limit that a run can come to."""
+    yield LimitUsage("turns", spent.turns, limits.turns)
+    if limits.calls is not None:
+        yield LimitUsage("calls", spent.calls, limits.calls)
+    if limits.tokens is not None:
+        yield LimitUsage("tokens", spent.usage.total_tokens, limits.tokens)
+    if limits.cost is not None:
+        yield LimitUsage("cost", spent.usage.cost or 0.0, limits.cost)
+    if limits.seconds is not None:
+        yield LimitUsage("seconds", spent.seconds, limits.seconds)
+
+
+def reached_limit(spent: Spent, limits: Limits) -> str:
+    """The limit after which the model must answer, in words; empty while there is none. Calls have a rule elsewhere."""
+    if spent.turns >= limits.turns:
+        return limit_in_words(limits.turns, "turn")
+    if limits.failed_turns is not None and spent.failed_turns >= limits.failed_turns:
+        return f"{limit_in_words(limits.failed_turns, 'turn')} in which every call failed"
+    if limits.tokens is not None and spent.usage.total_tokens >= limits.tokens:
+        return limit_in_words(limits.tokens, "token")
+    if limits.cost is not None and (spent.usage.cost or 0.0) >= limits.cost:
+        return f"the cost limit of {limits.cost:g}"
+    return out_of_time(spent, limits)
+
+
+def out_of_time(spent: Spent, limits: Limits) -> str:
+    """The limit on the time of a run, if it may not work any more; empty while it may."""
+    if limits.seconds is not None and spent.seconds >= limits.working_seconds() - _NEARLY:
+        return time_limit_in_words(limits)
+    return ""
+
+
+def time_limit_in_words(limits: Limits) -> str:
+    """The limit on the time of a run, in words."""
+    return f"the limit of {limits.seconds:g} second{'' if limits.seconds == 1 else 's'}"
+
+
+def limit_in_words(most: int, what: str) -> str:
+    """A limit in words: so many of what."""
+    return f"the limit of {most} {what}{'' if most == 1 else 's'}"
+
+
+def priced_usage(reply: Reply, request: ChatRequest, spent: Spent, limits: Limits) -> Usage:
+    """What a reply took: estimated where the server does not say it, and with its price where we know it.
+
+    Raises:
+        ConfigError: There is a limit on the cost, and nobody has ever said what a reply costs.
+    """
+    usage = reply.usage
+    if not usage.total_tokens and usage.requests:
+        prompt, completion = size_of_request(request), size_of_messages([reply.message])
+        total = prompt + completion
+        usage = replace(
+            usage, prompt_tokens=prompt, completion_tokens=completion, total_tokens=total, estimated_tokens=total
+        )
+    if usage.cost is not None and not 0 <= usage.cost < math.inf:
+        usage = replace(usage, cost=None)  # it would make room in the limit, or reach none
+    if usage.cost is None and limits.price is not None:
+        usage = replace(usage, cost=limits.price.of(usage))
+    if usage.cost is None and spent.usage.cost is None and limits.cost is not None and usage.requests:
+        raise ConfigError(
+            "the server does not say what a request costs, so that Limits(cost=...) cannot hold: "
+            "give it a price, Limits(cost=..., price=Price(prompt=..., completion=...))"
+        )
+    return usage
+
+
+def remaining(spent: Spent, limits: Limits) -> Remaining:
+    """What a tool may know of what is left."""
+    left = {each.name: max(0, each.most - each.used) for each in limit_usage(spent, limits)}
+    return Remaining(
+        turns=int(left["turns"]),
+        calls=None if limits.calls is None else int(left["calls"]),
+        tokens=None if limits.tokens is None else int(left["tokens"]),
+        cost=left.get("cost"),
+        seconds=left.get("seconds"),
+    )

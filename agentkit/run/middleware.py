@@ -1,215 +1,388 @@
-"""The three onions: whatever the loop does not know wraps a run, a model turn or a tool call.
+"""The three middleware chains: around a run, a model request and a tool call. There are no other hooks.
 
-A wrapped call returns a finished value; pieces on the way leave through ``emit``. There are no other hooks.
+Each wrapped call knows where it is: `ModelTurn` and `ToolRequest` carry their `Run`. A wrapped call returns a finished
+value; what happens meanwhile leaves as events.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
-from agentkit.chat.events import Emit
-from agentkit.chat.messages import ToolCall
-from agentkit.chat.reply import Model, Reply
+from agentkit.chat.events import Emit, Event, Origin
+from agentkit.chat.messages import Message, ToolCall, UserMessage
+from agentkit.chat.reply import Model, Reply, Usage
 from agentkit.chat.request import ChatRequest
-from agentkit.errors import DefinitionError
+from agentkit.errors import ConfigError, DefinitionError, LimitReached
+from agentkit.run.approvals import given_arguments
+from agentkit.run.events import MessageAdded
+from agentkit.run.journal import Journal, PlainJournal, call_slot
+from agentkit.run.limits import Limits, limits_within, remaining
 from agentkit.run.state import RunState
+from agentkit.run.transcript import stamped
 from agentkit.tools.calls.execute import kind_of
-from agentkit.tools.context import ToolContext
+from agentkit.tools.context import Remaining, RunContext, ToolContext
+from agentkit.tools.options import Approval
 from agentkit.tools.result import ToolResult
 from agentkit.tools.tool import Tool
 
 __all__ = [
     "Middleware",
+    "ModelTurn",
     "NextModel",
     "NextRun",
     "NextTool",
+    "Run",
     "ToolRequest",
     "around_model",
     "around_run",
     "around_tool",
-    "model_of",
+    "nested_run",
     "wrap_model",
     "wrap_run",
     "wrap_tool",
 ]
 
 T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
+M = TypeVar("M", bound=Message)
+Deps = TypeVar("Deps")
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Run(Generic[Deps]):
+    """A run, as its middleware knows it.
+
+    Attributes:
+        state: The state, live. Change it only where a method says so.
+        limits: The limits of the run itself; `effective_limits` also counts those of the runs that it is nested in.
+        deps: The value passed as ``deps=`` to the run.
+        journal: Where the effects of the run have their slots.
+        path: The names of the tool calls that the run is nested in, outermost first.
+        parent: The run that it is nested in.
+        local: For middleware: a place for whatever one remembers of this run, by a key of its own.
+        turn: The turn, counted from 1; 0 before the first.
+        call_tool: Runs a tool call inside all the middleware of the run.
+    """
+
+    state: RunState
+    limits: Limits
+    deps: Deps
+    observer: Emit = field(repr=False)
+    journal: Journal = field(default_factory=PlainJournal, repr=False)
+    path: tuple[str, ...] = ()
+    parent: Run[Any] | None = field(default=None, repr=False)
+    local: dict[Any, Any] = field(default_factory=dict[Any, Any], repr=False)
+    turn: int = 0
+    call_tool: NextTool = field(default_factory=lambda: wrap_tool(()), repr=False)
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self.state.run_id
+
+    @property
+    def agent(self) -> str:
+        """The name of the agent whose turn it is."""
+        return self.state.agent
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The messages so far."""
+        return tuple(self.state.messages)
+
+    @property
+    def artifacts(self) -> Mapping[str, str]:
+        """The results that were too long for the model, whole, by the id of their call."""
+        return self.state.artifacts
+
+    @property
+    def remaining(self) -> Remaining:
+        """What is left of the limits, also of those of the runs that this one is nested in."""
+        return remaining(self.state, self.effective_limits())
+
+    def effective_limits(self) -> Limits:
+        """The limits of the run, as far as the runs that it is nested in have so much left."""
+        limits, outer = self.limits, self.parent
+        while outer is not None:
+            limits, outer = limits_within(limits, self.state, outer.limits, outer.state), outer.parent
+        nothing_left = self.parent is not None and 0 in (limits.tokens, limits.cost)
+        if nothing_left and not self.state.turns and limits.on_limit == "answer":
+            return replace(limits, on_limit="stop")  # it has nothing to answer from
+        return limits
+
+    def spend(self, usage: Usage = Usage(), *, calls: int = 0) -> None:
+        """Count what was used, in this run and in those that it is nested in."""
+        run: Run[Any] | None = self
+        while run is not None:
+            run.state.usage += usage
+            run.state.calls += calls
+            run = run.parent
+
+    def emit(self, event: Event) -> None:
+        """Emit an event to the observer of the run, with its origin; returns at once."""
+        if event.origin is None:
+            origin = Origin(self.state.run_id, self.state.agent, self.path, self.turn, self.journal.clock())
+            object.__setattr__(event, "origin", origin)
+        self.observer(event)
+
+    def stamp(self, message: M) -> M:
+        """The message as it enters the transcript: with the time, and the agent if it has a name."""
+        return stamped(message, self.journal.clock(), self.agent)
+
+    def add(self, message: UserMessage) -> None:
+        """Add a message that is neither a reply nor a result to the transcript."""
+        self.state.messages.append(message)
+        self.emit(MessageAdded(message))
+
+    def context(self) -> RunContext[Deps]:
+        """The context for instructions, conditions of tools and validators of the output."""
+        return RunContext(
+            deps=self.deps, run_id=self.run_id, agent=self.agent, turn=self.turn, emit=self.emit, view=self
+        )
+
+    def tool_context(self, call: ToolCall, emit: Emit | None = None) -> ToolContext[Deps]:
+        """The context of a call."""
+        return ToolContext(
+            deps=self.deps,
+            run_id=self.run_id,
+            agent=self.agent,
+            turn=self.turn,
+            call_id=call.id,
+            tool=call.name,
+            idempotency_key=call_slot(self.state, call),
+            emit=emit or self.emit,
+            view=self,
+        )
+
+
+_current: ContextVar[tuple[Run[Any], str] | None] = ContextVar("agentkit_run", default=None)
+
+
+@contextmanager
+def nested_run(run: Run[Any]) -> Generator[None]:
+    """Nest the run in the one whose tool call it is started in, and runs that its own calls start in this one.
+
+    Raises:
+        LimitReached: It is nested deeper than an outer run allows.
+    """
+    above = _current.get()
+    if above is not None:
+        run.parent, run.path = above[0], (*above[0].path, *filter(None, above[1:]))
+    depth, outer = 0, run.parent
+    while outer is not None:
+        depth += 1
+        if depth > outer.limits.nested_depth:
+            raise LimitReached(
+                f"agents may call agents {outer.limits.nested_depth} deep here, and no deeper", state=run.state
+            )
+        outer = outer.parent
+    token = _current.set((run, ""))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def enclosing_call(run: Run[Any], call: ToolCall) -> Generator[None]:
+    """Runs that are started inside are nested in this call."""
+    token = _current.set((run, call.name))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTurn:
+    """A model request on its way: ``dataclasses.replace`` makes a changed one to pass to ``inner``.
+
+    Attributes:
+        run: The run.
+        turn: The turn, counted from 1.
+        model: The model that is asked.
+        request: What it is sent.
+        tools: The tools that it is offered, by name.
+        emit: Emits the deltas of the reply, and other events; returns at once.
+        requires_approval: The approval policy of the agent.
+    """
+
+    run: Run[Any]
+    turn: int
+    model: Model
+    request: ChatRequest
+    tools: Mapping[str, Tool]
+    emit: Emit = field(repr=False)
+    requires_approval: Approval = False
 
 
 @dataclass(frozen=True, slots=True)
 class ToolRequest:
-    """A tool call on its way in: ``dataclasses.replace`` makes a changed one to pass on."""
+    """A tool call on its way: ``dataclasses.replace`` makes a changed one to pass to ``inner``.
 
+    Attributes:
+        run: The run.
+        tool: The tool.
+        call: The call.
+        context: What the tool is given of the run.
+    """
+
+    run: Run[Any]
     tool: Tool
     call: ToolCall
     context: ToolContext[Any]
 
 
-NextRun: TypeAlias = Callable[[RunState], Awaitable[RunState]]
-NextModel: TypeAlias = Callable[[ChatRequest, Emit], Awaitable[Reply]]
+NextRun: TypeAlias = Callable[[], Awaitable[RunState]]
+NextModel: TypeAlias = Callable[[ModelTurn], Awaitable[Reply]]
 NextTool: TypeAlias = Callable[[ToolRequest], Awaitable[ToolResult]]
 
 
 class Middleware:
-    """Base of what wraps; override what you need and call ``inner`` to go on.
+    """Base class of middleware: override what you need and call ``inner`` for the rest.
 
-    The first of several middlewares is the outermost.
+    The first of several is the outermost.
     """
 
-    async def around_run(self, state: RunState, emit: Emit, inner: NextRun) -> RunState:  # noqa: ARG002
-        """Wraps a whole run."""
-        return await inner(state)
+    async def around_run(self, run: Run[Any], inner: NextRun) -> RunState:  # noqa: ARG002
+        """Wrap a whole run."""
+        return await inner()
 
-    async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:
-        """Wraps one request to the model."""
-        return await inner(request, emit)
+    async def around_model(self, turn: ModelTurn, inner: NextModel) -> Reply:
+        """Wrap one request to the model."""
+        return await inner(turn)
 
-    async def around_tool(self, request: ToolRequest, inner: NextTool) -> ToolResult:
-        """Wraps one tool call. What the tool raises passes through here."""
-        return await inner(request)
+    async def around_tool(self, call: ToolRequest, inner: NextTool) -> ToolResult:
+        """Wrap one tool call. What the tool raises passes through here."""
+        return await inner(call)
 
     async def aclose(self) -> None:
         """Close what it holds open in this event loop; `Agent.aclose` calls it. It can still be used."""
 
 
-class _Function(Middleware, Generic[F]):
+class _FunctionMiddleware(Middleware):
     """A middleware that is one function."""
 
-    kind: str
-    parameters: tuple[str, ...]
-
-    def __init__(self, function: F) -> None:
+    def __init__(self, function: Callable[..., Awaitable[Any]], method: str, first: str) -> None:
         name = getattr(function, "__name__", None) or repr(function)
         if kind_of(function) != "async":
-            raise DefinitionError(f"@{self.kind} takes a function that is async and returns once: {name} is not")
-        expected = ", ".join(self.parameters)
+            raise DefinitionError(f"@{method} takes an async function that returns once, and {name} is not one")
         try:
-            inspect.signature(function).bind(*self.parameters)
+            inspect.signature(function).bind(first, "inner")
         except TypeError as error:
-            raise DefinitionError(f"@{self.kind}: {name} must take ({expected}); {error}") from None
-        self._function, self._name, self.__doc__ = function, name, inspect.getdoc(function)
+            raise DefinitionError(f"@{method}: {name} must take ({first}, inner); {error}") from None
+        self._function, self._repr, self.__doc__ = function, f"{method}({name})", inspect.getdoc(function)
 
     def __repr__(self) -> str:
-        return f"{self.kind}({self._name})"
+        return self._repr
 
 
-class _RunFunction(_Function[Callable[[RunState, Emit, NextRun], Awaitable[RunState]]]):
-    kind, parameters = "around_run", ("state", "emit", "inner")
-
-    async def around_run(self, state: RunState, emit: Emit, inner: NextRun) -> RunState:
-        return await self._function(state, emit, inner)
+class _AroundRun(_FunctionMiddleware):
+    async def around_run(self, run: Run[Any], inner: NextRun) -> RunState:
+        return cast("RunState", await self._function(run, inner))
 
 
-class _ModelFunction(_Function[Callable[[ChatRequest, Emit, NextModel], Awaitable[Reply]]]):
-    kind, parameters = "around_model", ("request", "emit", "inner")
-
-    async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:
-        return await self._function(request, emit, inner)
+class _AroundModel(_FunctionMiddleware):
+    async def around_model(self, turn: ModelTurn, inner: NextModel) -> Reply:
+        return cast("Reply", await self._function(turn, inner))
 
 
-class _ToolFunction(_Function[Callable[[ToolRequest, NextTool], Awaitable[ToolResult]]]):
-    kind, parameters = "around_tool", ("request", "inner")
-
-    async def around_tool(self, request: ToolRequest, inner: NextTool) -> ToolResult:
-        return await self._function(request, inner)
+class _AroundTool(_FunctionMiddleware):
+    async def around_tool(self, call: ToolRequest, inner: NextTool) -> ToolResult:
+        return cast("ToolResult", await self._function(call, inner))
 
 
-def around_run(function: Callable[[RunState, Emit, NextRun], Awaitable[RunState]]) -> Middleware:
+def around_run(function: Callable[[Run[Any], NextRun], Awaitable[RunState]]) -> Middleware:
     """Make an async function a middleware that wraps a whole run.
 
     ::
 
         @around_run
-        async def noted(state, emit, inner):
-            print(state.run_id)
-            return await inner(state)
+        async def timed(run, inner):
+            print(run.run_id)
+            return await inner()
 
     Raises:
         DefinitionError: The function is not async, or takes other parameters.
     """
-    return _RunFunction(function)
+    return _AroundRun(function, "around_run", "run")
 
 
-def around_model(function: Callable[[ChatRequest, Emit, NextModel], Awaitable[Reply]]) -> Middleware:
-    """Make an async function of ``(request, emit, inner)`` a middleware that wraps one request to the model.
+def around_model(function: Callable[[ModelTurn, NextModel], Awaitable[Reply]]) -> Middleware:
+    """Make an async function of ``(turn, inner)`` a middleware that wraps one request to the model.
 
     Raises:
         DefinitionError: The function is not async, or takes other parameters.
     """
-    return _ModelFunction(function)
+    return _AroundModel(function, "around_model", "turn")
 
 
 def around_tool(function: Callable[[ToolRequest, NextTool], Awaitable[ToolResult]]) -> Middleware:
-    """Make an async function of ``(request, inner)`` a middleware that wraps one tool call.
+    """Make an async function of ``(call, inner)`` a middleware that wraps one tool call.
 
     Raises:
         DefinitionError: The function is not async, or takes other parameters.
     """
-    return _ToolFunction(function)
+    return _AroundTool(function, "around_tool", "call")
 
 
-@dataclass(frozen=True, slots=True)
-class _Ask:
-    """The rest of the onion around a model, and which model that is."""
-
-    model: Model
-    ask: NextModel
-
-    def __call__(self, request: ChatRequest, emit: Emit) -> Awaitable[Reply]:
-        return self.ask(request, emit)
-
-
-def model_of(inner: NextModel) -> Model | None:
-    """The model that the ``inner`` of an ``around_model`` leads to; None when no agent made it."""
-    return inner.model if isinstance(inner, _Ask) else None
-
-
-def wrap_run(middleware: Sequence[Middleware], emit: Emit, core: NextRun) -> NextRun:
-    """The run with its onion around it."""
-    for each in reversed(middleware):
-        if type(each).around_run is not Middleware.around_run:
-            core = _run_layer(each, emit, core)
+def wrap_run(middleware: Sequence[Middleware], run: Run[Any], core: NextRun) -> NextRun:
+    """The run inside its middleware."""
+    for each in reversed(_overriding(middleware, "around_run")):
+        core = _run_layer(each, run, core)
     return core
 
 
-def wrap_model(middleware: Sequence[Middleware], model: Model) -> NextModel:
-    """The model with its onion around it."""
-    core = _Ask(model, model.reply)
-    for each in reversed(middleware):
-        if type(each).around_model is not Middleware.around_model:
-            core = _Ask(model, _model_layer(each, core))
+def wrap_model(middleware: Sequence[Middleware]) -> NextModel:
+    """The model inside the middleware."""
+    core: NextModel = _ask
+    for each in reversed(_overriding(middleware, "around_model")):
+        core = _layer(each, each.around_model, core, Reply)
     return core
 
 
-def wrap_tool(middleware: Sequence[Middleware], core: NextTool) -> NextTool:
-    """The tool call with its onion around it."""
-    for each in reversed(middleware):
-        if type(each).around_tool is not Middleware.around_tool:
-            core = _tool_layer(each, core)
+def wrap_tool(middleware: Sequence[Middleware]) -> NextTool:
+    """A tool call inside the middleware."""
+    core: NextTool = _call
+    for each in reversed(_overriding(middleware, "around_tool")):
+        core = _layer(each, each.around_tool, core, ToolResult)
     return core
 
 
-def _run_layer(each: Middleware, emit: Emit, inner: NextRun) -> NextRun:
-    return lambda state: _returned(each, "around_run", each.around_run(state, emit, inner), RunState)
+async def _ask(turn: ModelTurn) -> Reply:
+    reply: object = await turn.model.reply(turn.request, turn.emit)
+    if not isinstance(reply, Reply):
+        raise ConfigError(f"the reply() of {turn.model!r} must return a Reply, and returned {reply!r:.80}")
+    return reply
 
 
-def _model_layer(each: Middleware, inner: NextModel) -> NextModel:
-    return lambda request, emit: _returned(each, "around_model", each.around_model(request, emit, inner), Reply)
+async def _call(request: ToolRequest) -> ToolResult:
+    with enclosing_call(request.run, request.call):
+        return await request.tool.call(request.context, given_arguments(request.call))
 
 
-def _tool_layer(each: Middleware, inner: NextTool) -> NextTool:
-    return lambda request: _returned(each, "around_tool", each.around_tool(request, inner), ToolResult)
+def _overriding(middleware: Sequence[Middleware], method: str) -> list[Middleware]:
+    return [each for each in middleware if getattr(type(each), method) is not getattr(Middleware, method)]
 
 
-async def _returned(each: Middleware, method: str, awaited: Awaitable[object], kind: type[T]) -> T:
+def _run_layer(each: Middleware, run: Run[Any], inner: NextRun) -> NextRun:
+    return lambda: _checked(each, "around_run", each.around_run(run, inner), RunState)
+
+
+def _layer(
+    each: Middleware, wrap: Callable[[Any, Any], Awaitable[T]], inner: Callable[[Any], Awaitable[T]], kind: type[T]
+) -> Callable[[Any], Awaitable[T]]:
+    return lambda request: _checked(each, wrap.__name__, wrap(request, inner), kind)
+
+
+async def _checked(each: Middleware, method: str, awaited: Awaitable[object], kind: type[T]) -> T:
     value = await awaited
     if not isinstance(value, kind):
-        is_function = isinstance(each, _RunFunction | _ModelFunction | _ToolFunction)
-        who = repr(each) if is_function else f"{type(each).__name__}.{method}"
+        who = repr(each) if isinstance(each, _FunctionMiddleware) else f"{type(each).__name__}.{method}"
         raise TypeError(
             f"{who} returned {type(value).__name__} and not a {kind.__name__}; "
             "did you forget `return await inner(...)`?"

@@ -16,7 +16,7 @@ from agentkit.chat.content import content_to_wire, read_content
 from agentkit.chat.messages import ContentPart, Message, UserMessage, encode_json, read_message
 from agentkit.chat.reply import Usage
 from agentkit.errors import ConfigError, StateError
-from agentkit.run.decisions import ApprovalRequest, Decision, StandingDecision
+from agentkit.run.approvals import ApprovalRequest, Decision, StandingDecision
 from agentkit.run.limits import Limits
 from agentkit.tools.result import ToolResult
 
@@ -74,6 +74,7 @@ class _Stored(BaseModel):
     model_config = ConfigDict(extra="forbid", from_attributes=True)
 
     messages: list[_Message]
+    prior_messages: _Count
     run_id: str
     agent: str
     status: Literal["running", "done", "paused", "limited", "cancelled", "failed"]
@@ -86,6 +87,7 @@ class _Stored(BaseModel):
     limit: str
     final_turn: bool
     warned: list[str]
+    invalid_outputs: _Count
     mistakes: dict[str, _Count]
     failed_turns: _Count
     artifacts: dict[str, str]
@@ -95,7 +97,7 @@ class _Stored(BaseModel):
     blocked: list[str]
     decisions: dict[str, Decision]
     rules: list[StandingDecision]
-    fingerprints: dict[str, str]
+    fingerprints: dict[str, dict[str, str]]
     revision: _Count
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, fields, replace
-from typing import Protocol, Self, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, Self, TypeVar, cast, runtime_checkable
 
 import anyio
 
@@ -13,14 +13,15 @@ from agentkit.chat.events import Emit, ReplyRepaired
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage
 from agentkit.errors import SessionConflict, StateError
 from agentkit.run.artifacts import attached, keep, shown
-from agentkit.run.journal import Journal, Slot, call_slot
+from agentkit.run.inputs import History, parse_history
+from agentkit.run.journal import Journal, Slot, SlotKind, call_slot
 from agentkit.run.limits import Limits
-from agentkit.run.loop import run
-from agentkit.run.opening import History, parse_history, prepare_resume
+from agentkit.run.loop import execute_run
+from agentkit.run.resume import prepare_resume
 from agentkit.run.serialization import dump_head, dump_message, dump_result, load_head, load_message, load_result
 from agentkit.run.spec import RunSpec
 from agentkit.run.state import RunResult, RunState
-from agentkit.run.transcript import insert_results, interrupted_result, last_reply_at, open_calls, repaired
+from agentkit.run.transcript import insert_results, interrupted_result, last_reply_at, open_calls, repair_transcript
 from agentkit.tools.result import ToolResult
 
 __all__ = ["Session", "SessionSnapshot", "SessionUpdate", "resume_in_session", "run_in_session"]
@@ -122,7 +123,7 @@ class Session(Protocol):
 T = TypeVar("T")
 
 
-async def run_in_session(session: Session, spec: RunSpec, state: RunState, emit: Emit) -> RunState:
+async def run_in_session(session: Session, spec: RunSpec, state: RunState, emit: Emit) -> RunResult[Any]:
     """Run with the messages of the session before the question.
 
     Raises:
@@ -140,15 +141,16 @@ async def run_in_session(session: Session, spec: RunSpec, state: RunState, emit:
         stored = list(before.messages)
         notes = _close(before, saved.results)
         state.messages[:0] = before.messages
+        state.prior_messages = len(before.messages)
         state.artifacts, state.rules = before.artifacts, before.rules
         journal = _SessionJournal(session, saved, stored, spec.journal)
-        news = [*map(ReplyRepaired, notes), *spec.news]
-        return await run(replace(spec, journal=journal, news=news), state, emit)
+        events = [*map(ReplyRepaired, notes), *spec.opening_events]
+        return await execute_run(replace(spec, journal=journal, opening_events=events), state, emit)
 
 
 async def resume_in_session(
     session: Session, spec: RunSpec, live: RunState, emit: Emit, *, given: RunState | None, limits: Limits | None
-) -> RunState:
+) -> RunResult[Any]:
     """Resume the last run of the session, or a state of it that has been decided about.
 
     Args:
@@ -176,12 +178,12 @@ async def resume_in_session(
                 "the session has gone on since this state was taken, or never had it: load its state and decide again"
             )
         spec = replace(spec, limits=limits or stored.limits or spec.limits)
-        state, news = prepare_resume(given or stored, spec)
+        state, events = prepare_resume(given or stored, spec.agents, spec.limits)
         state.inbox += live.inbox[len(given.inbox) if given else 0 :]  # what was said since it was opened
         _become(live, state)
         journal = _SessionJournal(session, saved, list(stored.messages), spec.journal)
         try:
-            return await run(replace(spec, journal=journal, news=news), live, emit)
+            return await execute_run(replace(spec, journal=journal, opening_events=events), live, emit)
         except BaseException:
             if journal.is_refused:
                 _become(live, (given or stored).copy())
@@ -202,7 +204,7 @@ def _close(state: RunState, results: Mapping[str, str]) -> list[str]:
     known = [call for call in open_calls(state.messages) if call_slot(state, call) in results]
     insert_results(state.messages, map(interrupted_result, known))
     _settle(state, results)
-    state.messages, notes = repaired(state.messages)
+    state.messages, notes = repair_transcript(state.messages)
     state.messages += state.inbox
     return notes
 
@@ -243,12 +245,18 @@ class _SessionJournal:
         self._has_written = False
         self.is_refused = False
 
-    def reserve(self, key: str) -> Slot:
-        return _SessionSlot(self, key, self._inner.reserve(key))
+    def reserve(self, key: str, kind: SlotKind) -> Slot:
+        return _SessionSlot(self, key, self._inner.reserve(key, kind))
 
-    async def keep(self, state: RunState) -> None:
+    def clock(self) -> float:
+        return self._inner.clock()
+
+    def new_id(self) -> str:
+        return self._inner.new_id()
+
+    async def save(self, state: RunState) -> None:
         self._state = state
-        await self._inner.keep(state)
+        await self._inner.save(state)
         failure, self._failure = self._failure, None
         if failure is not None:  # once: how the run ended is stored if it can be
             raise failure
@@ -284,7 +292,7 @@ class _SessionJournal:
     def _unchanged(self, messages: list[Message]) -> int:
         pairs = enumerate(zip(self._written, messages, strict=False))
         return next(
-            (place for place, (old, new) in pairs if old is not new and old != new),
+            (place for place, (old, new) in pairs if old is not new and (old != new or old.meta != new.meta)),
             min(len(self._written), len(messages)),
         )
 

@@ -1,58 +1,76 @@
-"""What a run is made with."""
+"""What agents are made of, and what a run is made of."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
 from agentkit.chat.events import Event
-from agentkit.chat.messages import AssistantMessage, UserMessage
 from agentkit.chat.reply import Model
 from agentkit.chat.settings import ChatSettings
-from agentkit.run.early import EarlyCalls
 from agentkit.run.journal import Journal, PlainJournal
 from agentkit.run.limits import Limits
 from agentkit.run.middleware import Middleware
+from agentkit.run.output import Output, TextOutput
+from agentkit.tools.context import RunContext
 from agentkit.tools.options import Approval
+from agentkit.tools.source import ToolSource
 from agentkit.tools.tool import Tool
 
-__all__ = ["RunSpec"]
+__all__ = ["AgentSpec", "Instructions", "RunSpec"]
 
-M = TypeVar("M", UserMessage, AssistantMessage)
+Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]]
+"""A string, or a function of the run's context that gives one; it may be async."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunSpec:
-    """What a run is made with; it never changes while it runs."""
+class AgentSpec:
+    """What an agent is made of; it never changes.
+
+    Attributes:
+        model: The model.
+        name: Tells agents apart.
+        tools: Its tools by name.
+        sources: Where further tools come from.
+        instructions: The parts of its instructions.
+        settings: Parameters of its requests.
+        output: How its output is requested and read.
+        requires_approval: Which calls wait for a decision, in addition to those of tools that require it themselves.
+        on_tool_error: What an unexpected exception in a tool does.
+        repair: Whether calls that can mean one thing only are repaired.
+    """
 
     model: Model
     name: str = ""
     tools: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
-    instructions: str = ""
+    sources: Sequence[ToolSource] = ()
+    instructions: Sequence[Instructions] = ()
     settings: ChatSettings = ChatSettings()
+    output: Output[Any] = field(default_factory=TextOutput)
+    requires_approval: Approval = False
+    on_tool_error: Literal["report", "report_type", "raise"] = "report"
+    repair: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """What a run is made of; it never changes while it runs.
+
+    Attributes:
+        agents: The agents by name; that of the state's ``agent`` has the turn.
+        limits: How far the run may go.
+        middleware: The middleware; the first is the outermost.
+        journal: Where its effects have their slots.
+        deps: What is given to tools as ``context.deps``.
+        stream: Whether replies are requested as streams.
+        opening_events: What was repaired in the input of the run, and what has changed since it stopped.
+    """
+
+    agents: Mapping[str, AgentSpec]
     limits: Limits = Limits()
     middleware: Sequence[Middleware] = ()
-    journal: Journal = PlainJournal()
-    on_tool_error: Literal["report", "raise"] = "report"
-    requires_approval: Approval = False
-    repair: bool = True
-    eager: bool = False
-    early: EarlyCalls | None = None
+    journal: Journal = field(default_factory=PlainJournal)
     deps: Any = None
     stream: bool = False
-    news: Sequence[Event] = ()  # what was put right in what the run was given, and what has changed since
-
-    def stamp(self, message: M) -> M:
-        """A message that enters the transcript now: labels that it has stay."""
-        return replace(message, meta={**message.meta, **self.meta()})
-
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """What each tool is to the model, by name."""
-        return {name: tool.fingerprint for name, tool in self.tools.items()}
-
-    def meta(self) -> dict[str, Any]:
-        """What is kept of a message that is made now, beside the message."""
-        return {"at": round(time.time(), 3), "agent": self.name} if self.name else {"at": round(time.time(), 3)}
+    opening_events: Sequence[Event] = ()

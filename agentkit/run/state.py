@@ -1,4 +1,4 @@
-"""What is known of a run: its transcript and a few numbers. Everything else is derived."""
+"""The state of a run: its messages and a few numbers. Everything else is derived."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import time
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self, TypeAlias, cast
+from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, cast
 
 from agentkit.chat.messages import ContentPart, Message, ToolCall, UserMessage
 from agentkit.chat.reply import Usage
-from agentkit.errors import ConfigError, StateError
-from agentkit.run.decisions import ApprovalRequest, Decision, PendingCall, StandingDecision, arguments_of, as_arguments
+from agentkit.errors import ConfigError, RunError, StateError
+from agentkit.run.approvals import ApprovalRequest, Decision, PendingCall, StandingDecision, arguments_of, as_arguments
+from agentkit.run.inputs import Prompt, parse_prompt
 from agentkit.run.limits import Limits
-from agentkit.run.prompt import Prompt, parse_prompt
 from agentkit.run.serialization import dump_state, load_state
 from agentkit.run.transcript import last_reply, open_calls
 from agentkit.tools.result import to_result
 
 __all__ = ["RunResult", "RunState", "Status"]
 
+Out_co = TypeVar("Out_co", covariant=True)
 _SHOWN = 60  # characters of an answer in a repr
 Status: TypeAlias = Literal["running", "done", "paused", "limited", "cancelled", "failed"]
 """``running``, or one of the five endings; each of these can be continued."""
@@ -29,12 +30,13 @@ Status: TypeAlias = Literal["running", "done", "paused", "limited", "cancelled",
 class RunState:
     """A run, as far as it has come. The loop writes it; observers read it.
 
-    `to_json` and `load` take it to another process; ``agent.run(state)`` goes on with it.
+    `to_json` and `load` take it to another process; ``agent.run(resume=state)`` resumes it.
 
     Attributes:
-        messages: The transcript.
+        messages: The messages, those of the history included.
+        prior_messages: How many of them were there before the run.
         run_id: Unique to the run.
-        agent: The name of the agent.
+        agent: The name of the agent whose turn it is.
         status: Whether it runs or how it ended.
         turns: Replies of the model so far.
         calls: Tool calls so far, those of agents inside tools included.
@@ -43,10 +45,11 @@ class RunState:
         seconds: How long it has run, without pauses.
         limits: What it runs under.
         limit: The limit that was reached, in words; empty while there is none.
-        final_turn: Whether that limit was reached and the last answer has been asked for.
-        warned: The limits that were told to be near.
+        final_turn: Whether that limit was reached and the last answer has been requested.
+        warned: The limits that a `LimitWarning` was emitted for.
+        invalid_outputs: How many replies in a row were not a valid output.
         mistakes: In how many turns in a row each tool was called wrongly; tools without mistakes are left out.
-        failed_turns: How many turns in a row had nothing but failed calls.
+        failed_turns: How many turns in a row had only failed calls.
         artifacts: The results that were too long for the model, whole, by the id of their call.
         files: Files of results that wait until the results of all calls of the reply are there.
         inbox: What the user said while the run was busy; the model reads it in the next turn.
@@ -54,11 +57,12 @@ class RunState:
         blocked: The calls that wait only because one waits that they may not pass, see ``sequential`` of `tool`.
         decisions: What was decided about them.
         rules: Decisions that hold for later calls too.
-        fingerprints: What each tool was to the model, to see when one has changed.
+        fingerprints: A hash of each tool as the model knew it, by agent and name, to notice when one has changed.
         revision: How often the session of the run was saved; 0 without a session.
     """
 
     messages: list[Message]
+    prior_messages: int = 0
     run_id: str = ""
     agent: str = ""
     status: Status = "running"
@@ -71,6 +75,7 @@ class RunState:
     limit: str = ""
     final_turn: bool = False
     warned: list[str] = field(default_factory=list[str])
+    invalid_outputs: int = 0
     mistakes: dict[str, int] = field(default_factory=dict[str, int])
     failed_turns: int = 0
     artifacts: dict[str, str] = field(default_factory=dict[str, str])
@@ -80,7 +85,7 @@ class RunState:
     blocked: list[str] = field(default_factory=list[str])
     decisions: dict[str, Decision] = field(default_factory=dict[str, Decision])
     rules: list[StandingDecision] = field(default_factory=list[StandingDecision])
-    fingerprints: dict[str, str] = field(default_factory=dict[str, str])
+    fingerprints: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     revision: int = 0
 
     def __repr__(self) -> str:
@@ -117,7 +122,7 @@ class RunState:
     # Asking and deciding.
 
     @property
-    def output(self) -> str:
+    def text(self) -> str:
         """The text of the last assistant message, empty when there is none."""
         last = last_reply(self.messages)
         return last.text if last else ""
@@ -126,7 +131,7 @@ class RunState:
     def pending(self) -> tuple[PendingCall, ...]:
         """The calls that wait for a decision."""
         return tuple(
-            PendingCall(call.id, call.name, arguments_of(call, asked), asked.why, asked.external)
+            PendingCall(call.id, call.name, arguments_of(call, asked), asked.reason, asked.external)
             for call in self._undecided()
             if (asked := self.approvals.get(call.id))
         )
@@ -214,7 +219,7 @@ class RunState:
             raise ConfigError(f'always={always!r} must be False, "tool", "arguments", or True for "tool"')
         for name, text in (("reason", decision.reason), ("by", decision.by)):
             if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise ConfigError(f"{name} is a text, not {text!r:.80}")
+                raise ConfigError(f"{name} is a string, not {text!r:.80}")
         self.decisions[call.id] = decision
         if not always or decision.kind == "answer":
             return
@@ -230,23 +235,47 @@ class RunState:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class RunResult:
-    """What a run came to.
+class RunResult(Generic[Out_co]):
+    """The result of a run.
 
     Attributes:
-        state: Everything known of the run.
+        state: Everything that is known of the run.
     """
 
     state: RunState
+    _output: Out_co | None = None
+    _has_output: bool = False
 
     def __repr__(self) -> str:
-        said = self.output if len(self.output) <= _SHOWN else f"{self.output[:_SHOWN]}..."
-        return f"RunResult({self.status}, {said!r}, turns={self.state.turns})"
+        shown = repr(self._output) if self._has_output else f"pending={[each.name for each in self.pending]}"
+        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+        limit = f", limit={self.limit!r}" if self.limit else ""
+        return f"RunResult({self.status}, {shown}{limit}, turns={self.state.turns})"
+
+    def _repr_markdown_(self) -> str:
+        """The output as a notebook shows it."""
+        if not self._has_output:
+            return f"*{self.status}* {self.limit}".strip()
+        return self._output if isinstance(self._output, str) else f"```python\n{self._output!r}\n```"
 
     @property
-    def output(self) -> str:
-        """The model's answer."""
-        return self.state.output
+    def output(self) -> Out_co:
+        """The output of the agent.
+
+        Raises:
+            RunError: The run stopped before there was one: it is paused, or a limit was reached.
+        """
+        if not self._has_output:
+            why = f"reached {self.limit}" if self.limit else f"is {self.status}"
+            raise RunError(
+                f"the run has no output, as it {why}; resume it with agent.run(resume=result.state)", state=self.state
+            )
+        return cast("Out_co", self._output)
+
+    @property
+    def output_or_none(self) -> Out_co | None:
+        """The output of the agent, None if the run stopped before there was one."""
+        return self._output
 
     @property
     def status(self) -> Status:
@@ -265,10 +294,15 @@ class RunResult:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """All messages of the run: pass them as ``history=`` to go on with the conversation."""
+        """All messages: pass them, or the result itself, as ``history=`` to continue the conversation."""
         return tuple(self.state.messages)
 
     @property
+    def new_messages(self) -> tuple[Message, ...]:
+        """The messages of this run: its prompt and everything after it."""
+        return tuple(self.state.messages[self.state.prior_messages :])
+
+    @property
     def usage(self) -> Usage:
-        """The tokens that the run took."""
+        """The tokens that the run used."""
         return self.state.usage

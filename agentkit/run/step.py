@@ -1,48 +1,48 @@
-"""What comes next. Pure: it looks at what is known and decides; the loop does it."""
+"""The next step of a run. Pure: it looks at what is known and decides; the loop performs it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from agentkit.chat.messages import AssistantMessage, ToolCall
-from agentkit.run.limits import Limits
-from agentkit.run.repeats import repeated_turns
-from agentkit.run.spending import limit_of, out_of_time, reached_limit
+from agentkit.chat.messages import AssistantMessage, ContentPart, Message, ToolCall, ToolMessage
+from agentkit.run.approvals import canonical
+from agentkit.run.artifacts import attached_files
+from agentkit.run.limits import Limits, limit_in_words, out_of_time, reached_limit
 from agentkit.run.state import RunState, Status
-from agentkit.run.transcript import open_calls
+from agentkit.run.transcript import is_final, is_reply, open_calls
 
-__all__ = ["AskModel", "Finish", "Pause", "RefusedCall", "RunCalls", "Step", "next_step"]
+__all__ = ["AskModel", "Finish", "Pause", "RefusedCall", "RunCalls", "Step", "count_repeated_turns", "next_step"]
 
-_WARNING = 2  # how many turns before the last that may repeat another the model is told
+_WARNING = 2  # how many turns before the last that may repeat another the model is warned
 
 
 @dataclass(frozen=True, slots=True)
 class AskModel:
-    """Send the transcript to the model.
+    """Send the messages to the model.
 
     Attributes:
-        closing: The limit after which it must answer without tools; empty while there is none.
-        note: What it is told beside the transcript, for this one request.
+        limit: The limit after which it must answer without tools; empty while there is none.
+        note: A warning to it, for this one request.
     """
 
-    closing: str = ""
+    limit: str = ""
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedCall:
-    """A call that is over a limit: ``why`` names it."""
+    """A call that is over a limit, which ``reason`` names."""
 
     call: ToolCall
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class RunCalls:
-    """Run ``calls``; those that are refused are answered with why. ``limit`` names the limit if the run ends at it."""
+    """Run ``calls``; answer the refused ones with their reason. ``limit`` names the limit if the run ends at it."""
 
     calls: tuple[ToolCall, ...]
     refused: tuple[RefusedCall, ...] = ()
@@ -74,14 +74,14 @@ def next_step(state: RunState, limits: Limits) -> Step:
         return RunCalls((), tuple(RefusedCall(call, state.limit) for call in waiting), state.limit)
     if waiting:
         undecided = {call.id for call in waiting if call.id in state.approvals and call.id not in state.decisions}
-        kept = {*undecided, *state.blocked} if undecided else undecided
-        ready = tuple(call for call in waiting if call.id not in kept)
+        blocked = {*undecided, *state.blocked} if undecided else undecided
+        ready = tuple(call for call in waiting if call.id not in blocked)
         return _within(limits, state, ready) if ready else Pause(waiting)
-    answered = bool(state.messages) and isinstance(state.messages[-1], AssistantMessage)
-    if state.final_turn or (answered and not state.inbox):
+    answered = bool(state.messages) and is_reply(state.messages[-1])
+    if state.final_turn or ((answered or is_final(state.messages)) and not state.inbox):
         return Finish("limited" if state.limit else "done", state.limit)
     limit = ("" if answered else state.limit) or reached_limit(state, limits)
-    repeated = repeated_turns(state.messages) if limits.repeated_turns else 0
+    repeated = count_repeated_turns(state.messages) if limits.repeated_turns else 0
     if limits.repeated_turns and repeated >= limits.repeated_turns and not limit:
         limit = f"the limit of {limits.repeated_turns} turns with the same calls and the same results"
     if limit and limits.on_limit != "answer":
@@ -92,7 +92,7 @@ def next_step(state: RunState, limits: Limits) -> Step:
 def _within(limits: Limits, state: RunState, calls: Sequence[ToolCall]) -> RunCalls:
     """The calls that the limits allow, and those that they do not."""
     left = len(calls) if limits.calls is None else max(0, limits.calls - state.calls)
-    why = "" if limits.calls is None else limit_of(limits.calls, "tool call")
+    why = "" if limits.calls is None else limit_in_words(limits.calls, "tool call")
     made = Counter(state.calls_by_tool)
     run: list[ToolCall] = []
     refused: list[RefusedCall] = []
@@ -102,8 +102,8 @@ def _within(limits: Limits, state: RunState, calls: Sequence[ToolCall]) -> RunCa
         if late and (decision is None or decision.kind == "approve"):  # it would be cancelled as soon as it begins
             refused.append(RefusedCall(call, late))
         elif most is not None and made[call.name] >= most:
-            refused.append(RefusedCall(call, f"{limit_of(most, 'call')} of {call.name}"))
-            ends = ends or (refused[-1].why if limits.on_limit != "answer" else "")
+            refused.append(RefusedCall(call, f"{limit_in_words(most, 'call')} of {call.name}"))
+            ends = ends or (refused[-1].reason if limits.on_limit != "answer" else "")
         elif len(run) == left:
             refused.append(RefusedCall(call, why))
             ends = why
@@ -120,3 +120,41 @@ def _note(repeated: int, most: int) -> str:
         f"You have made the same calls {repeated} times in a row, and each time the results were the same. "
         "Do something else, or answer with what you have."
     )
+
+
+def count_repeated_turns(messages: Sequence[Message]) -> int:
+    """The number of turns at the end with the same calls and results, in any order; 0 if the last made no call."""
+    turns = _turns_from_the_end(messages)
+    last = next(turns, None)
+    if last is None:
+        return 0
+    found = 1
+    for turn in turns:
+        if turn.outcome != last.outcome or turn.calls() != last.calls():
+            break
+        found += 1
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    message: AssistantMessage
+    outcome: tuple[list[tuple[str, str]], Sequence[ContentPart]]  # compared first: the arguments must be parsed
+
+    def calls(self) -> list[tuple[str, str]]:
+        return sorted((call.name, canonical(call.written)) for call in self.message.tool_calls)
+
+
+def _turns_from_the_end(messages: Sequence[Message]) -> Iterator[_Turn]:
+    """The turns, up to the last message that is not part of one."""
+    results: dict[str, str] = {}
+    files: Sequence[ContentPart] = ()
+    for message in reversed(messages):
+        if isinstance(message, ToolMessage):
+            results[message.tool_call_id] = message.text
+        elif isinstance(message, AssistantMessage) and message.tool_calls:
+            outcome = sorted((call.name, results.get(call.id, "")) for call in message.tool_calls)
+            yield _Turn(message, (outcome, files))
+            results, files = {}, ()
+        elif results or not (files := attached_files(message)):
+            return

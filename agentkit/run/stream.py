@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
 from agentkit.chat.events import Emit
 from agentkit.chat.stream import Channel
 from agentkit.errors import StateError
-from agentkit.run.prompt import Prompt
+from agentkit.run.inputs import Prompt
 from agentkit.run.state import RunResult, RunState
 
 __all__ = ["RunStream"]
 
+Out = TypeVar("Out")
 
-class RunStream(Channel):
+
+class RunStream(Channel, Generic[Out]):
     """The events of a run, as they happen. ``async with`` starts the run; leaving it early cancels the run.
 
     ::
@@ -30,10 +33,12 @@ class RunStream(Channel):
         state: The run so far, also after it was cancelled.
     """
 
-    def __init__(self, state: RunState, start: Callable[[Emit], Awaitable[RunState]]) -> None:
+    def __init__(self, state: RunState, start: Callable[[Emit], Awaitable[RunResult[Out]]]) -> None:
+        self._result: RunResult[Out] | None = None
+
         async def work(emit: Emit) -> None:
             try:
-                self.state = await start(emit)
+                self._result = await start(emit)
             except Exception:
                 if self.state.status == "running":  # it could not begin: the session is busy, perhaps
                     self.state.status = "failed"
@@ -45,7 +50,7 @@ class RunStream(Channel):
     def __repr__(self) -> str:
         return f"RunStream({self.state.status if self._task else 'not started'}, turns={self.state.turns})"
 
-    async def result(self) -> RunResult:
+    async def result(self) -> RunResult[Out]:
         """Wait for the end and return the result. Events that nobody has read can still be read inside the block.
 
         Returns:
@@ -55,7 +60,7 @@ class RunStream(Channel):
             AgentKitError: The run failed.
         """
         await self.wait()
-        return RunResult(self.state)
+        return self._result or RunResult(self.state)
 
     def send(self, prompt: Prompt) -> None:
         """Send the running agent another message; it reads it in its next turn.

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, TypeVar
 
 from pydantic_core import from_json
 
@@ -18,7 +18,70 @@ from agentkit.chat.decoding.tool_calls import normalize_tool_calls
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage
 from agentkit.chat.settings import is_tool_name
 
-__all__ = ["check", "insert_results", "interrupted_result", "last_reply", "last_reply_at", "open_calls", "repaired"]
+__all__ = [
+    "CONTINUES",
+    "FINAL",
+    "REFUSED",
+    "TRUNCATED",
+    "UNANSWERED",
+    "check",
+    "insert_results",
+    "interrupted_result",
+    "is_final",
+    "is_reply",
+    "is_sent",
+    "labeled",
+    "last_reply",
+    "last_reply_at",
+    "open_calls",
+    "repair_transcript",
+    "stamped",
+    "unlabeled",
+]
+
+M = TypeVar("M", bound=Message)
+
+# Labels in the `meta` of a message, which is stored and never sent.
+CONTINUES = "continues"  # of the user's: the exchange before it goes on
+FINAL = "final"  # of a tool's: it ended the run
+REFUSED = "refused"  # of the user's: a guard rejected it; it is never sent again
+TRUNCATED = "truncated"  # of the assistant's: it was shown to somebody, but the reply never ended
+UNANSWERED = "unanswered"  # of the user's: its run ended without any reply; it is sent only if that run is resumed
+
+
+def labeled(message: M, **labels: Any) -> M:
+    """The message with these labels in addition to those that it has."""
+    return replace(message, meta={**message.meta, **labels})
+
+
+def stamped(message: M, time: float, agent: str) -> M:
+    """The message as it enters the transcript: with the time, and the agent if it has a name."""
+    return labeled(message, at=round(time, 3), **({"agent": agent} if agent else {}))
+
+
+def unlabeled(message: M, label: str) -> M:
+    """The message without a label."""
+    return replace(message, meta={name: value for name, value in message.meta.items() if name != label})
+
+
+def is_sent(message: Message) -> bool:
+    """Whether requests hold the message: not if it was refused, or never answered."""
+    return not message.meta or not (message.meta.get(REFUSED) or message.meta.get(UNANSWERED))
+
+
+def is_reply(message: Message) -> bool:
+    """Whether the message is a whole reply of the model."""
+    return isinstance(message, AssistantMessage) and not message.meta.get(TRUNCATED)
+
+
+def is_final(messages: Sequence[Message]) -> bool:
+    """Whether one of the results at the end came from a tool that ends the run."""
+    for message in reversed(messages):
+        if not isinstance(message, ToolMessage):
+            return False
+        if message.meta.get(FINAL):
+            return True
+    return False
 
 
 def open_calls(messages: Sequence[Message]) -> tuple[ToolCall, ...]:
@@ -35,115 +98,159 @@ def open_calls(messages: Sequence[Message]) -> tuple[ToolCall, ...]:
 
 
 def last_reply_at(messages: Sequence[Message]) -> int | None:
-    """Where the last assistant message is."""
+    """The index of the last assistant message."""
     return next((at for at in reversed(range(len(messages))) if isinstance(messages[at], AssistantMessage)), None)
 
 
 def last_reply(messages: Sequence[Message]) -> AssistantMessage | None:
     """The last assistant message."""
-    place = last_reply_at(messages)
-    return None if place is None else cast("AssistantMessage", messages[place])
+    return next((each for each in reversed(messages) if isinstance(each, AssistantMessage)), None)
 
 
 def insert_results(messages: list[Message], results: Iterable[ToolMessage]) -> None:
-    """Put results behind the assistant message that made the calls, in the order of its calls."""
-    place = last_reply_at(messages)
+    """Insert results after the assistant message that made the calls, in the order of its calls."""
+    at = last_reply_at(messages)
     results = list(results)
-    if place is None or not results:
+    if at is None or not results:
         return
-    said = cast("AssistantMessage", messages[place])
-    order = {call.id: index for index, call in enumerate(said.tool_calls)}
-    there = cast("list[ToolMessage]", messages[place + 1 :])
-    answers = [*there, *results]
+    reply = messages[at]
+    calls = reply.tool_calls if isinstance(reply, AssistantMessage) else ()
+    order = {call.id: place for place, call in enumerate(calls)}
+    answers = [*(each for each in messages[at + 1 :] if isinstance(each, ToolMessage)), *results]
     answers.sort(key=lambda each: order[each.tool_call_id])
-    messages[place + 1 :] = answers
+    messages[at + 1 :] = answers
 
 
-def interrupted_result(call: ToolCall, why: str = "the run was interrupted") -> ToolMessage:
-    """The result of a call that was not run to its end."""
-    return ToolMessage(f"Error: not finished: {why}; it is not known whether it had any effect", call.id)
+def interrupted_result(call: ToolCall, reason: str = "the run was interrupted") -> ToolMessage:
+    """The result of a call that did not run to its end."""
+    return ToolMessage(f"Error: not finished: {reason}; it is not known whether it had any effect", call.id)
 
 
 def check(messages: Sequence[Message]) -> list[str]:
-    """What the strictest server would refuse in a transcript, each in a sentence; nothing when it is valid."""
+    """Each thing that the strictest server would refuse in a transcript, in a sentence; empty when it is valid."""
     found: list[str] = []
-    waiting: list[str] = []
+    waiting: deque[str] = deque()
     seen: set[str] = set()
     for place, message in enumerate(messages, start=1):
         if isinstance(message, ToolMessage):
             if waiting and waiting[0] == message.tool_call_id:
-                waiting.pop(0)
+                waiting.popleft()
             else:
                 found.append(f"message {place} answers {message.tool_call_id!r}, which is not the next open call")
             continue
         found += [f"call {id_!r} has no result before message {place}" for id_ in waiting]
-        waiting = [call.id for call in message.tool_calls] if isinstance(message, AssistantMessage) else []
+        calls = message.tool_calls if isinstance(message, AssistantMessage) else ()
+        waiting = deque(call.id for call in calls)
         for id_ in waiting:
             if id_ in seen:
                 found.append(f"message {place} uses the call id {id_!r} again")
             seen.add(id_)
-        calls = message.tool_calls if isinstance(message, AssistantMessage) else ()
         found += [f"message {place}: {complaint}" for call in calls for complaint in _call_complaints(call)]
         if isinstance(message, AssistantMessage) and message.is_empty:
             found.append(f"message {place} is an assistant message with neither content nor calls")
     return found + [f"call {id_!r} has no result" for id_ in waiting]
 
 
-def repaired(messages: Sequence[Message], *, may_wait: bool = False) -> tuple[list[Message], list[str]]:
-    """The transcript made valid, and what had to be done for it, each in a sentence.
+def repair_transcript(messages: Sequence[Message], *, may_wait: bool = False) -> tuple[list[Message], list[str]]:
+    """Make a transcript valid, keeping every real result; takes time in proportion to its length.
 
-    ``may_wait`` leaves the calls of the last message open, for a run that goes on with them.
+    Args:
+        messages: The transcript.
+        may_wait: Whether the calls of the last message may stay open, for a run that is resumed with them.
+
+    Returns:
+        The valid transcript, and a sentence for each thing that was repaired.
     """
-    made: list[Message] = []
-    notes: list[str] = []
-    taken: set[str] = set()
-    waiting = deque(messages)
-    while waiting:
-        message = waiting.popleft()
-        if isinstance(message, ToolMessage):
-            notes.append(f"a result of the call {message.tool_call_id!r}, which is not there, was left out")
-        elif isinstance(message, AssistantMessage) and message.tool_calls:
-            results: list[ToolMessage] = []
-            while waiting and isinstance(waiting[0], ToolMessage):
-                results.append(cast("ToolMessage", waiting.popleft()))
-            made += _repaired_turn(message, results, taken, notes, complete=bool(waiting) or not may_wait)
-        elif isinstance(message, AssistantMessage) and message.is_empty:
-            notes.append("an assistant message with neither content nor calls was left out")
-        else:
-            made.append(message)
-    return made, notes
+    return _Repair(messages).run(may_wait=may_wait)
 
 
-def _repaired_turn(
-    message: AssistantMessage, results: list[ToolMessage], taken: set[str], notes: list[str], *, complete: bool
-) -> list[Message]:
-    """An assistant message with calls, and one result for each of them, in order."""
-    calls, mended = normalize_tool_calls(message.tool_calls, salt=str(len(taken)), taken=taken)
-    calls = tuple(call if is_tool_name(call.name) else _named(call) for call in calls)
-    notes += mended
-    taken.update(call.id for call in calls)
-    places: list[int] = []
-    answers: list[Message] = []
-    for asked, call in zip([each for each in message.tool_calls if each.name], calls, strict=True):
-        free = (place for place in range(len(results)) if place not in places)
-        place = next((each for each in free if results[each].tool_call_id == asked.id), None)
-        if place is None and not complete:
-            continue
-        if place is None:
-            notes.append(f"the call {asked.id!r} of {call.name} had no result and got one that says so")
-            answers.append(interrupted_result(call))
-            continue
-        places.append(place)
-        answers.append(replace(results[place], tool_call_id=call.id))
-    if len(places) < len(results):
-        notes.append(f"{len(results) - len(places)} result(s) that answer no call were left out")
-    if places != sorted(places):
-        notes.append("results were put into the order of their calls")
-    said = message if calls == message.tool_calls else replace(message, tool_calls=calls)
-    return [] if said.is_empty else [said, *answers]
+class _Repair:
+    """One repair. Results are found by the id of their call, wherever they stand before that id is used again."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self.messages = messages
+        self.made: list[Message] = []
+        self.notes: list[str] = []
+        self.taken: set[str] = set()
+        self.results: dict[str, deque[int]] = {}
+        self.used: set[int] = set()
+        for at, message in enumerate(messages):
+            if isinstance(message, ToolMessage):
+                self.results.setdefault(message.tool_call_id, deque()).append(at)
+
+    def run(self, *, may_wait: bool) -> tuple[list[Message], list[str]]:
+        last_other = next((at for at in reversed(range(len(self.messages))) if self._is_other(at)), -1)
+        reused = self._where_ids_come_again()
+        for at, message in enumerate(self.messages):
+            if isinstance(message, ToolMessage):
+                continue
+            if isinstance(message, AssistantMessage) and message.tool_calls:
+                self._turn(at, message, reused[at], complete=not may_wait or last_other > at)
+            elif isinstance(message, AssistantMessage) and message.is_empty:
+                self.notes.append("an assistant message with neither content nor calls was left out")
+            else:
+                self.made.append(message)
+        unused = [
+            each for at, each in enumerate(self.messages) if isinstance(each, ToolMessage) and at not in self.used
+        ]
+        self.notes += [
+            f"a result of the call {each.tool_call_id!r}, which is not there, was left out" for each in unused
+        ]
+        return self.made, self.notes
+
+    def _is_other(self, at: int) -> bool:
+        return not isinstance(self.messages[at], ToolMessage)
+
+    def _where_ids_come_again(self) -> Mapping[int, Mapping[str, int]]:
+        """For each message with calls, where each of its ids is used next."""
+        coming: dict[str, int] = {}
+        found: dict[int, Mapping[str, int]] = {}
+        for at in reversed(range(len(self.messages))):
+            message = self.messages[at]
+            if isinstance(message, AssistantMessage) and message.tool_calls:
+                found[at] = {call.id: coming[call.id] for call in message.tool_calls if call.id in coming}
+                coming.update((call.id, at) for call in message.tool_calls)
+        return found
+
+    def _turn(self, at: int, message: AssistantMessage, reused: Mapping[str, int], *, complete: bool) -> None:
+        calls: list[ToolCall] = []
+        answers: list[Message] = []
+        places: list[int] = []
+        for asked in message.tool_calls:
+            normalized, notes = normalize_tool_calls([asked], salt=str(len(self.taken)), taken=self.taken)
+            self.notes += notes
+            for call in normalized:
+                call = call if is_tool_name(call.name) else _with_valid_name(call)  # noqa: PLW2901 - what takes its place
+                calls.append(call)
+                self.taken.add(call.id)
+                place = self._result_of(asked.id, at, reused.get(asked.id, len(self.messages)))
+                if place is not None:
+                    places.append(place)
+                    answers.append(_answering(self.messages[place], call))
+                elif complete:
+                    self.notes.append(f"the call {asked.id!r} of {call.name} had no result and got one that says so")
+                    answers.append(interrupted_result(call))
+        self.used.update(places)
+        if places != sorted(places):
+            self.notes.append("results were put into the order of their calls")
+        if any(self._is_other(between) for between in range(at + 1, max(places, default=at))):
+            self.notes.append("results were moved to their calls")
+        reply = message if calls == list(message.tool_calls) else replace(message, tool_calls=tuple(calls))
+        if not reply.is_empty:
+            self.made += [reply, *answers]
+
+    def _result_of(self, id_: str, after: int, before: int) -> int | None:
+        waiting = self.results.get(id_, deque())
+        while waiting and waiting[0] < after:
+            waiting.popleft()
+        return waiting.popleft() if waiting and waiting[0] < before else None
 
 
-def _named(call: ToolCall) -> ToolCall:
+def _answering(result: Message, call: ToolCall) -> Message:
+    return replace(result, tool_call_id=call.id) if isinstance(result, ToolMessage) else result
+
+
+def _with_valid_name(call: ToolCall) -> ToolCall:
     return replace(call, name=re.sub(r"[^A-Za-z0-9_-]", "_", call.name)[:64])
 
 

@@ -1,120 +1,256 @@
-"""The calls of a reply as the run's tools take them: which tool is meant, and with which arguments. Pure."""
+"""One turn: the tools that the model is offered, the request, and the reply that enters the transcript."""
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
-from agentkit.chat.events import ignore_event
+from agentkit.chat.decoding.tool_calls import normalize_tool_calls
 from agentkit.chat.json_values import parse_json, write_json
-from agentkit.chat.messages import Message, SystemMessage, ToolCall, UserMessage
+from agentkit.chat.events import Event, ReplyRepaired, RequestAdapted, Retrying, TextDelta
+from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
+from agentkit.chat.reply import Reply, Usage
 from agentkit.chat.request import ChatRequest
-from agentkit.chat.settings import without_force
-from agentkit.errors import ToolFailed
-from agentkit.run.artifacts import offered_tools
-from agentkit.run.events import CallRepaired
-from agentkit.run.limits import Limits
-from agentkit.run.spec import RunSpec
-from agentkit.run.spending import effective_limits, remaining
-from agentkit.run.state import RunState
+from agentkit.chat.settings import ChatSettings, without_force
+from agentkit.chat.tokens import size_of_messages, size_of_request
+from agentkit.errors import ConfigError, Refused, ToolFailed
+from agentkit.run.artifacts import with_reader
+from agentkit.run.events import CallRepaired, ToolChanged, TurnFinished, TurnStarted
+from agentkit.run.limits import Limits, priced_usage
+from agentkit.run.middleware import ModelTurn, Run, wrap_model
+from agentkit.run.spec import AgentSpec, RunSpec
 from agentkit.run.step import AskModel
-from agentkit.run.transcript import last_reply_at, open_calls
+from agentkit.run.transcript import CONTINUES, TRUNCATED, is_reply, is_sent, labeled, last_reply_at, open_calls
 from agentkit.tools.calls.repair import fit_arguments, match_tool_name, repair_text
-from agentkit.tools.context import Remaining, ToolContext
+from agentkit.tools.context import Remaining, RunContext
 from agentkit.tools.tool import Tool
 
-__all__ = ["View", "offer", "repair_tool_calls", "request_of"]
+__all__ = ["ask_model", "offered_tools", "repair_tool_calls", "tool_changes"]
+
+_LENGTH = "length"  # in the meta of a reply: it reached its limit of tokens inside a call
+_LARGEST_FACTOR = 16
+_EMPTY = "agentkit.empty_reply"  # in `Run.local`: the last reply was empty, and the model was asked again
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """A run as its tools see it, live; ``asked`` is the transcript as the model saw it, if that is to show.
+async def offered_tools(run: Run[Any], agent: AgentSpec) -> Mapping[str, Tool]:
+    """The tools of the turn: those of the agent and of its sources whose condition, if they have one, is true.
 
-    ``early`` counts the calls that have started for the reply of turn ``turn`` while that is not in the state.
-    """
-
-    limits: Limits
-    state: RunState
-    asked: tuple[Message, ...] | None = None
-    early: int = 0
-    turn: int = 0
-
-    @property
-    def messages(self) -> tuple[Message, ...]:
-        """The messages so far."""
-        return tuple(self.state.messages) if self.asked is None else self.asked
-
-    @property
-    def artifacts(self) -> Mapping[str, str]:
-        """The results that were too long for the model."""
-        return self.state.artifacts
-
-    @property
-    def remaining(self) -> Remaining:
-        """What is left of the limits."""
-        left = remaining(self.state, self.limits)
-        if not self.early or self.state.turns >= self.turn:
-            return left
-        calls = None if left.calls is None else left.calls - self.early
-        return replace(left, turns=None if left.turns is None else left.turns - 1, calls=calls)
-
-
-def offer(spec: RunSpec, state: RunState) -> Mapping[str, Tool]:
-    """The tools of the turn: those without a condition, and those whose condition is true.
-
-    It is asked once a turn; a run that goes on with open calls asks again, and conditions then see what they saw when
-    the model was asked.
+    A run that is resumed with open calls asks again, and conditions then see what they saw when the model was asked.
 
     Raises:
         ToolFailed: A condition raised.
+        ConfigError: Two tools have one name.
     """
-    tools = offered_tools(spec.tools, state.artifacts)
-    if all(each.condition is None for each in tools.values()):
-        return tools
-    asked, turn = tuple(state.messages), state.turns + 1
-    if open_calls(asked):
-        asked, turn = asked[: last_reply_at(asked)], state.turns
-    context: ToolContext[Any] = ToolContext(
-        deps=spec.deps,
-        run_id=state.run_id,
-        turn=turn,
-        call_id="",
-        tool="",
-        idempotency_key="",
-        emit=ignore_event,
-        view=View(effective_limits(spec.limits), state, asked),
-    )
-    return {name: each for name, each in tools.items() if _is_offered(each, context, state)}
+    tools: dict[str, Tool] = dict(agent.tools)
+    for source in agent.sources:
+        for each in await source.tools(run):
+            if each.name in tools:
+                raise ConfigError(f"two tools are named {each.name!r}, the second is from {source!r}; rename one")
+            tools[each.name] = each
+    _report_changes(run, tools)
+    offered = with_reader(tools, run.artifacts)
+    if all(each.condition is None for each in offered.values()):
+        return offered
+    context = run.context()
+    if open_calls(run.state.messages):
+        context = replace(context, view=_Earlier(run, run.messages[: last_reply_at(run.state.messages)]))
+    else:
+        context = replace(context, turn=run.state.turns + 1)
+    return {name: each for name, each in offered.items() if _is_offered(run, each, context)}
 
 
-def _is_offered(tool: Tool, context: ToolContext[Any], state: RunState) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """The run as it was when the model was asked."""
+
+    run: Run[Any]
+    messages: tuple[Message, ...]
+
+    @property
+    def artifacts(self) -> Mapping[str, str]:
+        return self.run.artifacts
+
+    @property
+    def remaining(self) -> Remaining:
+        return self.run.remaining
+
+
+def _is_offered(run: Run[Any], tool: Tool, context: RunContext[Any]) -> bool:
     if tool.condition is None:
         return True
     try:
         return tool.condition(context)
     except Exception as error:
         failed = f"the condition of tool {tool.name} raised {type(error).__name__}: {error}"
-        raise ToolFailed(failed, state=state) from error
+        raise ToolFailed(failed, state=run.state) from error
 
 
-def request_of(spec: RunSpec, state: RunState, step: AskModel, tools: Mapping[str, Tool]) -> ChatRequest:
-    """The request of the next turn. Instructions and notes are sent and not stored: they are not said by anybody."""
-    settings = spec.settings
-    messages: list[Message] = list(state.messages)
-    if spec.instructions:
-        messages.insert(0, SystemMessage(spec.instructions))
+def tool_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[ToolChanged]:
+    """How the tools of a resumed run differ from those that it had, given the fingerprints of both by name."""
+    changes = [ToolChanged(name, "removed") for name in sorted(old.keys() - new.keys())]
+    changes += [ToolChanged(name, "added") for name in sorted(new.keys() - old.keys())]
+    changes += [ToolChanged(name, "changed") for name, one in old.items() if new.get(name, one) != one]
+    return changes
+
+
+def _report_changes(run: Run[Any], tools: Mapping[str, Tool]) -> None:
+    known = run.local.get(_report_changes)  # the tools of the last turn: mostly the same objects
+    if known == (run.agent, list(tools.values())):
+        return
+    run.local[_report_changes] = (run.agent, list(tools.values()))
+    new = {name: tool.fingerprint for name, tool in tools.items()}
+    for event in tool_changes(run.state.fingerprints.get(run.agent, new), new):
+        run.emit(event)
+    run.state.fingerprints[run.agent] = new
+
+
+async def ask_model(
+    run: Run[Any], spec: RunSpec, agent: AgentSpec, step: AskModel, limits: Limits, tools: Mapping[str, Tool]
+) -> None:
+    """Make one request to the model; its reply enters the transcript.
+
+    Raises:
+        ModelError: There is no usable reply, or it is a refusal. Text that was shown stays as a truncated message.
+    """
+    state = run.state
+    turn = run.turn = state.turns + 1
+    state.limit, state.final_turn = step.limit, bool(step.limit)
+    slot = spec.journal.reserve(f"{state.run_id}:turn:{turn}", "model")
+    _take_inbox(run)
+    run.emit(TurnStarted(turn))
+    request = await _request(run, agent, step, tools, stream=spec.stream)
+    shown: list[str] = []
+
+    def emit(event: Event) -> None:
+        if isinstance(event, TextDelta):
+            shown.append(event.text)
+        elif isinstance(event, Retrying | RequestAdapted):
+            shown.clear()
+        run.emit(event)
+
+    ask = wrap_model(spec.middleware)
+    try:
+        reply = await slot.run(
+            lambda: ask(ModelTurn(run, turn, agent.model, request, tools, emit, agent.requires_approval))
+        )
+    except BaseException:
+        if text := "".join(shown):
+            _record_truncated(run, request, text)
+        raise
+    state.turns = turn
+    _record(run, agent, reply, tools)
+    run.spend(priced_usage(reply, request, state, limits))
+    run.emit(TurnFinished(turn, reply))
+    if reply.message.refusal and not reply.text and not reply.message.tool_calls:
+        raise Refused(f"the model declined to answer: {reply.message.refusal}")
+
+
+def _record_truncated(run: Run[Any], request: ChatRequest, text: str) -> None:
+    """Keep text that somebody may have read, of a reply that never ended; its calls are dropped."""
+    message = labeled(AssistantMessage(text), **{TRUNCATED: True})
+    prompt, completion = size_of_request(request), size_of_messages([message])
+    total = prompt + completion
+    run.state.messages.append(run.stamp(message))
+    run.spend(
+        Usage(
+            requests=1, prompt_tokens=prompt, completion_tokens=completion, total_tokens=total, estimated_tokens=total
+        )
+    )
+
+
+async def _request(
+    run: Run[Any], agent: AgentSpec, step: AskModel, tools: Mapping[str, Tool], *, stream: bool
+) -> ChatRequest:
+    """The request of the turn. Instructions and notes are sent and not stored: nobody said them."""
+    settings = agent.settings
+    messages = [message for message in run.state.messages if is_sent(message)]
+    instructions = await _instructions(run, agent)
+    if instructions:
+        messages.insert(0, SystemMessage(instructions))
     if step.note:
         messages.append(UserMessage(step.note))
-    if step.closing:
+    if step.limit:
         settings = replace(settings, tool_choice="none")
-        note = f"You have reached {step.closing}. No tool can be called any more. Answer now with what you have."
+        note = f"You have reached {step.limit}. No tool can be called any more. Answer now with what you have."
         messages.append(UserMessage(note))
-    elif state.turns and settings.tool_choice not in (None, "none"):
+    elif run.state.turns and settings.tool_choice not in (None, "none"):
         settings = replace(settings, tool_choice=without_force(settings.tool_choice))
-    definitions = [tool.definition for tool in tools.values()]
-    return ChatRequest(messages=messages, tools=definitions, settings=settings, stream=spec.stream)
+    settings, definitions = agent.output.prepare(
+        _with_room(settings, run.state.messages), [tool.definition for tool in tools.values()]
+    )
+    return ChatRequest(messages=messages, tools=definitions, settings=settings, stream=stream)
+
+
+async def _instructions(run: Run[Any], agent: AgentSpec) -> str:
+    parts: list[str] = []
+    for each in agent.instructions:
+        part: object = each if isinstance(each, str) else each(run.context())
+        if inspect.isawaitable(part):
+            part = await part
+        if not isinstance(part, str):
+            raise ConfigError(f"instructions must be strings, and {each!r:.80} returned {part!r:.80}")
+        parts.append(part)
+    return "\n\n".join(filter(None, parts))
+
+
+def _with_room(settings: ChatSettings, messages: Sequence[Message]) -> ChatSettings:
+    """The settings with a larger limit of tokens, doubled for each reply at the end that reached it inside a call."""
+    replies = (each for each in reversed(messages) if isinstance(each, AssistantMessage))
+    factor = min(2 ** sum(1 for _ in takewhile(lambda each: each.meta.get(_LENGTH), replies)), _LARGEST_FACTOR)
+    larger = {
+        name: limit * factor
+        for name in ("max_tokens", "max_completion_tokens")
+        if (limit := getattr(settings, name)) is not None
+    }
+    return replace(settings, **larger) if factor > 1 and larger else settings
+
+
+def _take_inbox(run: Run[Any]) -> None:
+    """Move the messages that were added meanwhile into the transcript."""
+    messages = run.state.messages
+    answered = not messages or is_reply(messages[-1])
+    while run.state.inbox:
+        message = run.stamp(run.state.inbox.pop(0))
+        run.add(message if answered else labeled(message, **{CONTINUES: True}))
+        answered = False
+
+
+def _record(run: Run[Any], agent: AgentSpec, reply: Reply, tools: Mapping[str, Tool]) -> None:
+    """Add a reply to the transcript. Calls of a reply that was cut off are answered here, so that they never run."""
+    state, message = run.state, reply.message
+    calls = message.tool_calls
+    if calls:
+        taken = {call.id for each in state.messages if isinstance(each, AssistantMessage) for call in each.tool_calls}
+        taken |= state.approvals.keys() | state.decisions.keys()
+        calls, notes = normalize_tool_calls(calls, salt=f"{state.run_id}:{state.turns}", taken=taken)
+        for note in notes:
+            run.emit(ReplyRepaired(note))
+        calls, repairs = repair_tool_calls(calls, tools, switched_off=agent.tools, forgive=agent.repair)
+        for event in repairs:
+            run.emit(event)
+    content = message.content or (None if calls or message.refusal or message.audio else "")
+    if content == "":
+        again = not run.local.pop(_EMPTY, False) and not state.final_turn
+        run.emit(ReplyRepaired("the model answered with nothing" + ("; it is asked again" if again else "")))
+        if again:
+            run.local[_EMPTY] = True
+            return
+    run.local.pop(_EMPTY, None)
+    labels: dict[str, Any] = {"model": reply.model} if reply.model else {}
+    cut = reply.choices[0].truncated
+    if cut and calls and reply.finish_reason == "length":
+        labels[_LENGTH] = True
+    state.messages.append(run.stamp(labeled(replace(message, content=content, tool_calls=calls), **labels)))
+    if cut and calls:
+        advice = reply.choices[0].advice
+        state.messages.extend(ToolMessage(f"Error: not run: {cut}; {advice}", call.id) for call in calls)
+        state.failed_turns += 1
+    elif cut:
+        state.limit = cut
 
 
 _WRONG_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
@@ -128,26 +264,26 @@ def repair_tool_calls(
     switched_off: Collection[str] = (),
     forgive: bool = True,
 ) -> tuple[tuple[ToolCall, ...], list[CallRepaired]]:
-    """Put right what the model got wrong, as far as that cannot change what it meant.
+    """Repair what the model got wrong, as far as that cannot change what it meant.
 
-    The calls that come back are those of the transcript, so that the next request shows the model how it is written.
+    The repaired calls stand in the transcript, so that the next request shows the model how they are written.
 
     Args:
-        calls: The calls, their ids and JSON already mended by `normalize_tool_calls`.
+        calls: The calls, their ids and JSON already normalized by `normalize_tool_calls`.
         tools: The tools that the model was offered.
         switched_off: The names of the run's other tools. One of them is never taken for a tool that was offered.
         forgive: False leaves everything as it is, apart from names that servers would refuse to take back.
 
     Returns:
-        The calls, and for each step what was put right.
+        The calls, and an event for each repair.
     """
     notes: list[CallRepaired] = []
     names = dict.fromkeys([*tools, *switched_off])
     prefixes = {tool.prefix for tool in tools.values() if tool.prefix}
     made: list[ToolCall] = []
     for call in calls:
-        mended = _named(call, names, prefixes, notes, forgive=forgive)
-        made.append(_with_arguments(mended, tools, notes) if forgive else mended)
+        named = _named(call, names, notes, forgive=forgive)
+        made.append(_with_arguments(named, tools, notes) if forgive else named)
     return tuple(made), notes
 
 

@@ -20,7 +20,7 @@ NOTHING: Sequence[Ran] = ()
 class Outcome:
     """What came of a case."""
 
-    result: RunResult | None = None
+    result: RunResult[str] | None = None
     error: BaseException | None = None
     events: list[Event] = field(default_factory=list[Event])
     ran: list[Ran] = field(default_factory=list[Ran])

@@ -152,7 +152,9 @@ async def _run(case: Case, outcome: Outcome, url: str, *, streamed: bool, http: 
     deps = Deps()
     outcome.ran = deps.ran
     client = ChatClient(url, **{"model": "m", "retry": RetryPolicy(first_wait=0.0), "http": http, **case.client})
-    agent = Agent(client, tools=[TOOLS[name] for name in case.tools], settings=case.settings or ChatSettings())
+    agent = Agent(
+        client, deps_type=Deps, tools=[TOOLS[name] for name in case.tools], settings=case.settings or ChatSettings()
+    )
     try:
         if streamed:
             async with agent.stream(case.prompt, history=case.history, deps=deps) as events:

@@ -12,10 +12,10 @@ from typing import Any
 import anyio.lowlevel
 
 from agentkit import Agent, RunResult, tool
-from agentkit.chat.events import Emit
 from agentkit.chat.messages import AssistantMessage, Message, UserMessage
 from agentkit.chat.reply import Reply
 from agentkit.chat.request import ChatRequest
+from agentkit.run import ModelTurn
 from agentkit.run.middleware import Middleware, NextModel, NextTool, ToolRequest
 from agentkit.run.session_run import Session
 from agentkit.run.transcript import check
@@ -55,15 +55,15 @@ class Announcing(Middleware):
     def __init__(self, passes: Callable[[str], None]) -> None:
         self._passes = passes
 
-    async def around_model(self, request: ChatRequest, emit: Emit, inner: NextModel) -> Reply:
+    async def around_model(self, turn: ModelTurn, inner: NextModel) -> Reply:
         self._passes("before model")
-        reply = await inner(request, emit)
+        reply = await inner(turn)
         self._passes("after model")
         return reply
 
-    async def around_tool(self, request: ToolRequest, inner: NextTool) -> ToolResult:
+    async def around_tool(self, call: ToolRequest, inner: NextTool) -> ToolResult:
         self._passes("before tool")
-        result = await inner(request)
+        result = await inner(call)
         self._passes("after tool")
         return result
 
@@ -81,8 +81,8 @@ class World:
         self._sessions, self._passes, self._note = sessions, passes, note
         middleware = [Announcing(passes)]
         act, *others = tools()
-        self.helper = Agent(player(HELP), tools=[act], name="helper", middleware=middleware)
-        self.agent = Agent(player(SCRIPT), tools=[act, *others], name="main", middleware=middleware)
+        self.helper = Agent(player(HELP), tools=[act], deps_type=World, name="helper", middleware=middleware)
+        self.agent = Agent(player(SCRIPT), tools=[act, *others], deps_type=World, name="main", middleware=middleware)
 
     def session(self, name: str) -> Session:
         def passes(point: str) -> None:
@@ -115,9 +115,9 @@ class World:
             elif state.pending:
                 state.approve("x3")
                 state.deny("y3", "once is enough")
-                result = await self.agent.run(state, session=session, deps=self)
+                result = await self.agent.run(resume=state, session=session, deps=self)
             else:
-                result = await self.agent.run(session=session, deps=self)
+                result = await self.agent.run(resume=True, session=session, deps=self)
             assert isinstance(result, RunResult)
 
 
