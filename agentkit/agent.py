@@ -38,12 +38,12 @@ from agentkit.tools.toolset import ToolLike, split_tools
 if TYPE_CHECKING:  # defaults of type variables are known to type checkers on every version, at run time from 3.13
     from typing_extensions import TypeVar
 
-    Deps = TypeVar("Deps", default=None)
+    Deps_contra = TypeVar("Deps_contra", default=None, contravariant=True)
     Out = TypeVar("Out", default=str)
 else:
     from typing import TypeVar
 
-    Deps = TypeVar("Deps")
+    Deps_contra = TypeVar("Deps_contra", contravariant=True)
     Out = TypeVar("Out")
 
 __all__ = ["Agent", "AgentOptions", "RunOptions"]
@@ -85,7 +85,7 @@ class RunOptions(TypedDict, total=False):
     run_id: str
 
 
-class Agent(Generic[Deps, Out]):
+class Agent(Generic[Deps_contra, Out]):
     """A model with tools and instructions. Immutable and cheap; a run never changes it.
 
     ``async with agent`` opens the connections that its tools come from, for all runs inside; without it, each run opens
@@ -122,10 +122,10 @@ class Agent(Generic[Deps, Out]):
         self,
         model: str | Model,
         *,
-        tools: Iterable[ToolLike[Deps]] = (),
+        tools: Iterable[ToolLike[Deps_contra]] = (),
         instructions: Instructions | Sequence[Instructions] = "",
         output_type: type[Out] | Output[Out] = _TEXT,
-        deps_type: type[Deps] = _NO_DEPS,
+        deps_type: type[Deps_contra] = _NO_DEPS,
         name: str = "",
         description: str = "",
         settings: ChatSettings | None = None,
@@ -223,9 +223,9 @@ class Agent(Generic[Deps, Out]):
         return cast("type[Out] | Output[Out]", self._given.get("output_type", str))
 
     @property
-    def deps_type(self) -> type[Deps]:
+    def deps_type(self) -> type[Any]:
         """The type of the ``deps`` of its runs."""
-        return cast("type[Deps]", self._given.get("deps_type", NoneType))
+        return cast("type[Any]", self._given.get("deps_type", NoneType))
 
     @property
     def settings(self) -> ChatSettings:
@@ -268,12 +268,12 @@ class Agent(Generic[Deps, Out]):
         self,
         prompt: Prompt | None = None,
         *,
-        deps: Deps | None = None,
+        deps: Deps_contra | None = None,
         history: History = None,
         session: Session | None = None,
         resume: RunState | bool | None = None,
         model: str | Model | None = None,
-        tools: Iterable[ToolLike[Deps]] = (),
+        tools: Iterable[ToolLike[Deps_contra]] = (),
         settings: ChatSettings | None = None,
         limits: Limits | None = None,
         run_id: str = "",
@@ -310,12 +310,12 @@ class Agent(Generic[Deps, Out]):
         self,
         prompt: Prompt | None = None,
         *,
-        deps: Deps | None = None,
+        deps: Deps_contra | None = None,
         history: History = None,
         session: Session | None = None,
         resume: RunState | bool | None = None,
         model: str | Model | None = None,
-        tools: Iterable[ToolLike[Deps]] = (),
+        tools: Iterable[ToolLike[Deps_contra]] = (),
         settings: ChatSettings | None = None,
         limits: Limits | None = None,
         run_id: str = "",
@@ -330,12 +330,12 @@ class Agent(Generic[Deps, Out]):
         self,
         prompt: Prompt | None = None,
         *,
-        deps: Deps | None = None,
+        deps: Deps_contra | None = None,
         history: History = None,
         session: Session | None = None,
         resume: RunState | bool | None = None,
         model: str | Model | None = None,
-        tools: Iterable[ToolLike[Deps]] = (),
+        tools: Iterable[ToolLike[Deps_contra]] = (),
         settings: ChatSettings | None = None,
         limits: Limits | None = None,
         run_id: str = "",
@@ -357,12 +357,12 @@ class Agent(Generic[Deps, Out]):
         self,
         prompt: Prompt | None = None,
         *,
-        deps: Deps | None = None,
+        deps: Deps_contra | None = None,
         history: History = None,
         session: Session | None = None,
         resume: RunState | bool | None = None,
         model: str | Model | None = None,
-        tools: Iterable[ToolLike[Deps]] = (),
+        tools: Iterable[ToolLike[Deps_contra]] = (),
         settings: ChatSettings | None = None,
         limits: Limits | None = None,
         run_id: str = "",
@@ -399,9 +399,9 @@ class Agent(Generic[Deps, Out]):
 
     def _run_spec(
         self,
-        deps: Deps | None,
+        deps: Deps_contra | None,
         model: str | Model | None,
-        tools: Iterable[ToolLike[Deps]],
+        tools: Iterable[ToolLike[Deps_contra]],
         settings: ChatSettings | None,
         limits: Limits | None,
         *,
@@ -548,7 +548,7 @@ def _model(model: object) -> Model:
 def _split_tools(tools: object) -> tuple[dict[str, Tool], tuple[ToolSource, ...]]:
     if isinstance(tools, str) or not isinstance(tools, Iterable):
         raise ConfigError(f"tools= takes a list of tools, not {tools!r:.80}")
-    fixed, sources = split_tools(cast("Iterable[Any]", tools))
+    fixed, sources = split_tools(tools)
     return {each.name: each for each in fixed}, tuple(sources)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from agentkit.run.step import count_repeated_turns
 
 from agentkit import (
     Agent,
@@ -31,6 +30,7 @@ from agentkit.errors import LimitReached, ToolFailed
 from agentkit.middleware import Eager
 from agentkit.run.events import LimitWarning, RunFinished
 from agentkit.run.limits import Price
+from agentkit.run.step import count_repeated_turns
 from agentkit.run.transcript import check
 from agentkit.testing import Answer, ScriptedModel, call
 

@@ -75,7 +75,7 @@ async def test_a_kept_reply_is_shown_like_a_new_one() -> None:
 async def test_another_question_setting_header_tool_or_model_is_another_request() -> None:
     cache = Cache()
     model = Named("m", [str(number) for number in range(5)])
-    agents = [
+    agents: list[Agent] = [
         Agent(model, middleware=[cache]),
         Agent(model, middleware=[cache], settings=ChatSettings(temperature=0.5)),
         Agent(model, middleware=[cache], settings=ChatSettings(extra_headers={"x-beta": "1"})),

@@ -190,7 +190,7 @@ class PlainDisplay(Display):
             self.write(text if text.endswith("\n") else f"{text}\n")
 
     def _show_result(self, event: CallFinished) -> None:
-        call, number = event.call, self.numbers.get(event.call.id, 0)
+        number = self.numbers.get(event.call.id, 0)
         content = shortened(event.result.content, self.notes.room) or "(nothing)"
         style = "red" if event.result.is_error else "green"
         self.say((f"  -> {number}  ", "cyan"), (content, style), (f"  {_seconds(event.seconds)}", "dim"))

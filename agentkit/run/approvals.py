@@ -135,8 +135,8 @@ def arguments_of(call: ToolCall, asked: ApprovalRequest) -> Mapping[str, Any]:
     """What the tool will get, read from the call in the way that the tool reads it."""
     if not asked.custom:
         try:
-            return parse_arguments(given_arguments(call))
-        except ModelRetry:
+            return parse_arguments(call.written) if call.malformed else call.parsed
+        except (ModelRetry, ValueError):
             pass
     return {"input": call.written}
 

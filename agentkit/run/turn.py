@@ -10,8 +10,8 @@ from itertools import takewhile
 from typing import Any
 
 from agentkit.chat.decoding.tool_calls import normalize_tool_calls
-from agentkit.chat.json_values import parse_json, write_json
 from agentkit.chat.events import Event, ReplyRepaired, RequestAdapted, Retrying, TextDelta
+from agentkit.chat.json_values import write_json
 from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.reply import Reply, Usage
 from agentkit.chat.request import ChatRequest
@@ -282,7 +282,7 @@ def repair_tool_calls(
     prefixes = {tool.prefix for tool in tools.values() if tool.prefix}
     made: list[ToolCall] = []
     for call in calls:
-        named = _named(call, names, notes, forgive=forgive)
+        named = _named(call, names, prefixes, notes, forgive=forgive)
         made.append(_with_arguments(named, tools, notes) if forgive else named)
     return tuple(made), notes
 
@@ -318,4 +318,4 @@ def _with_arguments(call: ToolCall, tools: Mapping[str, Tool], notes: list[CallR
 
 
 def _read(call: ToolCall) -> tuple[dict[str, Any], list[str]]:
-    return repair_text(call.malformed) if call.malformed else (parse_json(call.arguments), [])
+    return repair_text(call.malformed) if call.malformed else (call.parsed, [])
