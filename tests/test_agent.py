@@ -30,12 +30,6 @@ def test_a_client_survives_the_event_loop_it_was_used_in() -> None:
         assert [agent.run_sync("go").output for _ in range(2)] == ["a", "b"]
 
 
-@pytest.mark.anyio
-async def test_run_sync_says_what_to_write_in_async_code() -> None:
-    with pytest.raises(ConfigError, match=r"await agent\.run"):
-        Agent(ScriptedModel([])).run_sync("hi")
-
-
 def test_two_tools_of_one_name_are_refused() -> None:
     with pytest.raises(DefinitionError, match="two tools are named 'add'"):
         Agent(ScriptedModel([]), tools=[add, add])

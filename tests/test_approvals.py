@@ -240,7 +240,7 @@ async def test_an_agents_policy_asks_for_tools_that_do_not() -> None:
 
 
 async def test_wrong_arguments_are_told_to_the_model_and_nobody_is_asked() -> None:
-    result = await agent(call("delete", way="a"), call("delete", path=1), "sorry").run("go")
+    result = await agent(call("delete", way="a"), call("delete", path=[1]), "sorry").run("go")
     assert result.status == "done"
     assert all("invalid arguments, nothing was done" in each for each in read(result))
 

@@ -8,7 +8,6 @@ import pytest
 
 import agentkit.middleware
 from agentkit import Agent, Middleware, Reply, RunState, ToolResult, tool
-from agentkit.chat.events import Emit
 from agentkit.chat.messages import ToolMessage
 from agentkit.errors import DefinitionError, Overloaded, ToolFailed
 from agentkit.run import ModelTurn, Run
@@ -164,10 +163,10 @@ def test_a_function_of_other_parameters_is_refused_where_it_is_written() -> None
         async def short(call: ToolRequest) -> ToolResult:
             raise AssertionError
 
-    with pytest.raises(DefinitionError, match=r"@around_run: long must take \(state, emit, inner\); missing .*'more'"):
+    with pytest.raises(DefinitionError, match=r"@around_run: long must take \(run, inner\); missing .*'more'"):
 
         @around_run  # type: ignore[arg-type]  # wrong on purpose
-        async def long(state: RunState, emit: Emit, inner: NextRun, more: int) -> RunState:
+        async def long(run: Run[Any], inner: NextRun, more: int) -> RunState:
             raise AssertionError
 
 

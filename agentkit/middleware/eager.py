@@ -10,14 +10,21 @@ import anyio
 import anyio.abc
 from pydantic_core import from_json
 
-from agentkit.chat.events import CallDelta, Event, RequestAdapted, Retrying
-from agentkit.chat.messages import ToolCall
-from agentkit.chat.reply import Reply
-from agentkit.run.approvals import may_need_approval
-from agentkit.run.middleware import Middleware, ModelTurn, NextModel, NextRun, NextTool, Run, ToolRequest
-from agentkit.run.state import RunState
-from agentkit.tools.context import LoopEmit, Remaining
-from agentkit.tools.result import ToolResult
+from agentkit.chat import Reply
+from agentkit.events import CallDelta, Event, RequestAdapted, Retrying
+from agentkit.messages import ToolCall
+from agentkit.run import (
+    Middleware,
+    ModelTurn,
+    NextModel,
+    NextRun,
+    NextTool,
+    Run,
+    RunState,
+    ToolRequest,
+    may_need_approval,
+)
+from agentkit.tools import LoopEmit, Remaining, ToolResult
 
 __all__ = ["Eager"]
 
@@ -136,7 +143,8 @@ class _EarlyCalls:
             or len(self._started) == run.remaining.calls
         ):
             return
-        call = ToolCall(f"{_ID}{self._count}", name, text)
+        id_ = f"{_ID}{self._count}"
+        call = ToolCall.custom(id_, name, text) if tool.is_custom else ToolCall(id_, name, text)
         self._count += 1
         early = self._started[index] = _EarlyCall(name, arguments)
         slot = run.journal.reserve(f"{run.run_id}:early:{self._count}", "early")

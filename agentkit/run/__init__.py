@@ -1,6 +1,6 @@
 """One run of an agent: its state, limits, approvals, journal and middleware."""
 
-from agentkit.run.approvals import ApprovalRequest, Decision, PendingCall, StandingDecision
+from agentkit.run.approvals import ApprovalRequest, Decision, PendingCall, StandingDecision, may_need_approval
 from agentkit.run.blocking import SyncRunStream, call_sync
 from agentkit.run.inputs import History, Prompt
 from agentkit.run.journal import Journal, PlainJournal, Slot, SlotKind
@@ -60,5 +60,6 @@ __all__ = [
     "around_run",
     "around_tool",
     "call_sync",
+    "may_need_approval",
     "next_step",
 ]

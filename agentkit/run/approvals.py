@@ -121,9 +121,9 @@ def rule_hash(tool: Tool) -> str:
     return _hash(tool.name, tool.fingerprint, "outside" if tool.is_external else "here")
 
 
-def given_arguments(call: ToolCall) -> str | Mapping[str, Any]:
+def given_arguments(call: ToolCall, tool: Tool) -> str | Mapping[str, Any]:
     """The arguments of a call for its tool: the parsed object, or the string that the model wrote if it is none."""
-    if call.malformed or call.input is not None:
+    if call.malformed or tool.is_custom or call.input is not None:
         return call.written
     try:
         return call.parsed

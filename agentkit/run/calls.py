@@ -153,7 +153,7 @@ class _Batch:
         rule = None if reason else self._standing_decision(request)
         if not reason and rule is None:
             try:
-                arguments = tool.checked(context, given_arguments(call))
+                arguments = tool.checked(context, given_arguments(call, tool))
             except Exception as error:  # noqa: BLE001 - of the arguments' own types, as when the call would run
                 self.wrong[call.id] = error
             else:

@@ -362,7 +362,7 @@ async def _ask(turn: ModelTurn) -> Reply:
 
 async def _call(request: ToolRequest) -> ToolResult:
     with enclosing_call(request.run, request.call):
-        return await request.tool.call(request.context, given_arguments(request.call))
+        return await request.tool.call(request.context, given_arguments(request.call, request.tool))
 
 
 def _overriding(middleware: Sequence[Middleware], method: str) -> list[Middleware]:

@@ -2,7 +2,7 @@
 
 from agentkit.chat.json_schema import subschemas
 from agentkit.tools.calls.repair import match_tool_name
-from agentkit.tools.context import Remaining, RunContext, ToolContext
+from agentkit.tools.context import LoopEmit, Remaining, RunContext, ToolContext
 from agentkit.tools.options import Approval, ToolOptions
 from agentkit.tools.result import ToolResult
 from agentkit.tools.schema.simplify import JsonSchema
@@ -14,6 +14,7 @@ from agentkit.tools.toolset import ToolLike, Toolset, flat_tools, split_tools
 __all__ = [
     "Approval",
     "JsonSchema",
+    "LoopEmit",
     "Needs",
     "Remaining",
     "RunContext",
