@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import sys
 import types
 from collections.abc import Callable, Iterator

@@ -201,10 +201,10 @@ async def approval_reason(tool: Tool, context: ToolContext[Any], arguments: dict
             return f"the approval policy of {who} failed: {type(error).__name__}: {error}"
         if answer is False:
             continue
-        if answer is True or answer == "":
-            return f"{who} requires approval of this call"
-        if isinstance(answer, str):
+        if isinstance(answer, str) and answer.strip():
             return answer
+        if answer is True or isinstance(answer, str):
+            return f"{who} requires approval of this call"
         return f"the approval policy of {who} returned {type(answer).__name__} instead of True, False or a reason"
     return ""
 
