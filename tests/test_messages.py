@@ -1,6 +1,7 @@
 import copy
 import json
 import pickle  # noqa: TID251 - calls travel to worker processes, which read only what this process wrote
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -179,8 +180,15 @@ def test_any_message_comes_back_from_its_record_and_sends_the_same_again(message
     assert json.loads(read_message(json.loads(message.wire)).wire) == json.loads(message.wire)
 
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda call: pickle.loads(pickle.dumps(call))])
-def test_a_call_can_be_copied_whether_its_arguments_were_parsed_or_not(copied: Any) -> None:
+def pickled(call: ToolCall) -> ToolCall:
+    return cast("ToolCall", pickle.loads(pickle.dumps(call)))
+
+
+COPIES: list[Callable[[ToolCall], ToolCall]] = [copy.copy, copy.deepcopy, pickled]
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_a_call_can_be_copied_whether_its_arguments_were_parsed_or_not(copied: Callable[[ToolCall], ToolCall]) -> None:
     call = ToolCall("a", "f", '{"a": 1.50}', {"x": 1})
     assert copied(call) == call
     assert call.parsed == {"a": 1.5} == copied(call).parsed

@@ -156,10 +156,15 @@ def test_a_record_is_json_whatever_the_server_sent() -> None:
     assert record["extra"] == {"newer": {"score": None, "list": [None]}} == record["choices"][0]["extra"]
 
 
-@pytest.mark.parametrize(
-    "record",
-    [{}, {"choices": []}, {"choices": [{}]}, {"choices": [{"message": {"role": "user", "content": "x"}}]}],
-)
+NOT_RECORDS: list[dict[str, Any]] = [
+    {},
+    {"choices": []},
+    {"choices": [{}]},
+    {"choices": [{"message": {"role": "user", "content": "x"}}]},
+]
+
+
+@pytest.mark.parametrize("record", NOT_RECORDS)
 def test_what_is_not_the_record_of_a_reply_is_refused(record: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"record|role|assistant"):
         read_reply(record)

@@ -32,6 +32,12 @@ def test_every_parameter_of_the_api_has_a_name_and_a_description() -> None:
     assert [name for name in names if f"        {name}: " not in str(ChatSettings.__doc__)] == []
 
 
+@pytest.mark.parametrize("name", sorted(Parameters.__annotations__))
+def test_a_value_of_another_kind_is_refused_for_every_parameter(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} must be .*, not "):
+        ChatSettings(**{name: pytest})  # type: ignore[arg-type]  # what nobody may pass
+
+
 def test_the_parameters_of_the_clients_methods_are_those_of_the_settings() -> None:
     assert set(Parameters.__annotations__) == {each.name for each in fields(ChatSettings)}
 

@@ -79,7 +79,7 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class TextPart(_Part):
-    """A piece of text."""
+    """Text."""
 
     text: str
 
@@ -241,8 +241,8 @@ class AudioOutput:
 
     Attributes:
         id: The server's id of the sound; later requests name it, until it expires.
-        data: The sound in the format that was asked for, ready for a file: ``path.write_bytes(audio.data)``.
-        transcript: What is said.
+        data: The sound in the requested format, ready for a file: ``path.write_bytes(audio.data)``.
+        transcript: The sound in words.
         expires_at: When the server forgets the id, in seconds since 1970; 0 if it did not say.
     """
 

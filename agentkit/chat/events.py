@@ -79,7 +79,7 @@ class RefusalDelta(Event):
 
 @dataclass(frozen=True, slots=True)
 class AudioDelta(Event):
-    """The next part of a spoken answer: sound in the format that was asked for, what is said, or both."""
+    """The next part of a spoken answer: sound in the requested format, its transcript, or both."""
 
     data: bytes
     transcript: str

@@ -55,7 +55,7 @@ class WrittenNumber(float):
 
 
 def has_written_numbers(text: str) -> bool:
-    """Whether a JSON text has numbers that become a `WrittenNumber`; now and then True for one that has none."""
+    """True if a JSON text may have numbers that become a `WrittenNumber`."""
     return _NEEDS_CARE.search(text) is not None
 
 

@@ -96,7 +96,7 @@ class ToolCall:
 
     @cached_property
     def has_valid_arguments(self) -> bool:
-        """Whether the arguments are a JSON object, as every server requires. In a reply they always are."""
+        """True if the arguments are a JSON object, as every server requires. In a reply they always are."""
         return self.input is not None or read_object(self.arguments) is not None
 
     @cached_property
@@ -314,13 +314,13 @@ class AssistantMessage(_Message):
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has neither content nor calls, so that no server would accept it."""
+        """True if it has neither content nor calls, so that no server would accept it."""
         said = self.content is not None or self.refusal is not None or self.audio is not None
         return not said and not self.tool_calls and not self.extra.get("function_call")
 
     @property
     def says_nothing(self) -> bool:
-        """Whether it is empty or only has empty text; it stays in the conversation, but is not sent."""
+        """True if it is empty or only has empty text; it stays in the conversation, but is not sent."""
         return self.is_empty or (self.content in ("", ()) and replace(self, content=None).is_empty)
 
     def to_wire(self) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class TokenLogprob:
     Attributes:
         token: The token as text.
         logprob: The natural logarithm of its probability; -9999 stands for very improbable.
-        bytes: Its UTF-8 bytes, where they were told: a character may spread over several tokens.
+        bytes: Its UTF-8 bytes, if the server reports them: a character may spread over several tokens.
         top_logprobs: The most probable tokens at this place.
         extra: Members that have no name here.
     """
@@ -159,7 +159,7 @@ class Choice:
 
     @property
     def advice(self) -> str:
-        """What the model can do differently after a truncated answer with calls; empty if it is whole."""
+        """Advice for the model after a truncated answer with calls; empty if the answer is whole."""
         return _ADVICE.get(self.finish_reason or "", "")
 
     def to_record(self) -> dict[str, Any]:
@@ -179,7 +179,7 @@ class Reply:
 
     Attributes:
         choices: The answers; nearly always one.
-        usage: The tokens it used, with zeros where the server said nothing.
+        usage: The tokens it used, with zeros for what the server does not report.
         id: The server's id of the reply.
         model: The model that answered, as the server names it.
         created: When, in seconds since 1970; 0 if the server did not say.

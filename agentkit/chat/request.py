@@ -333,7 +333,7 @@ def _without_nulls(raw: Any, levels: int) -> Any:
     if isinstance(raw, list):
         return [_without_nulls(each, levels) for each in cast("list[object]", raw)]
     if not isinstance(raw, dict) or not levels:
-        return raw
+        return cast("object", raw)
     members = cast("dict[str, object]", raw).items()
     return {name: _without_nulls(value, levels - 1) for name, value in members if value is not None}
 

@@ -154,13 +154,13 @@ class PromptCacheOptions(TypedDict, total=False):
 
 
 class Mode(TypedDict):
-    """What to do with flagged text: ``score`` reports it, ``block`` withholds it."""
+    """The treatment of flagged text: ``score`` reports it, ``block`` withholds it."""
 
     mode: str
 
 
 class ModerationPolicy(TypedDict, total=False):
-    """What to do with flagged text of the request (``input``) and of the answer (``output``)."""
+    """The treatment of flagged text in the request (``input``) and in the answer (``output``)."""
 
     input: Mode
     output: Mode
@@ -236,7 +236,7 @@ _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
 def is_tool_name(name: str) -> bool:
-    """Whether a function or a schema may have this name."""
+    """True if a function or a schema may have this name."""
     return bool(_TOOL_NAME.fullmatch(name))
 
 
@@ -315,7 +315,7 @@ _KINDS: Mapping[str, _Kind] = {
 
 
 def _complaints(given: Mapping[str, Any]) -> Iterator[str]:
-    """What cannot work in the parameters that were given, a sentence each."""
+    """A sentence for each parameter that cannot work."""
     for name, value in given.items():
         yield from _of_kind(name, value, _KINDS[name])
     yield from _of_objects(given)
@@ -412,7 +412,7 @@ class ChatSettings:
     """Parameters of a request besides model, messages and tools. None is not sent, so that the server's default holds.
 
     To send null, which is hardly ever needed, write ``extra_body={"stop": None}``. Objects are dicts as the API writes
-    them; the names below that end in Options and the like are types for your type checker.
+    them; `AudioOptions`, `Prediction` and the like are their types.
 
     Attributes:
         temperature: Randomness, 0 to 2 (server's default 1).

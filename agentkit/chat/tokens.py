@@ -1,4 +1,4 @@
-"""How many tokens messages and tools take: an estimate, as each model counts by a vocabulary of its own.
+"""An estimate of the tokens that messages and tools take; each model counts by a vocabulary of its own.
 
 Four ASCII characters count as a token, a letter of another alphabet as a half, a Chinese, Japanese or Korean character
 as one, an emoji as one and a half. That is near for English prose, and up to a third off for code, numbers and other
@@ -17,14 +17,14 @@ from agentkit.chat.request import ChatRequest
 __all__ = ["size_around", "size_of_messages", "size_of_request", "size_of_text"]
 
 _KNOWN = "estimated_tokens"
-_MESSAGE = 4  # what stands around each message, and around each call
+_MESSAGE = 4  # around each message, and around each call
 _IMAGE, _SMALL_IMAGE = 1_000, 100
 _FILE, _BYTES_OF_FILE = 1_000, 50  # the least a file takes; characters of base64 a token
 _SOUND, _BYTES_OF_SOUND = 50, 2_000
 
 
 def size_of_text(text: str) -> int:
-    """The tokens of a text."""
+    """The tokens of a string."""
     if text.isascii():
         return -(-len(text) // 4)
     plain = len(text.encode("ascii", "ignore"))

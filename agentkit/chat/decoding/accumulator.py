@@ -145,7 +145,7 @@ class MessageAccumulator:
             yield RefusalDelta(refusal)
 
     def _add_detail(self, raw: Mapping[str, Any]) -> None:
-        """Deltas of one index and type are one object: its texts are joined, of other members the last value holds."""
+        """Deltas of one index and type are one object: strings are joined, of other members the last value holds."""
         key = json.dumps([raw.get("index"), raw.get("type")], sort_keys=True)
         whole = self._details_by_key.get(key)
         if whole is None or raw.get("index") is None:
@@ -157,7 +157,7 @@ class MessageAccumulator:
 
 @dataclass(slots=True, eq=False)
 class _Detail:
-    """An object of reasoning, whose texts come in parts."""
+    """An object of reasoning, whose strings come in parts."""
 
     members: dict[str, Any] = field(default_factory=dict[str, Any])
     texts: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
@@ -268,17 +268,17 @@ class ReplyAccumulator:
 
     @property
     def finished(self) -> bool:
-        """Whether every answer has said why it ended."""
+        """True if every answer has said why it ended."""
         return all(choice.finish_reason for choice in (self._main, *self._choices[1:]))
 
     @property
     def seen(self) -> bool:
-        """Whether any answer has begun."""
+        """True if any answer has begun."""
         return any(choice.seen for choice in (self._main, *self._choices))
 
     @property
     def has_calls(self) -> bool:
-        """Whether any answer has a call so far."""
+        """True if any answer has a call so far."""
         return any(choice.calls or choice.answer.scanner.held for choice in (self._main, *self._choices))
 
     @property
@@ -429,7 +429,7 @@ class _PartialChoice:
             return message
         known = [name for name in REASONING_FIELDS if name in message]
         known += ["tool_calls", "function_call"] if self.calls else []
-        known += ["content"] if self.answer.scanner.said(text_of_content(message.get("content"))) else []
+        known += ["content"] if self.answer.scanner.has_said(text_of_content(message.get("content"))) else []
         return omit(message, *known)
 
 

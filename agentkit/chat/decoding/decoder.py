@@ -99,7 +99,7 @@ class ResponseDecoder:
 
     @property
     def done(self) -> bool:
-        """Whether the stream has said that nothing more comes."""
+        """True if the stream has ended."""
         return self._done
 
     @property
@@ -109,7 +109,7 @@ class ResponseDecoder:
 
     @property
     def complete(self) -> bool:
-        """Whether the reply is whole, though its usage may still come."""
+        """True if the reply is whole, though its usage may still come."""
         return self._done or (self._sse is not None and self._accumulator.finished)
 
     def start(self, status: int, headers: Mapping[str, str]) -> None:

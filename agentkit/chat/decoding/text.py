@@ -1,4 +1,4 @@
-"""The text of an answer as it streams in: what of it is reasoning, what is said, and what may be calls. Pure.
+"""The text of an answer as it streams in, divided into reasoning, speech and what may be calls. Pure.
 
 Servers without a parser for their model leave its marks in the text: ``<think>`` around its reasoning, and the marks of
 calls (see `agentkit.chat.decoding.tool_parsers`). A mark counts only at the very beginning of an answer, or right after
@@ -17,7 +17,7 @@ from agentkit.chat.events import Event, ReasoningDelta, TextDelta
 __all__ = ["MAX_HELD", "TextScanner"]
 
 MAX_HELD = 1024 * 1024
-"""The most characters of a text that are held back as perhaps being calls; a longer one is text."""
+"""The most characters that are held back because they may be calls; a longer text is text."""
 
 _OPEN, _CLOSE = "<think>", "</think>"
 _MAX_SPACE = 1000  # before <think>
@@ -33,7 +33,7 @@ class TextScanner:
 
     marks: tuple[str, ...] = ()
     _said: list[str] = field(default_factory=list[str])
-    _size: int = 0  # of what was said
+    _size: int = 0  # of the text so far
     _reasoning: list[str] = field(default_factory=list[str])
     _held: list[str] = field(default_factory=list[str])
     _held_size: int = 0
@@ -43,12 +43,12 @@ class TextScanner:
 
     @property
     def text(self) -> str:
-        """What was said so far, without what is held back."""
+        """The text so far, without reasoning and without what is held back."""
         return "".join(self._said)
 
     @property
     def reasoning(self) -> str:
-        """What stood between ``<think>`` and ``</think>``."""
+        """The text between ``<think>`` and ``</think>``."""
         return "".join(self._reasoning).strip()
 
     @property
@@ -56,8 +56,8 @@ class TextScanner:
         """The text that may be calls and has not been emitted."""
         return "".join(self._held)
 
-    def said(self, text: str) -> bool:
-        """Whether a string is exactly what was said so far."""
+    def has_said(self, text: str) -> bool:
+        """True if the string is all that was said so far."""
         return len(text) == self._size and text == self.text
 
     def feed(self, text: str) -> Iterable[Event]:
@@ -81,7 +81,7 @@ class TextScanner:
         yield from self._say(rest)
 
     def release(self, *, as_text: bool) -> Iterator[Event]:
-        """What was held back has been read as calls, or it is text."""
+        """Let go of what is held back: as text, or because it was read as calls."""
         held, self._held_size = self.held, 0
         self._held.clear()
         if as_text:
@@ -152,6 +152,6 @@ class TextScanner:
 
 
 def _overlap(text: str, mark: str) -> int:
-    """How many characters at the end of the text are the beginning of the mark."""
+    """The number of characters at the end of the text that are the beginning of the mark."""
     last = text.rfind(mark[0], max(0, len(text) - len(mark) + 1))
     return len(text) - last if last >= 0 and mark.startswith(text[last:]) else 0

@@ -346,7 +346,7 @@ class _PartialCall:
         return fragment.arguments
 
     def ends_before(self, fragment: _Fragment, *, same_list: bool) -> bool:
-        """Whether a fragment that was matched to this call is the first of another one all the same."""
+        """True if a fragment that was matched to this call is the first of another one all the same."""
         other_id = bool(fragment.id and self.given_id and fragment.id != self.given_id)
         other_index = fragment.index is not None and self.index is not None and fragment.index != self.index
         if self.custom:
@@ -365,7 +365,7 @@ class _PartialCall:
         return other_id and not self._size
 
     def continues_with(self, fragment: _Fragment) -> bool:
-        """Whether a fragment with an unknown id is more of this call: some servers make an id for each fragment."""
+        """True if a fragment with an unknown id is more of this call: some servers make an id for each fragment."""
         return bool(not fragment.name and fragment.arguments and self._size and not self._complete)
 
     def finish(self, notes: list[str]) -> ToolCall:
@@ -380,7 +380,7 @@ class _PartialCall:
         return ToolCall(self.call_id, name, arguments, self.extra)
 
     def _grows_to(self, fragment: _Fragment) -> bool:
-        """Whether the fragment has more of this call's name, which then has no arguments yet."""
+        """True if the fragment has more of this call's name, which then has no arguments yet."""
         if self._size:
             return False
         known = fragment.index is not None or bool(fragment.id)
@@ -396,7 +396,7 @@ class _PartialCall:
         return name if again else both
 
     def _begins(self, name: str) -> bool:
-        """Whether the name of an offered tool begins so."""
+        """True if the name of an offered tool begins so."""
         return any(each.startswith(name) for each in self.offered)
 
     def _is_sent_again(self, arguments: str) -> bool:
@@ -404,13 +404,13 @@ class _PartialCall:
 
     @property
     def _grew(self) -> bool:
-        """Whether each fragment begins with the one before it, and the last one is all there is."""
+        """True if each fragment begins with the one before it, and the last one is all there is."""
         grew = all(after.startswith(before) for before, after in itertools.pairwise(self._fragments))
         return len(self._fragments) > 1 and grew and read_object(join_surrogates(self._fragments[-1])) is not None
 
     @property
     def _complete(self) -> bool:
-        """Whether the arguments are one whole object; each fragment is read once, however often this is asked."""
+        """True if the arguments are one whole object; each fragment is read once, however often this is asked."""
         if self.custom:
             return False
         while self._searched < len(self._fragments):

@@ -218,9 +218,9 @@ def _by_argument(calls: str, member: str) -> _Format:
 
 def _typed(found: re.Match[str], properties: Mapping[str, Any]) -> object:
     """An argument that was written without quotes: a string if the mark or the schema says so, else JSON."""
-    value, told = found["value"], found.groupdict().get("text")
+    value, is_text = found["value"], found.groupdict().get("text")
     types = as_mapping(properties.get(found["key"])).get("type")
-    if told == "true" or (told is None and types == "string"):
+    if is_text == "true" or (is_text is None and types == "string"):
         return value
     try:
         return parse_json(value)
