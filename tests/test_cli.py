@@ -114,6 +114,17 @@ def test_a_limit_ends_with_the_answer_and_an_exit_code_of_its_own(
     assert "the run ended early: the limit of 1 turn" in err
 
 
+def test_the_wait_for_a_reply_is_an_option(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with replay([b"HTTP/1.1 200 OK\r\n\r\n: thinking\n\n", HANG]) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        assert main(["run", "-m", "openai:m", "--timeout", "1", "hi"]) == 1
+    assert "after 1 s" in capsys.readouterr().err
+    assert main(["run", "-m", "local", "--timeout", "1", "hi"]) == 2
+    assert "'local' is not a provider's model" in capsys.readouterr().err
+
+
 def test_the_question_and_the_model_can_come_from_outside(place: Path) -> None:
     with replay(events({"content": "hello"})) as server:
         done = run("run", "-", stdin="hi\n", AGENTKIT_MODEL="openai:m", OPENAI_BASE_URL=server.url)

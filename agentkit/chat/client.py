@@ -321,7 +321,8 @@ def open_model(
         profile_file: Likewise.
 
     Raises:
-        ConfigError: There is no such provider, the model's name is missing, or the provider's address is.
+        ConfigError: There is no such provider, the model's name is missing, or the provider's address is, or an option
+            is given that the model does not have.
     """
     prefix, _, model = name.partition(":")
     provider = find_provider(prefix)
@@ -329,6 +330,8 @@ def open_model(
         entries = {entry.name: entry for entry in entry_points(group="agentkit.models")}
         if prefix not in entries:
             raise ConfigError(_unknown_provider(name, prefix, [*PROVIDERS, *entries]))
+        if deadlines or retry or profile_file:
+            raise ConfigError(f"{name!r} is not a provider's model, so it has no deadlines, retries or profile file")
         opened: Model = entries[prefix].load()(model)
         return opened
     if not model:

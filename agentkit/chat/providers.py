@@ -50,7 +50,7 @@ class Provider:
         A server of the user's own need not want a key, so a base URL on another host makes the key optional.
 
         Raises:
-            ConfigError: It is not the address of a server, or it is required and missing.
+            ConfigError: It is not the address of a server.
         """
         for variable in filter(None, (self.base_url_variable, self.host_variable)):
             given = environment.get(variable, "").strip()
@@ -63,9 +63,6 @@ class Provider:
                 raise ConfigError(f"{variable} is set wrong: {error}") from error
             optional = elsewhere and not self.address_required
             return replace(self, base_url=base_url, key_required=self.key_required and not optional)
-        if self.address_required:
-            variable = self.host_variable or self.base_url_variable
-            raise ConfigError(f"{self.name} needs the address of your account, like {self.base_url}: set {variable}")
         return self
 
     def key(self, environment: Mapping[str, str] = os.environ) -> str:
@@ -178,5 +175,11 @@ def find_provider(name: str) -> Provider | None:
     Raises:
         ConfigError: The environment does not give the address that it must, or not an address.
     """
-    provider = PROVIDERS.get(name)
-    return provider.from_environment() if provider else None
+    known = PROVIDERS.get(name)
+    if known is None:
+        return None
+    provider = known.from_environment()
+    if provider.address_required and provider.base_url == known.base_url:
+        variable = known.host_variable or known.base_url_variable
+        raise ConfigError(f"{name} needs the address of your account, like {known.base_url}: set {variable}")
+    return provider

@@ -16,6 +16,7 @@ import typer
 
 import agentkit
 from agentkit import Agent, Limits, RunState, Tool, local
+from agentkit.chat import Deadlines, Model, open_model
 from agentkit.cli.approvals import decide, list_pending, settle
 from agentkit.cli.conversation import ask, converse
 from agentkit.cli.doctor import Examination, find_model
@@ -78,8 +79,20 @@ _DenyOption = Annotated[
 _AnswerOption = Annotated[
     list[str] | None, typer.Option("--answer", metavar="ID=TEXT", help="Give the result of this call; can be repeated.")
 ]
+_TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout", min=1, metavar="SECONDS", help="Longest wait for one reply of the model; 600 if not given."
+    ),
+]
 _JsonOption = Annotated[bool, typer.Option("--json", help="Print events for programs, one JSON object a line.")]
 _DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+def _open(model: str, timeout: float | None) -> str | Model:
+    if timeout is None:
+        return model
+    return open_model(model, deadlines=Deadlines(first_byte=timeout, idle=timeout, total=timeout))
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -125,6 +138,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
     model: _ModelOption = "local",
     tools: _ToolsOption = None,
     instructions: _InstructionsOption = "",
+    timeout: _TimeoutOption = None,
     max_turns: Annotated[
         int | None, typer.Option("--max-turns", min=1, metavar="N", help=f"{_TURNS_HELP}; {_TURNS} by default.")
     ] = None,
@@ -151,7 +165,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
         if state and session is not None:
             raise ConfigError("a run is saved in a session or in a file: give --session or --state, not both")
         limits = Limits(turns=max_turns or _TURNS)
-        agent = Agent(model, tools=_load(tools or ()), instructions=instructions, limits=limits)
+        agent = Agent(_open(model, timeout), tools=_load(tools or ()), instructions=instructions, limits=limits)
         resume_command = _resume_command(state, session)
         if state:
             check_unused(state, resume_command)
@@ -183,6 +197,7 @@ def resume(  # noqa: PLR0913 - each is an option of the command
     model: _ModelOption = "local",
     tools: _ToolsOption = None,
     instructions: _InstructionsOption = "",
+    timeout: _TimeoutOption = None,
     as_json: _JsonOption = False,
     debug: _DebugOption = False,
 ) -> None:
@@ -203,7 +218,7 @@ def resume(  # noqa: PLR0913 - each is an option of the command
             check_not_a_session(state)
         saved = load_state(state) if stored is None else last_state(stored)
         decide(saved, approve or (), deny or (), answer or ())
-        agent = Agent(model, tools=_load(tools or ()), instructions=instructions)
+        agent = Agent(_open(model, timeout), tools=_load(tools or ()), instructions=instructions)
         _check_tools(agent, saved)
         save = _Save(state, stored, _resume_command(state, session))
         raise typer.Exit(_answer(agent, saved, save, as_json=as_json))
@@ -214,6 +229,7 @@ def chat(
     model: _ModelOption = "local",
     tools: _ToolsOption = None,
     instructions: _InstructionsOption = "",
+    timeout: _TimeoutOption = None,
     max_turns: Annotated[int, typer.Option("--max-turns", min=1, metavar="N", help=f"{_TURNS_HELP}.")] = _TURNS,
     session: _SessionOption = None,
     as_json: _JsonOption = False,
@@ -225,7 +241,9 @@ def chat(
     agentkit chat --model ollama:qwen3 --tools tools.py --session chat.db:ada
     """  # noqa: D301
     with handle_errors(debug=debug):
-        agent = Agent(model, tools=_load(tools or ()), instructions=instructions, limits=Limits(turns=max_turns))
+        agent = Agent(
+            _open(model, timeout), tools=_load(tools or ()), instructions=instructions, limits=Limits(turns=max_turns)
+        )
         stored = None if session is None else open_session(session)
         waiting = None if stored is None else waiting_state(stored)
         if waiting is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import entry_points
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 from agentkit.chat import PROVIDERS
 from agentkit.cli.terminal_text import one_line
+from agentkit.errors import ConfigError
 from agentkit.local import find_weights
 
 __all__ = ["ModelList", "ProviderRow", "list_models"]
@@ -73,7 +75,9 @@ def list_models(environment: Mapping[str, str] = os.environ) -> ModelList:
     """Look at the known providers, the environment and what is installed."""
     providers: list[ProviderRow] = []
     for known in PROVIDERS.values():
-        provider = known.from_environment(environment)
+        provider = known
+        with suppress(ConfigError):  # an address that is none is reported where it is used
+            provider = known.from_environment(environment)
         parts = urlsplit(provider.base_url)  # user, password, query and fragment can hold keys
         providers.append(
             ProviderRow(
