@@ -376,7 +376,7 @@ def _drop_connections_of_other_loops(client: Any) -> None:
     for transport in (getattr(client, "_transport", None), *getattr(client, "_mounts", {}).values()):
         connections = getattr(getattr(transport, "_pool", None), "_connections", None)
         if isinstance(connections, list):
-            held = cast("list[Any]", connections)
+            held: list[Any] = connections
             held[:] = [each for each in held if not each.is_idle()]
 
 
