@@ -28,7 +28,7 @@ import agentkit
 import agentkit.errors
 import agentkit.testing
 from agentkit import ChatSettings, Limits
-from agentkit.chat.providers import PROVIDERS, Provider
+from agentkit.chat import PROVIDERS, Provider
 from tests.command import run
 
 ROOT = Path(__file__).parent.parent

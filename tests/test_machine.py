@@ -20,16 +20,14 @@ from hypothesis.stateful import (
 )
 
 from agentkit import Agent, Limits, RunState, tool
-from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
-from agentkit.chat.request import ChatRequest
+from agentkit.chat import ChatRequest
 from agentkit.errors import AgentKitError, ModelError, SessionConflict, StateError
-from agentkit.run.session_run import SessionSnapshot
-from agentkit.run.stream import RunStream
+from agentkit.messages import AssistantMessage, ToolCall, ToolMessage
+from agentkit.run import RunStream, SessionSnapshot
 from agentkit.run.transcript import check, open_calls, repair_transcript
 from agentkit.sessions import MemorySessions
 from agentkit.testing import Answer, FunctionModel
-from agentkit.tools.context import ToolContext
-from agentkit.tools.tool import Tool
+from agentkit.tools import Tool, ToolContext
 from tests.crash.points import Dying, Watched
 from tests.kept import died
 

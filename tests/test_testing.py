@@ -1,8 +1,8 @@
 import pytest
 
 from agentkit import Agent, AssistantMessage, ChatRequest, Progress, Reply, TextDelta, ToolContext, tool
-from agentkit.chat.events import Event
 from agentkit.errors import RateLimited
+from agentkit.events import Event
 from agentkit.testing import Chunks, FunctionModel, ScriptedModel, call, context
 
 pytestmark = pytest.mark.anyio

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from agentkit import ChatSettings
-from agentkit.chat.events import Event
-from agentkit.run.state import RunResult
+from agentkit.events import Event
+from agentkit.run import RunResult
 from tests.conformance.wire import DONE, Answer, Refusal
 
 Ran: TypeAlias = tuple[str, Mapping[str, Any]]

@@ -5,8 +5,7 @@
 import json
 from typing import Any
 
-from agentkit.chat.compat.profile import Profile
-from agentkit.chat.transport.retry import RetryPolicy
+from agentkit.chat import Profile, RetryPolicy
 from agentkit.errors import IncompleteReply, MalformedToolCall
 from tests.conformance.case import ADDED_TWICE, Case
 from tests.conformance.wire import TWO_AND_THREE, Json, add, calls, chunk, error, http, says, sse, told, whole

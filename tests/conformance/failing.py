@@ -5,7 +5,7 @@
 from email.utils import formatdate
 from typing import Any
 
-from agentkit.chat.transport.retry import RetryPolicy
+from agentkit.chat import RetryPolicy
 from agentkit.errors import (
     AuthenticationFailed,
     BadRequest,

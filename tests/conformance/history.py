@@ -4,7 +4,7 @@
 
 import json
 
-from agentkit.chat.providers import PROVIDERS
+from agentkit.chat import PROVIDERS
 from tests.conformance.asking import ASSISTANT, CALLED, DETAIL, GOOD, RESULT, USER, lacks_reasoning, text, when
 from tests.conformance.case import ADDED, Case
 from tests.conformance.wire import TWO_AND_THREE, add, calls, chunk, http, piece, sse, told

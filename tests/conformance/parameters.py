@@ -5,7 +5,7 @@
 import json
 
 from agentkit import ChatSettings
-from agentkit.chat.settings import NamedTool
+from agentkit.chat import NamedTool
 from agentkit.errors import BadRequest
 from tests.conformance.asking import (
     ASSISTANT,

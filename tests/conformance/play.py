@@ -9,18 +9,23 @@ import httpx2
 from pydantic import BaseModel
 
 from agentkit import Agent, ChatClient, ChatSettings, Tool, ToolContext, tool
-from agentkit.chat.events import (
+from agentkit.chat import RetryPolicy
+from agentkit.events import (
     CallDelta,
+    CallFinished,
+    CallStarted,
     ChoiceDelta,
     Event,
     ReasoningDelta,
     RefusalDelta,
     ReplyRepaired,
     Retrying,
+    RunFinished,
+    RunStarted,
     TextDelta,
+    TurnFinished,
+    TurnStarted,
 )
-from agentkit.chat.transport.retry import RetryPolicy
-from agentkit.run.events import CallFinished, CallStarted, RunFinished, RunStarted, TurnFinished, TurnStarted
 from tests.conformance import strict
 from tests.conformance.case import Case, Outcome, Ran
 from tests.conformance.server import Server, serve

@@ -3,9 +3,9 @@
 from typing import Any
 
 from agentkit import ChatSettings
-from agentkit.chat.reply import Usage
+from agentkit.chat import Usage
 from agentkit.errors import ContentFiltered, Refused
-from agentkit.run.events import TurnFinished
+from agentkit.events import TurnFinished
 from tests.conformance.case import Case, Outcome
 from tests.conformance.wire import Json, add, calls, chunk, error, fails, http, in_both, piece, says, sse, told, whole
 

@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from agentkit.chat import Reply
 from agentkit.chat.decoding.accumulator import ReplyAccumulator
 from agentkit.chat.decoding.decoder import ResponseDecoder
-from agentkit.chat.events import Event
-from agentkit.chat.reply import Reply
+from agentkit.events import Event
 from tests.conformance.wire import Json, chunk, piece, sse, whole
 
 Call = tuple[str, Json]

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from agentkit.chat.transport.retry import RetryPolicy
+from agentkit.chat import RetryPolicy
 from agentkit.errors import InvalidReply
 from tests.conformance.case import ADDED, ADDED_TWICE, Case, Outcome
 from tests.conformance.wire import ONE_AND_ONE, TWO_AND_THREE, Json, add, calls, chunk, http, piece, sse, told, whole

@@ -2,8 +2,7 @@
 
 import json
 
-from agentkit.chat.transport.http import Deadlines
-from agentkit.chat.transport.retry import RetryPolicy
+from agentkit.chat import Deadlines, RetryPolicy
 from agentkit.errors import (
     BadRequest,
     DeadlineExceeded,

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from agentkit.errors import SessionError
-from agentkit.run.session_run import Session, SessionSnapshot, SessionUpdate
+from agentkit.run import Session, SessionSnapshot, SessionUpdate
 from tests.explore import EXPLORE
 
 EVERY = 1 if EXPLORE else 4  # `make explore` hits all points

@@ -12,18 +12,13 @@ from typing import Any
 import anyio.lowlevel
 
 from agentkit import Agent, RunResult, tool
-from agentkit.chat.messages import AssistantMessage, Message, UserMessage
-from agentkit.chat.reply import Reply
-from agentkit.chat.request import ChatRequest
-from agentkit.run import ModelTurn
-from agentkit.run.middleware import Middleware, NextModel, NextTool, ToolRequest
-from agentkit.run.session_run import Session
+from agentkit.chat import ChatRequest, Reply
+from agentkit.messages import AssistantMessage, Message, UserMessage
+from agentkit.run import Middleware, ModelTurn, NextModel, NextTool, Session, ToolRequest
 from agentkit.run.transcript import check
 from agentkit.sessions import Sessions
 from agentkit.testing import Answer, FunctionModel, call
-from agentkit.tools.context import ToolContext
-from agentkit.tools.result import ToolResult
-from agentkit.tools.tool import Tool
+from agentkit.tools import Tool, ToolContext, ToolResult
 from tests.crash.points import Watched
 
 QUESTIONS = ("Do all of it.", "And once more.")

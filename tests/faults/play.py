@@ -18,14 +18,10 @@ import httpx2
 import trustme
 
 from agentkit import Agent, tool
-from agentkit.chat.client import ChatClient
-from agentkit.chat.decoding.decoder import ReadLimits
-from agentkit.chat.events import Event, Retrying, TextDelta
-from agentkit.chat.messages import Message
-from agentkit.chat.transport.http import Deadlines
-from agentkit.chat.transport.retry import RetryPolicy
+from agentkit.chat import ChatClient, Deadlines, ReadLimits, RetryPolicy
 from agentkit.errors import ModelError
-from agentkit.run.events import RunFinished, TurnStarted
+from agentkit.events import Event, Retrying, RunFinished, TextDelta, TurnStarted
+from agentkit.messages import Message
 from agentkit.run.transcript import check as check_transcript
 from agentkit.testing import Server
 from agentkit.testing.server import Request, Scripted

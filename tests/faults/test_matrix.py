@@ -17,10 +17,7 @@ from typing import Any, TypeAlias
 import httpx2
 import pytest
 
-from agentkit.chat.client import ChatClient
-from agentkit.chat.messages import UserMessage
-from agentkit.chat.request import ChatRequest
-from agentkit.chat.transport.retry import RetryPolicy
+from agentkit.chat import ChatClient, ChatRequest, RetryPolicy
 from agentkit.errors import (
     AuthenticationFailed,
     BadRequest,
@@ -34,6 +31,7 @@ from agentkit.errors import (
     QuotaExceeded,
     RateLimited,
 )
+from agentkit.messages import UserMessage
 from agentkit.testing import FAULTS, call
 from agentkit.testing.server import TEXT, Request, Scripted
 from agentkit.testing.server.table import events, fine

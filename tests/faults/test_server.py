@@ -17,12 +17,9 @@ import httpx2
 import pytest
 
 from agentkit import Agent, tool
-from agentkit.chat.client import ChatClient
-from agentkit.chat.messages import AssistantMessage, UserMessage
-from agentkit.chat.reply import Choice, Reply, Usage
-from agentkit.chat.request import ChatRequest
-from agentkit.chat.transport.retry import RetryPolicy
+from agentkit.chat import ChatClient, ChatRequest, Choice, Reply, RetryPolicy, Usage
 from agentkit.errors import BadRequest, Overloaded, RateLimited
+from agentkit.messages import AssistantMessage, UserMessage
 from agentkit.testing import FAULTS, Chunks, ScriptedModel, Server, call, fault, raw
 from agentkit.testing.server.__main__ import main
 from tests.faults.play import certificate, our_threads

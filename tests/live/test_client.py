@@ -6,11 +6,17 @@ from typing import Any
 
 import pytest
 
-from agentkit.chat.client import ChatClient
-from agentkit.chat.events import TextDelta
+from agentkit.chat import ChatClient
+from agentkit.events import TextDelta
 from agentkit.local import find_weights
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """One of the two: the model answers slowly, and the rest of the suite runs on both."""
+    return "trio"
 
 
 @pytest.fixture(scope="module")

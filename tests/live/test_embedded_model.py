@@ -8,14 +8,19 @@ from pathlib import Path
 import pytest
 
 from agentkit import Agent, ChatSettings, TextDelta, ToolMessage, tool
-from agentkit.chat.client import open_model
-from agentkit.chat.events import ignore_event
-from agentkit.chat.messages import UserMessage
-from agentkit.chat.request import ChatRequest
+from agentkit.chat import ChatRequest, open_model
 from agentkit.errors import ConfigError, ContextTooLong
+from agentkit.events import ignore_event
+from agentkit.messages import UserMessage
 from agentkit.run.transcript import check
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """One of the two: the model answers slowly, and the rest of the suite runs on both."""
+    return "asyncio"
 
 
 @tool
