@@ -374,10 +374,9 @@ def _drop_connections_of_other_loops(client: Any) -> None:
     if before is None or before is here:
         return
     for transport in (getattr(client, "_transport", None), *getattr(client, "_mounts", {}).values()):
-        connections = getattr(getattr(transport, "_pool", None), "_connections", None)
-        if isinstance(connections, list):
-            held: list[Any] = connections
-            held[:] = [each for each in held if not each.is_idle()]
+        connections: Any = getattr(getattr(transport, "_pool", None), "_connections", None)
+        if connections:
+            connections[:] = [each for each in connections if not each.is_idle()]
 
 
 def _library_of(client: object) -> Any:
