@@ -23,11 +23,14 @@ from agentkit.run.events import (
     CallStarted,
     LimitWarning,
     MessageAdded,
+    RecordedError,
     RunFinished,
     RunStarted,
     ToolChanged,
     TurnFinished,
     TurnStarted,
+    event_from_dict,
+    event_to_dict,
 )
 from agentkit.tools.context import CallRetried, EventLoopBlocked, Progress, ThreadAbandoned
 
@@ -49,6 +52,7 @@ __all__ = [
     "Origin",
     "Progress",
     "ReasoningDelta",
+    "RecordedError",
     "RefusalDelta",
     "ReplyRepaired",
     "RequestAdapted",
@@ -60,5 +64,7 @@ __all__ = [
     "ToolChanged",
     "TurnFinished",
     "TurnStarted",
+    "event_from_dict",
+    "event_to_dict",
     "ignore_event",
 ]

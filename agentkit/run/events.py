@@ -1,15 +1,19 @@
-"""What an observer of a run is told, beside what `agentkit.chat.events` tells of a model request."""
+"""The events of a run, besides those of a model request (`agentkit.chat.events`), and the JSON form of all events."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import base64
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple, cast, get_args, get_type_hints
 
-from agentkit.chat.events import Event, ReplyRepaired
-from agentkit.chat.messages import ToolCall, UserMessage
-from agentkit.chat.reply import Reply
+from agentkit.chat.events import Event, Origin, ReplyRepaired
+from agentkit.chat.messages import ToolCall, UserMessage, read_call, read_message
+from agentkit.chat.reply import Reply, read_reply
+from agentkit.errors import AgentKitError, StateError
+from agentkit.run.serialization import state_from_dict, state_to_dict
 from agentkit.run.state import RunState
-from agentkit.tools.result import ToolResult
+from agentkit.tools.result import ToolResult, json_value
 
 __all__ = [
     "ApprovalRequested",
@@ -19,11 +23,14 @@ __all__ = [
     "CallStarted",
     "LimitWarning",
     "MessageAdded",
+    "RecordedError",
     "RunFinished",
     "RunStarted",
     "ToolChanged",
     "TurnFinished",
     "TurnStarted",
+    "event_from_dict",
+    "event_to_dict",
 ]
 
 
@@ -120,3 +127,99 @@ class RunFinished(Event):
 
     state: RunState
     error: Exception | None = None
+
+
+_VERSION = 1
+
+
+def event_to_dict(event: Event) -> dict[str, Any]:
+    """The public JSON form of an event: a dict of JSON values.
+
+    ``version`` is that of the form, ``event`` the name of the class, ``origin`` where it comes from; the other members
+    are those of the event. Messages, calls and replies are written as they are stored, a state with all that is known
+    of the run, an exception as its type and message.
+
+    Raises:
+        StateError: JSON cannot hold it.
+    """
+    members = {each.name: _encoded(getattr(event, each.name)) for each in fields(event) if each.name != "origin"}
+    origin = None if event.origin is None else event.origin._asdict()
+    return {"version": _VERSION, "event": type(event).__name__, "origin": origin, **members}
+
+
+def event_from_dict(raw: Mapping[str, Any]) -> Event:
+    """Read the JSON form of an event. Its class must have been imported; nothing in the form can import it.
+
+    Raises:
+        StateError: It is not an event, or of a newer version.
+    """
+    if not isinstance(raw.get("version"), int) or raw["version"] > _VERSION:
+        raise StateError(f"this is not an event that this agentkit reads: its version is {raw.get('version')!r:.80}")
+    kinds = {each.__name__: each for each in _kinds(Event)}  # the last of a name: a slotted class replaces its model
+    kind = kinds.get(str(raw.get("event")))
+    if kind is None:
+        raise StateError(f"there is no event named {raw.get('event')!r:.80}")
+    hints = get_type_hints(kind)
+    try:
+        members = {each.name: _decoded(raw[each.name], hints[each.name]) for each in fields(kind) if each.init}
+        event = kind(**members)
+        if raw.get("origin") is not None:
+            given = cast("dict[str, Any]", raw["origin"])
+            object.__setattr__(event, "origin", Origin(**{**given, "path": tuple(given["path"])}))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StateError(f"the event {kind.__name__} cannot be read: {type(error).__name__}: {error}") from None
+    return event
+
+
+def _kinds(kind: type[Event]) -> Iterator[type[Event]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from _kinds(each)
+
+
+class _Codec(NamedTuple):
+    kind: type
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+
+
+def _codecs() -> Iterator[_Codec]:
+    yield _Codec(RunState, state_to_dict, lambda raw: RunState(**state_from_dict(raw)))
+    yield _Codec(Reply, Reply.to_record, read_reply)
+    yield _Codec(ToolResult, ToolResult.to_dict, ToolResult.from_dict)
+    yield _Codec(ToolCall, ToolCall.to_record, read_call)
+    yield _Codec(UserMessage, UserMessage.to_record, read_message)
+    yield _Codec(Event, event_to_dict, event_from_dict)
+    yield _Codec(bytes, lambda value: base64.b64encode(value).decode(), base64.b64decode)
+    yield _Codec(BaseException, RecordedError.describe, lambda raw: RecordedError(**raw))
+
+
+def _encoded(value: object) -> Any:
+    codec = next((each for each in _codecs() if isinstance(value, each.kind)), None)
+    return json_value(value) if codec is None else codec.encode(value)
+
+
+def _decoded(raw: Any, hint: Any) -> Any:
+    kinds = [each for each in (hint, *get_args(hint)) if isinstance(each, type)]
+    codec = next((codec for codec in _codecs() if any(issubclass(kind, codec.kind) for kind in kinds)), None)
+    return raw if codec is None or raw is None else codec.decode(raw)
+
+
+class RecordedError(AgentKitError):
+    """An exception of an event that was read from its JSON form.
+
+    Attributes:
+        type: The name of its class.
+        message: Its message.
+    """
+
+    def __init__(self, type: str, message: str) -> None:  # noqa: A002 - the member's name
+        super().__init__(f"{type}: {message}" if message else type)
+        self.type, self.message = type, message
+
+    @staticmethod
+    def describe(error: BaseException) -> dict[str, str]:
+        """The type and message of an exception."""
+        if isinstance(error, RecordedError):
+            return {"type": error.type, "message": error.message}
+        return {"type": type(error).__name__, "message": str(error)}

@@ -92,7 +92,9 @@ class _Loop:
     def result(self) -> RunResult[Any]:
         """The result of the run that has ended."""
         state = self.run_.state
-        return RunResult(state, *(self.output if self.output[1] else self.agent.output.unfinished(state.text)))
+        if self.output[1] or state.status == "paused":  # a paused run has no output: whoever reads it must notice
+            return RunResult(state, *self.output)
+        return RunResult(state, *self.agent.output.unfinished(state.text))
 
     async def run(self) -> RunState:
         """The turns with their time limit: what still runs then is cancelled, and the run goes on to its answer."""

@@ -7,10 +7,10 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
-from pydantic_core import from_json, to_json
 
 from agentkit.chat.content import content_to_wire, read_content
 from agentkit.chat.messages import ContentPart, Message, UserMessage, encode_json, read_message
@@ -30,6 +30,8 @@ __all__ = [
     "load_message",
     "load_result",
     "load_state",
+    "state_from_dict",
+    "state_to_dict",
 ]
 
 VERSION = 1
@@ -108,9 +110,32 @@ def _adapter() -> TypeAdapter[_Stored]:
 
 def dump_state(state: object, *, key: bytes | None) -> str:
     """A whole state, with a checksum or, given a key, a signature."""
-    members = json.loads(encode_json(_dumped(state)))  # as it will be read: without what JSON cannot hold
-    envelope = {"agentkit": "run", "version": VERSION, "signed": key is not None, "sum": _sum(members, key)}
-    return encode_json(envelope | {"state": members}).decode()
+    envelope = {"agentkit": "run", "version": VERSION, "signed": key is not None, "state": state_to_dict(state)}
+    return encode_json({**envelope, "sum": _sum(envelope, key)}).decode()
+
+
+def state_to_dict(state: object) -> dict[str, Any]:
+    """The members of a state as JSON values.
+
+    Raises:
+        StateError: JSON cannot hold one of them.
+    """
+    return cast("dict[str, Any]", json.loads(encode_json(_dumped(state))))  # without what JSON cannot hold
+
+
+def state_from_dict(members: object) -> dict[str, Any]:
+    """Read what `state_to_dict` gave.
+
+    Raises:
+        StateError: It cannot be the members of a state.
+    """
+    try:
+        stored = _adapter().validate_python(members)
+    except ValidationError as error:
+        raise StateError(f"the saved state cannot be used: {_first(error)}") from None
+    except ConfigError as error:
+        raise StateError(f"the saved state cannot be used: {error}") from None
+    return {name: getattr(stored, name) for name in _Stored.model_fields}
 
 
 def load_state(stored: object, *, key: bytes | None) -> dict[str, Any]:
@@ -127,15 +152,14 @@ def load_state(stored: object, *, key: bytes | None) -> dict[str, Any]:
         raise StateError("the saved state is not signed: it was written without a key")
     if key is None and envelope.get("signed") is True:
         raise StateError("the saved state is signed: load it with the key that it was written with")
-    members = envelope.get("state")
-    written = envelope.get("sum")
+    written = envelope.pop("sum", None)
     try:
-        right = isinstance(written, str) and hmac.compare_digest(written.encode(), _sum(members, key).encode())
+        right = isinstance(written, str) and hmac.compare_digest(written.encode(), _sum(envelope, key).encode())
     except (ValueError, RecursionError):
         right = False
     if not right:
         raise StateError("the saved state has been changed or damaged since it was written; nothing of it was used")
-    return _loaded(members)
+    return state_from_dict(envelope.get("state"))
 
 
 def dump_head(state: object) -> str:
@@ -153,7 +177,7 @@ def load_head(head: str, messages: Sequence[str], artifacts: Mapping[str, str]) 
     _check_version(envelope.get("version"), "session")
     raw = envelope.get("state")
     members = cast("dict[str, Any]", raw) if isinstance(raw, dict) else {}
-    return _loaded({**members, "messages": [_object(each) for each in messages], "artifacts": dict(artifacts)})
+    return state_from_dict({**members, "messages": [_object(each) for each in messages], "artifacts": dict(artifacts)})
 
 
 def dump_message(message: Message) -> str:
@@ -181,61 +205,38 @@ def load_message(stored: str) -> Message:
 
 
 def dump_result(result: ToolResult, usage: Usage, calls: int) -> str:
-    """What a call came to, and what its run had used by then, agents inside the call included.
-
-    Of ``data`` and ``metadata`` it holds what JSON can, as they are for the program only.
-    """
-    record: dict[str, Any] = {
-        "content": result.content,
-        "is_error": result.is_error,
-        "files": _parts(result.files),
-        "data": _jsonable(result.data),
-        "metadata": _jsonable(dict(result.metadata)) or {},
-        "usage": _jsonable(usage),
-        "calls": calls,
-    }
-    return encode_json(record).decode()
+    """A result, and what its run had used by then, agents inside the call included."""
+    return encode_json({**result.to_dict(), "usage": asdict(usage), "calls": calls}).decode()
 
 
 def load_result(stored: str) -> tuple[ToolResult, Usage, int]:
-    """What `dump_result` wrote.
+    """Read what `dump_result` wrote.
 
     Raises:
         StateError: It cannot be read.
     """
+    record = _object(stored)
     try:
-        read = _results().validate_json(stored)
+        spent = _spent().validate_python({"usage": record.get("usage"), "calls": record.get("calls")})
     except ValidationError as error:
         raise StateError(f"the stored result of a call cannot be read: {_first(error)}") from None
-    return ToolResult(read.content, read.data, read.is_error, read.files, read.metadata), read.usage, read.calls
+    return ToolResult.from_dict(record), spent.usage, spent.calls
 
 
-class _StoredResult(BaseModel):
-    content: str
-    is_error: bool
-    files: _Parts
-    data: Any
-    metadata: dict[str, Any]
+class _Spent(BaseModel):
     usage: Usage
     calls: _Count
 
 
 @functools.cache
-def _results() -> TypeAdapter[_StoredResult]:
-    return TypeAdapter(_StoredResult)
+def _spent() -> TypeAdapter[_Spent]:
+    return TypeAdapter(_Spent)
 
 
 def _first(error: ValidationError) -> str:
     """The first thing that is wrong, and where."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     return f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
-
-
-def _jsonable(value: object) -> Any:
-    try:
-        return from_json(to_json(value, inf_nan_mode="null"))
-    except (TypeError, ValueError, RecursionError):
-        return None
 
 
 def _dumped(state: object, without: Sequence[str] = ()) -> dict[str, Any]:
@@ -263,18 +264,8 @@ def _object(stored: object) -> dict[str, Any]:
     return cast("dict[str, Any]", value)
 
 
-def _loaded(members: object) -> dict[str, Any]:
-    try:
-        stored = _adapter().validate_python(members)
-    except ValidationError as error:
-        raise StateError(f"the saved state cannot be used: {_first(error)}") from None
-    except ConfigError as error:
-        raise StateError(f"the saved state cannot be used: {error}") from None
-    return {name: getattr(stored, name) for name in _Stored.model_fields}
-
-
-def _sum(members: object, key: bytes | None) -> str:
+def _sum(envelope: object, key: bytes | None) -> str:
     if key is not None and (not isinstance(key, bytes) or not key):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError("the key that signs a state is bytes, and not empty: anybody could sign with that")
-    text = json.dumps(members, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    text = json.dumps(envelope, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
     return hashlib.sha256(text).hexdigest() if key is None else hmac.new(key, text, hashlib.sha256).hexdigest()

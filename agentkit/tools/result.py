@@ -33,7 +33,7 @@ from agentkit.chat.log import escape_controls
 from agentkit.chat.messages import AssistantMessage, ToolMessage, UserMessage
 from agentkit.errors import StateError
 
-__all__ = ["OWN_KEYS", "ToolResult", "describe_error", "to_result"]
+__all__ = ["OWN_KEYS", "ToolResult", "describe_error", "json_value", "to_result"]
 
 OWN_KEYS = "agentkit:"
 """How the keys of a result's metadata begin that the run itself sets; a tool cannot set them."""
@@ -79,10 +79,10 @@ class ToolResult:
         """The result as JSON values. Of ``data`` and ``metadata`` it holds what JSON can express, else null."""
         return {
             "content": self.content,
-            "data": _json_value(self.data),
+            "data": json_value(self.data),
             "is_error": self.is_error,
             "files": content_to_wire(tuple(self.files)),
-            "metadata": _json_value(dict(self.metadata)) or {},
+            "metadata": json_value(dict(self.metadata)) or {},
             "final": self.final,
         }
 
@@ -107,7 +107,8 @@ class ToolResult:
         )
 
 
-def _json_value(value: object) -> Any:
+def json_value(value: object) -> Any:
+    """The value as JSON values, as pydantic writes it; None if JSON cannot express it."""
     try:
         return from_json(to_json(value, inf_nan_mode="null"))
     except (TypeError, ValueError, RecursionError):
