@@ -31,7 +31,7 @@ test-wheel: $(VENV)/.dev
 	@$(BIN)/python -m venv build/venv
 	@build/venv/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --requirement requirements/dev.txt
 	@build/venv/bin/python -m pip --disable-pip-version-check --quiet install --no-deps dist/*.whl
-	@cp -r tests docs examples requirements README.md Makefile pyproject.toml build/suite
+	@cp -r tests docs examples benchmarks requirements *.md LICENSE Makefile pyproject.toml build/suite
 	@cd build/suite && ../venv/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(CHECKOUT:%=--ignore=%) $(ARGS)
 
 explore: $(VENV)/.dev
