@@ -10,55 +10,61 @@
         return a + b
 
     print(Agent("openai:gpt-5-mini", tools=[add]).run_sync("What is 19 + 23?").output)
+
+The names that most programs need are here. Everything else is in `agentkit.chat`, `agentkit.tools`, `agentkit.run`,
+`agentkit.events`, `agentkit.messages`, `agentkit.errors` and the optional packages.
 """
 
-import agentkit._startup  # noqa: F401 - before everything else
 from agentkit.agent import Agent
 from agentkit.chat.client import ChatClient
-from agentkit.chat.events import Event, ReplyRepaired, Retrying, TextDelta
-from agentkit.chat.messages import AssistantMessage, ImagePart, Message, TextPart, ToolCall, ToolMessage, UserMessage
+from agentkit.chat.content import FilePart, ImagePart, TextPart
+from agentkit.chat.events import Event, TextDelta
+from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.reply import Model, Reply, Usage
-from agentkit.chat.request import ChatRequest
-from agentkit.chat.settings import ChatSettings, NamedTool
-from agentkit.errors import AgentKitError, ConfigError, DefinitionError, ModelError, RunError, ToolError
-from agentkit.run.events import CallFinished, CallStarted, RunFinished, RunStarted, TurnFinished, TurnStarted
+from agentkit.chat.settings import ChatSettings
+from agentkit.errors import AgentKitError, ConfigError, DefinitionError, ModelError, ModelRetry, RunError, ToolError
+from agentkit.run.events import ApprovalRequested, CallFinished, CallStarted, RunFinished, RunStarted
 from agentkit.run.limits import Limits
 from agentkit.run.middleware import Middleware
 from agentkit.run.state import RunResult, RunState
-from agentkit.tools.context import Progress, ToolContext
+from agentkit.run.stream import RunStream
+from agentkit.tools.context import Progress, RunContext, ToolContext
 from agentkit.tools.result import ToolResult
 from agentkit.tools.tool import Tool, tool
+from agentkit.tools.toolset import Toolset
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Agent",
     "AgentKitError",
+    "ApprovalRequested",
     "AssistantMessage",
     "CallFinished",
     "CallStarted",
     "ChatClient",
-    "ChatRequest",
     "ChatSettings",
     "ConfigError",
     "DefinitionError",
     "Event",
+    "FilePart",
     "ImagePart",
     "Limits",
     "Message",
     "Middleware",
     "Model",
     "ModelError",
-    "NamedTool",
+    "ModelRetry",
     "Progress",
     "Reply",
-    "ReplyRepaired",
-    "Retrying",
+    "RunContext",
     "RunError",
     "RunFinished",
     "RunResult",
     "RunStarted",
     "RunState",
+    "RunStream",
+    "SystemMessage",
     "TextDelta",
     "TextPart",
     "Tool",
@@ -67,8 +73,7 @@ __all__ = [
     "ToolError",
     "ToolMessage",
     "ToolResult",
-    "TurnFinished",
-    "TurnStarted",
+    "Toolset",
     "Usage",
     "UserMessage",
     "tool",

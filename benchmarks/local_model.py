@@ -19,7 +19,8 @@ from typing import Any, Literal
 
 import anyio
 
-from agentkit import ChatRequest, ChatSettings, Tool, UserMessage, tool
+from agentkit import ChatSettings, Tool, UserMessage, tool
+from agentkit.chat import ChatRequest
 from agentkit.chat.events import ignore_event
 from agentkit.local import open_model
 

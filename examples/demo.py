@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 
 import anyio
 
-from agentkit import Agent, AgentKitError, CallFinished, CallStarted, Model, Retrying, tool
+from agentkit import Agent, AgentKitError, CallFinished, CallStarted, Model, tool
+from agentkit.events import Retrying
 
 ZONES = {"paris": "Europe/Paris", "tokyo": "Asia/Tokyo", "new york": "America/New_York", "london": "Europe/London"}
 WEATHER = {"paris": "rainy, 14 degrees", "rome": "sunny, 24 degrees", "tokyo": "cloudy, 19 degrees"}

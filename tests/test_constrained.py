@@ -7,18 +7,8 @@ from typing import Any, Literal
 
 import pytest
 
-from agentkit import (
-    Agent,
-    AssistantMessage,
-    ChatRequest,
-    ChatSettings,
-    Limits,
-    NamedTool,
-    Reply,
-    ToolMessage,
-    UserMessage,
-    tool,
-)
+from agentkit import Agent, AssistantMessage, ChatSettings, Limits, Reply, ToolMessage, UserMessage, tool
+from agentkit.chat import ChatRequest, NamedTool
 from agentkit.chat.events import ignore_event
 from agentkit.chat.reply import Choice, Usage, read_logprobs
 from agentkit.constrained import ConstrainedTools

@@ -7,7 +7,8 @@ from typing import Any
 import anyio
 import pytest
 
-from agentkit import Agent, CallStarted, ChatRequest, Limits, Reply, Tool, ToolContext, tool
+from agentkit import Agent, CallStarted, Limits, Reply, Tool, ToolContext, tool
+from agentkit.chat import ChatRequest
 from agentkit.chat.events import CallDelta, Emit, Retrying, ignore_event
 from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
 from agentkit.chat.reply import Choice

@@ -5,7 +5,7 @@ from types import ModuleType
 import anyio
 import pytest
 
-from agentkit import ChatRequest
+from agentkit.chat import ChatRequest
 from agentkit.testing import Answer, FunctionModel, ScriptedModel, call
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

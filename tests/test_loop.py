@@ -3,7 +3,8 @@ from typing import Any
 import anyio
 import pytest
 
-from agentkit import Agent, ChatSettings, Limits, NamedTool, ToolContext, tool
+from agentkit import Agent, ChatSettings, Limits, ToolContext, tool
+from agentkit.chat import NamedTool
 from agentkit.chat.events import Emit, Event, ReplyRepaired, TextDelta
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.reply import Choice, Reply, Usage

@@ -5,17 +5,8 @@ from typing import Any
 import anyio
 import pytest
 
-from agentkit import (
-    Agent,
-    AssistantMessage,
-    ChatClient,
-    ChatRequest,
-    ChatSettings,
-    Limits,
-    Reply,
-    TextDelta,
-    tool,
-)
+from agentkit import Agent, AssistantMessage, ChatClient, ChatSettings, Limits, Reply, TextDelta, tool
+from agentkit.chat import ChatRequest
 from agentkit.chat.events import CallDelta, ReasoningDelta
 from agentkit.chat.reply import Choice, Logprobs, Usage
 from agentkit.errors import ConfigError, Overloaded

@@ -3,21 +3,12 @@ from typing import Any, Literal
 
 import pytest
 
-from agentkit import (
-    Agent,
-    AssistantMessage,
-    ChatClient,
-    ChatRequest,
-    Event,
-    Model,
-    ModelError,
-    Reply,
-    Retrying,
-    TextDelta,
-)
+from agentkit import Agent, AssistantMessage, ChatClient, Event, Model, ModelError, Reply, TextDelta
+from agentkit.chat import ChatRequest
 from agentkit.chat.events import CallDelta, Emit, ReasoningDelta, RequestAdapted
 from agentkit.chat.messages import UserMessage
 from agentkit.errors import BadRequest, ConfigError, ConnectionFailed, IncompleteReply, NotFound, Overloaded
+from agentkit.events import Retrying
 from agentkit.middleware import Fallback, ModelFallback
 from agentkit.testing import Answer, Chunks, ScriptedModel, Server, call, raw
 from agentkit.testing.models import as_reply

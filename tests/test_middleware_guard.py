@@ -4,19 +4,8 @@ from typing import Any
 import anyio
 import pytest
 
-from agentkit import (
-    Agent,
-    ChatRequest,
-    Event,
-    Limits,
-    Message,
-    Reply,
-    RunFinished,
-    TextDelta,
-    ToolMessage,
-    UserMessage,
-    tool,
-)
+from agentkit import Agent, Event, Limits, Message, Reply, RunFinished, TextDelta, ToolMessage, UserMessage, tool
+from agentkit.chat import ChatRequest
 from agentkit.chat.events import Emit
 from agentkit.errors import ConfigError, Overloaded
 from agentkit.middleware import Eager, Guard, GuardTripped, ToolRequest

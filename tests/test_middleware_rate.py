@@ -6,7 +6,8 @@ import anyio.lowlevel
 import pytest
 from trio.testing import MockClock
 
-from agentkit import Agent, ChatRequest, Reply
+from agentkit import Agent, Reply
+from agentkit.chat import ChatRequest
 from agentkit.chat.reply import Usage
 from agentkit.errors import ConfigError, Overloaded
 from agentkit.middleware import RateLimit

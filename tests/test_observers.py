@@ -5,7 +5,8 @@ from typing import Any
 import anyio
 import pytest
 
-from agentkit import Agent, ChatRequest, Progress, Reply, ToolContext, tool
+from agentkit import Agent, Progress, Reply, ToolContext, tool
+from agentkit.chat import ChatRequest
 from agentkit.chat.events import CallDelta, Emit, Event
 from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
 from agentkit.chat.reply import Choice

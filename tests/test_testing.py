@@ -1,6 +1,7 @@
 import pytest
 
-from agentkit import Agent, AssistantMessage, ChatRequest, Progress, Reply, TextDelta, ToolContext, tool
+from agentkit import Agent, AssistantMessage, Progress, Reply, TextDelta, ToolContext, tool
+from agentkit.chat import ChatRequest
 from agentkit.errors import RateLimited
 from agentkit.events import Event
 from agentkit.testing import Chunks, FunctionModel, ScriptedModel, call, context

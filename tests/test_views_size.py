@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit import Agent, ChatRequest, ChatSettings, ImagePart, Message, TextPart, Usage
+from agentkit import Agent, ChatSettings, ImagePart, Message, TextPart, Usage
+from agentkit.chat import ChatRequest
 from agentkit.chat.messages import AssistantMessage, AudioPart, FilePart, ToolCall, UserMessage
 from agentkit.chat.request import FunctionTool
 from agentkit.chat.tokens import size_of_messages, size_of_request, size_of_text
