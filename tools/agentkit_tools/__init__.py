@@ -26,10 +26,24 @@ if TYPE_CHECKING:
     from agentkit_tools.openapi import OpenApi
     from agentkit_tools.random import Random
     from agentkit_tools.search import Search
+    from agentkit_tools.shell import Shell
     from agentkit_tools.sql import Sql
     from agentkit_tools.todo import Todo
 
-__all__ = ["Ask", "Calculator", "Clock", "Files", "Http", "Memory", "OpenApi", "Random", "Search", "Sql", "Todo"]
+__all__ = [
+    "Ask",
+    "Calculator",
+    "Clock",
+    "Files",
+    "Http",
+    "Memory",
+    "OpenApi",
+    "Random",
+    "Search",
+    "Shell",
+    "Sql",
+    "Todo",
+]
 
 
 def __getattr__(name: str) -> object:
