@@ -159,7 +159,7 @@ class Choice:
 
     @property
     def advice(self) -> str:
-        """Advice for the model after a truncated answer with calls; empty if the answer is whole."""
+        """The hint for the model after a truncated answer with calls; empty if the answer is whole."""
         return _ADVICE.get(self.finish_reason or "", "")
 
     def to_record(self) -> dict[str, Any]:
