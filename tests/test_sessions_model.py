@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import anyio
+from anyio.from_thread import start_blocking_portal
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -30,10 +30,13 @@ class Both(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.directory = tempfile.TemporaryDirectory()
+        self.opened = start_blocking_portal()  # one event loop for all steps
+        self.portal = self.opened.__enter__()
         self.memory = MemorySessions()
         self.file = SQLiteSessions(Path(self.directory.name) / "chat.db")
 
     def teardown(self) -> None:
+        self.opened.__exit__(None, None, None)
         self.directory.cleanup()
 
     def same(self, work: Callable[[Sessions], Awaitable[T]]) -> T | type[SessionError]:
@@ -50,7 +53,7 @@ class Both(RuleBasedStateMachine):
             assert await outcome(self.file) == expected
             return expected
 
-        result: T | type[SessionError] = anyio.run(both)
+        result: T | type[SessionError] = self.portal.call(both)
         return result
 
     @rule(

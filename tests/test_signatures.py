@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import anyio
 import jsonschema
 import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -157,15 +158,24 @@ def _changed(draw: st.DrawFn, value: Any) -> Any:
     return value
 
 
+@pytest.fixture(scope="module")
+def portal() -> Iterator[BlockingPortal]:
+    """One event loop for all examples."""
+    with start_blocking_portal() as opened:
+        yield opened
+
+
 @rows
-def test_broken_arguments_are_a_mistake_that_is_said_or_values_of_the_right_types(row: Row) -> None:
+def test_broken_arguments_are_a_mistake_that_is_said_or_values_of_the_right_types(
+    row: Row, portal: BlockingPortal
+) -> None:
     made = tool_of(row)
 
     @settings(max_examples=15)
     @given(broken(row))
     def throw(text: str) -> None:
         try:
-            received = anyio.run(made.call, context(), text).data
+            received = portal.call(made.call, context(), text).data
         except ToolError as error:
             said = str(error)
             assert said.count("\n") <= 6
