@@ -1,11 +1,14 @@
+import json
+from dataclasses import replace
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
 
 from agentkit import Agent, ChatSettings, Limits, ToolContext, tool
-from agentkit.chat import NamedTool
-from agentkit.chat.events import Emit, Event, ReplyRepaired, TextDelta
+from agentkit.chat import ChatClient, NamedTool
+from agentkit.chat.events import CallDelta, Emit, Event, ReplyRepaired, TextDelta
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.reply import Choice, Reply, Usage
 from agentkit.chat.request import ChatRequest
@@ -13,12 +16,14 @@ from agentkit.errors import (
     AgentKitError,
     ConfigError,
     LimitReached,
+    MalformedToolCall,
     Overloaded,
     Refused,
     ToolError,
     ToolFailed,
 )
 from agentkit.run.events import CallFinished, CallStarted, RunFinished, RunStarted, TurnFinished, TurnStarted
+from agentkit.run.middleware import Middleware, ModelTurn, NextModel
 from agentkit.run.transcript import check
 from agentkit.testing import Chunks, FunctionModel, ScriptedModel, call
 
@@ -430,3 +435,56 @@ async def test_an_observer_that_fails_at_the_end_does_not_hide_why_the_run_faile
 
 def test_errors_of_runs_are_errors_of_agentkit() -> None:
     assert issubclass(ToolFailed, AgentKitError)
+
+
+def unparsed(generation: str, partial: str = "") -> MalformedToolCall:
+    error = MalformedToolCall("the server could not parse a tool call: unexpected end of JSON")
+    error.generation, error.partial = generation, partial
+    return error
+
+
+async def test_a_call_that_the_server_could_not_parse_goes_back_to_the_model_with_what_was_wrong() -> None:
+    written = '{"a": 1, "b"'
+    model = ScriptedModel([unparsed(written), call("add", a=1, b=2), "3"])
+    result = await Agent(model, tools=[add]).run("1 + 2?")
+    _, said, note, *_ = result.messages
+    assert result.output == "3"
+    assert (said.text, isinstance(note, UserMessage)) == (written, True)
+    assert "not run: the server could not parse a tool call: unexpected end of JSON. Call it again" in note.text
+    assert check(result.messages) == []
+
+
+async def test_a_model_that_never_writes_a_call_that_the_server_can_parse_reaches_the_limit_of_failed_turns() -> None:
+    model = ScriptedModel([unparsed("{"), unparsed("{", "Let me add."), "I cannot."])
+    result = await Agent(model, tools=[add], limits=Limits(failed_turns=2)).run("go")
+    assert (result.status, result.output) == ("limited", "I cannot.")
+    assert [each.text for each in result.messages if isinstance(each, AssistantMessage)][1] == "Let me add.\n{"
+
+
+class OnlyTheQuestion(Middleware):
+    """Sends nothing but the question, as a compaction may."""
+
+    async def around_model(self, turn: ModelTurn, inner: NextModel) -> Reply:
+        return await inner(replace(turn, request=replace(turn.request, messages=turn.request.messages[:1])))
+
+
+async def test_ids_that_a_server_counts_anew_in_each_turn_are_replaced_before_their_deltas_leave() -> None:
+    function = {"name": "add", "arguments": '{"a": 1, "b": 2}'}
+    calling = {"tool_calls": [{"index": 0, "id": "call_0", "function": function}]}
+    deltas: list[dict[str, Any]] = [calling, calling, {"content": "3"}]
+
+    def play(request: httpx2.Request) -> httpx2.Response:
+        chunk = {"choices": [{"index": 0, "delta": deltas.pop(0), "finish_reason": "stop"}]}
+        body = f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n"
+        return httpx2.Response(200, text=body, headers={"content-type": "text/event-stream"})
+
+    http = httpx2.AsyncClient(transport=httpx2.MockTransport(play))
+    client = ChatClient("https://llm.example.com/v1", model="m", http=http)
+    async with Agent(client, tools=[add], middleware=[OnlyTheQuestion()]).stream("1 + 2?") as events:
+        shown = [event.call_id async for event in events if isinstance(event, CallDelta)]
+        result = await events.result()
+    made = [
+        each.id for message in result.messages if isinstance(message, AssistantMessage) for each in message.tool_calls
+    ]
+    assert shown == made
+    assert len(set(made)) == 2

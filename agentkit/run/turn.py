@@ -13,16 +13,17 @@ from agentkit.chat.decoding.tool_calls import normalize_tool_calls
 from agentkit.chat.events import Event, ReplyRepaired, RequestAdapted, Retrying, TextDelta
 from agentkit.chat.json_values import write_json
 from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
-from agentkit.chat.reply import Reply, Usage
+from agentkit.chat.reply import Choice, Reply, Usage
 from agentkit.chat.request import ChatRequest
 from agentkit.chat.settings import ChatSettings, without_force
 from agentkit.chat.tokens import size_of_messages, size_of_request
-from agentkit.errors import ConfigError, Refused, ToolFailed
+from agentkit.errors import ConfigError, MalformedToolCall, Refused, ToolFailed
 from agentkit.run.artifacts import with_reader
 from agentkit.run.events import CallRepaired, ToolChanged, TurnFinished, TurnStarted
 from agentkit.run.limits import Limits, priced_usage
 from agentkit.run.middleware import ModelTurn, Run, wrap_model
 from agentkit.run.spec import AgentSpec, RunSpec
+from agentkit.run.state import RunState
 from agentkit.run.step import AskModel
 from agentkit.run.transcript import CONTINUES, TRUNCATED, is_reply, is_sent, labeled, last_reply_at, open_calls
 from agentkit.tools.calls.repair import fit_arguments, match_tool_name, repair_text
@@ -137,6 +138,11 @@ async def ask_model(
         reply = await slot.run(
             lambda: ask(ModelTurn(run, turn, agent.model, request, tools, emit, agent.requires_approval))
         )
+        problem = ""
+    except MalformedToolCall as error:
+        if step.limit or not error.generation:
+            raise
+        reply, problem = _unparsed(error), str(error)
     except BaseException:
         if text := "".join(shown):
             _record_truncated(run, request, text)
@@ -145,8 +151,20 @@ async def ask_model(
     _record(run, agent, reply, tools)
     run.spend(priced_usage(reply, request, state, limits))
     run.emit(TurnFinished(turn, reply))
+    if problem:
+        state.failed_turns += 1
+        note = (
+            f"Your tool call was not run: {problem}. Call it again with one valid JSON object as its arguments."
+        )
+        run.add(run.stamp(UserMessage(note)))
     if reply.message.refusal and not reply.text and not reply.message.tool_calls:
         raise Refused(f"the model declined to answer: {reply.message.refusal}")
+
+
+def _unparsed(error: MalformedToolCall) -> Reply:
+    """The turn of a model whose call the server could not parse: its words, so that the model sees what it wrote."""
+    words = error.generation if error.partial in error.generation else f"{error.partial}\n{error.generation}"
+    return Reply(choices=(Choice(message=AssistantMessage(words)),))
 
 
 def _record_truncated(run: Run[Any], request: ChatRequest, text: str) -> None:
@@ -182,7 +200,15 @@ async def _request(
     settings, definitions = agent.output.prepare(
         _with_room(settings, run.state.messages), [tool.definition for tool in tools.values()]
     )
-    return ChatRequest(messages=messages, tools=definitions, settings=settings, stream=stream)
+    return ChatRequest(
+        messages=messages, tools=definitions, settings=settings, stream=stream, used_ids=_used_ids(run.state)
+    )
+
+
+def _used_ids(state: RunState) -> set[str]:
+    """The ids that no other call may get, however few messages a compaction sends."""
+    replies = (message for message in state.messages if isinstance(message, AssistantMessage))
+    return {call.id for each in replies for call in each.tool_calls} | state.approvals.keys() | state.decisions.keys()
 
 
 async def _instructions(run: Run[Any], agent: AgentSpec) -> str:
@@ -224,9 +250,7 @@ def _record(run: Run[Any], agent: AgentSpec, reply: Reply, tools: Mapping[str, T
     state, message = run.state, reply.message
     calls = message.tool_calls
     if calls:
-        taken = {call.id for each in state.messages if isinstance(each, AssistantMessage) for call in each.tool_calls}
-        taken |= state.approvals.keys() | state.decisions.keys()
-        calls, notes = normalize_tool_calls(calls, salt=f"{state.run_id}:{state.turns}", taken=taken)
+        calls, notes = normalize_tool_calls(calls, salt=f"{state.run_id}:{state.turns}", taken=_used_ids(state))
         for note in notes:
             run.emit(ReplyRepaired(note))
         calls, repairs = repair_tool_calls(calls, tools, switched_off=agent.tools, forgive=agent.repair)
