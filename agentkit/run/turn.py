@@ -142,7 +142,7 @@ async def ask_model(
     except MalformedToolCall as error:
         if step.limit or not error.generation:
             raise
-        reply, problem = _unparsed(error), str(error)
+        reply, problem = _unparsed(error), str(error).rstrip(".")
     except BaseException:
         if text := "".join(shown):
             _record_truncated(run, request, text)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from agentkit.chat import Profile, RetryPolicy
-from agentkit.errors import IncompleteReply, MalformedToolCall
+from agentkit.errors import IncompleteReply
 from tests.conformance.case import ADDED_TWICE, Case
 from tests.conformance.wire import TWO_AND_THREE, Json, add, calls, chunk, error, http, says, sse, told, whole
 
@@ -198,10 +198,15 @@ EMBEDDED = [
     ),
     Case(
         q=29,
-        name="unreadable-for-ever",
-        error=MalformedToolCall,
-        reads="Failed to call",
+        name="unreadable-goes-back-to-the-model",
+        ran=(),
         **rejected("Sure, I will add", client=ONCE),
+        told=["MessageAdded.*was not run"],
+        also=lambda outcome: (
+            outcome.message(1)["content"] == "Sure, I will add"
+            and "was not run" in outcome.message(2)["content"]
+            and "Failed to call" in outcome.message(2)["content"]
+        ),
     ),
     Case(
         q=29,
