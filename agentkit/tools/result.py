@@ -133,7 +133,8 @@ def to_result(value: object, *, own: bool = False) -> ToolResult:
         return ToolResult(join_surrogates(str.__str__(value)), value)
     if isinstance(value, ToolResult):
         return _as_typed(value, own=own)
-    parts = _items(value)
+    several = isinstance(value, list | tuple)
+    parts = list(cast("Sequence[object]", value)) if several else [value]
     if len(parts) > _MOST_FILES and not all(isinstance(each, _ANY_PART) for each in parts):
         return ToolResult(_text(value), value)
     found = [_as_file(each) for each in parts]
@@ -142,52 +143,39 @@ def to_result(value: object, *, own: bool = False) -> ToolResult:
         return ToolResult(_text(value), value)
     rest = [part for part, file in zip(parts, found, strict=True) if file is None]
     texts = [_text(each) for each in rest]
-    attached = [f"[attached: {', '.join(map(_named, files))}]"] if files else []
-    return ToolResult("\n".join([*texts, *attached]), value, files=files)
-
-
-def _items(value: object) -> list[object]:
-    return list(cast("Sequence[object]", value)) if isinstance(value, list | tuple) else [value]
+    if files:
+        names = {ImagePart: "an image", AudioPart: "sound"}
+        named = (
+            f"the file {each.filename or each.file_id}" if isinstance(each, FilePart) else names[type(each)]
+            for each in files
+        )
+        texts.append(f"[attached: {', '.join(named)}]")
+    return ToolResult("\n".join(texts), value, files=files)
 
 
 def _as_typed(result: ToolResult, *, own: bool) -> ToolResult:
     """The result with members of the types that they should have, as the function's author may not check types."""
     content = _text(result.content)
-    files, left_out = _as_files(result.files)
-    if left_out:
-        content += f"\n[Left out: {left_out} that cannot be shown as a file.]"
-    metadata = _as_metadata(result.metadata, own=own)
-    is_typed = content is result.content and files is result.files and metadata is result.metadata
-    if is_typed and isinstance(result.final, bool):  # pyright: ignore[reportUnnecessaryIsInstance] - see above
-        return result
-    return replace(result, content=content, files=files, metadata=metadata, final=result.final is True)
-
-
-def _as_metadata(metadata: object, *, own: bool) -> Mapping[str, Any]:
+    given: Any = result.files
+    several = isinstance(given, list | tuple)
+    listed = list(cast("Sequence[object]", given)) if several else [] if given is None else [given]
+    parts = [cast("ContentPart", each) if isinstance(each, _ANY_PART) else _as_file(each) for each in listed]
+    files: Sequence[ContentPart] = tuple(part for part in parts if part is not None)
+    if len(files) < len(parts):
+        content += f"\n[Left out: {len(parts) - len(files)} that cannot be shown as a file.]"
+    if several and all(map(operator.is_, files, listed)) and len(files) == len(listed):
+        files = cast("Sequence[ContentPart]", given)
     try:
-        known = cast("Mapping[str, Any]", metadata if isinstance(metadata, Mapping) else {})
-        if own or not any(_is_own(key) for key in known):
-            return known
-        return {key: value for key, value in known.items() if not _is_own(key)}
+        metadata: Any = result.metadata if isinstance(cast("object", result.metadata), Mapping) else {}
+        if not own and any(str(key).startswith(OWN_KEYS) for key in metadata):
+            metadata = {key: value for key, value in metadata.items() if not str(key).startswith(OWN_KEYS)}
     except Exception:  # noqa: BLE001 - a mapping brings code of its own; the function has run and must not fail now
-        return {}
-
-
-def _is_own(key: object) -> bool:
-    return isinstance(key, str) and key.startswith(OWN_KEYS)
-
-
-def _as_files(files: object) -> tuple[Sequence[ContentPart], int]:
-    """The files as parts of a message, and how many are none."""
-    if files is None:
-        return (), 0
-    several = isinstance(files, list | tuple)
-    given = list(cast("Sequence[object]", files)) if several else [files]
-    if several and all(isinstance(each, _ANY_PART) for each in given):
-        return cast("Sequence[ContentPart]", files), 0
-    parts = [cast("ContentPart", each) if isinstance(each, _ANY_PART) else _as_file(each) for each in given]
-    kept = tuple(part for part in parts if part is not None)
-    return kept, len(parts) - len(kept)
+        metadata = {}
+    final = result.final is True
+    given = (result.content, result.files, result.metadata, result.final)
+    if all(map(operator.is_, (content, files, metadata, final), given)):
+        return result
+    return replace(result, content=content, files=files, metadata=metadata, final=final)
 
 
 def describe_error(error: BaseException, *, type_only: bool = False) -> str:
@@ -243,12 +231,6 @@ def _sniffed(data: bytes) -> _File | None:
     return ImagePart(data_url(data, kind)) if kind else None
 
 
-def _named(file: _File) -> str:
-    if isinstance(file, FilePart):
-        return f"the file {file.filename or file.file_id}"
-    return "an image" if isinstance(file, ImagePart) else "sound"
-
-
 # Text.
 
 
@@ -271,7 +253,7 @@ class _Writer:
         except Exception:  # noqa: BLE001 - a value brings code of its own; the function has run and must not fail now
             plain = value
         try:
-            text = _unquoted(to_json(plain, fallback=self._describe, inf_nan_mode="strings"))
+            text = self._unquoted(to_json(plain, fallback=self._describe, inf_nan_mode="strings"))
         except Exception:  # noqa: BLE001 - see above
             self._notes[_PARTLY_TEXT] = None
             text = self._salvaged(plain)
@@ -288,7 +270,7 @@ class _Writer:
     def _salvaged(self, value: object) -> str:
         """As much JSON as possible: bytes in base64, half surrogate pairs as U+FFFD. Otherwise words."""
         try:
-            return _unquoted(encode_json(to_jsonable_python(value, fallback=self._describe, bytes_mode="base64")))
+            return self._unquoted(encode_json(to_jsonable_python(value, fallback=self._describe, bytes_mode="base64")))
         except Exception:  # noqa: BLE001 - see above
             return _described(value)
 
@@ -365,16 +347,36 @@ class _Writer:
 
     def _of_container(self, value: object) -> object:
         if isinstance(value, set | frozenset):
-            return _sorted([self._plain(each) for each in cast("Collection[object]", value)])
+            return self._sorted([self._plain(each) for each in cast("Collection[object]", value)])
         if isinstance(value, list | tuple):
             items = cast("Sequence[object]", value)
             made = [each if type(each) in _LEAVES else self._plain(each) for each in items]
             return items if all(map(operator.is_, made, items)) else made
-        members = _members(value)
+        members = self._members(value)
         plain = {key: each if type(each) in _LEAVES else self._plain(each) for key, each in members.items()}
         if any(_is_array(key) for key in plain):
             return {key.item() if _is_array(key) else key: each for key, each in plain.items()}
         return value if all(map(operator.is_, plain.values(), members.values())) else plain
+
+    @staticmethod
+    def _members(value: object) -> Mapping[Any, object]:
+        """Those of a dict, and of a dataclass that pydantic knows nothing of."""
+        if isinstance(value, dict):
+            return cast("dict[object, object]", value)
+        if not is_dataclass(value) or isinstance(value, type) or hasattr(value, "__pydantic_serializer__"):
+            return {}
+        return {each.name: getattr(value, each.name) for each in fields(value)}
+
+    @staticmethod
+    def _sorted(values: list[object]) -> list[object]:
+        """In an order that is the same in every process: that of a set of strings is not."""
+        if all(isinstance(each, str) for each in values) or all(type(each) is int for each in values):
+            return sorted(cast("list[Any]", values))
+        return sorted(values, key=lambda each: to_json(each, fallback=_described, inf_nan_mode="strings"))
+
+    @staticmethod
+    def _unquoted(encoded: bytes) -> str:
+        return str(from_json(encoded)) if encoded.startswith(b'"') else encoded.decode()
 
 
 def _can(value: object, method: str) -> bool:
@@ -395,26 +397,6 @@ def _is_table(value: object) -> bool:
 def _is_counted(table: Any) -> bool:
     """Whether the index of a table of pandas only counts its rows."""
     return type(table.index).__name__ == "RangeIndex" and table.index.name is None
-
-
-def _members(value: object) -> Mapping[Any, object]:
-    """Those of a dict, and of a dataclass that pydantic knows nothing of."""
-    if isinstance(value, dict):
-        return cast("dict[object, object]", value)
-    if not is_dataclass(value) or isinstance(value, type) or hasattr(value, "__pydantic_serializer__"):
-        return {}
-    return {each.name: getattr(value, each.name) for each in fields(value)}
-
-
-def _sorted(values: list[object]) -> list[object]:
-    """In an order that is the same in every process: that of a set of texts is not."""
-    if all(isinstance(each, str) for each in values) or all(type(each) is int for each in values):
-        return sorted(cast("list[Any]", values))
-    return sorted(values, key=lambda each: to_json(each, fallback=_described, inf_nan_mode="strings"))
-
-
-def _unquoted(encoded: bytes) -> str:
-    return str(from_json(encoded)) if encoded.startswith(b'"') else encoded.decode()
 
 
 def _described(value: object) -> str:

@@ -8,7 +8,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from types import MethodType, ModuleType
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -23,6 +23,9 @@ __all__ = ["ToolLike", "Toolset", "flat_tools", "split_tools"]
 
 GROUP = "agentkit.tools"  # the entry points under which installed packages offer tools
 _NOT_TOOLS = sys.stdlib_module_names | {"pydantic", "pydantic_core"}  # whose public methods are not the author's
+
+
+_METHODS = (staticmethod, classmethod, functools.partialmethod, functools.singledispatchmethod)
 
 
 class Toolset:
@@ -53,7 +56,9 @@ class Toolset:
         """
         found = _of_module(owner) if isinstance(owner, ModuleType) else _of_object(owner)
         if not found:
-            raise DefinitionError(f"{_named(owner)} has no public function to make a tool of")
+            kind = "module" if isinstance(owner, ModuleType) else "class" if isinstance(owner, type) else ""
+            name = f"{kind} {getattr(owner, '__name__', '')}" if kind else f"an object of {type(owner).__name__}"
+            raise DefinitionError(f"{name} has no public function to make a tool of")
         return cls(*found)
 
     @classmethod
@@ -72,7 +77,17 @@ class Toolset:
         for name in names:
             if name not in entries:
                 raise DefinitionError(f"no installed package offers tools named {name!r}{_hint(name, entries)}")
-        return cls(*(_loaded(entries[name]) for name in names or entries))
+        found: list[ToolLike] = []
+        for name in names or entries:
+            try:
+                value: Any = entries[name].load()
+            except Exception as error:  # another package's code, which can raise anything
+                raise DefinitionError(
+                    f"the tools {name!r} ({entries[name].value}) cannot be loaded: {error}"
+                ) from error
+            is_tool = isinstance(value, Tool | Toolset) or inspect.isroutine(value)
+            found.append(cast("ToolLike", value) if is_tool else cls.of(cast("object", value)))
+        return cls(*found)
 
     def __iter__(self) -> Iterator[Tool]:
         """The tools, in their order."""
@@ -145,7 +160,11 @@ class Toolset:
         """
         if kind_of(condition) != "plain":
             raise DefinitionError(f"the condition {name_of(condition)!r} must be a def, and return at once")
-        return Toolset(*(replace(each, condition=_both(each.condition, condition)) for each in self))
+
+        def both(first: Condition | None) -> Condition:
+            return condition if first is None else lambda context: first(context) and condition(context)
+
+        return Toolset(*(replace(each, condition=both(each.condition)) for each in self))
 
     def _check(self, names: Iterable[str]) -> None:
         for name in names:
@@ -222,14 +241,6 @@ def split_tools(tools: Iterable[ToolLike[Any]]) -> tuple[list[Tool], list[ToolSo
     return list(by_name.values()), sources
 
 
-def _both(one: Condition | None, other: Condition) -> Condition:
-    return other if one is None else functools.partial(_all_hold, (one, other))
-
-
-def _all_hold(conditions: Iterable[Condition], context: RunContext[Any]) -> bool:
-    return all(condition(context) for condition in conditions)
-
-
 def _of_module(module: ModuleType) -> list[ToolLike[Any]]:
     named: Iterable[str] | None = getattr(module, "__all__", None)
     members: dict[str, Any] = vars(module)
@@ -245,12 +256,8 @@ def _of_module(module: ModuleType) -> list[ToolLike[Any]]:
 
 
 def _is_function(value: object) -> bool:
-    return isinstance(value, Tool) or inspect.isfunction(value) or _is_cached(value)
-
-
-def _is_cached(value: object) -> bool:
-    """Whether it is what `functools.lru_cache` makes of a function."""
-    return hasattr(value, "cache_info") and inspect.isfunction(getattr(value, "__wrapped__", None))
+    is_cached = hasattr(value, "cache_info") and inspect.isfunction(getattr(value, "__wrapped__", None))
+    return isinstance(value, Tool) or inspect.isfunction(value) or is_cached
 
 
 def _home(function: Any) -> str:
@@ -268,16 +275,10 @@ def _of_object(owner: object) -> list[ToolLike[Any]]:
             continue
         for name, written in vars(base).items():
             found.pop(name, None)
-            if not name.startswith("_") and _is_method(written):
+            if not name.startswith("_") and (_is_function(written) or isinstance(written, _METHODS)):
                 found[name] = written
     marked = {name: each for name, each in found.items() if isinstance(getattr(each, "__func__", each), Tool)}
     return [_taken_from(owner, kind, name, each) for name, each in (marked or found).items()]
-
-
-def _is_method(written: object) -> bool:
-    return _is_function(written) or isinstance(
-        written, staticmethod | classmethod | functools.partialmethod | functools.singledispatchmethod
-    )
 
 
 def _taken_from(owner: object, kind: type, name: str, written: object) -> ToolLike[Any]:
@@ -300,22 +301,6 @@ def _taken_from(owner: object, kind: type, name: str, written: object) -> ToolLi
     if isinstance(written, staticmethod) and not isinstance(taken, Tool):
         return functools.partial(taken)  # its first parameter may be called `self`
     return cast("ToolLike[Any]", taken)
-
-
-def _loaded(entry: EntryPoint) -> ToolLike[Any]:
-    try:
-        value: Any = entry.load()
-    except Exception as error:  # another package's code, which can raise anything
-        raise DefinitionError(f"the tools {entry.name!r} ({entry.value}) cannot be loaded: {error}") from error
-    if isinstance(value, Tool | Toolset) or inspect.isroutine(value):
-        return cast("ToolLike[Any]", value)
-    return Toolset.of(value)
-
-
-def _named(owner: object) -> str:
-    if isinstance(owner, ModuleType | type):
-        return f"{'module' if isinstance(owner, ModuleType) else 'class'} {owner.__name__}"
-    return f"an object of {type(owner).__name__}"
 
 
 def _hint(name: str, names: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""From the arguments that a model wrote to validated values; the model is told what is wrong with them.
+"""From the arguments that a model wrote to validated values, or to a message for the model that says what is wrong.
 
 The string is parsed once (`parse_arguments`). pydantic validates what came out of it. Two things that pydantic does not
 do are done before: a `Decimal` gets the digits that the model wrote, and readings that could be wrong are refused.
@@ -75,57 +75,70 @@ def validate_arguments(signature: Signature, arguments: Mapping[str, Any]) -> di
     """
     reader = _Reader(signature.schema)
     given = reader.read(dict(arguments), leaf_schemas(signature.schema, signature.schema), ())
-    faults = {_path(place): text for place, text in reader.refused.items()}
+    complaints = _Complaints(signature, given)
     try:
-        values = _validated(signature, given)
+        values = _without_nulls(signature, given)
     except ValidationError as error:
-        raise ModelRetry(_explain(_complaints(signature, given, error) | faults)) from error
+        raise ModelRetry(complaints.text(reader.refused, error)) from error
     except ValueError as error:
         raise ModelRetry(f"the arguments cannot be written as JSON: {error}") from error
-    if faults:
-        raise ModelRetry(_explain(faults))
+    if reader.refused:
+        raise ModelRetry(complaints.text(reader.refused))
     return values
 
 
-def _validated(signature: Signature, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _without_nulls(signature: Signature, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Validate the arguments, if need be without the nulls that stand for leaving something out."""
+
+    def is_declared(place: Place) -> bool:  # a property, not a key of a free dict or an item of an array
+        holders = leaf_schemas(signature.parameters, signature.parameters)
+        for step in place[:-1]:
+            holders = member_schemas(holders, step, signature.parameters)
+        return bool(place) and any(place[-1] in each.get("properties", ()) for each in holders)
+
+    def without(places: set[Place]) -> dict[str, Any]:
+        reduced = copy.deepcopy(arguments)
+        for *way, last in places:
+            holder: Any = functools.reduce(lambda value, step: value[step], way, cast("Any", reduced))
+            if isinstance(holder, dict):
+                cast("dict[str, Any]", holder).pop(str(last), None)
+        return reduced
+
     try:
         return signature.validate(arguments)
     except ValidationError as error:
-        wrong = [fault for fault in _faults(error) if fault["type"] not in _ABSENT and fault["input"] is None]
+        wrong = [each for each in error.errors() if each["type"] not in _ABSENT and each["input"] is None]
         found = {_place_of(arguments, fault) for fault in wrong}
-        nulls = {place for place in found if _is_declared(place, signature.parameters)}
+        nulls = {place for place in found if is_declared(place)}
         if not nulls:
             raise
-    reduced = _without(arguments, nulls)
+    reduced = without(nulls)
     try:
         return signature.validate(reduced)
     except ValidationError as error:
-        needed = nulls & {_place_of(reduced, fault) for fault in _faults(error) if fault["type"] in _ABSENT}
+        needed = nulls & {_place_of(reduced, fault) for fault in error.errors() if fault["type"] in _ABSENT}
         if not needed:
             raise
-    return signature.validate(_without(arguments, nulls - needed))
+    return signature.validate(without(nulls - needed))
 
 
-def _faults(error: ValidationError) -> list[ErrorDetails]:
-    return error.errors(include_url=False)
+def _place_of(arguments: object, fault: ErrorDetails) -> Place:
+    """Where the fault is; a member that is missing has a place too.
 
-
-def _is_declared(place: Place, schema: JsonSchema) -> bool:
-    """Whether there is a property at this place, not a key of a free dict or an item of an array."""
-    holders = leaf_schemas(schema, schema)
-    for step in place[:-1]:
-        holders = member_schemas(holders, step, schema)
-    return bool(place) and any(place[-1] in each.get("properties", ()) for each in holders)
-
-
-def _without(arguments: Mapping[str, Any], places: set[Place]) -> dict[str, Any]:
-    """A copy without the members at these places; what is in an array stays."""
-    reduced = copy.deepcopy(dict(arguments))
-    for *way, last in places:
-        holder: Any = functools.reduce(lambda value, step: value[step], way, cast("Any", reduced))
-        if isinstance(holder, dict):
-            cast("dict[str, Any]", holder).pop(str(last), None)
-    return reduced
+    pydantic also names the branches of unions on the way to it. Such a name may be that of a member as well: of all
+    ways that lead to something, the one to what pydantic found is taken.
+    """
+    steps = fault["loc"]
+    absent = steps[-1:] if fault["type"] in _ABSENT else ()
+    way = steps[: len(steps) - len(absent)]
+    found: dict[Place, Any] = {(): arguments}
+    for step in way:
+        for place, value in list(found.items()):
+            is_item = isinstance(value, list) and isinstance(step, int) and step < len(cast("list[object]", value))
+            if is_item or (isinstance(value, dict) and step in value):
+                found[*place, step] = cast("Any", value)[step]
+    best = max(found, key=lambda place: (found[place] == fault["input"], place[-1:] == way[-1:], len(place)))
+    return (*best, *absent)
 
 
 # Before pydantic: the digits of decimals, and readings of pydantic that could be wrong.
@@ -146,7 +159,7 @@ class _Reader:
 
     Attributes:
         root: The schema of the whole, with the marks of `generate`.
-        refused: What would be read as something else, with what is expected instead.
+        refused: By place, what is wrong with a value that would be read as something else.
     """
 
     root: JsonSchema
@@ -206,72 +219,51 @@ def _misread(value: object, schemas: Sequence[JsonSchema]) -> str:
 # What the model reads.
 
 
-def _explain(faults: Mapping[str, str]) -> str:
-    lines = [f"{path}: {text}" for path, text in faults.items()]
-    if len(lines) > _MOST_LINES:
-        lines[_MOST_LINES:] = [f"and {len(lines) - _MOST_LINES} more"]
-    return "\n".join(["invalid arguments, nothing was done:", *(f"- {line}" for line in lines)])
+@dataclass(frozen=True, slots=True)
+class _Complaints:
+    """Explains to a model what is wrong with its arguments."""
 
+    signature: Signature
+    arguments: Mapping[str, Any]
 
-def _complaints(signature: Signature, arguments: Mapping[str, Any], error: ValidationError) -> dict[str, str]:
-    """What is wrong, by place."""
-    faults: dict[str, list[ErrorDetails]] = {}
-    for fault in _faults(error):
-        faults.setdefault(_path(_place_of(arguments, fault)), []).append(fault)
-    return {path: _complaint(signature, of_path) for path, of_path in faults.items()}
+    def text(self, refused: Mapping[Place, str], error: ValidationError | None = None) -> str:
+        """A line for each of the first faults."""
+        faults: dict[Place, list[ErrorDetails]] = {}
+        for fault in error.errors(include_url=False) if error else ():
+            faults.setdefault(_place_of(self.arguments, fault), []).append(fault)
+        complaints = {place: self._complaint(of_place) for place, of_place in faults.items()} | dict(refused)
+        lines = [f"- {self._path(place)}: {complaint}" for place, complaint in list(complaints.items())[:_MOST_LINES]]
+        if len(complaints) > _MOST_LINES:
+            lines.append(f"- and {len(complaints) - _MOST_LINES} more")
+        return "\n".join(["invalid arguments, nothing was done:", *lines])
 
+    def _path(self, place: Place) -> str:
+        """The place as ``stops[2].city``."""
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+        return _shortened("".join(steps).removeprefix("."))
 
-def _place_of(arguments: object, fault: ErrorDetails) -> Place:
-    """Where the fault is; a member that is missing has a place too.
+    def _complaint(self, faults: Sequence[ErrorDetails]) -> str:
+        """What is wrong in one place: of a union, each branch has its own fault."""
+        first = faults[0]
+        if first["type"] in _ABSENT:
+            return "missing"
+        if first["type"] == "extra_forbidden":
+            known = _shortened(", ".join(self.signature.parameters["properties"]) or "none", _LONGEST_MESSAGE)
+            return "there is no such parameter" + (f"; there are: {known}" if len(first["loc"]) == 1 else "")
+        messages = dict.fromkeys(map(self._message, faults))
+        expected = "expected " if _SHOULD.match(first["msg"]) else ""
+        return f"{expected}{_shortened(' or '.join(messages), _LONGEST_MESSAGE)}; got {_shown(first['input'])}"
 
-    pydantic also names the branches of unions on the way to it. Such a name may be that of a member as well: of all
-    ways that lead to something, the one to what pydantic found is taken.
-    """
-    steps = fault["loc"]
-    absent = steps[-1:] if fault["type"] in _ABSENT else ()
-    way = steps[: len(steps) - len(absent)]
-    found: dict[Place, Any] = {(): arguments}
-    for step in way:
-        found |= {(*place, step): value[step] for place, value in found.items() if _has(value, step)}
-    best = max(found, key=lambda place: (found[place] == fault["input"], place[-1:] == way[-1:], len(place)))
-    return (*best, *absent)
-
-
-def _has(value: Any, step: int | str) -> bool:
-    if isinstance(value, dict):
-        return step in value
-    return isinstance(value, list) and isinstance(step, int) and step < len(cast("list[object]", value))
-
-
-def _path(place: Place) -> str:
-    """The place as ``stops[2].city``."""
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
-    return _shortened("".join(steps).removeprefix("."))
-
-
-def _complaint(signature: Signature, faults: Sequence[ErrorDetails]) -> str:
-    """What is wrong in one place: of a union, each branch has its own fault."""
-    first = faults[0]
-    if first["type"] in _ABSENT:
-        return "missing"
-    if first["type"] == "extra_forbidden":
-        known = _shortened(", ".join(signature.parameters["properties"]) or "none", _LONGEST_MESSAGE)
-        return "there is no such parameter" + (f"; there are: {known}" if len(first["loc"]) == 1 else "")
-    messages = dict.fromkeys(map(_message, faults))
-    expected = "expected " if _SHOULD.match(first["msg"]) else ""
-    return f"{expected}{_shortened(' or '.join(messages), _LONGEST_MESSAGE)}; got {_shown(first['input'])}"
-
-
-def _message(fault: ErrorDetails) -> str:
-    """What pydantic says, without what only a Python programmer reads."""
-    message, context = fault["msg"], fault.get("ctx", {})
-    if fault["type"] == "union_tag_invalid":
-        return f"{context['discriminator']} must be one of {context['expected_tags']}"
-    if fault["type"] == "union_tag_not_found":
-        return f"{context['discriminator']} is missing"
-    plain = _MEMBER.sub(r"\1", message.removeprefix("Value error, ").partition(" following the rules at ")[0])
-    found = _SHOULD.match(plain)
-    return plain if found is None else f"{'' if found['is'] else 'to '}{plain[found.end() :]}"
+    def _message(self, fault: ErrorDetails) -> str:
+        """What pydantic says, without what only a Python programmer reads."""
+        message, context = fault["msg"], fault.get("ctx", {})
+        if fault["type"] == "union_tag_invalid":
+            return f"{context['discriminator']} must be one of {context['expected_tags']}"
+        if fault["type"] == "union_tag_not_found":
+            return f"{context['discriminator']} is missing"
+        plain = _MEMBER.sub(r"\1", message.removeprefix("Value error, ").partition(" following the rules at ")[0])
+        found = _SHOULD.match(plain)
+        return plain if found is None else f"{'' if found['is'] else 'to '}{plain[found.end() :]}"
 
 
 def _shown(value: object) -> str:

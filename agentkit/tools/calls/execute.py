@@ -1,8 +1,8 @@
 """Runs a tool's function: its turn, its tries, its deadline, and where it runs.
 
-Each step adds one thing to the next: `run_function` waits for its permits, `_with_tries` repeats what may be repeated,
-`_in_time` sets the deadline, and one of `_in_loop`, `_in_thread` and `run_in_process` calls the function. Whatever the
-function raises leaves as an exception of the tool: nothing that it does ends the program.
+Each step adds one thing to the next: permits, tries, the deadline, and the event loop, the thread or the process in
+which the function is called. Whatever the function raises leaves as an exception of the tool: nothing that it does ends
+the program.
 """
 
 from __future__ import annotations
@@ -86,98 +86,167 @@ async def run_function(
     """
     permit = await acquire_tool_permit(how)
     try:
-        return await _with_worker(how, kind, context, call)
+        return await _Call(how, kind, context, call).with_worker()
     finally:
         if permit is not None:
             permit.release()
 
 
-async def _with_worker(
-    how: Execution, kind: Kind, context: ToolContext[Any], call: functools.partial[Any]
-) -> ToolResult:
-    """Wait for a thread or a process where one is needed; the time of a call that waits for it does not run yet."""
-    if kind in ("async", "async generator") or not how.thread:
-        return await _with_tries(how, context, lambda: _in_loop(kind, context, call))
-    permit = await acquire_worker_permit(PROCESSES if how.process else THREADS)
-    try:
-        if how.process:
-            await open_process()
-            return await _with_tries(how, context, lambda: run_in_process(call))
-        return await _with_tries(how, context, lambda: _in_thread(how.mark, kind, context, call))
-    finally:
-        permit.release()
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call on its way to the function, through the methods in the order in which they stand here."""
 
+    how: Execution
+    kind: Kind
+    context: ToolContext[Any]
+    call: functools.partial[Any]
 
-async def _with_tries(how: Execution, context: ToolContext[Any], run: _Run) -> ToolResult:
-    """Repeat what failed, if it may be run twice. What a tool says on purpose is not a failure."""
-    tries = how.retries if how.idempotent else 0
-    for attempt in range(1, tries + 1):
+    async def with_worker(self) -> ToolResult:
+        """Wait for a thread or a process where one is needed; the time of a call that waits for it does not run yet."""
+        if self.kind in ("async", "async generator") or not self.how.thread:
+            return await self.with_tries(lambda: self.in_loop(self.called))
+        permit = await acquire_worker_permit(PROCESSES if self.how.process else THREADS)
         try:
-            return await _in_time(how, context, run)
-        except ToolError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a tool may raise anything; the last try lets it out
-            wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (attempt - 1))
-            context.emit(CallRetried(context.call_id, context.tool, attempt, wait, error))
-        await anyio.sleep(wait)
-    return await _in_time(how, context, run)
+            if self.how.process:
+                await open_process()
+                return await self.with_tries(lambda: run_in_process(self.call))
+            return await self.with_tries(self.in_thread)
+        finally:
+            permit.release()
 
-
-async def _in_time(how: Execution, context: ToolContext[Any], run: _Run) -> ToolResult:
-    """Set the deadline. A result that comes later does not count, even if the tool has swallowed the cancellation."""
-    if how.timeout is None:
-        return await _giving_up(context, run)
-    with anyio.CancelScope(deadline=anyio.current_time() + how.timeout) as scope:
-        try:
-            result = await _giving_up(context, run)
-        except Exception:
-            if not scope.cancel_called:
+    async def with_tries(self, run: _Run) -> ToolResult:
+        """Repeat what failed, if it may be run twice. What a tool says on purpose is not a failure."""
+        tries = self.how.retries if self.how.idempotent else 0
+        for attempt in range(1, tries + 1):
+            try:
+                return await self.in_time(run)
+            except ToolError:
                 raise
-        else:
-            if not scope.cancel_called:
-                return result
-            context.give_up()
-    raise ToolError(f"timed out after {how.timeout:g} seconds; it is not known whether it had any effect")
+            except Exception as error:  # noqa: BLE001 - a tool may raise anything; the last try lets it out
+                wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (attempt - 1))
+                self.context.emit(CallRetried(self.context.call_id, self.context.tool, attempt, wait, error))
+            await anyio.sleep(wait)
+        return await self.in_time(run)
 
+    async def in_time(self, run: _Run) -> ToolResult:
+        """Set the deadline. A later result does not count, even if the tool has swallowed the cancellation."""
+        if self.how.timeout is None:
+            return await self.giving_up(run)
+        with anyio.CancelScope(deadline=anyio.current_time() + self.how.timeout) as scope:
+            try:
+                result = await self.giving_up(run)
+            except Exception:
+                if not scope.cancel_called:
+                    raise
+            else:
+                if not scope.cancel_called:
+                    return result
+                self.context.give_up()
+        raise ToolError(f"timed out after {self.how.timeout:g} seconds; it is not known whether it had any effect")
 
-async def _giving_up(context: ToolContext[Any], run: _Run) -> ToolResult:
-    """Let the tool know when nobody waits for it any more."""
-    try:
-        return await run()
-    except Exception:
-        raise
-    except BaseException:
-        context.give_up()
-        raise
-
-
-# The event loop.
-
-
-async def _in_loop(kind: Kind, context: ToolContext[Any], call: Callable[[], Any]) -> ToolResult:
-    try:
-        return await _Watched(_called(kind, context, call), context)
-    except BaseExceptionGroup as group:
-        if any(_is_from_outside(each) for each in _leaves(group)):
+    async def giving_up(self, run: _Run) -> ToolResult:
+        """Let the tool know when nobody waits for it any more."""
+        try:
+            return await run()
+        except Exception:
             raise
-        raise _ungrouped(group) from group
-    except Exception:
-        raise
-    except BaseException as error:
-        if _is_from_outside(error):
+        except BaseException:
+            self.context.give_up()
             raise
-        raise _as_failure(error) from error
 
+    async def in_loop(self, run: Callable[[], Coroutine[Any, Any, ToolResult]]) -> ToolResult:
+        """Run it in the event loop, whose own exceptions pass through."""
+        try:
+            return await _Watched(run(), self.context)
+        except BaseExceptionGroup as group:
+            if any(_is_from_outside(each) for each in _leaves(group)):
+                raise
+            raise _ungrouped(group) from group
+        except Exception:
+            raise
+        except BaseException as error:
+            if _is_from_outside(error):
+                raise
+            raise _as_failure(error) from error
 
-async def _called(kind: Kind, context: ToolContext[Any], call: Callable[[], Any]) -> ToolResult:
-    value = call()
-    if kind == "async generator" and isinstance(value, AsyncGenerator):
-        value = await _drained(cast("AsyncGenerator[Any, None]", value), context)
-    elif kind == "generator" and isinstance(value, Generator):
-        value = _driven(cast("Generator[Any, None, Any]", value), context)
-    elif kind == "async" or inspect.isawaitable(value):
-        value = await value
-    return to_result(value)
+    async def called(self) -> ToolResult:
+        """Call the function in the event loop.
+
+        What an async generator yields is progress, and the last of it the result: it has no other way to return one.
+        """
+        value = self.call()
+        if self.kind == "async generator" and isinstance(value, AsyncGenerator):
+            last: Any = None
+            async with aclosing(cast("AsyncGenerator[Any, None]", value)) as values:
+                async for last in values:
+                    self.report(last)
+            return to_result(last)
+        if self.kind == "generator" and isinstance(value, Generator):
+            value = self.driven(cast("Generator[Any, None, Any]", value))
+        elif self.kind == "async" or inspect.isawaitable(value):
+            value = await value
+        return to_result(value)
+
+    async def in_thread(self) -> ToolResult:
+        """Run it in a thread, which goes on if nobody waits for it any more."""
+        running = _ThreadCall.of(self.how.mark)
+        try:
+            value = await run_in_thread(functools.partial(self.called_in_thread, running))
+        except Exception:
+            raise
+        except BaseException:
+            if running.abandon():
+                log.warning("tool %s was given up, but its thread goes on", self.context.tool)
+                self.context.emit(ThreadAbandoned(self.context.call_id, self.context.tool))
+            raise
+        return value if isinstance(value, ToolResult) else await self.in_loop(value.result)
+
+    def called_in_thread(self, running: _ThreadCall) -> ToolResult | _Awaitable:
+        """Call the function and write its result here, where a lazy one may block; an awaitable is left to the loop."""
+        try:
+            value = self.call()
+            if self.kind == "generator" and isinstance(value, Generator):
+                value = self.driven(cast("Generator[Any, None, Any]", value))
+            return _Awaitable(value) if inspect.isawaitable(value) else to_result(value)
+        except BaseExceptionGroup as group:
+            raise _ungrouped(group) from group
+        except StopIteration as error:  # a future cannot carry it
+            raise _as_failure(error) from error
+        except Exception:
+            raise
+        except (
+            BaseException
+        ) as error:  # no signal and no cancellation reaches a worker thread: it is the function's own
+            raise _as_failure(error) from error
+        finally:
+            running.end()
+
+    def driven(self, values: Generator[Any, None, Any]) -> Any:
+        """What a generator yields is progress, what it returns is the result. In a thread, it ends when given up."""
+        with closing(values):
+            while True:
+                try:
+                    value = next(values)
+                except StopIteration as stop:
+                    return stop.value
+                if self.context.cancelled:
+                    return None  # to nobody
+                self.report(value)
+
+    def report(self, value: object) -> None:
+        """Emit what a generator yielded."""
+        context = self.context
+        match value:
+            case Event():
+                context.emit(value)
+            case bool():
+                context.emit(Progress(context.call_id, context.tool, None, "", value))
+            case int() | float() if 0 <= value <= 1:
+                context.progress(value)
+            case str():
+                context.progress(None, value)
+            case _:
+                context.emit(Progress(context.call_id, context.tool, None, "", value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,50 +277,14 @@ class _Watched:
             self.context.emit(EventLoopBlocked(self.context.call_id, self.context.tool, seconds))
 
 
-async def _drained(values: AsyncGenerator[Any, None], context: ToolContext[Any]) -> Any:
-    """What an async generator yields is progress, and the last of it the result: it has no other way to return one."""
-    last: Any = None
-    async with aclosing(values):
-        async for last in values:
-            _report(last, context)
-    return last
-
-
-def _driven(values: Generator[Any, None, Any], context: ToolContext[Any]) -> Any:
-    """What a generator yields is progress, what it returns is the result. In a thread, it ends when it is given up."""
-    with closing(values):
-        while True:
-            try:
-                value = next(values)
-            except StopIteration as stop:
-                return stop.value
-            if context.cancelled:
-                return None  # to nobody
-            _report(value, context)
-
-
-def _report(value: object, context: ToolContext[Any]) -> None:
-    match value:
-        case Event():
-            context.emit(value)
-        case bool():
-            context.emit(Progress(context.call_id, context.tool, None, "", value))
-        case int() | float() if 0 <= value <= 1:
-            context.progress(value)
-        case str():
-            context.progress(None, value)
-        case _:
-            context.emit(Progress(context.call_id, context.tool, None, "", value))
-
-
-# Threads.
-
-
 @dataclass(frozen=True, slots=True)
 class _Awaitable:
     """What an async function under a decorator that is not async returns; trio lets no bare one out of a thread."""
 
     value: Awaitable[Any]
+
+    async def result(self) -> ToolResult:
+        return to_result(await self.value)
 
 
 @dataclass(slots=True, eq=False)
@@ -260,6 +293,19 @@ class _ThreadCall:
 
     mark: Mark
     ended: bool = False
+
+    @classmethod
+    def of(cls, mark: Mark) -> _ThreadCall:
+        """A call of the tool, unless too many of those that timed out still have a thread."""
+        with _LOCK:
+            of_tool, in_all = sum(each.mark is mark for each in _ABANDONED), len(_ABANDONED)
+        if of_tool >= _MOST_ABANDONED:
+            raise ToolError(
+                f"not run: {of_tool} earlier calls of this tool were given up and still run; do not call it again"
+            )
+        if in_all >= _MOST_ABANDONED_IN_ALL:
+            raise ToolError(f"not run: {in_all} earlier calls of tools were given up and still run")
+        return cls(mark)
 
     def abandon(self) -> bool:
         """Count it among the abandoned ones, unless it has ended."""
@@ -278,54 +324,6 @@ _LOCK = threading.Lock()
 _ABANDONED: set[_ThreadCall] = set()  # those of all event loops together
 
 
-def _refuse_abandoned(mark: Mark) -> None:
-    """Refuse one more thread where too many calls that timed out still have one."""
-    with _LOCK:
-        of_tool, in_all = sum(each.mark is mark for each in _ABANDONED), len(_ABANDONED)
-    if of_tool >= _MOST_ABANDONED:
-        raise ToolError(
-            f"not run: {of_tool} earlier calls of this tool were given up and still run; do not call it again"
-        )
-    if in_all >= _MOST_ABANDONED_IN_ALL:
-        raise ToolError(f"not run: {in_all} earlier calls of tools were given up and still run")
-
-
-async def _in_thread(mark: Mark, kind: Kind, context: ToolContext[Any], call: Callable[[], Any]) -> ToolResult:
-    _refuse_abandoned(mark)
-    running = _ThreadCall(mark)
-    try:
-        value = await run_in_thread(functools.partial(_work, kind, context, call, running))
-    except Exception:
-        raise
-    except BaseException:
-        if running.abandon():
-            log.warning("tool %s was given up, but its thread goes on", context.tool)
-            context.emit(ThreadAbandoned(context.call_id, context.tool))
-        raise
-    return value if isinstance(value, ToolResult) else await _in_loop("async", context, lambda: value.value)
-
-
-def _work(
-    kind: Kind, context: ToolContext[Any], call: Callable[[], Any], running: _ThreadCall
-) -> ToolResult | _Awaitable:
-    """Run the function and write its result here, where a lazy result may block; an awaitable is left to the loop."""
-    try:
-        value = call()
-        if kind == "generator" and isinstance(value, Generator):
-            value = _driven(cast("Generator[Any, None, Any]", value), context)
-        return _Awaitable(value) if inspect.isawaitable(value) else to_result(value)
-    except BaseExceptionGroup as group:
-        raise _ungrouped(group) from group
-    except StopIteration as error:  # a future cannot carry it
-        raise _as_failure(error) from error
-    except Exception:
-        raise
-    except BaseException as error:  # no signal and no cancellation reaches a worker thread: it is the function's own
-        raise _as_failure(error) from error
-    finally:
-        running.end()
-
-
 # What must not leave a tool.
 
 
@@ -336,8 +334,8 @@ def _ungrouped(group: BaseExceptionGroup[BaseException]) -> Exception:
         return errors[0]
     if all(isinstance(each, ToolError) for each in errors):
         return ToolError("; ".join(str(each) for each in errors))
-    told = "; ".join(f"{type(each).__name__}: {each}" if str(each) else type(each).__name__ for each in errors)
-    return ExceptionGroup(told, errors)
+    names = (f"{type(each).__name__}: {each}" if str(each) else type(each).__name__ for each in errors)
+    return ExceptionGroup("; ".join(names), errors)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
@@ -357,19 +355,14 @@ def _is_from_outside(error: BaseException) -> bool:
             return True
         return False
     if isinstance(error, anyio.get_cancelled_exc_class()):
-        return _is_wanted(error)
+        if not type(error).__module__.startswith("asyncio"):
+            return True
+        task = sys.modules["asyncio"].current_task()  # not imported: its error is here, so it runs
+        return task is None or bool(task.cancelling())  # a tool may also let out the cancellation of another task
     if not isinstance(error, KeyboardInterrupt):
         return False
     raised_in = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(raised_in) and raised_in[-1].partition(".")[0] in ("asyncio", "trio")
-
-
-def _is_wanted(error: BaseException) -> bool:
-    """Whether somebody cancelled this task. On asyncio a tool may also let the cancellation of another task out."""
-    if not type(error).__module__.startswith("asyncio"):
-        return True
-    task = sys.modules["asyncio"].current_task()  # not imported: its error is here, so it runs
-    return task is None or bool(task.cancelling())
 
 
 def _as_failure(error: BaseException) -> RuntimeError:

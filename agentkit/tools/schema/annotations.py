@@ -13,7 +13,7 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import CodeType, GenericAlias, MethodType, SimpleNamespace, UnionType
 from typing import Annotated, Any, get_args, get_origin
 
@@ -45,21 +45,20 @@ def read_hints(
     for each in parameters:
         written = each.annotation
         if written is inspect.Parameter.empty:
-            written = _guessed(each, described.get(each.name, ""))
+            written = _described_type(_NOT_A_TYPE.sub("", described.get(each.name, "")).strip())
+            if written is Any:
+                written = next((kind for kind in (bool, int, float, str) if type(each.default) is kind), Any)
         alone = SimpleNamespace(__annotations__={each.name: written})
         try:
             found = typing.get_type_hints(alone, getattr(source, "__globals__", {}), names, include_extras=True)
             hints[each.name] = _readable(_filled(found[each.name], variables), {})
         except Exception as error:  # annotations are the author's expressions: they can raise anything
+            reason = (str(error) or type(error).__name__).partition("\n")[0]
             raise DefinitionError(
-                f"tool {name!r}: the annotation of parameter {each.name!r} cannot be resolved ({_line(error)}); "
+                f"tool {name!r}: the annotation of parameter {each.name!r} cannot be resolved ({reason}); "
                 "its names must be importable where the function is defined"
             ) from error
     return hints
-
-
-def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).partition("\n")[0]
 
 
 _DESCRIBED: dict[str, Any] = {  # the names that docstrings have for types
@@ -73,14 +72,6 @@ _DESCRIBED: dict[str, Any] = {  # the names that docstrings have for types
 }  # fmt: skip
 _LIST_OF = re.compile(r"(?:list|array|sequence)s? of (\w+?)s?", re.IGNORECASE)
 _NOT_A_TYPE = re.compile(r"(?:^|,)\s*(?:optional|required|default\b.*)$")
-
-
-def _guessed(parameter: inspect.Parameter, described: str) -> Any:
-    """The type of a parameter without an annotation."""
-    found = _described_type(_NOT_A_TYPE.sub("", described).strip())
-    if found is not Any:
-        return found
-    return next((kind for kind in (bool, int, float, str) if type(parameter.default) is kind), Any)
 
 
 def _described_type(text: str) -> Any:
@@ -191,15 +182,11 @@ def _type_arguments(function: Any) -> dict[Any, Any]:
     if owner is None or inspect.isroutine(owner):
         return found
     kind: type[Any] = owner if isinstance(owner, type) else type(owner)
-    for alias in [getattr(owner, "__orig_class__", None), *_generic_bases(kind)]:
+    bases = [base for each in kind.__mro__ for base in each.__dict__.get("__orig_bases__", ())]
+    for alias in [getattr(owner, "__orig_class__", None), *bases]:
         for variable, argument in zip(getattr(get_origin(alias), "__parameters__", ()), get_args(alias), strict=False):
             found.setdefault(variable, _filled(argument, found))
     return found
-
-
-def _generic_bases(kind: type) -> Iterator[Any]:
-    for each in kind.__mro__:
-        yield from each.__dict__.get("__orig_bases__", ())
 
 
 def _filled(hint: Any, variables: Mapping[Any, Any]) -> Any:

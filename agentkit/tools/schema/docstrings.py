@@ -226,7 +226,11 @@ def _by_rules(plain: str, names: Collection[str]) -> Docstring:
     for style in _STYLES:
         with suppress(Exception):  # the parsers raise all kinds of errors; a comment must never break a program
             readings.append(docstring_parser.parse(plain, style))
-    best = max(readings, key=lambda each: _value(each, names), default=None)
+    best = max(
+        readings,
+        key=lambda each: (len(_parameters(each).keys() & names), len(each.params), len(each.meta)),
+        default=None,
+    )
     if best is None or not best.meta:
         return Docstring(plain)
     gap = "\n\n" if best.blank_after_short_description else "\n"
@@ -234,10 +238,6 @@ def _by_rules(plain: str, names: Collection[str]) -> Docstring:
     types = {name: param.type_name for param in best.params if param.type_name for name in _names(param)}
     types |= dict(_TYPE_LINE.findall(plain))
     return Docstring(summary, _parameters(best), types)
-
-
-def _value(reading: docstring_parser.Docstring, names: Collection[str]) -> tuple[int, int, int]:
-    return len(_parameters(reading).keys() & names), len(reading.params), len(reading.meta)
 
 
 def _parameters(reading: docstring_parser.Docstring) -> dict[str, str]:

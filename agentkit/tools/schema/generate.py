@@ -127,7 +127,7 @@ def _read_from_json(schema: Any) -> Any:
     kind = node.get("type")
     if kind == "model" or (kind == "dataclass" and hasattr(node["cls"], "__pydantic_config__")):
         return node
-    if kind == "function-after" and _decodes(node["function"]):
+    if kind == "function-after" and isinstance(getattr(node["function"]["function"], "__self__", None), EncodedBytes):
         text = core_schema.no_info_after_validator_function(str.encode, core_schema.str_schema())
         return {**node, "schema": text}
     if kind in ("literal", "enum", "is-instance"):
@@ -160,7 +160,7 @@ def _choice(node: dict[str, Any]) -> CoreSchema:
 def _member_of(expected: Sequence[Any]) -> Callable[[Any], Any]:
     """For ``Literal[Color.RED]`` or an enum of dates: what has the form in JSON that came; its schema has that form."""
     forms = [(to_jsonable_python(each), each) for each in expected if type(each) not in _JSON_TYPES]
-    return lambda value: next((each for form, each in forms if _is_same(form, value)), value)
+    return lambda value: next((each for form, each in forms if type(form) is type(value) and form == value), value)
 
 
 def _one_of(members: Sequence[enum.Enum]) -> Callable[[Any], Any]:
@@ -177,14 +177,6 @@ def _one_of(members: Sequence[enum.Enum]) -> Callable[[Any], Any]:
         raise PydanticCustomError("enum", "Input should be {expected}", {"expected": expected})
 
     return member
-
-
-def _is_same(one: object, other: object) -> bool:
-    return type(one) is type(other) and one == other
-
-
-def _decodes(function: Mapping[str, Any]) -> bool:
-    return isinstance(getattr(function["function"], "__self__", None), EncodedBytes)
 
 
 class _Generator(GenerateJsonSchema):
@@ -273,10 +265,7 @@ class _Generator(GenerateJsonSchema):
             if member is not None:
                 member.setdefault("description", text)
         if made.get("description") == inspect.cleandoc(kind.__doc__ or ""):
-            return _described(made, class_summary(kind))
+            rest = {key: value for key, value in made.items() if key != "description"}
+            summary = class_summary(kind)
+            return {**rest, "description": summary} if summary else rest
         return made
-
-
-def _described(schema: JsonSchema, text: str) -> JsonSchema:
-    rest = {key: value for key, value in schema.items() if key != "description"}
-    return {**rest, "description": text} if text else rest

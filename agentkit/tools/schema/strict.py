@@ -124,7 +124,7 @@ class _Form:
         elif "properties" in schema or "object" in schema.get("type", ()):
             raise _NotStrict(place, "is an object or something else; use 'anyOf'")
         if not made.keys() & {"type", "anyOf"}:
-            made["type"] = _types_of(made, place)
+            made["type"] = self._types_of(made, place)
         return made
 
     def _of_reference(self, schema: JsonSchema, place: str, level: int) -> JsonSchema:
@@ -161,7 +161,8 @@ class _Form:
             raise _NotStrict(place, "has 'oneOf', which strict schemas do not allow; use 'anyOf'")
         members = [self._resolved(each) for each in schema[keyword]]
         objects = [each for each in members if each.get("type") == "object"]
-        if len(objects) > 1 and any(_optional(each) for each in objects) and not _are_distinct(objects):
+        leaves_out = any(each.get("properties", {}).keys() - set(each.get("required", ())) for each in objects)
+        if len(objects) > 1 and leaves_out and not self._are_distinct(objects):
             raise _NotStrict(
                 place, "is a union whose members differ by what is left out; give each a Literal of its own"
             )
@@ -217,7 +218,11 @@ class _Form:
             raise _NotStrict(place, "is optional; make it required, and a union with null")
         said = "Null to leave it out." if default is ... else f"Null for the default, {_shown(default)}."
         text = made.pop("description", "")
-        return _described({"anyOf": [*_members(made), _NULL]} | ({"description": text} if text else {}), said)
+        return _described(
+            {"anyOf": [*(made["anyOf"] if made.keys() == {"anyOf"} else [made]), _NULL]}
+            | ({"description": text} if text else {}),
+            said,
+        )
 
     def _takes_null(self, schema: Any) -> bool:
         node = self._resolved(schema)
@@ -226,9 +231,23 @@ class _Form:
         kinds = node.get("type", ())
         return "null" in ([kinds] if isinstance(kinds, str) else kinds) or None in node.get("enum", ())
 
+    @staticmethod
+    def _are_distinct(objects: Sequence[JsonSchema]) -> bool:
+        """Whether one property has another constant in each."""
+        constants = [
+            {name: each["const"] for name, each in one.get("properties", {}).items() if "const" in each}
+            for one in objects
+        ]
+        shared = set(constants[0]).intersection(*constants)
+        return any(len({encode_json(each[name]) for each in constants}) == len(objects) for name in shared)
 
-def _members(schema: JsonSchema) -> list[JsonSchema]:
-    return list(schema["anyOf"]) if schema.keys() == {"anyOf"} else [schema]
+    @staticmethod
+    def _types_of(schema: JsonSchema, place: str) -> str | list[str]:
+        values = schema.get("enum", [schema["const"]] if "const" in schema else [])
+        kinds = list(dict.fromkeys(_TYPES[type(each)] for each in values))
+        if not kinds:
+            raise _NotStrict(place, "may be anything; give it a type")
+        return kinds if len(kinds) > 1 else kinds[0]
 
 
 def _described(schema: JsonSchema, text: str) -> JsonSchema:
@@ -241,25 +260,3 @@ def _described(schema: JsonSchema, text: str) -> JsonSchema:
 
 def _shown(default: Any) -> str:
     return json.dumps(default, ensure_ascii=False) if isinstance(default, str) else encode_json(default).decode()
-
-
-def _types_of(schema: JsonSchema, place: str) -> str | list[str]:
-    values = schema.get("enum", [schema["const"]] if "const" in schema else [])
-    kinds = list(dict.fromkeys(_TYPES[type(each)] for each in values))
-    if not kinds:
-        raise _NotStrict(place, "may be anything; give it a type")
-    return kinds if len(kinds) > 1 else kinds[0]
-
-
-def _optional(schema: JsonSchema) -> set[str]:
-    properties: JsonSchema = schema.get("properties", {})
-    return properties.keys() - set(schema.get("required", ()))
-
-
-def _are_distinct(objects: Sequence[JsonSchema]) -> bool:
-    """Whether one property has another constant in each."""
-    constants = [
-        {name: each["const"] for name, each in one.get("properties", {}).items() if "const" in each} for one in objects
-    ]
-    shared = set(constants[0]).intersection(*constants)
-    return any(len({encode_json(each[name]) for each in constants}) == len(objects) for name in shared)
