@@ -13,13 +13,15 @@ import pytest
 from agentkit import errors
 from agentkit.errors import AgentKitError, RateLimited
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "status": {"status": 429, "headers": {"retry-after": "1"}, "code": "c", "request_id": "r", "body": "b"},
-    "which": {"which": "idle", "answered": True},
-    "tool": {"tool": "t", "state": ["state"]},
-    "state": {"state": ["state"]},
-    "partial": {"partial": "par"},
-    "code": {"code": "c", "request_id": "r", "body": "b"},
+GIVEN: dict[str, Any] = {
+    "status": 429,
+    "headers": {"retry-after": "1"},
+    "code": "c",
+    "request_id": "r",
+    "body": "b",
+    "which": "idle",
+    "answered": True,
+    "state": ["state"],
 }
 
 
@@ -31,9 +33,11 @@ def kinds(kind: type[BaseException]) -> Iterator[type[BaseException]]:
 
 def made(kind: type[BaseException]) -> BaseException:
     """An error of this kind with everything that it can hold."""
-    names = inspect.signature(kind.__init__).parameters
-    options = next((options for name, options in OPTIONS.items() if name in names), {})
-    error = kind(["state"]) if issubclass(kind, KeyboardInterrupt) else kind("what happened", **options)
+    parameters = [each for each in inspect.signature(kind).parameters.values() if each.kind is not each.VAR_POSITIONAL]
+    named = {
+        each.name: GIVEN.get(each.name, "what happened") for each in parameters if each.kind is not each.VAR_KEYWORD
+    }
+    error = kind(**named) if named else kind("what happened")
     for name in ("state", "partial", "params", "said", "limit", "got", "again", "generation"):
         if hasattr(kind, name):
             setattr(error, name, (name,))
