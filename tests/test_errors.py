@@ -33,9 +33,11 @@ def kinds(kind: type[BaseException]) -> Iterator[type[BaseException]]:
 
 def made(kind: type[BaseException]) -> BaseException:
     """An error of this kind with everything that it can hold."""
-    parameters = [each for each in inspect.signature(kind).parameters.values() if each.kind is not each.VAR_POSITIONAL]
+    _, *parameters = inspect.signature(kind.__init__).parameters.values()
     named = {
-        each.name: GIVEN.get(each.name, "what happened") for each in parameters if each.kind is not each.VAR_KEYWORD
+        each.name: GIVEN.get(each.name, "what happened")
+        for each in parameters
+        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
     }
     error = kind(**named) if named else kind("what happened")
     for name in ("state", "partial", "params", "said", "limit", "got", "again", "generation"):
