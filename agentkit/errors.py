@@ -4,7 +4,8 @@
 
     AgentKitError
       DefinitionError         a function that cannot become a tool, a name used twice: raised where it is written
-      ConfigError             a setting that cannot work: unknown provider, missing key, a parameter out of its range
+      ConfigError             a setting that cannot work: unknown provider, a parameter out of its range
+        MissingKey            a provider needs a key and there is none; nothing was sent
       ModelError              the server did not give a usable reply
         ConnectionFailed      no connection, or it broke
         DeadlineExceeded      it took too long; `which` names the deadline
@@ -58,6 +59,7 @@ __all__ = [
     "InvalidReply",
     "LimitReached",
     "MalformedToolCall",
+    "MissingKey",
     "ModelError",
     "ModelRetry",
     "NotFound",
@@ -103,6 +105,10 @@ class DefinitionError(AgentKitError):
 
 class ConfigError(AgentKitError):
     """A setting cannot work: an unknown provider, a missing key or extra, a request parameter out of its range."""
+
+
+class MissingKey(ConfigError):
+    """A provider needs a key and there is none; nothing was sent."""
 
 
 class ModelError(AgentKitError):

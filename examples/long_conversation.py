@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agentkit import Agent, AgentKitError, Event, Message, Model, ToolContext, ToolError, tool
-from agentkit.compaction import ClearToolResults, HistoryShortened, Summarize, Window
+from agentkit.compaction import ClearToolResults, Compaction, HistoryShortened, Summarize, Window
 
 PAGE = 3_000  # characters
 
@@ -40,7 +40,7 @@ def main(questions: Iterable[str], model: str | Model, document: str, tokens: in
         tools=[read_page],
         deps_type=str,
         instructions="You answer questions about a document. Read the pages that you need.",
-        middleware=[ClearToolResults(keep=3), Summarize(tokens=tokens), Window()],
+        middleware=[Compaction([ClearToolResults(keep=3), Summarize(tokens=tokens), Window()])],
     )
     history: tuple[Message, ...] = ()
     for question in questions:

@@ -73,6 +73,17 @@ async def test_a_new_question_after_a_crash_knows_what_was_finished(sessions: Se
     assert world.done["r:call:b"] == 1
 
 
+async def test_a_question_whose_process_ended_before_any_reply_is_sent_only_if_its_run_is_resumed(
+    sessions: Sessions,
+) -> None:
+    await World().agent("Hello.").run("Hi.", session=sessions["s"])
+    await crashed(World().agent("never"), sessions, "after save", prompt="Lost?", run_id="r")
+    world = World()
+    await world.agent("Here.").run("And now?", session=sessions["s"])
+    assert [each.text for each in world.model.requests[0].messages] == ["Hi.", "Hello.", "And now?"]
+    assert [each.text for each in await sessions["s"].messages()] == ["Hi.", "Hello.", "Lost?", "And now?", "Here."]
+
+
 @pytest.mark.parametrize("ending", ["crash", "cancel", "question"])
 async def test_a_result_outlives_a_second_accident(sessions: Sessions, ending: str) -> None:
     world = World()

@@ -103,8 +103,8 @@ async def test_a_model_that_cannot_be_told_apart_elsewhere_must_be_named() -> No
 
 
 @pytest.mark.parametrize("wrong", [{"store": 5}, {"store": "openai:x"}, {"store": {}}, {"model": 5}])
-def test_what_is_no_store_or_no_name_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"Cache\(.*(has the async methods get and set|must be a text)"):
+def test_what_is_not_a_store_or_a_name_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"Cache\(.*(has the async methods get and set|must be a string)"):
         Cache(**wrong)
 
 
@@ -216,7 +216,11 @@ async def test_the_replies_of_a_server_are_kept_by_its_address_and_model() -> No
 
 def test_one_cache_works_in_several_event_loops() -> None:
     agent = Agent(Named("m", ["once"]), middleware=[Cache()])
-    assert [agent.run_sync("go").output for _ in range(2)] == ["once", "once"]
+
+    async def main() -> str:
+        return (await agent.run("go")).output
+
+    assert [anyio.run(main, backend=each) for each in ("asyncio", "trio", "asyncio")] == ["once"] * 3
 
 
 def test_memory_needs_room() -> None:

@@ -3,12 +3,11 @@ from typing import Any, Literal
 
 import pytest
 
-from agentkit import Agent, AssistantMessage, ChatClient, Event, Model, ModelError, Reply, TextDelta
+from agentkit import Agent, AssistantMessage, ChatClient, Event, Model, ModelError, Reply, RunState, TextDelta
 from agentkit.chat import ChatRequest
-from agentkit.chat.events import CallDelta, Emit, ReasoningDelta, RequestAdapted
-from agentkit.chat.messages import UserMessage
-from agentkit.errors import BadRequest, ConfigError, ConnectionFailed, IncompleteReply, NotFound, Overloaded
-from agentkit.events import Retrying
+from agentkit.errors import BadRequest, ConfigError, ConnectionFailed, IncompleteReply, MissingKey, NotFound, Overloaded
+from agentkit.events import CallDelta, DeltasDiscarded, Emit, ReasoningDelta, RequestAdapted, Retrying
+from agentkit.messages import UserMessage
 from agentkit.middleware import Fallback, ModelFallback
 from agentkit.testing import Answer, Chunks, ScriptedModel, Server, call, raw
 from agentkit.testing.models import as_reply
@@ -43,18 +42,25 @@ class Breaking:
 
 
 async def watched(
-    model: Model, *others: Model, after_shown: Literal["raise", "continue"] = "raise"
+    model: Model, *others: Model, after_shown: Literal["raise", "discard", "continue"] = "raise"
 ) -> tuple[str, list[Event]]:
     """The answer of a streamed run and the events of its requests."""
     agent = Agent(model, middleware=[Fallback(*others, after_shown=after_shown)])
-    kinds = (TextDelta, ReasoningDelta, CallDelta, Retrying, RequestAdapted, ModelFallback)
+    kinds = (TextDelta, ReasoningDelta, CallDelta, DeltasDiscarded, ModelFallback)
     async with agent.stream("go") as events:
         told: list[Event] = [event async for event in events if isinstance(event, kinds)]
         return (await events.result()).output, told
 
 
 def text_of(events: Sequence[Event]) -> str:
-    return "".join(each.text for each in events if isinstance(each, TextDelta))
+    """What a reader shows who takes back what is discarded."""
+    text = ""
+    for each in events:
+        if isinstance(each, DeltasDiscarded):
+            text = ""
+        elif isinstance(each, TextDelta):
+            text += each.text
+    return text
 
 
 @pytest.mark.parametrize("error", [BUSY, ConnectionFailed("gone"), NotFound("no such model", status=404)])
@@ -84,11 +90,24 @@ async def test_when_all_fail_the_last_error_is_raised_and_tells_of_the_others() 
     assert last.__notes__ == ["before that, one failed: Overloaded: busy"]
 
 
-async def test_a_fallback_without_a_key_is_told_with_why_it_was_asked() -> None:
-    no_key = ConfigError("there is no key")
-    with pytest.raises(ConfigError) as raised:
-        await watched(Breaking("one", [], BUSY), Breaking("two", [], no_key), ScriptedModel(["never"]))
-    assert raised.value.__notes__ == ["before that, one failed: Overloaded: busy"]
+async def test_a_model_without_a_key_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    own, other = "openai:gpt-5-mini", ScriptedModel(["from the second"])
+    told: list[Event] = []
+    result = await Agent(own, middleware=[Fallback(other)]).run("go", on_event=told.append)
+    assert result.output == "from the second"
+    ((failed, error),) = [(each.failed, each.error) for each in told if isinstance(each, ModelFallback)]
+    assert "openai" in failed
+    assert isinstance(error, MissingKey)
+    with pytest.raises(MissingKey, match="OPENAI_API_KEY") as raised:
+        await Agent(ScriptedModel([BUSY]), middleware=[Fallback(own)]).run("go")
+    assert raised.value.__notes__ == ["before that, ScriptedModel failed: Overloaded: busy"]
+
+
+async def test_a_request_that_cannot_be_sent_at_all_is_not_tried_elsewhere() -> None:
+    wrong = ConfigError("temperature must be a number")
+    with pytest.raises(ConfigError):
+        await watched(Breaking("one", [], wrong), ScriptedModel(["never"]))
 
 
 async def test_a_model_without_a_repr_is_named_by_its_type() -> None:
@@ -128,6 +147,33 @@ async def test_pieces_that_were_void_do_not_count_as_shown() -> None:
     assert answer == "from the second"
 
 
+@pytest.mark.parametrize("delta", [TextDelta("The "), ReasoningDelta("Hm"), CallDelta(0, "a", "add", "{")])
+async def test_deltas_that_were_shown_are_taken_back_if_asked_for(delta: Event) -> None:
+    answer, told = await watched(Breaking("one", [delta], BROKEN), ScriptedModel(["whole"]), after_shown="discard")
+    assert (answer, text_of(told)) == ("whole", "whole")
+    assert told[:3] == [delta, DeltasDiscarded(), ModelFallback("one", "ScriptedModel", BROKEN, continues=False)]
+
+
+async def test_a_model_that_continues_and_begins_again_takes_back_only_its_own_deltas() -> None:
+    second = Breaking("two", [TextDelta("x"), Retrying(1, 0.0, "busy"), TextDelta("b")], "b")
+    answer, told = await watched(Breaking("one", [TextDelta("a")], BROKEN), second, after_shown="continue")
+    assert (answer, text_of(told)) == ("ab", "ab")
+
+
+@pytest.mark.parametrize("after_shown", ["raise", "discard", "continue"])
+async def test_what_stays_of_a_reply_that_failed_is_what_its_readers_still_see(after_shown: Any) -> None:
+    last = Breaking("two", [TextDelta("b"), Retrying(1, 0.0, "busy"), TextDelta("c")], BROKEN)
+    told: list[Event] = []
+    agent = Agent(Breaking("one", [TextDelta("a")], BROKEN), middleware=[Fallback(last, after_shown=after_shown)])
+    with pytest.raises(IncompleteReply) as raised:
+        async with agent.stream("go") as events:
+            async for event in events:
+                told += [event]  # what came before the error counts
+    state = raised.value.state
+    assert isinstance(state, RunState)
+    assert state.messages[-1].text == raised.value.partial == text_of(told)
+
+
 async def test_without_a_stream_nothing_counts_as_shown() -> None:
     told: list[Event] = []
     agent = Agent(Breaking("one", [TextDelta("The ")], BROKEN), middleware=[Fallback(ScriptedModel(["whole"]))])
@@ -143,7 +189,7 @@ async def test_the_next_model_goes_on_and_what_was_shown_begins_what_is_returned
     assert [each.continues for each in told if isinstance(each, ModelFallback)] == [True]
     question, partial, note = second.requests[0].messages
     assert (question, partial) == (UserMessage("go"), AssistantMessage("The sky is"))
-    assert "Go on exactly where it stops" in note.text
+    assert "Continue exactly where it stops" in note.text
 
 
 async def test_a_stream_that_a_server_broke_off_goes_on_at_another() -> None:

@@ -1,15 +1,32 @@
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
-from agentkit import Agent, Event, Limits, Message, Reply, RunFinished, TextDelta, ToolMessage, UserMessage, tool
+from agentkit import (
+    Agent,
+    Event,
+    Limits,
+    Message,
+    Reply,
+    RunFinished,
+    RunState,
+    TextDelta,
+    ToolMessage,
+    ToolResult,
+    UserMessage,
+    tool,
+)
 from agentkit.chat import ChatRequest
-from agentkit.chat.events import Emit
-from agentkit.errors import ConfigError, Overloaded
+from agentkit.errors import ConfigError, Overloaded, StateError
+from agentkit.events import DeltasDiscarded, Emit
+from agentkit.messages import ImagePart
 from agentkit.middleware import Eager, Guard, GuardTripped, ToolRequest
 from agentkit.run.transcript import check
+from agentkit.sessions import SQLiteSessions
 from agentkit.testing import Chunks, FunctionModel, ScriptedModel, call
 
 pytestmark = pytest.mark.anyio
@@ -260,3 +277,103 @@ async def test_true_none_and_awaited_ones_of_them_agree() -> None:
 def test_a_guard_that_asks_nobody_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"Guard\(.*(asks nobody|must be a function)"):
         Guard(**wrong)
+
+
+# What was refused is never sent.
+
+
+def sent(model: ScriptedModel) -> list[list[str]]:
+    return [[each.text for each in request.messages] for request in model.requests]
+
+
+def judges(messages: Sequence[Message]) -> str | None:
+    """Refuses passwords in whatever it is given, as a guard over all messages does."""
+    return "it holds a password" if any("hunter2" in each.text for each in messages) else None
+
+
+async def judges_alongside(messages: Sequence[Message]) -> str | None:
+    await anyio.lowlevel.checkpoint()
+    return judges(messages)
+
+
+@pytest.mark.parametrize("check_input", [judges, judges_alongside])
+@pytest.mark.parametrize("how", ["session", "history", "stored state"])
+async def test_a_question_that_was_refused_is_never_sent_and_the_next_is_judged_by_itself(
+    how: str, check_input: Any, tmp_path: Path
+) -> None:
+    session = SQLiteSessions(tmp_path / "chat.db")["s"]
+    model = ScriptedModel(["Hello.", "Sunny."] if check_input is judges else ["Hello.", "never used", "Sunny."])
+    agent = Agent(model, middleware=[Guard(input=check_input)])
+    first = await agent.run("Hi.", **({"session": session} if how == "session" else {}))  # type: ignore[arg-type]
+    with pytest.raises(GuardTripped) as refused:
+        if how == "session":
+            await agent.run("My password is hunter2.", session=session)
+        else:
+            await agent.run("My password is hunter2.", history=first)
+    state = refused.value.state
+    assert isinstance(state, RunState)
+    assert [each.text for each in state.messages] == ["Hi.", "Hello.", "My password is hunter2."]
+    if how == "session":
+        result = await agent.run("What is the weather?", session=session)
+        assert [each.text for each in await session.messages()][2:] == [
+            "My password is hunter2.",
+            "What is the weather?",
+            "Sunny.",
+        ]
+    elif how == "history":
+        result = await agent.run("What is the weather?", history=state.messages)
+    else:
+        result = await agent.run("What is the weather?", history=RunState.load(state.to_json()))
+    assert result.output == "Sunny."
+    assert sent(model)[-1] == ["Hi.", "Hello.", "What is the weather?"]
+    assert all("hunter2" not in text for each in sent(model)[-1:] for text in each)
+
+
+async def test_a_run_whose_question_was_refused_is_resumed_with_another_question_only() -> None:
+    model = ScriptedModel(["Sunny."])
+    agent = Agent(model, middleware=[Guard(input=judges)])
+    with pytest.raises(GuardTripped) as refused:
+        await agent.run("My password is hunter2.")
+    with pytest.raises(StateError, match=r"the prompt of this run was refused .* resume it with another prompt"):
+        await agent.run(resume=refused.value.state)
+    result = await agent.run("What is the weather?", resume=refused.value.state)
+    assert (result.output, sent(model)) == ("Sunny.", [["What is the weather?"]])
+
+
+@pytest.mark.parametrize("size", [1, 30_000])
+async def test_a_result_that_was_refused_is_replaced_by_a_note_and_the_conversation_goes_on(size: int) -> None:
+    @tool
+    def read() -> ToolResult:
+        """Read a page."""
+        return ToolResult("hunter2 " * size, files=[ImagePart("https://example.org/hunter2.png")])
+
+    model = ScriptedModel([call("read", id="r"), "Fine."])
+    agent = Agent(model, tools=[read], middleware=[Guard(input=judges)])
+    with pytest.raises(GuardTripped) as refused:
+        await agent.run("Read it.")
+    state = refused.value.state
+    assert check(state.messages) == []
+    assert "hunter2" not in state.to_json().replace("hunter2.png", "")
+    await agent.run("And now?", history=state)
+    question, _, result, again = model.requests[-1].messages
+    assert (question.text, again.text) == ("Read it.", "And now?")
+    assert result.text.startswith("Error: this result was refused")
+
+
+async def test_a_reply_that_was_refused_after_it_was_shown_is_taken_back_and_not_sent_later() -> None:
+    def safe(reply: Reply) -> str | None:
+        return "a password" if "hunter2" in reply.text else None
+
+    told: list[Event] = []
+    model = ScriptedModel([Chunks("It is ", "hunter2."), "Fine."])
+    agent = Agent(model, middleware=[Guard(output=safe)])
+    with pytest.raises(GuardTripped) as refused:
+        async with agent.stream("What is the password?") as events:
+            async for event in events:
+                told += [event]  # what came before the error counts
+    deltas = [type(each) for each in told if isinstance(each, TextDelta | DeltasDiscarded)]
+    assert deltas == [TextDelta, TextDelta, DeltasDiscarded]
+    state = refused.value.state
+    assert isinstance(state, RunState)
+    assert (await agent.run("Are you well?", history=state)).output == "Fine."
+    assert sent(model)[-1] == ["Are you well?"]

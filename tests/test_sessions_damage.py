@@ -404,7 +404,7 @@ def test_a_session_with_any_content_is_run_or_refused_in_a_sentence(path: Path) 
             state = session.sync.state()
             if state is not None and state.pending:
                 state.deny(state.pending[0].id)
-            endings.add(agent("Well.").run_sync(resume=state, session=session).status)
+            endings.add(agent("Well.").run_sync(resume=state or True, session=session).status)
         except AgentKitError as error:
             endings.add(type(error).__name__)
             sentences.append(str(error))

@@ -14,6 +14,7 @@ __all__ = [
     "AudioDelta",
     "CallDelta",
     "ChoiceDelta",
+    "DeltasDiscarded",
     "Emit",
     "Event",
     "Origin",
@@ -119,11 +120,16 @@ class ChoiceDelta(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Retrying(Event):
-    """A request failed and is sent again after ``wait`` seconds; ``attempt`` counts from 1.
+class DeltasDiscarded(Event):
+    """The deltas of the reply so far are discarded: take back what was shown of them.
 
-    Discard the deltas of the failed attempt.
+    Its subclasses say why.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying(DeltasDiscarded):
+    """A request failed and is sent again after ``wait`` seconds; ``attempt`` counts from 1."""
 
     attempt: int
     wait: float
@@ -138,11 +144,8 @@ class ReplyRepaired(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class RequestAdapted(Event):
-    """The server refused the request; ``what`` says how it is sent now, which the client remembers.
-
-    Discard the deltas emitted before.
-    """
+class RequestAdapted(DeltasDiscarded):
+    """The server refused the request as it was; ``what`` says how it is sent now, and the client remembers it."""
 
     what: str
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from agentkit.chat.compat.profile import NO_FACTS, Profile
 from agentkit.chat.transport.address import parse_address
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, MissingKey
 
 __all__ = ["PROVIDERS", "Provider", "find_provider", "is_self_hosted"]
 
@@ -69,11 +69,11 @@ class Provider:
         """Read the key from the provider's own variable.
 
         Raises:
-            ConfigError: It is required and not there.
+            MissingKey: It is required and not there.
         """
         key = environment.get(self.key_variable, "").strip() if self.key_variable else ""
         if self.key_required and not key:
-            raise ConfigError(f"{self.name} needs a key: set the environment variable {self.key_variable}")
+            raise MissingKey(f"{self.name} needs a key: set the environment variable {self.key_variable}")
         return key
 
     def _at_host(self, given: str) -> str:

@@ -1,48 +1,41 @@
-"""What all views have in common: how much a request may hold, what a refusal teaches, and who is told.
-
-Views lie inside each other, the gentlest outermost. A request passes them from the outside in. When the model refuses
-it as too long, the error goes to the outermost first, so that the gentlest is again the one that may shorten first;
-what it cannot help with, it hands on inward.
-"""
+"""`Compaction`: a shorter request where the whole conversation is too long for the model."""
 
 from __future__ import annotations
 
 import math
 import threading
-from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeAlias, TypeVar
 
-from agentkit.chat.events import Emit, Event
-from agentkit.chat.messages import Message
-from agentkit.chat.reply import Model, Reply, Usage
-from agentkit.chat.settings import ChatSettings
-from agentkit.chat.tokens import size_of_request
-from agentkit.compaction.calibration import Scale, prompt_tokens
+from agentkit.chat import ChatRequest, Model, Reply, Usage, size_of_request
+from agentkit.compaction.calibration import Calibration, prompt_tokens
 from agentkit.errors import ConfigError, ContextTooLong
-from agentkit.run.middleware import Middleware, ModelTurn, NextModel, NextRun, Run
-from agentkit.run.state import RunState
+from agentkit.events import Event, ignore_event
+from agentkit.messages import Message
+from agentkit.run import Middleware, ModelTurn, NextModel
 
-__all__ = ["HistoryShortened", "Memory", "Shorter", "View", "check_least"]
+__all__ = ["Ask", "Compaction", "HistoryShortened", "Recent", "ShorterRequest", "Strategy", "check_least"]
 
 T = TypeVar("T")
+Ask: TypeAlias = Callable[[ChatRequest], Awaitable[Reply]]
+"""Asks the run's own model, and shows nothing of the reply."""
 
-_TRIES = 3  # requests that a view sends because the one before was too long
-_MODELS = 100  # of which a view knows something
-_MARGIN = 0.95  # of the limit that a server told, as sizes are estimates
-_SHRINK = 0.75  # of a request that was refused without numbers
+_TRIES = 4  # requests of one turn, each shorter than the one that was refused before it
+_MODELS = 100  # that are remembered
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryShortened(Event):
-    """The model gets less than the whole transcript: told when a run first comes to that, and whenever it changes.
+    """The model is sent less than the whole conversation; emitted when a run first comes to that, and when it changes.
 
     Attributes:
-        by: The view that shortens.
-        messages: How many messages it leaves out, or how many it clears.
-        before: The tokens of the request as it came, estimated.
-        after: The tokens of what is passed on.
-        problem: Why there is no summary, if there is to be one.
+        by: The strategy that shortened it.
+        messages: The number of messages that it left out, or cleared.
+        before: The estimated tokens of the request before.
+        after: The estimated tokens of the request after.
+        problem: The reason why there is no summary, if there should be one.
     """
 
     by: str
@@ -53,8 +46,15 @@ class HistoryShortened(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shorter:
-    """What a view makes of a request: the messages to pass on, how many are not whole, and the tokens it took."""
+class ShorterRequest:
+    """The messages of a shorter request.
+
+    Attributes:
+        messages: The messages to send.
+        left_out: The number of messages that were left out or cleared; when it changes, this is reported.
+        usage: The tokens that it took to make them.
+        problem: The reason why they are not what they should be, if so.
+    """
 
     messages: list[Message]
     left_out: int
@@ -62,8 +62,111 @@ class Shorter:
     problem: str = ""
 
 
-class Memory(Generic[T]):
-    """The last so many values by key; safe to use from several threads."""
+class Strategy(ABC):
+    """One way to shorten a request. One object can serve any number of runs, event loops and threads at once.
+
+    Args:
+        tokens: Most tokens of a request; None for as many as the model takes.
+    """
+
+    def __init__(self, tokens: int | None = None) -> None:
+        self.tokens = math.inf if tokens is None else tokens
+
+    @abstractmethod
+    async def shorten(self, request: ChatRequest, budget: float, ask: Ask) -> ShorterRequest | None:
+        """Shorten a request.
+
+        Requests of a conversation should begin with the same bytes for as long as possible: prompt caches live on that.
+
+        Args:
+            request: The request, as the strategies before have left it.
+            budget: Estimated tokens that it may have; infinite if that is not known.
+            ask: Asks the run's own model.
+
+        Returns:
+            The shorter messages; None for the request as it is.
+        """
+
+    async def aclose(self) -> None:
+        """Close what it holds open in this event loop."""
+        return
+
+
+class Compaction(Middleware):
+    """Sends shorter requests when a conversation is too long; the messages of the run stay as they are.
+
+    The strategies are applied in order, each to what the one before has left, so list the gentlest first. When the
+    model refuses a request as too long, its limit is learned and the strategies are applied again with a smaller
+    budget. What is learned of a model holds for all runs that share this object.
+
+    Args:
+        strategies: One strategy, or several.
+
+    Raises:
+        ConfigError: There is none, or one is not a strategy.
+    """
+
+    def __init__(self, strategies: Strategy | Sequence[Strategy]) -> None:
+        self._strategies = (strategies,) if isinstance(strategies, Strategy) else tuple(strategies)
+        if not self._strategies or not all(isinstance(each, Strategy) for each in self._strategies):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"Compaction({strategies!r:.80}): takes strategies, for example Window(exchanges=20)")
+        self._known = Recent[tuple[Model, Calibration]](_MODELS)
+
+    async def around_model(self, turn: ModelTurn, inner: NextModel) -> Reply:  # noqa: D102
+        known = self._calibration(turn.model)
+        spent, size, refused = Usage(), math.inf, None
+        for _ in range(_TRIES):
+            passed, usage = await self._compacted(turn, known, inner)
+            spent += usage
+            if refused is not None and size_of_request(passed) >= size:
+                break  # nothing can be left out any more
+            size = size_of_request(passed)
+            try:
+                reply = await inner(replace(turn, request=passed))
+            except ContextTooLong as error:
+                known.learn_limit(error, size)
+                refused = error
+            else:
+                known.learn(size, prompt_tokens(reply.usage))
+                return replace(reply, usage=spent + reply.usage) if spent != Usage() else reply
+        assert refused is not None  # noqa: S101 - the first request was sent
+        raise refused
+
+    async def aclose(self) -> None:
+        """Close what the strategies hold open in this event loop."""
+        for each in self._strategies:
+            await each.aclose()
+
+    async def _compacted(self, turn: ModelTurn, known: Calibration, inner: NextModel) -> tuple[ChatRequest, Usage]:
+        """The request that the strategies make, and the tokens that they took for it."""
+        request, spent = turn.request, Usage()
+        reported: dict[Strategy, int] = turn.run.local.setdefault(self, {})
+
+        def ask(asked: ChatRequest) -> Awaitable[Reply]:
+            return inner(replace(turn, request=asked, emit=ignore_event))
+
+        for each in self._strategies:
+            made = await each.shorten(request, known.budget(each.tokens, request.settings), ask)
+            if made is None:
+                continue
+            before, request = request, replace(request, messages=made.messages)
+            spent += made.usage
+            if reported.get(each) != made.left_out or made.problem:
+                reported[each] = made.left_out
+                old, new = (round(size_of_request(one) * known.factor) for one in (before, request))
+                turn.emit(HistoryShortened(type(each).__name__, made.left_out, old, new, made.problem))
+        return request, spent
+
+    def _calibration(self, model: Model) -> Calibration:
+        known = self._known.get(id(model))
+        if known is None:
+            known = (model, Calibration())  # the model is held, so that its id stays its own
+            self._known.put(id(model), known)
+        return known[1]
+
+
+class Recent(Generic[T]):
+    """The most recently used values by key; safe to use from several threads."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -71,7 +174,7 @@ class Memory(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, key: object) -> T | None:
-        """The value, which thereby becomes the newest."""
+        """Return the value, which thereby becomes the most recent."""
         with self._lock:
             if key not in self._values:
                 return None
@@ -79,149 +182,21 @@ class Memory(Generic[T]):
             return value
 
     def put(self, key: object, value: T) -> None:
-        """Keep a value; the oldest may go for it."""
+        """Store a value; the least recent may be dropped for it."""
         with self._lock:
             self._values[key] = value
             if len(self._values) > self._most:
                 del self._values[next(iter(self._values))]
 
 
-@dataclass(slots=True)
-class _Asking:
-    """A request on its way inward: what a view tells those inside it, and they it."""
-
-    first: bool = True  # it wants to hear first of a request that is too long
-    failed: ContextTooLong | None = None  # it could not help, and they are to take this for the answer to their request
-    inside: int = 0  # how many views are inside it
-    sent: int = 0  # the size of what left the innermost view
-    counted: int = 0  # the tokens that the server counted of it
-
-
-@dataclass(slots=True)
-class _Known:
-    """What is known of a model, which is held so that its id, the key of this, stays its own."""
-
-    model: Model | None
-    scale: Scale = field(default_factory=Scale)
-    limit: float = math.inf
-
-    def room(self, tokens: float, settings: ChatSettings) -> float:
-        """The estimated tokens that a request may have, with room for the reply in a limit that was learned."""
-        reply = settings.max_completion_tokens or settings.max_tokens or 0
-        learned = max(self.limit * _MARGIN - reply, self.limit / 4)
-        return min(tokens, learned) / self.scale.factor
-
-    def learn(self, error: ContextTooLong, sent: int) -> None:
-        """Take note that a request of this size was too long."""
-        if error.got or (error.limit or 0) > sent * self.scale.factor:
-            self.scale.learn(sent, error.got or error.limit or 0, at_once=True)
-        refused = sent * self.scale.factor
-        limit = error.limit or math.inf
-        self.limit = min(self.limit, limit if limit * _MARGIN < refused else refused * _SHRINK)
-
-
-_ASKING: ContextVar[_Asking | None] = ContextVar("agentkit_views_asking", default=None)
-_TOLD: ContextVar[dict[int, int] | None] = ContextVar("agentkit_views_told", default=None)
-
-
-class View(Middleware):
-    """Passes on a shorter request when the whole one is too long; the transcript of the run stays as it is.
-
-    An object can serve any number of runs, event loops and threads at the same time. What it learns is kept by model.
-    """
-
-    def __init__(self, tokens: int | None = None) -> None:
-        self._tokens = math.inf if tokens is None else tokens
-        self._known = Memory[_Known](_MODELS)
-
-    async def shorten(self, turn: ModelTurn, room: float, inner: NextModel) -> Shorter | None:
-        """What to pass on so that a request takes at most ``room`` estimated tokens; None for all of it."""
-        raise NotImplementedError
-
-    async def around_run(self, run: Run[Any], inner: NextRun) -> RunState:  # noqa: ARG002
-        """A run of its own, also if a tool of another run has started it."""
-        told, asking = _TOLD.set({}), _ASKING.set(None)
-        try:
-            return await inner()
-        finally:
-            _ASKING.reset(asking)
-            _TOLD.reset(told)
-
-    async def around_model(self, turn: ModelTurn, inner: NextModel) -> Reply:
-        """Ask with what fits, and with less when the model says that it does not."""
-        outer = _ASKING.get() or _Asking(first=False)
-        asking = _Asking(inside=max(0, outer.inside - 1), sent=outer.sent)
-        token = _ASKING.set(asking)
-        try:
-            return await self._ask(turn, inner, asking, outer)
-        finally:
-            _ASKING.reset(token)
-            outer.inside, outer.sent, outer.counted = asking.inside + 1, asking.sent, asking.counted
-
-    async def _ask(self, turn: ModelTurn, inner: NextModel, asking: _Asking, outer: _Asking) -> Reply:
-        request, emit = turn.request, turn.emit
-        known = self._known_of(turn.model)
-        spent, tries = Usage(), 0
-        failed, outer.failed = outer.failed, None
-        while True:
-            if failed is not None:
-                if outer.first:
-                    raise failed
-                known.learn(failed, asking.sent)
-            shorter = await self.shorten(turn, known.room(self._tokens, request.settings), inner)
-            passed = request if shorter is None else replace(request, messages=shorter.messages)
-            spent = spent if shorter is None else spent + shorter.usage
-            size = size_of_request(passed)
-            if failed is not None and (size >= asking.sent or tries > _TRIES):
-                if not asking.inside:
-                    raise failed
-                asking.first, asking.failed = False, failed
-            else:
-                asking.sent, asking.counted = size, 0
-            if shorter is not None:
-                self._tell(emit, shorter, size_of_request(request), size, known.scale.factor)
-            try:
-                reply = await inner(replace(turn, request=passed))
-            except ContextTooLong as error:
-                if not asking.first:
-                    raise
-                failed, tries = error, tries + 1
-            else:
-                return _counted(reply, known, asking, spent)
-
-    def _known_of(self, model: Model) -> _Known:
-        known = self._known.get(id(model))
-        if known is None:
-            known = _Known(model)
-            self._known.put(id(model), known)
-        return known
-
-    def _tell(self, emit: Emit, shorter: Shorter, before: int, after: int, factor: float) -> None:
-        told = _TOLD.get()
-        if told is not None:
-            if told.get(id(self)) == shorter.left_out and not shorter.problem:
-                return
-            told[id(self)] = shorter.left_out
-        tokens = round(before * factor), round(after * factor)
-        emit(HistoryShortened(type(self).__name__, shorter.left_out, *tokens, shorter.problem))
-
-
-def check_least(view: str, **values: tuple[int | None, int]) -> None:
-    """Refuse what is no number, or too small: each comes with the least that it may be. Only ``keep`` may not be None.
+def check_least(strategy: str, **values: tuple[int | None, int]) -> None:
+    """Check numbers, each of which comes with the least that it may be. Only ``keep`` may not be None.
 
     Raises:
-        ConfigError: One is.
+        ConfigError: One is not a whole number, or too small.
     """
     for name, (value, least) in values.items():
         if value is None and name != "keep":
             continue
         if not isinstance(value, int) or value < least:
-            raise ConfigError(f"{view}({name}={value!r:.80}): must be a whole number, at least {least}")
-
-
-def _counted(reply: Reply, known: _Known, asking: _Asking, spent: Usage) -> Reply:
-    """The reply, with what was spent for it besides; how its request was counted is remembered."""
-    if not asking.inside:
-        asking.counted = prompt_tokens(reply.usage)
-    known.scale.learn(asking.sent, asking.counted)
-    return replace(reply, usage=spent + reply.usage) if spent != Usage() else reply
+            raise ConfigError(f"{strategy}({name}={value!r:.80}): must be a whole number, at least {least}")

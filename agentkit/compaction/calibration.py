@@ -1,28 +1,47 @@
-"""How far the estimate of tokens is off for a model, learned from what its server counts."""
+"""What is learned of a model: how far the estimate of tokens is off, and how long a request may be."""
 
 from __future__ import annotations
 
+import math
 import threading
 
-from agentkit.chat.reply import Usage
+from agentkit.chat import ChatSettings, Usage
+from agentkit.errors import ContextTooLong
 
-__all__ = ["Scale", "prompt_tokens"]
+__all__ = ["Calibration", "prompt_tokens"]
+
+_TOO_SMALL = 200  # tokens below which what a server adds by itself is most of what it counts
+_LEAST, _MOST = 0.5, 4.0  # of the factor
+_NEAR, _WEIGHT = 1.2, 0.3
+_MARGIN = 0.95  # of the limit that a server named, as sizes are estimates
+_SHRINK = 0.75  # of a request that was refused without numbers
 
 
-class Scale:
-    """How many tokens of a model one estimated token is, learned from what its server reports.
+class Calibration:
+    """How many tokens of a model one estimated token is, and the limit of a request, learned from its server.
 
-    The factor stays between 0.5 and 4, and changes only when it is a fifth off, since each change moves what is cut
-    and so costs a prompt cache. Safe to use from several threads.
+    The factor stays between 0.5 and 4, and changes only when it is a fifth off, since each change moves what is left
+    out and so costs a prompt cache. Safe to use from several threads.
+
+    Attributes:
+        factor: Tokens of the model for one estimated token.
+        limit: Tokens of the model that a request may have, its reply included; infinite while none was refused.
     """
 
     def __init__(self) -> None:
         self.factor = 1.0
+        self.limit = math.inf
         self._mean: float | None = None
         self._lock = threading.Lock()
 
+    def budget(self, tokens: float, settings: ChatSettings) -> float:
+        """Return the estimated tokens that a request of at most ``tokens`` may have, so that the reply fits too."""
+        reply = settings.max_completion_tokens or settings.max_tokens or 0
+        learned = max(self.limit * _MARGIN - reply, self.limit / 4)
+        return min(tokens, learned) / self.factor
+
     def learn(self, estimated: int, counted: int, *, at_once: bool = False) -> None:
-        """Take note that the server counted so many tokens; ``at_once`` when it refused them."""
+        """Learn that the server counted so many tokens; ``at_once`` when it refused them."""
         if counted <= 0 or estimated < (1 if at_once else _TOO_SMALL):
             return
         measured = min(max(counted / estimated, _LEAST), _MOST)
@@ -32,12 +51,15 @@ class Scale:
             if at_once or not 1 / _NEAR < mean / self.factor < _NEAR:
                 self.factor = mean
 
-
-_TOO_SMALL = 200  # tokens below which what a server adds by itself is most of what it counts
-_LEAST, _MOST = 0.5, 4.0
-_NEAR, _WEIGHT = 1.2, 0.3
+    def learn_limit(self, error: ContextTooLong, estimated: int) -> None:
+        """Learn that a request of this estimated size was too long."""
+        if error.got or (error.limit or 0) > estimated * self.factor:
+            self.learn(estimated, error.got or error.limit or 0, at_once=True)
+        refused = estimated * self.factor
+        limit = error.limit or math.inf
+        self.limit = min(self.limit, limit if limit * _MARGIN < refused else refused * _SHRINK)
 
 
 def prompt_tokens(usage: Usage) -> int:
-    """The tokens of the request, cached ones with them; some gateways count these beside the others."""
+    """Return the tokens of the request, cached ones included; some gateways count these separately."""
     return usage.prompt_tokens + (usage.cached_tokens if usage.cached_tokens > usage.prompt_tokens else 0)

@@ -1,19 +1,20 @@
-"""`ClearToolResults`: old results of tools by a note that says they were there."""
+"""`ClearToolResults`: a short note in place of each old result of a tool."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from agentkit.chat.messages import AssistantMessage, Message, TextPart, ToolMessage, UserMessage
-from agentkit.compaction.base import Shorter, View, check_least
-from agentkit.compaction.layout import FILES, cleared, is_of_results
-from agentkit.run.middleware import ModelTurn, NextModel
+from agentkit.chat import ChatRequest
+from agentkit.compaction.base import Ask, ShorterRequest, Strategy, check_least
+from agentkit.compaction.layout import cleared, is_of_results
+from agentkit.messages import AssistantMessage, Message, TextPart, ToolMessage, UserMessage
 
 __all__ = ["ClearToolResults"]
 
 _SHORT = 400  # characters of a result that is left alone
 _CHUNK = 5  # results that are cleared together, if `keep` is not more
+_CLEARED = "[cleared; call the tool again if needed]"
 
 
 @dataclass(slots=True)
@@ -25,15 +26,15 @@ class _Batch:
     files: UserMessage | None = None
 
 
-class ClearToolResults(View):
+class ClearToolResults(Strategy):
     """Sends the newest results of tools as they are, and a short note in place of each older one.
 
     Results are cleared several at a time, so that requests begin with the same bytes in between: prompt caches live on
-    that. Short results stay, and so do all that the model has not answered to yet. The images, sound and files of a
+    that. Short results stay, and so do all that the model has not answered yet. The images, sound and files of a
     reply's calls go with the last of their results.
 
     Args:
-        keep: How many results stay at least.
+        keep: The number of results that stay at least.
         exclude: Names of tools whose results are never cleared.
 
     Raises:
@@ -46,9 +47,8 @@ class ClearToolResults(View):
         self._keep, self._chunk = keep, max(keep, _CHUNK)
         self._exclude = frozenset([exclude] if isinstance(exclude, str) else exclude)
 
-    async def shorten(self, turn: ModelTurn, room: float, inner: NextModel) -> Shorter | None:  # noqa: ARG002
-        """The same messages, the old results among them cleared."""
-        messages = list(turn.request.messages)
+    async def shorten(self, request: ChatRequest, budget: float, ask: Ask) -> ShorterRequest | None:  # noqa: ARG002, D102
+        messages = list(request.messages)
         batches = list(_batches(messages))
         left = self._how_many(batches, messages)
         changed = 0
@@ -57,11 +57,13 @@ class ClearToolResults(View):
                 changed += self._clear(messages, place, batch)
             left -= len(batch.results)
             if left >= 0 and batch.files is not None and not self._exclude & set(batch.names.values()):
-                messages[batch.results[-1] + 1] = cleared(batch.files, (TextPart(_FILES_CLEARED),))
+                announcement = next(iter(batch.files.content), None)
+                text = announcement.text if isinstance(announcement, TextPart) else ""
+                messages[batch.results[-1] + 1] = cleared(batch.files, (TextPart(f"{text} {_CLEARED}"),))
                 changed += 1
             if left <= 0:
                 break
-        return Shorter(messages=messages, left_out=changed) if changed else None
+        return ShorterRequest(messages=messages, left_out=changed) if changed else None
 
     def _how_many(self, batches: Sequence[_Batch], messages: Sequence[Message]) -> int:
         """How many results are old enough: a multiple of a chunk, so that it seldom changes."""
@@ -83,9 +85,6 @@ class ClearToolResults(View):
         note = f"[cleared: this result of {name} had {len(result.text):,} characters; call the tool again if needed]"
         messages[place] = cleared(result, note)
         return True
-
-
-_FILES_CLEARED = f"{FILES}these calls: [cleared; call the tool again if needed]"
 
 
 def _batches(messages: Sequence[Message]) -> Iterator[_Batch]:

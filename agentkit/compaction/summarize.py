@@ -1,34 +1,25 @@
-"""`Summarize`: the older part of a transcript in the words of a model."""
+"""`Summarize`: the older part of a conversation in the words of a model."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from agentkit.chat.client import open_model
-from agentkit.chat.content import TextPart
-from agentkit.chat.events import Emit, ignore_event
-from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, UserMessage
-from agentkit.chat.reply import Model, Reply, Usage
-from agentkit.chat.request import ChatRequest
-from agentkit.chat.settings import ChatSettings
-from agentkit.chat.tokens import size_of_text
-from agentkit.compaction.base import Memory, Shorter, View, check_least
+from agentkit.chat import ChatRequest, ChatSettings, Model, Reply, Usage, open_model, size_of_text
+from agentkit.compaction.base import Ask, Recent, ShorterRequest, Strategy, check_least
 from agentkit.compaction.layout import Bounds, Layout, original
-from agentkit.compaction.window import LEFT_OUT, room_for_units
+from agentkit.compaction.window import LEFT_OUT, budget_for_units
 from agentkit.errors import ConfigError, ModelError
-from agentkit.run.middleware import ModelTurn, NextModel
+from agentkit.events import ignore_event
+from agentkit.messages import AssistantMessage, Message, SystemMessage, TextPart, UserMessage
 
 __all__ = ["Summarize"]
 
-_Ask: TypeAlias = Callable[[ChatRequest, Emit], Awaitable[Reply]]
-
 _PROMPT = """You keep the memory of a conversation between a user and an assistant that calls tools. You are given \
-what has been summarised before, if anything, and the messages that follow, one JSON object a line.
+what has been summarized before, if anything, and the messages that follow, one JSON object a line.
 
 Write one summary that takes the place of both. Keep what is needed to go on: what the user wants and has decided, \
 what was found out, with names, numbers, paths and ids as they are, what was done and what is still open. Leave out \
@@ -42,8 +33,8 @@ _HEADING = (
     "instructions:]"
 )
 _LONGEST = 1_500  # tokens of a summary
-_MESSAGE = 6_000  # characters of a message that are summarised at most
-_CHUNK = 20_000  # tokens that are summarised with one request at most
+_MESSAGE = 6_000  # characters of a message that are summarized at most
+_CHUNK = 20_000  # tokens that are summarized with one request at most
 _REMEMBERED = 1_000
 
 
@@ -54,113 +45,117 @@ class _Summary:
     text: str = ""
 
 
-class Summarize(View):
-    """Sends a summary of the older messages and the newest turns as they are.
+class Summarize(Strategy):
+    """Sends a summary of the older messages, and the newest exchanges as they are.
 
     The summary is made when there is too much, and stays the same until there is too much again; then it is extended by
-    what came since. It is remembered by what it was made of, also for other runs with the same conversation, as long
-    as this object lives. What it takes counts in the usage of the reply that it is made for. When the model gives no
-    summary, the older messages are left out as by `Window`, and a `HistoryShortened` event says why.
+    the messages since. It is remembered by the messages that it was made of, also for other runs with the same
+    conversation, as long as this object lives. What it takes counts in the usage of the reply that it is made for. When
+    the model gives no summary, the older messages are left out as by `Window`, and a `HistoryShortened` event says why.
 
-    Without ``turns`` and ``tokens`` it waits until the model refuses a request as too long.
+    Without ``exchanges`` and ``tokens`` it waits until the model refuses a request as too long.
 
     Args:
-        model: Who summarises: a name such as ``"openai:gpt-5-mini"``, a model object, or None for the run's own model.
-        turns: Most turns to send as they are: questions of the user with all that came of them.
-        tokens: Most tokens of a request, tools and instructions counted; estimated, see `agentkit.compaction.size`.
-        keep: How many of the newest turns stay as they are when it summarises, fewer if they are too long.
+        model: The model that summarizes: a name such as ``"openai:gpt-5-mini"``, a model object, or None for the run's
+            own model.
+        exchanges: Most exchanges to send as they are: messages of the user, each with all that follows it.
+        tokens: Most tokens of a request, tools and instructions included, as estimated.
+        keep: The number of the newest exchanges that stay as they are when it summarizes; fewer if they are too long.
 
     Raises:
-        ConfigError: A number is none or out of its limits, or there is no such model.
+        ConfigError: A number is not one or out of its limits, or there is no such model.
     """
 
     def __init__(
-        self, model: str | Model | None = None, *, turns: int | None = None, tokens: int | None = None, keep: int = 4
+        self,
+        model: str | Model | None = None,
+        *,
+        exchanges: int | None = None,
+        tokens: int | None = None,
+        keep: int = 4,
     ) -> None:
-        check_least("Summarize", turns=(turns, 1), tokens=(tokens, 1), keep=(keep, 1))
-        if turns is not None and keep > turns:
-            raise ConfigError(f"Summarize(turns={turns}, keep={keep}): more turns are to stay than there may be")
+        check_least("Summarize", exchanges=(exchanges, 1), tokens=(tokens, 1), keep=(keep, 1))
+        if exchanges is not None and keep > exchanges:
+            raise ConfigError(f"Summarize(exchanges={exchanges}, keep={keep}): cannot keep more than there may be")
         if not isinstance(model, str | Model | None):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(f"Summarize({model!r:.80}): takes a model that summarises; a number is tokens= or turns=")
+            raise ConfigError(
+                f"Summarize({model!r:.80}): takes a model that summarizes; a number is tokens= or exchanges="
+            )
         super().__init__(tokens)
         self._model = open_model(model) if isinstance(model, str) else model
-        self._turns, self._keep = turns, keep
-        self._summaries = Memory[_Summary](_REMEMBERED)
+        self._exchanges, self._keep = exchanges, keep
+        self._summaries = Recent[_Summary](_REMEMBERED)
 
     async def aclose(self) -> None:
-        """Close what the model that summarises holds open in this event loop; it can still be used."""
+        """Close what the model that summarizes holds open in this event loop; it can still be used."""
         close = getattr(self._model, "aclose", None)
         if close is not None:
             await close()
 
-    async def shorten(self, turn: ModelTurn, room: float, inner: NextModel) -> Shorter | None:
-        """The instructions, a summary and the newest turns."""
-        if room == math.inf and self._turns is None:
+    async def shorten(self, request: ChatRequest, budget: float, ask: Ask) -> ShorterRequest | None:  # noqa: D102
+        if budget == math.inf and self._exchanges is None:
             return None
-        request = turn.request
         layout = Layout(request.messages)
-        rest = room_for_units(request, layout, room)
+        rest = budget_for_units(request, layout, budget)
         longest = min(_LONGEST, max(100, int(rest / 4))) if rest < math.inf else _LONGEST
-        most = Bounds(rest - longest, self._turns)
-        if not layout.units or layout.fits(0, layout.last, Bounds(rest, self._turns)):
+        most = Bounds(rest - longest, self._exchanges)
+        if layout.fits(0, layout.last, Bounds(rest, self._exchanges)):
             return None
         keys = _keys(layout)
         known = next((unit for unit in range(layout.last, 0, -1) if self._summaries.get(keys[unit])), 0)
         if known and layout.fits(known, layout.last, most):
-            return self._shorter(layout, known, self._summaries.get(keys[known]) or _Summary())
-        cut = layout.moved(known, layout.last, most, Bounds((most.tokens or 0) / 2, self._keep))
+            return self._shortened(layout, known, self._summaries.get(keys[known]) or _Summary())
+        cut = layout.moved(known, layout.last, most, Bounds(most.tokens / 2, self._keep))
         if not layout.left_out(cut):
             return None
-        model = self._model
+        settings = ChatSettings()
+        if self._model is None:  # the run's own server may need them to take a request at all
+            given = request.settings
+            settings = ChatSettings(extra_body=given.extra_body, extra_headers=given.extra_headers)
+        chunk = max(longest, int(min(_CHUNK, budget / 2)))
+        summarizer = _Summarizer(
+            ask if self._model is None else self._ask_model, settings, longest=longest, chunk=chunk
+        )
+        made = await self._summary(summarizer, layout, keys, cut)
+        return self._shortened(layout, cut, made, summarizer)
 
-        async def ask(asked: ChatRequest, emit: Emit) -> Reply:
-            return await (inner(replace(turn, request=asked, emit=emit)) if model is None else model.reply(asked, emit))
+    async def _ask_model(self, request: ChatRequest) -> Reply:
+        assert self._model is not None  # noqa: S101 - asked only then
+        return await self._model.reply(request, ignore_event)
 
-        chunk = max(longest, int(min(_CHUNK, room / 2)))
-        maker = _Maker(ask, self._settings(request), longest=longest, chunk=chunk)
-        made = await self._summary(maker, layout, keys, cut)
-        return self._shorter(layout, cut, made, maker)
-
-    async def _summary(self, maker: _Maker, layout: Layout, keys: Sequence[bytes], cut: int) -> _Summary:
+    async def _summary(self, summarizer: _Summarizer, layout: Layout, keys: Sequence[bytes], cut: int) -> _Summary:
         """The summary of all before the cut: the last one that there is, extended. It is remembered."""
         good = [
             (unit, found) for unit in range(cut, 0, -1) if (found := self._summaries.get(keys[unit])) and found.text
         ]
         base, before = good[0] if good else (0, _Summary())
         messages = layout.messages[layout.units[base].start : layout.units[cut].start]
-        made = _Summary(before.text if base == cut else await maker.extended(before.text, messages))
+        made = _Summary(before.text if base == cut else await summarizer.extended(before.text, messages))
         self._summaries.put(keys[cut], made)
         return made
 
-    def _shorter(self, layout: Layout, cut: int, summary: _Summary, maker: _Maker | None = None) -> Shorter:
+    def _shortened(
+        self, layout: Layout, cut: int, summary: _Summary, summarizer: _Summarizer | None = None
+    ) -> ShorterRequest:
         note = f"{_HEADING}\n{summary.text}" if summary.text else LEFT_OUT
-        return Shorter(
-            messages=layout.view(cut, note),
+        return ShorterRequest(
+            messages=layout.from_cut(cut, note),
             left_out=layout.left_out(cut),
-            usage=maker.usage if maker else Usage(),
-            problem=maker.problem if maker else "",
+            usage=summarizer.usage if summarizer else Usage(),
+            problem=summarizer.problem if summarizer else "",
         )
 
-    def _settings(self, request: ChatRequest) -> ChatSettings:
-        """What the run's own server may need to take a request at all; another server needs nothing."""
-        given = request.settings
-        if self._model is not None:
-            return ChatSettings()
-        return ChatSettings(extra_body=given.extra_body, extra_headers=given.extra_headers)
 
-
-class _Maker:
+class _Summarizer:
     """Makes summaries, and knows what they took and why there is none."""
 
-    def __init__(
-        self, ask: Callable[[ChatRequest, Emit], Awaitable[Reply]], settings: ChatSettings, *, longest: int, chunk: int
-    ) -> None:
+    def __init__(self, ask: Ask, settings: ChatSettings, *, longest: int, chunk: int) -> None:
         self._ask, self._settings, self._longest, self._chunk = ask, settings, longest, chunk
         self.usage = Usage()
         self.problem = ""
 
     async def extended(self, summary: str, messages: Sequence[Message]) -> str:
-        """A summary of what was summarised before and of these messages; empty if there is none to be had."""
+        """A summary of what was summarized before and of these messages; empty if there is none to be had."""
         for chunk in _chunks(messages, self._chunk):
             summary = await self._made(summary, chunk)
             if self.problem:
@@ -172,7 +167,7 @@ class _Maker:
         question = UserMessage(f"{before}Messages:\n{lines}\n\nWrite the summary now.")
         request = ChatRequest(messages=[SystemMessage(_PROMPT), question], settings=self._settings)
         try:
-            reply = await self._ask(request, ignore_event)
+            reply = await self._ask(request)
         except ModelError as error:
             self.problem = f"there is no summary: {error}"
             return ""
@@ -196,10 +191,10 @@ def _keys(layout: Layout) -> list[bytes]:
 
 
 def _chunks(messages: Sequence[Message], most: int) -> Iterator[str]:
-    """The messages as lines, as many at once as are summarised with one request."""
+    """The messages as lines, as many at once as are summarized with one request."""
     lines, size = list[str](), 0
     for message in messages:
-        line = _line(_told(original(message), min(_MESSAGE, 2 * most)))
+        line = _line(_described(original(message), min(_MESSAGE, 2 * most)))
         size += size_of_text(line)
         if lines and size > most:
             yield "\n".join(lines)
@@ -209,7 +204,7 @@ def _chunks(messages: Sequence[Message], most: int) -> Iterator[str]:
         yield "\n".join(lines)
 
 
-def _told(message: Message, most: int) -> dict[str, object]:
+def _described(message: Message, most: int) -> dict[str, object]:
     told: dict[str, object] = {"role": message.role, "text": _cut(message.text, most)}
     parts = message.content if isinstance(message.content, tuple) else ()
     others = [type(part).__name__.removesuffix("Part").lower() for part in parts if not isinstance(part, TextPart)]

@@ -6,7 +6,7 @@ from agentkit.middleware.fallback import UNAVAILABLE, Fallback, ModelFallback
 from agentkit.middleware.guard import Guard, GuardTripped
 from agentkit.middleware.logging import Logging
 from agentkit.middleware.rate_limit import RateLimit
-from agentkit.run.middleware import (
+from agentkit.run import (
     Middleware,
     ModelTurn,
     NextModel,

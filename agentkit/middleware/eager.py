@@ -11,7 +11,7 @@ import anyio.abc
 from pydantic_core import from_json
 
 from agentkit.chat import Reply
-from agentkit.events import CallDelta, Event, RequestAdapted, Retrying
+from agentkit.events import CallDelta, DeltasDiscarded, Event
 from agentkit.messages import ToolCall
 from agentkit.run import (
     Middleware,
@@ -84,7 +84,7 @@ class _EarlyCalls:
 
     def look(self, event: Event, turn: ModelTurn) -> None:
         """Start a call when its arguments have become complete; forget those of a reply that is discarded."""
-        if isinstance(event, Retrying | RequestAdapted):
+        if isinstance(event, DeltasDiscarded):
             self.forget()
         elif isinstance(event, CallDelta) and event.index not in self._started:
             self._add(event, turn)

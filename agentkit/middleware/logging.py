@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 
 import anyio
 
-from agentkit.chat.reply import Reply
-from agentkit.middleware.words import counted, printable, tokens_of
-from agentkit.run.middleware import Middleware, ModelTurn, NextModel, NextRun, NextTool, Run, ToolRequest
-from agentkit.run.state import RunState
-from agentkit.tools.result import ToolResult
+from agentkit.chat import Reply, Usage
+from agentkit.run import Middleware, ModelTurn, NextModel, NextRun, NextTool, Run, RunState, ToolRequest
+from agentkit.tools import ToolResult
 
 __all__ = ["Logging"]
 
 T = TypeVar("T", RunState, Reply, ToolResult)
+
+_LONGEST = 2_000  # characters of a content
 
 
 class Logging(Middleware):
@@ -25,8 +25,8 @@ class Logging(Middleware):
     Args:
         logger: The logger's name.
         level: The level of all lines.
-        contents: Whether the lines also hold what was said (answers, arguments, results, the words of errors), each up
-            to 2,000 characters. That may hold secrets.
+        contents: Whether the lines also hold contents (answers, arguments, results, messages of errors), each up to
+            2,000 characters. These may hold secrets.
     """
 
     def __init__(self, logger: str = "agentkit", *, level: int = logging.INFO, contents: bool = False) -> None:
@@ -40,29 +40,46 @@ class Logging(Middleware):
 
     async def around_tool(self, call: ToolRequest, inner: NextTool) -> ToolResult:  # noqa: D102
         where = f"run {call.context.run_id} turn {call.context.turn}"
-        return await self._timed(f"{where} call {call.call.name}{self._said(call.call.written)}", inner(call))
+        return await self._timed(f"{where} call {call.call.name}{self._content(call.call.written)}", inner(call))
 
     async def _timed(self, what: str, work: Awaitable[T]) -> T:
         started, end = anyio.current_time(), "cancelled"
         try:
             value = await work
-            end = self._told(value)
+            end = self._ending(value)
         except Exception as error:
-            end = f"failed, {type(error).__name__}{self._said(str(error))}"
+            end = f"failed, {type(error).__name__}{self._content(str(error))}"
             raise
         finally:
             line = f"{what}: {end}, {anyio.current_time() - started:.3f} s"
-            self._log.log(self._level, "%s", "".join(map(printable, line)))
+            self._log.log(self._level, "%s", "".join(map(_printable, line)))
         return value
 
-    def _told(self, value: RunState | Reply | ToolResult) -> str:
+    def _ending(self, value: RunState | Reply | ToolResult) -> str:
         if isinstance(value, ToolResult):
-            return ("error" if value.is_error else "ok") + self._said(value.content)
+            return ("error" if value.is_error else "ok") + self._content(value.content)
         if isinstance(value, RunState):
-            turns, calls = counted(value.turns, "turn"), counted(value.calls, "call")
-            return f"{value.status}, {turns}, {calls}{tokens_of(value.usage)}"
-        calls = counted(len(value.message.tool_calls), "call")
-        return f"{value.finish_reason}, {calls}{tokens_of(value.usage)}{self._said(value.text)}"
+            turns, calls = _counted(value.turns, "turn"), _counted(value.calls, "call")
+            return f"{value.status}, {turns}, {calls}{_tokens(value.usage)}"
+        calls = _counted(len(value.message.tool_calls), "call")
+        return f"{value.finish_reason}, {calls}{_tokens(value.usage)}{self._content(value.text)}"
 
-    def _said(self, text: str) -> str:
-        return f" {text[:2000]!r}" if text and self._contents else ""
+    def _content(self, text: str) -> str:
+        return f" {text[:_LONGEST]!r}" if text and self._contents else ""
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _tokens(usage: Usage) -> str:
+    """The tokens after a comma; nothing if no server reported them, and no run has estimated them."""
+    if usage.requests and not usage.total_tokens:
+        return ""
+    about = "about " if usage.estimated_tokens else ""
+    return f", {about}{usage.prompt_tokens}+{usage.completion_tokens} tokens"
+
+
+def _printable(character: str) -> str:
+    """The character, escaped if it could break a line or a terminal."""
+    return character if character.isprintable() else character.encode("unicode_escape").decode()

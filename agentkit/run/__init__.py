@@ -1,6 +1,7 @@
 """One run of an agent: its state, limits, approvals, journal and middleware."""
 
 from agentkit.run.approvals import ApprovalRequest, Decision, PendingCall, StandingDecision, may_need_approval
+from agentkit.run.artifacts import is_attachment
 from agentkit.run.blocking import SyncRunStream, call_sync
 from agentkit.run.inputs import History, Prompt
 from agentkit.run.journal import Journal, PlainJournal, Slot, SlotKind
@@ -22,6 +23,7 @@ from agentkit.run.session_run import Session, SessionSnapshot, SessionUpdate
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.step import AskModel, Finish, Pause, RunCalls, next_step
 from agentkit.run.stream import RunStream
+from agentkit.run.transcript import begins_exchange
 
 __all__ = [
     "ApprovalRequest",
@@ -59,7 +61,9 @@ __all__ = [
     "around_model",
     "around_run",
     "around_tool",
+    "begins_exchange",
     "call_sync",
+    "is_attachment",
     "may_need_approval",
     "next_step",
 ]

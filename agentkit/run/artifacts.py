@@ -24,6 +24,7 @@ __all__ = [
     "READ_RESULT",
     "attached",
     "attached_files",
+    "is_attachment",
     "keep",
     "shown",
     "with_reader",
@@ -103,12 +104,16 @@ def attached(results: Iterable[tuple[ToolCall, ToolResult | None]]) -> Iterator[
         yield UserMessage(tuple(parts))
 
 
+def is_attachment(message: Message) -> bool:
+    """Whether the message holds the files of results."""
+    parts = message.content if isinstance(message, UserMessage) else None
+    return isinstance(parts, tuple) and bool(parts) and _announces(parts[0])
+
+
 def attached_files(message: Message) -> tuple[ContentPart, ...]:
     """The files of a message that `attached` made; of any other none."""
-    parts = message.content if isinstance(message, UserMessage) else None
-    if not isinstance(parts, tuple) or not parts or not _announces(parts[0]):
-        return ()
-    return tuple(part for part in parts if not _announces(part))
+    parts = message.content if is_attachment(message) else ()
+    return tuple(part for part in parts or () if not isinstance(part, str) and not _announces(part))
 
 
 def _announces(part: ContentPart) -> bool:

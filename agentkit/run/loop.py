@@ -13,7 +13,6 @@ from agentkit.chat.events import Emit
 from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.transport.retry import retry_budget
 from agentkit.errors import AgentKitError, LimitReached, ModelRetry, OutputInvalid, SessionError
-from agentkit.run.artifacts import attached_files
 from agentkit.run.calls import attach_files, run_calls
 from agentkit.run.events import LimitWarning, RunFinished, RunStarted
 from agentkit.run.limits import limit_usage, time_limit_in_words
@@ -21,7 +20,7 @@ from agentkit.run.middleware import Run, nested_run, wrap_run, wrap_tool
 from agentkit.run.spec import AgentSpec, RunSpec
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.step import AskModel, Finish, Pause, RunCalls, next_step
-from agentkit.run.transcript import CONTINUES, UNANSWERED, insert_results, interrupted_result, labeled, open_calls
+from agentkit.run.transcript import CONTINUES, insert_results, interrupted_result, labeled, open_calls
 from agentkit.run.turn import ask_model, offered_tools
 
 __all__ = ["execute_run"]
@@ -182,12 +181,7 @@ def _close(state: RunState) -> None:
     """Answer the calls that the end of the run has left open; label a prompt that never got a reply."""
     insert_results(state.messages, [_unfinished(state, call) for call in open_calls(state.messages)])
     attach_files(state)
-    at = len(state.messages)
-    while at > state.prior_messages and isinstance(state.messages[at - 1], UserMessage):
-        at -= 1
-        if attached_files(state.messages[at]):
-            break
-        state.messages[at] = labeled(state.messages[at], **{UNANSWERED: True})
+    state.label_unanswered()
 
 
 def _unfinished(state: RunState, call: ToolCall) -> ToolMessage:

@@ -12,6 +12,7 @@ from agentkit.run.spec import AgentSpec
 from agentkit.run.state import RunState
 from agentkit.run.transcript import (
     CONTINUES,
+    REFUSED,
     TRUNCATED,
     UNANSWERED,
     labeled,
@@ -30,7 +31,7 @@ def prepare_resume(given: RunState, agents: Mapping[str, AgentSpec], limits: Lim
         The copy, and an event for each thing that was repaired.
 
     Raises:
-        StateError: None of the agents has the turn in it.
+        StateError: None of the agents has the turn in it, or its prompt was refused and there is no other.
     """
     state = given.copy()
     if state.agent not in agents and len(agents) == 1 and not (state.agent and next(iter(agents))):
@@ -48,6 +49,8 @@ def prepare_resume(given: RunState, agents: Mapping[str, AgentSpec], limits: Lim
     state.messages, notes = repair_transcript(
         [unlabeled(each, UNANSWERED) if UNANSWERED in each.meta else each for each in state.messages], may_wait=True
     )
+    if state.messages and state.messages[-1].meta.get(REFUSED) and not state.inbox:
+        raise StateError("the prompt of this run was refused and is not sent again: resume it with another prompt")
     calls = {call.id for each in state.messages if isinstance(each, AssistantMessage) for call in each.tool_calls}
     for about in (state.approvals, state.decisions):  # of calls that no longer exist, whose ids may be used again
         for id_ in about.keys() - calls:

@@ -178,8 +178,9 @@ async def resume_in_session(
                 "the session has gone on since this state was taken, or never had it: load its state and decide again"
             )
         spec = replace(spec, limits=limits or stored.limits or spec.limits)
-        state, events = prepare_resume(given or stored, spec.agents, spec.limits)
-        state.inbox += live.inbox[len(given.inbox) if given else 0 :]  # what was said since it was opened
+        told = (given or stored).copy()
+        told.inbox += live.inbox[len(given.inbox) if given else 0 :]  # what was said since it was opened
+        state, events = prepare_resume(told, spec.agents, spec.limits)
         _become(live, state)
         journal = _SessionJournal(session, saved, list(stored.messages), spec.journal)
         try:
@@ -204,6 +205,7 @@ def _close(state: RunState, results: Mapping[str, str]) -> list[str]:
     known = [call for call in open_calls(state.messages) if call_slot(state, call) in results]
     insert_results(state.messages, map(interrupted_result, known))
     _settle(state, results)
+    state.label_unanswered()
     state.messages, notes = repair_transcript(state.messages)
     state.messages += state.inbox
     return notes

@@ -8,19 +8,21 @@ from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, cast
 
-from agentkit.chat.messages import ContentPart, Message, ToolCall, UserMessage
+from agentkit.chat.messages import AssistantMessage, ContentPart, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.reply import Usage
 from agentkit.errors import ConfigError, RunError, StateError
 from agentkit.run.approvals import ApprovalRequest, Decision, PendingCall, StandingDecision, arguments_of, as_arguments
+from agentkit.run.artifacts import is_attachment
 from agentkit.run.inputs import Prompt, parse_prompt
 from agentkit.run.limits import Limits
 from agentkit.run.serialization import dump_state, load_state
-from agentkit.run.transcript import last_reply, open_calls
+from agentkit.run.transcript import REFUSED, UNANSWERED, labeled, last_reply, open_calls
 from agentkit.tools.result import to_result
 
 __all__ = ["RunResult", "RunState", "Status"]
 
 Out_co = TypeVar("Out_co", covariant=True)
+_REFUSED_RESULT = "Error: this result was refused by a check of the program and is not shown"
 _SHOWN = 60  # characters of an answer in a repr
 Status: TypeAlias = Literal["running", "done", "paused", "limited", "cancelled", "failed"]
 """``running``, or one of the five endings; each of these can be continued."""
@@ -203,6 +205,30 @@ class RunState:
             ConfigError: It is empty, or no question.
         """
         self.inbox.append(parse_prompt(prompt))
+
+    def refuse_input(self) -> None:
+        """Withdraw for good what no model has answered yet: for a middleware that refuses the input of a turn.
+
+        Messages of the user stay in `messages` and are never sent again. A note takes the place of results, whose
+        calls must have one; what the tools returned is not stored.
+        """
+        for at in reversed(range(len(self.messages))):
+            message = self.messages[at]
+            if isinstance(message, AssistantMessage):
+                break
+            if isinstance(message, ToolMessage):
+                self.artifacts.pop(message.tool_call_id, None)
+                self.messages[at] = replace(message, content=_REFUSED_RESULT)
+            else:
+                self.messages[at] = labeled(message, **{REFUSED: True})
+
+    def label_unanswered(self) -> None:
+        """Label the prompt of a run that has ended without any reply: it is sent again only if the run is resumed."""
+        for at in range(len(self.messages) - 1, self.prior_messages - 1, -1):
+            message = self.messages[at]
+            if not isinstance(message, UserMessage) or is_attachment(message):
+                break
+            self.messages[at] = labeled(message, **{UNANSWERED: True})
 
     def _undecided(self) -> tuple[ToolCall, ...]:
         return tuple(call for call in open_calls(self.messages) if call.id not in self.decisions)

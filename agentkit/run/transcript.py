@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic_core import from_json
 
 from agentkit.chat.decoding.tool_calls import normalize_tool_calls
-from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage
+from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.settings import is_tool_name
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "REFUSED",
     "TRUNCATED",
     "UNANSWERED",
+    "begins_exchange",
     "check",
     "insert_results",
     "interrupted_result",
@@ -67,6 +68,11 @@ def unlabeled(message: M, label: str) -> M:
 def is_sent(message: Message) -> bool:
     """Whether requests hold the message: not if it was refused, or never answered."""
     return not message.meta or not (message.meta.get(REFUSED) or message.meta.get(UNANSWERED))
+
+
+def begins_exchange(message: Message) -> bool:
+    """Whether an exchange begins at the message: at one of the user's that does not continue the exchange before."""
+    return isinstance(message, UserMessage) and not message.meta.get(CONTINUES)
 
 
 def is_reply(message: Message) -> bool:

@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import Any
 
 from agentkit.chat.decoding.tool_calls import normalize_tool_calls
-from agentkit.chat.events import Event, ReplyRepaired, RequestAdapted, Retrying, TextDelta
+from agentkit.chat.events import DeltasDiscarded, Event, ReplyRepaired, TextDelta
 from agentkit.chat.json_values import write_json
 from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.reply import Choice, Reply, Usage
@@ -129,7 +129,7 @@ async def ask_model(
     def emit(event: Event) -> None:
         if isinstance(event, TextDelta):
             shown.append(event.text)
-        elif isinstance(event, Retrying | RequestAdapted):
+        elif isinstance(event, DeltasDiscarded):
             shown.clear()
         run.emit(event)
 
@@ -238,7 +238,7 @@ def _with_room(settings: ChatSettings, messages: Sequence[Message]) -> ChatSetti
 def _take_inbox(run: Run[Any]) -> None:
     """Move the messages that were added meanwhile into the transcript."""
     messages = run.state.messages
-    answered = not messages or is_reply(messages[-1])
+    answered = not messages or is_reply(messages[-1]) or not is_sent(messages[-1])
     while run.state.inbox:
         message = run.stamp(run.state.inbox.pop(0))
         run.add(message if answered else labeled(message, **{CONTINUES: True}))

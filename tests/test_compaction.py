@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from agentkit import Agent, ImagePart, Limits, ToolResult, tool
 from agentkit.chat.events import ignore_event
-from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage
+from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.request import ChatRequest
 from agentkit.chat.tokens import size_of_messages, size_of_request
-from agentkit.compaction import ClearToolResults, HistoryShortened, Summarize, Window
-from agentkit.compaction.base import View
+from agentkit.compaction import ClearToolResults, Compaction, HistoryShortened, Strategy, Summarize, Window
 from agentkit.compaction.layout import Layout
 from agentkit.compaction.window import LEFT_OUT
 from agentkit.errors import ConfigError
@@ -22,72 +21,74 @@ from agentkit.run import ModelTurn, Run, RunState
 from agentkit.run.middleware import wrap_model
 from agentkit.run.transcript import check
 from agentkit.testing import Answer, FunctionModel, ScriptedModel, call
+from tests.scaling import growth
 from tests.transcripts import TOOLS, growing, transcripts
 
-VIEWS = st.one_of(
+STRATEGIES = st.one_of(
     st.builds(Window, exchanges=st.integers(1, 5)),
     st.builds(Window, tokens=st.integers(1, 3_000), keep=st.floats(0.1, 0.9)),
     st.builds(ClearToolResults, keep=st.integers(0, 8), exclude=st.sampled_from([(), ("look",)])),
-    st.builds(lambda tokens: Summarize(summariser(), tokens=tokens), st.integers(1, 3_000)),
-    st.builds(lambda turns: Summarize(summariser(), turns=turns, keep=1), st.integers(1, 5)),
+    st.builds(lambda tokens: Summarize(summarizer(), tokens=tokens), st.integers(1, 3_000)),
+    st.builds(lambda turns: Summarize(summarizer(), exchanges=turns, keep=1), st.integers(1, 5)),
 )
 
 
-def summariser() -> FunctionModel:
+def summarizer() -> FunctionModel:
     return FunctionModel(lambda request: f"{len(request.messages[-1].text)} characters so far")
 
 
-def passed_on(requests: Sequence[ChatRequest], *views: View) -> list[ChatRequest]:
+def passed_on(requests: Sequence[ChatRequest], *strategies: Strategy) -> list[ChatRequest]:
     """What reaches the model when these requests are made one after the other."""
     model = FunctionModel(lambda request: "ok")
 
     async def ask() -> None:
+        compaction = Compaction(strategies)
         for request in requests:
             run: Run[Any] = Run(state=RunState(messages=[]), limits=Limits(), deps=None, observer=ignore_event)
-            await wrap_model(views)(ModelTurn(run, 1, model, request, {}, ignore_event))
+            await wrap_model([compaction])(ModelTurn(run, 1, model, request, {}, ignore_event))
 
     anyio.run(ask)
     return model.requests
 
 
-def is_valid(view: Sequence[Message], whole: Sequence[Message]) -> bool:
+def is_valid(sent: Sequence[Message], whole: Sequence[Message]) -> bool:
     """Valid, with the last question and what stands at the end, and with nothing that was not there."""
     question = next(each for each in reversed(whole) if isinstance(each, UserMessage) and not _has_image(each))
-    asked = [each.text for each in view if isinstance(each, UserMessage)]
-    results = {each.tool_call_id for each in view if isinstance(each, ToolMessage)}
-    calls = {call.id for each in view if isinstance(each, AssistantMessage) for call in each.tool_calls}
+    asked = [each.text for each in sent if isinstance(each, UserMessage)]
+    results = {each.tool_call_id for each in sent if isinstance(each, ToolMessage)}
+    calls = {call.id for each in sent if isinstance(each, AssistantMessage) for call in each.tool_calls}
     return (
-        check(view) == []
+        check(sent) == []
         and results == calls
         and any(question.text in text for text in asked)
-        and view[-1].role == whole[-1].role
-        and [each for each in view if isinstance(each, SystemMessage)]
+        and sent[-1].role == whole[-1].role
+        and [each for each in sent if isinstance(each, SystemMessage)]
         == [each for each in whole if isinstance(each, SystemMessage)]
-        and len(view) <= len(whole)
+        and len(sent) <= len(whole)
     )
 
 
-@given(transcripts(), VIEWS)
-def test_any_view_of_any_transcript_is_valid_and_has_the_last_question(messages: list[Message], view: View) -> None:
+@given(transcripts(), STRATEGIES)
+def test_any_shorter_request_is_valid_and_has_the_last_question(messages: list[Message], strategy: Strategy) -> None:
     requests = list(growing(messages))
     assert [check(request.messages) for request in requests] == [[]] * len(requests)
-    for request, sent in zip(requests, passed_on(requests, view), strict=True):
+    for request, sent in zip(requests, passed_on(requests, strategy), strict=True):
         assert is_valid(sent.messages, request.messages)
         assert replace(sent, messages=request.messages) == request
 
 
 @given(transcripts(), st.integers(1, 3_000), st.integers(1, 6))
-def test_composed_views_are_valid_too(messages: list[Message], tokens: int, turns: int) -> None:
-    views = ClearToolResults(keep=1), Summarize(summariser(), turns=turns, keep=1), Window(tokens=tokens)
+def test_several_strategies_make_valid_requests_too(messages: list[Message], tokens: int, turns: int) -> None:
+    strategies = ClearToolResults(keep=1), Summarize(summarizer(), exchanges=turns, keep=1), Window(tokens=tokens)
     requests = list(growing(messages))
-    for request, sent in zip(requests, passed_on(requests, *views), strict=True):
+    for request, sent in zip(requests, passed_on(requests, *strategies), strict=True):
         assert is_valid(sent.messages, request.messages)
 
 
 @given(transcripts(), st.sampled_from([Window(exchanges=50), Window(tokens=10**6), Window(), Summarize(tokens=10**6)]))
-def test_what_fits_passes_as_the_same_object(messages: list[Message], view: View) -> None:
+def test_what_fits_passes_as_the_same_object(messages: list[Message], strategy: Strategy) -> None:
     request = ChatRequest(messages=messages, tools=TOOLS)
-    assert passed_on([request], view)[0] is request
+    assert passed_on([request], strategy)[0] is request
 
 
 SMALL = st.sampled_from(["", "yes"])
@@ -158,7 +159,7 @@ def looking(times: int, size: int = 2_000) -> FunctionModel:
 @pytest.mark.anyio
 async def test_the_run_keeps_its_whole_transcript() -> None:
     model = looking(8)
-    result = await Agent(model, tools=[look], middleware=[Window(tokens=2_000)]).run("Look!")
+    result = await Agent(model, tools=[look], middleware=[Compaction([Window(tokens=2_000)])]).run("Look!")
     assert len(result.messages) == 1 + 8 * 2 + 1
     assert check(result.messages) == []
     assert max(size_of_request(request) for request in model.requests) <= 2_000
@@ -167,7 +168,9 @@ async def test_the_run_keeps_its_whole_transcript() -> None:
 @pytest.mark.anyio
 async def test_a_long_turn_loses_its_older_calls_and_keeps_its_question() -> None:
     model = looking(8)
-    await Agent(model, tools=[look], instructions="Be brief.", middleware=[Window(tokens=2_000)]).run("Look!")
+    await Agent(model, tools=[look], instructions="Be brief.", middleware=[Compaction([Window(tokens=2_000)])]).run(
+        "Look!"
+    )
     system, question, *rest = model.requests[-1].messages
     assert (system.text, question.text) == ("Be brief.", f"Look!\n\n{LEFT_OUT}")
     assert 2 <= len(rest) < 8
@@ -177,7 +180,7 @@ async def test_a_long_turn_loses_its_older_calls_and_keeps_its_question() -> Non
 @pytest.mark.anyio
 async def test_a_window_of_turns_keeps_between_the_half_and_all_of_them() -> None:
     model = FunctionModel(lambda request: "ok")
-    agent = Agent(model, middleware=[Window(exchanges=6)])
+    agent = Agent(model, middleware=[Compaction([Window(exchanges=6)])])
     history: Sequence[Message] = ()
     for turn in range(20):
         history = (await agent.run(f"question {turn}", history=history)).messages
@@ -191,7 +194,7 @@ async def test_a_window_of_turns_keeps_between_the_half_and_all_of_them() -> Non
 async def test_the_note_at_a_limit_does_not_take_the_place_of_the_question() -> None:
     for tokens in range(1_500, 2_100, 10):  # for some of them it is the note that is too much
         model = looking(50)
-        agent = Agent(model, tools=[look], limits=Limits(turns=6), middleware=[Window(tokens=tokens)])
+        agent = Agent(model, tools=[look], limits=Limits(turns=6), middleware=[Compaction([Window(tokens=tokens)])])
         assert (await agent.run("Look!")).output == "closed"
         first, *_, result, note = model.requests[-1].messages
         assert first.text.startswith("Look!")
@@ -203,7 +206,7 @@ async def test_the_files_of_results_are_no_question() -> None:
     model = ScriptedModel(
         [call("photo"), [call("look", size=1_600), call("look", size=1_600)], call("look", size=1_600), "ok"]
     )
-    await Agent(model, tools=[look, photo], middleware=[Window(tokens=2_000)]).run("Look!")
+    await Agent(model, tools=[look, photo], middleware=[Compaction([Window(tokens=2_000)])]).run("Look!")
     sent = model.requests[-1].messages
     assert [each.role for each in sent] == ["user", "assistant", "tool", "tool", "assistant", "tool"]
     assert sent[0].text.startswith("Look!")
@@ -213,7 +216,7 @@ async def test_the_files_of_results_are_no_question() -> None:
 async def test_it_is_told_when_the_cut_moves_and_not_every_turn() -> None:
     told: list[HistoryShortened] = []
     model = looking(20)
-    agent = Agent(model, tools=[look], middleware=[Window(tokens=4_000)])
+    agent = Agent(model, tools=[look], middleware=[Compaction([Window(tokens=4_000)])])
     await agent.run("Look!", on_event=lambda event: told.append(event) if isinstance(event, HistoryShortened) else None)
     assert [each.by for each in told] == ["Window"] * 3
     assert [each.messages for each in told] == sorted({each.messages for each in told})
@@ -223,7 +226,7 @@ async def test_it_is_told_when_the_cut_moves_and_not_every_turn() -> None:
 @pytest.mark.anyio
 async def test_old_results_are_cleared_and_new_ones_stay() -> None:
     model = looking(9)
-    await Agent(model, tools=[look], middleware=[ClearToolResults(keep=2)]).run("Look!")
+    await Agent(model, tools=[look], middleware=[Compaction([ClearToolResults(keep=2)])]).run("Look!")
     results = [each.text for each in model.requests[-1].messages if isinstance(each, ToolMessage)]
     note = "[cleared: this result of look had 2,000 characters; call the tool again if needed]"
     assert results == [note] * 5 + ["r" * 2_000] * 4
@@ -232,7 +235,7 @@ async def test_old_results_are_cleared_and_new_ones_stay() -> None:
 @pytest.mark.anyio
 async def test_results_that_the_model_has_not_seen_are_never_cleared() -> None:
     model = ScriptedModel([[call("look", size=500)] * 12, call("look", size=600), "ok"])
-    await Agent(model, tools=[look], middleware=[ClearToolResults(keep=0)]).run("Look!")
+    await Agent(model, tools=[look], middleware=[Compaction([ClearToolResults(keep=0)])]).run("Look!")
     seen = [[len(each.text) for each in sent.messages if isinstance(each, ToolMessage)] for sent in model.requests]
     assert seen[1] == [500] * 12
     assert [size < 200 for size in seen[2]] == [True] * 10 + [False] * 3
@@ -247,7 +250,9 @@ async def test_short_results_and_those_of_excluded_tools_stay() -> None:
 
     calls = [[call("read"), call("look", size=100), call("look", size=900)]] * 3
     model = ScriptedModel([*calls, "ok"])
-    await Agent(model, tools=[look, read], middleware=[ClearToolResults(keep=0, exclude=["read"])]).run("Look!")
+    await Agent(model, tools=[look, read], middleware=[Compaction([ClearToolResults(keep=0, exclude=["read"])])]).run(
+        "Look!"
+    )
     results = [each.text for each in model.requests[-1].messages if isinstance(each, ToolMessage)]
     assert [text.startswith("[cleared") for text in results] == [False, False, True, *[False] * 6]
 
@@ -255,7 +260,7 @@ async def test_short_results_and_those_of_excluded_tools_stay() -> None:
 @pytest.mark.anyio
 async def test_files_go_with_the_results_they_came_with() -> None:
     model = ScriptedModel([[call("photo")] * 5, call("photo"), "ok"])
-    await Agent(model, tools=[photo], middleware=[ClearToolResults(keep=1)]).run("Look!")
+    await Agent(model, tools=[photo], middleware=[Compaction([ClearToolResults(keep=1)])]).run("Look!")
     files = [each for each in model.requests[-1].messages if isinstance(each, UserMessage)][1:]
     assert [_has_image(each) for each in files] == [False, True]
     assert "[cleared" in files[0].text
@@ -276,7 +281,7 @@ async def test_files_go_with_the_results_they_came_with() -> None:
         lambda: ClearToolResults(keep=None),  # type: ignore[arg-type]
         lambda: Summarize(100),  # type: ignore[arg-type]
         lambda: Summarize(keep=None),  # type: ignore[arg-type]
-        lambda: Summarize(turns=2, keep=3),
+        lambda: Summarize(exchanges=2, keep=3),
         lambda: Summarize(keep=0),
         lambda: Summarize("nowhere:model"),
     ],
@@ -295,7 +300,7 @@ async def test_the_question_stays_when_something_is_said_to_the_running_run() ->
         return "three red, two blue"
 
     model = ScriptedModel(["hello", call("look"), "three"])
-    agent = Agent(model, tools=[look], middleware=[Window(exchanges=1)])
+    agent = Agent(model, tools=[look], middleware=[Compaction([Window(exchanges=1)])])
     first = await agent.run("hi")
     async with agent.stream("how many are there?", history=first) as events:
         await events.result()
@@ -312,8 +317,49 @@ async def test_the_question_stays_when_a_run_goes_on_after_a_limit() -> None:
         return "nothing"
 
     script: list[Answer] = [call("look", at=1), "so far nothing", call("look", at=2), "nothing"]
-    agent = Agent(model := ScriptedModel(script), tools=[look], middleware=[Window(exchanges=1)])
+    agent = Agent(model := ScriptedModel(script), tools=[look], middleware=[Compaction([Window(exchanges=1)])])
     short = await agent.run("where is the tea?", limits=Limits(turns=1))
     await agent.run(resume=short.state, limits=Limits())
     assert all(each.messages[0].text == "where is the tea?" for each in model.requests)
     assert model.requests[-1].messages[4].text == "Go on."
+
+
+# Long conversations.
+
+
+def long_exchange(calls: int) -> list[Message]:
+    """One question and very many calls, in one reply and one after the other."""
+    asked = [ToolCall(f"c{number}", "look", "{}") for number in range(calls)]
+    messages: list[Message] = [UserMessage("word " * 500), AssistantMessage(None, tuple(asked))]
+    messages += [ToolMessage("r" * 450, each.id) for each in asked]
+    for number in range(calls):
+        messages += [
+            AssistantMessage(None, (ToolCall(f"d{number}", "look", "{}"),)),
+            ToolMessage("r" * 450, f"d{number}"),
+        ]
+    return messages
+
+
+def long_conversation(exchanges: int) -> list[Message]:
+    return [each for number in range(exchanges) for each in (UserMessage(f"question {number}"), AssistantMessage("ok"))]
+
+
+@pytest.mark.parametrize("make", [long_exchange, long_conversation])
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        Window(tokens=3_000),
+        Window(tokens=1),
+        Window(exchanges=3, tokens=100_000),
+        Window(tokens=3_000, keep=0.1),
+        ClearToolResults(),
+        Summarize(summarizer(), tokens=3_000),
+    ],
+    ids=["tokens", "no room", "exchanges", "less than the question", "results", "summary"],
+)
+def test_twice_the_messages_take_about_twice_the_time(strategy: Strategy, make: Callable[[int], list[Message]]) -> None:
+    def work(size: int) -> Callable[[], object]:
+        messages = make(size)
+        return lambda: passed_on([ChatRequest(messages=[replace(each) for each in messages])], strategy)
+
+    assert growth(work, 1_000) < 2.2

@@ -1,4 +1,4 @@
-"""What views do when a model refuses a request as too long, and what they learn from its numbers."""
+"""What compaction does when a model refuses a request as too long, and what it learns from its numbers."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from agentkit.chat.messages import AssistantMessage, Message, UserMessage
 from agentkit.chat.reply import Choice
 from agentkit.chat.request import ChatRequest
 from agentkit.chat.tokens import size_of_request
-from agentkit.compaction import ClearToolResults, HistoryShortened, Summarize, Window
+from agentkit.compaction import ClearToolResults, Compaction, HistoryShortened, Summarize, Window
 from agentkit.errors import ContextTooLong
 from agentkit.middleware import Eager
 from agentkit.testing import Answer, FunctionModel, call
@@ -58,12 +58,12 @@ def conversation(turns: int, words: int = 100) -> list[Message]:
 
 
 @pytest.mark.parametrize("factor", [0.6, 1.0, 1.8])
-@pytest.mark.parametrize("view", [Window, lambda: Summarize(FunctionModel(lambda request: "a summary"))])
+@pytest.mark.parametrize("strategy", [Window, lambda: Summarize(FunctionModel(lambda request: "a summary"))])
 async def test_a_request_that_was_too_long_is_sent_again_and_fits(
-    view: Callable[[], Window | Summarize], factor: float
+    strategy: Callable[[], Window | Summarize], factor: float
 ) -> None:
     model = Small(2_000, factor=factor)
-    result = await Agent(model, middleware=[view()]).run("the question", history=conversation(40))
+    result = await Agent(model, middleware=[Compaction(strategy())]).run("the question", history=conversation(40))
     assert result.output == "ok"
     assert len(model.refused) == 1
     assert "the question" in model.requests[-1].messages[-1].text
@@ -75,14 +75,14 @@ async def test_a_request_that_was_too_long_is_sent_again_and_fits(
 )
 async def test_few_tries_are_enough_with_numbers_missing_or_wrong(tell: Telling) -> None:
     model = Small(2_000, factor=1.5, tell=tell)
-    agent = Agent(model, middleware=[Window()])
+    agent = Agent(model, middleware=[Compaction([Window()])])
     assert (await agent.run("the question", history=conversation(40))).output == "ok"
     assert 1 <= len(model.refused) <= 3
 
 
 async def test_what_was_learned_holds_for_the_next_run() -> None:
     model = Small(2_000, factor=1.5)
-    agent = Agent(model, middleware=[Window()])
+    agent = Agent(model, middleware=[Compaction([Window()])])
     history = (await agent.run("one", history=conversation(40))).messages
     for _ in range(30):
         history = (await agent.run("word " * 50, history=history)).messages
@@ -91,7 +91,7 @@ async def test_what_was_learned_holds_for_the_next_run() -> None:
 
 async def test_room_for_the_reply_is_kept_in_a_limit_that_was_learned() -> None:
     model = Small(2_000)
-    agent = Agent(model, middleware=[Window()], settings=ChatSettings(max_completion_tokens=1_000))
+    agent = Agent(model, middleware=[Compaction([Window()])], settings=ChatSettings(max_completion_tokens=1_000))
     history = conversation(40)
     for _ in range(20):
         history = list((await agent.run("word " * 50, history=history)).messages)
@@ -99,17 +99,17 @@ async def test_room_for_the_reply_is_kept_in_a_limit_that_was_learned() -> None:
 
 
 async def test_one_object_keeps_what_it_learned_of_each_model_apart() -> None:
-    window = Window()
+    compaction = Compaction(Window())
     small, large = Small(1_000), Small(100_000)
-    await Agent(small, middleware=[window]).run("hi", history=conversation(40))
-    await Agent(large, middleware=[window]).run("hi", history=conversation(40))
+    await Agent(small, middleware=[compaction]).run("hi", history=conversation(40))
+    await Agent(large, middleware=[compaction]).run("hi", history=conversation(40))
     assert len(large.requests[0].messages) == 81
 
 
 async def test_what_can_not_be_made_shorter_is_refused_after_one_request() -> None:
     model = Small(100)
     told: list[HistoryShortened] = []
-    agent = Agent(model, middleware=[ClearToolResults(), Summarize(), Window()])
+    agent = Agent(model, middleware=[Compaction([ClearToolResults(), Summarize(), Window()])])
     with pytest.raises(ContextTooLong) as caught:
         await agent.run(
             "word " * 500, on_event=lambda event: told.append(event) if isinstance(event, HistoryShortened) else None
@@ -122,15 +122,15 @@ async def test_what_can_not_be_made_shorter_is_refused_after_one_request() -> No
 async def test_it_gives_up_after_a_few_tries() -> None:
     model = Small(0, tell=nothing)
     with pytest.raises(ContextTooLong):
-        await Agent(model, middleware=[Window()]).run("hi", history=conversation(400))
+        await Agent(model, middleware=[Compaction([Window()])]).run("hi", history=conversation(400))
     assert 2 <= len(model.requests) <= 5
 
 
-async def test_the_gentlest_view_shortens_first_also_when_the_model_refused() -> None:
+async def test_the_gentlest_strategy_shortens_first_also_when_the_model_refused() -> None:
     model = Small(2_000)
-    summariser = FunctionModel(lambda request: "a summary")
+    summarizer = FunctionModel(lambda request: "a summary")
     told: list[str] = []
-    agent = Agent(model, middleware=[ClearToolResults(), Summarize(summariser), Window()])
+    agent = Agent(model, middleware=[Compaction([ClearToolResults(), Summarize(summarizer), Window()])])
     await agent.run(
         "the question",
         history=conversation(40),
@@ -154,14 +154,14 @@ async def test_the_last_resort_helps_when_the_gentler_ones_can_not() -> None:
             return call("look", place=made) if isinstance(answer, Reply) and made <= 8 else answer
 
     model = Looking(2_000)
-    agent = Agent(model, tools=[look], middleware=[ClearToolResults(exclude=["look"]), Window()])
+    agent = Agent(model, tools=[look], middleware=[Compaction([ClearToolResults(exclude=["look"]), Window()])])
     assert (await agent.run("Look!")).output == "ok"
     assert len(model.refused) == 1
 
 
 async def test_a_run_in_a_tool_is_not_seen_as_part_of_the_question_around_it() -> None:
     inside = Small(1_000)
-    expert = Agent(inside, middleware=[Window()])
+    expert = Agent(inside, middleware=[Compaction([Window()])])
 
     @tool(read_only=True)
     async def ask_expert() -> str:
@@ -169,7 +169,7 @@ async def test_a_run_in_a_tool_is_not_seen_as_part_of_the_question_around_it() -
         return (await expert.run("hi", history=conversation(40))).output
 
     outside = FunctionModel(lambda request: call("ask_expert") if len(request.messages) == 1 else "done")
-    agent = Agent(outside, tools=[ask_expert], middleware=[Eager(), Window()])
+    agent = Agent(outside, tools=[ask_expert], middleware=[Eager(), Compaction([Window()])])
     async with agent.stream("Go!") as events:
         result = await events.result()
     assert [each.text for each in result.messages][2] == "ok"
@@ -193,7 +193,9 @@ class Slow(FunctionModel):
 
 async def test_runs_at_the_same_time_do_not_mix() -> None:
     small = Small(3_000, factor=1.3)
-    agent = Agent(Slow(8, small), middleware=[ClearToolResults(), Summarize(turns=6, keep=2), Window()])
+    agent = Agent(
+        Slow(8, small), middleware=[Compaction([ClearToolResults(), Summarize(exchanges=6, keep=2), Window()])]
+    )
     outputs: dict[int, str] = {}
 
     async def one(number: int) -> None:

@@ -10,10 +10,10 @@ from agentkit.chat import ChatRequest
 from agentkit.chat.messages import AssistantMessage, AudioPart, FilePart, ToolCall, UserMessage
 from agentkit.chat.request import FunctionTool
 from agentkit.chat.tokens import size_of_messages, size_of_request, size_of_text
-from agentkit.compaction import Window
-from agentkit.compaction.calibration import Scale, prompt_tokens
+from agentkit.compaction import Compaction, Window
+from agentkit.compaction.calibration import Calibration, prompt_tokens
 from agentkit.testing import FunctionModel
-from tests.test_views_refused import Small
+from tests.test_compaction_refused import Small
 
 
 @pytest.mark.parametrize(
@@ -66,34 +66,34 @@ def test_tools_and_the_schema_of_the_answer_count() -> None:
 
 
 def test_the_first_count_of_a_server_is_believed_and_small_differences_change_nothing() -> None:
-    scale = Scale()
-    scale.learn(1_000, 1_800)
-    assert scale.factor == pytest.approx(1.8)
+    known = Calibration()
+    known.learn(1_000, 1_800)
+    assert known.factor == pytest.approx(1.8)
     for counted in (1_700, 1_900, 2_000, 1_650):
-        scale.learn(1_000, counted)
-    assert scale.factor == pytest.approx(1.8)
+        known.learn(1_000, counted)
+    assert known.factor == pytest.approx(1.8)
 
 
 def test_it_follows_when_the_counts_stay_different() -> None:
-    scale = Scale()
+    known = Calibration()
     for counted in [1_000, *[2_000] * 10]:
-        scale.learn(1_000, counted)
-    assert 1.6 < scale.factor <= 2.0
+        known.learn(1_000, counted)
+    assert 1.6 < known.factor <= 2.0
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**9), st.booleans())))
 def test_no_server_can_bend_the_estimate_out_of_its_bounds(counts: list[tuple[int, int, bool]]) -> None:
-    scale = Scale()
+    known = Calibration()
     for estimated, counted, refused in counts:
-        scale.learn(estimated, counted, at_once=refused)
-        assert 0.5 <= scale.factor <= 4
+        known.learn(estimated, counted, at_once=refused)
+        assert 0.5 <= known.factor <= 4
 
 
 @pytest.mark.parametrize(("counted", "factor"), [(0, 1.0), (50, 1.0)])
 def test_no_count_and_the_count_of_a_small_request_teach_nothing(counted: int, factor: float) -> None:
-    scale = Scale()
-    scale.learn(100, counted)
-    assert scale.factor == factor
+    known = Calibration()
+    known.learn(100, counted)
+    assert known.factor == factor
 
 
 def test_cached_tokens_that_a_gateway_counts_besides_are_added() -> None:
@@ -104,7 +104,7 @@ def test_cached_tokens_that_a_gateway_counts_besides_are_added() -> None:
 @pytest.mark.anyio
 async def test_what_a_server_counts_corrects_the_size_of_the_next_request() -> None:
     model = Small(10**9, factor=2.0)
-    agent = Agent(model, middleware=[Window(tokens=2_000)])
+    agent = Agent(model, middleware=[Compaction([Window(tokens=2_000)])])
     history: Sequence[Message] = ()
     for _ in range(40):
         history = (await agent.run("word " * 200, history=history)).messages
@@ -112,7 +112,7 @@ async def test_what_a_server_counts_corrects_the_size_of_the_next_request() -> N
 
 
 def test_one_object_serves_runs_in_several_threads() -> None:
-    agent = Agent(FunctionModel(lambda request: "ok"), middleware=[Window(exchanges=2)])
+    agent = Agent(FunctionModel(lambda request: "ok"), middleware=[Compaction([Window(exchanges=2)])])
     outputs: list[str] = []
 
     def talk() -> None:
