@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from difflib import get_close_matches
 from types import NoneType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypedDict, Unpack, cast
 
@@ -13,9 +12,9 @@ from agentkit.chat.client import open_model
 from agentkit.chat.events import Emit, ReplyRepaired, ignore_event
 from agentkit.chat.reply import Model
 from agentkit.chat.settings import ChatSettings
-from agentkit.errors import ConfigError, StateError
-from agentkit.run.artifacts import READ_RESULT
+from agentkit.errors import ConfigError, DefinitionError, RunPaused, StateError, ToolError
 from agentkit.run.blocking import SyncRunStream, run_blocking
+from agentkit.run.checks import check_agent, check_deps, check_limits, check_observer, expected, refuse
 from agentkit.run.inputs import History, Prompt, parse_history, parse_prompt
 from agentkit.run.journal import Journal, PlainJournal
 from agentkit.run.limits import Limits
@@ -28,11 +27,12 @@ from agentkit.run.spec import AgentSpec, Instructions, RunSpec
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.stream import RunStream
 from agentkit.run.transcript import stamped
-from agentkit.tools.calls.execute import kind_of
 from agentkit.tools.calls.process import check_process
-from agentkit.tools.options import Approval
+from agentkit.tools.context import ToolContext
+from agentkit.tools.options import Approval, ToolOptions
+from agentkit.tools.result import ToolResult, to_result
 from agentkit.tools.source import ToolSource
-from agentkit.tools.tool import Tool
+from agentkit.tools.tool import Tool, tool
 from agentkit.tools.toolset import ToolLike, split_tools
 
 if TYPE_CHECKING:  # defaults of type variables are known to type checkers on every version, at run time from 3.13
@@ -152,7 +152,7 @@ class Agent(Generic[Deps_contra, Out]):
             journal=journal,
             repair=repair,
         )
-        parts = _check_agent(given)
+        parts = check_agent(given)
         fixed, sources = _split_tools(given["tools"])
         self._spec = AgentSpec(
             model=_model(model),
@@ -173,7 +173,7 @@ class Agent(Generic[Deps_contra, Out]):
             journal=journal or PlainJournal(),
         )
         self._open: list[AsyncExitStack] = []
-        _check_names(self._run.limits, self._spec)
+        check_limits(self._run.limits, self._spec)
 
     if not TYPE_CHECKING:
 
@@ -304,7 +304,7 @@ class Agent(Generic[Deps_contra, Out]):
         """
         spec = self._run_spec(deps, model, tools, settings, limits, stream=False)
         _, start = _start(spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id)
-        return await start(_checked_observer(on_event))
+        return await start(check_observer(on_event))
 
     def stream(  # noqa: PLR0913 - spelled out, so that editors complete them
         self,
@@ -350,7 +350,7 @@ class Agent(Generic[Deps_contra, Out]):
         state, start = _start(
             spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id
         )
-        observer = _checked_observer(on_event)
+        observer = check_observer(on_event)
         return run_blocking(lambda: start(observer), state=state, owner=self)
 
     def stream_sync(  # noqa: PLR0913 - spelled out, so that editors complete them
@@ -374,6 +374,51 @@ class Agent(Generic[Deps_contra, Out]):
                 *_start(spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id)
             )
         )
+
+    def as_tool(
+        self,
+        name: str = "",
+        description: str = "",
+        *,
+        input_type: type[Any] | None = None,
+        **options: Unpack[ToolOptions],
+    ) -> Tool:
+        """The agent as a tool of other agents.
+
+        Its run is nested in the run that calls it: it has the same ``deps``; its calls, tokens and cost count for the
+        limits of the outer run too; its events arrive in the outer stream, with their path. When it waits for
+        decisions, so does the outer run, whose ``pending`` calls then have a path.
+
+        Args:
+            name: The name of the tool; by default that of the agent.
+            description: What the model reads about it; by default the description of the agent.
+            input_type: A type whose fields are the arguments, such as a dataclass or a pydantic model; by default there
+                is one argument, the prompt.
+            **options: See `ToolOptions`. The tool has no timeout by default.
+
+        Raises:
+            DefinitionError: The agent has no name or no description, or the type cannot be described to a model.
+        """
+        name, description = name or self.name, description or self.description
+        if not name or not description:
+            raise DefinitionError(f"{self!r} needs a name and a description to be a tool: give them to as_tool(...)")
+
+        async def run(context: ToolContext[Any], prompt: str) -> ToolResult:
+            resume = cast("RunState | None", context.nested)
+            given: RunOptions = {"deps": context.deps, "run_id": context.idempotency_key}
+            stream = self.stream(None if resume else prompt, resume=resume, **given)
+            async with stream:
+                async for event in stream:
+                    context.emit(event)
+                result = await stream.result()
+            if result.status == "paused":
+                raise RunPaused(f"the agent {name} waits for decisions", state=result.state)
+            if result.output_or_none is None:
+                raise ToolError(f"the agent {name} stopped without an output: it reached {result.limit}")
+            return to_result(result.output)
+
+        options.setdefault("timeout", None)
+        return tool(_prompted(run, input_type), name=name, description=description, **options)
 
     async def __aenter__(self) -> Self:
         stack = AsyncExitStack()
@@ -409,9 +454,9 @@ class Agent(Generic[Deps_contra, Out]):
     ) -> RunSpec:
         """What a run with these options is made of."""
         check_process()
-        _refuse(
-            (isinstance(settings, ChatSettings | None), _not("a ChatSettings(...)", "settings", settings)),
-            (isinstance(limits, Limits | None), _not("a Limits(...)", "limits", limits)),
+        refuse(
+            (isinstance(settings, ChatSettings | None), expected("a ChatSettings(...)", "settings", settings)),
+            (isinstance(limits, Limits | None), expected("a Limits(...)", "limits", limits)),
         )
         agent = self._spec
         fixed, sources = _split_tools([*agent.tools.values(), *agent.sources, *tools])
@@ -422,11 +467,28 @@ class Agent(Generic[Deps_contra, Out]):
             sources=sources,
             settings=settings.over(agent.settings) if settings else agent.settings,
         )
-        _check_deps(deps, self.deps_type, fixed.values())
+        check_deps(deps, self.deps_type, fixed.values())
         if limits is not None:
-            _check_names(limits, agent)
+            check_limits(limits, agent)
         limits = limits or self._run.limits
         return replace(self._run, agents={agent.name: agent}, deps=deps, limits=limits, stream=stream)
+
+
+def _prompted(
+    run: Callable[[ToolContext[Any], str], Awaitable[ToolResult]], input_type: type[Any] | None
+) -> Callable[..., Awaitable[ToolResult]]:
+    """A function with the signature of a tool that runs an agent."""
+
+    async def ask(context: ToolContext[Any], prompt: str) -> ToolResult:
+        return await run(context, prompt)
+
+    async def fill(context: ToolContext[Any], prompt: Any) -> ToolResult:
+        return await run(context, to_result(prompt).content)
+
+    if input_type is None:
+        return ask
+    fill.__annotations__["prompt"] = input_type
+    return fill
 
 
 def _start(
@@ -441,14 +503,14 @@ def _start(
 ) -> tuple[RunState, _Start]:
     """The state of a run, and what starts it."""
     given: object = resume
-    _refuse(
+    refuse(
         (not isinstance(prompt, RunState | RunResult), "resume a run with resume=state; history=result asks on"),
         (not isinstance(given, RunResult), "resume= takes the state of a result: resume=result.state"),
-        (isinstance(given, RunState | bool | None), _not("a RunState, or True with a session", "resume", given)),
-        (isinstance(run_id, str), _not("a string", "run_id", run_id)),
+        (isinstance(given, RunState | bool | None), expected("a RunState, or True with a session", "resume", given)),
+        (isinstance(run_id, str), expected("a string", "run_id", run_id)),
         (
             session is None or isinstance(session, Session),
-            _not('one conversation, as sessions["alice"] is', "session", session),
+            expected('one conversation, as sessions["alice"] is', "session", session),
         ),
         (history is None or session is None, "a session has its messages: give session= or history=, not both"),
         (history is None or not resume, "a resumed run has its messages: history= is for a new one"),
@@ -496,47 +558,6 @@ def _start_again(
     return state, lambda emit: execute_run(replace(spec, opening_events=events), state, emit)
 
 
-# Checks, in sentences, as type checkers are not everywhere.
-
-
-def _check_agent(given: Mapping[str, Any]) -> tuple[Instructions, ...]:
-    """Refuse arguments of an agent that cannot be what they are given for; returns the parts of its instructions."""
-    instructions = given["instructions"]
-    single = isinstance(instructions, str) or callable(instructions) or not isinstance(instructions, Iterable)
-    parts = (instructions,) if single else tuple(instructions)
-    wrong = [each for each in parts if not isinstance(each, str) and not callable(each)]
-    policy, middleware = given["requires_approval"], given["middleware"]
-    members = list(middleware) if isinstance(middleware, Sequence) else [middleware]
-    whole = isinstance(middleware, Sequence) and all(isinstance(each, Middleware) for each in members)
-    hint = (
-        "; a function becomes one by @around_model, @around_tool or @around_run" if any(map(callable, members)) else ""
-    )
-    on_error = ("report", "report_type", "raise")
-    _refuse(
-        (not wrong, _not("a string or a function", "instructions", wrong[:1])),
-        *((isinstance(given[each], str), _not("a string", each, given[each])) for each in ("name", "description")),
-        (
-            isinstance(given["settings"], ChatSettings | None),
-            _not("a ChatSettings(...)", "settings", given["settings"]),
-        ),
-        (isinstance(given["limits"], Limits | None), _not("a Limits(...)", "limits", given["limits"])),
-        (isinstance(policy, bool) or callable(policy), _not("True, False or a function", "requires_approval", policy)),
-        (given["on_tool_error"] in on_error, _not(f"one of {on_error}", "on_tool_error", given["on_tool_error"])),
-        (whole, _not("a list of Middleware objects", "middleware", middleware) + hint),
-    )
-    return parts
-
-
-def _refuse(*checks: tuple[bool, str]) -> None:
-    for right, complaint in checks:
-        if not right:
-            raise ConfigError(complaint)
-
-
-def _not(wanted: str, name: str, given: object) -> str:
-    return f"{name}= takes {wanted}, not {given!r:.80}"
-
-
 def _model(model: object) -> Model:
     if isinstance(model, str):
         return open_model(model)
@@ -550,30 +571,3 @@ def _split_tools(tools: object) -> tuple[dict[str, Tool], tuple[ToolSource, ...]
         raise ConfigError(f"tools= takes a list of tools, not {tools!r:.80}")
     fixed, sources = split_tools(tools)
     return {each.name: each for each in fixed}, tuple(sources)
-
-
-def _check_names(limits: Limits, agent: AgentSpec) -> None:
-    """Refuse limits for tools that do not exist; tools of sources are not known yet."""
-    per_tool = limits.calls_per_tool
-    for name in per_tool if isinstance(per_tool, Mapping) and not agent.sources else ():
-        if name not in agent.tools and name != READ_RESULT:
-            near = get_close_matches(name, agent.tools, 1)
-            meant = f"did you mean {near[0]!r}?" if near else f"the agent has {', '.join(agent.tools) or 'none'}"
-            raise ConfigError(f"Limits(calls_per_tool=...) names {name!r}, and there is no such tool: {meant}")
-
-
-def _check_deps(deps: object, deps_type: object, tools: Iterable[Tool]) -> None:
-    """Refuse deps that the agent or one of its tools could not use, before anything is sent."""
-    wanted = [(getattr(each, "deps_type", None), f"tool {each.name}") for each in tools]
-    for kind, who in [(None if deps_type is NoneType else deps_type, "the agent"), *wanted]:
-        if isinstance(kind, type) and kind is not object and not isinstance(deps, kind):
-            missing = "run(..., deps=...) is missing" if deps is None else f"deps= is {type(deps).__name__}"
-            raise ConfigError(f"{who} needs deps of the type {kind.__name__}, and {missing}")
-
-
-def _checked_observer(on_event: object) -> Emit:
-    if not callable(on_event):
-        raise ConfigError(_not("a function of one event", "on_event", on_event))
-    if kind_of(on_event) != "plain":
-        raise ConfigError("on_event= takes a function that is not async, as nothing waits for it: use agent.stream()")
-    return cast("Emit", on_event)

@@ -25,6 +25,7 @@
       RunError                a run could not continue; `state` is everything it had
         LimitReached          a limit of the run, with `on_limit="raise"`
         ToolFailed            a tool raised, with `on_tool_error="raise"`
+        RunPaused             a nested run waits for decisions, and so does the call that started it
         OutputInvalid         the model gave no valid output within the retries
         TooManyMistakes       a tool was called with wrong arguments more often in a row than it allows
       StateError              a saved state that cannot be used: damaged, of a newer version, of another agent
@@ -69,6 +70,7 @@ __all__ = [
     "RateLimited",
     "Refused",
     "RunError",
+    "RunPaused",
     "SessionBusy",
     "SessionConflict",
     "SessionError",
@@ -269,6 +271,10 @@ class LimitReached(RunError):
 
 class ToolFailed(RunError):
     """A tool raised an unexpected exception (its `__cause__`) in a run with ``on_tool_error="raise"``."""
+
+
+class RunPaused(RunError):
+    """A nested run waits for decisions: raised in the tool call that started it, which then waits too."""
 
 
 class OutputInvalid(RunError):

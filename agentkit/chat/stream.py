@@ -18,7 +18,7 @@ from agentkit.chat.events import CallDelta, Emit, Event, ReasoningDelta, Refusal
 from agentkit.chat.reply import Reply
 from agentkit.errors import ConfigError
 
-__all__ = ["Channel", "EventQueue", "ReplyStream"]
+__all__ = ["Channel", "EventQueue", "ReplyStream", "TextFilter"]
 
 log = logging.getLogger("agentkit")
 
@@ -186,9 +186,16 @@ class Channel:
             raise StopAsyncIteration
         return event
 
-    def text(self) -> AsyncIterator[str]:
-        """Only the text, as it comes. After a timeout it can be asked again, like the stream itself."""
-        return _Text(self)
+    def text(self, *, path: tuple[str, ...] = ()) -> AsyncIterator[str]:
+        """Only the text, as it comes, with a blank line between the texts of two turns.
+
+        After a timeout it can be asked again, like the stream itself.
+
+        Args:
+            path: The names of the tool calls that lead to the nested run whose text is wanted; by default the text of
+                the run itself.
+        """
+        return _Text(self, path)
 
     async def wait(self) -> None:
         """Wait until the work is over. Events that nobody has read can be read after it.
@@ -224,20 +231,34 @@ class Channel:
         self._events.close()
 
 
+class TextFilter:
+    """Picks the text of one run out of its events and those of nested runs."""
+
+    def __init__(self, path: tuple[str, ...]) -> None:
+        self._path, self._turn = path, 0
+
+    def text_of(self, event: Event) -> str:
+        """The text of an event, empty if it has none or belongs to another run."""
+        if not isinstance(event, TextDelta) or (event.origin is not None and event.origin.path != self._path):
+            return ""
+        turn = 0 if event.origin is None else event.origin.turn
+        begins, self._turn = self._turn not in (0, turn), turn
+        return f"\n\n{event.text}" if begins else event.text
+
+
 class _Text:
     """The text of a stream; not a generator, which would end for good when waiting for its next item is cancelled."""
 
-    def __init__(self, stream: Channel) -> None:
-        self._stream = stream
+    def __init__(self, stream: Channel, path: tuple[str, ...]) -> None:
+        self._stream, self._filter = stream, TextFilter(path)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> str:
         while True:
-            event = await anext(self._stream)
-            if isinstance(event, TextDelta):
-                return event.text
+            if text := self._filter.text_of(await anext(self._stream)):
+                return text
 
 
 class ReplyStream(Channel):

@@ -48,6 +48,7 @@ class PendingCall:
         arguments: What the model wants to call it with; of a custom tool the text as ``input``.
         reason: Why it waits, in words.
         external: Whether it needs an answer from outside, and not only leave to run.
+        path: The names of the tool calls that the run of the call is nested in, outermost first.
     """
 
     id: str
@@ -55,6 +56,7 @@ class PendingCall:
     arguments: Mapping[str, Any]
     reason: str
     external: bool = False
+    path: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from anyio.from_thread import BlockingPortal
 from anyio.lowlevel import current_token
 
 from agentkit.chat.background import call_in_loop
-from agentkit.chat.events import Event, TextDelta
+from agentkit.chat.events import Event
+from agentkit.chat.stream import TextFilter
 from agentkit.chat.transport.http import close_connections
 from agentkit.errors import ConfigError, Interrupted
 from agentkit.run.inputs import Prompt
@@ -280,11 +281,10 @@ class SyncRunStream(Generic[Out]):
         """The run so far, also after it was cancelled."""
         return self._stream.state
 
-    def text(self) -> Iterator[str]:
-        """Only the text, as it comes."""
-        for event in self:
-            if isinstance(event, TextDelta):
-                yield event.text
+    def text(self, *, path: tuple[str, ...] = ()) -> Iterator[str]:
+        """Only the text, as it comes; see `RunStream.text`."""
+        wanted = TextFilter(path)
+        return filter(None, map(wanted.text_of, self))
 
     def result(self) -> RunResult[Out]:
         """Wait for the end and return the result; see `RunStream.result`."""

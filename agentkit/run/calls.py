@@ -7,12 +7,12 @@ import logging
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
 from agentkit.chat.messages import ToolCall, ToolMessage
-from agentkit.errors import ModelRetry, ToolError, ToolFailed, TooManyMistakes
+from agentkit.errors import ModelRetry, RunPaused, ToolError, ToolFailed, TooManyMistakes
 from agentkit.run.approvals import (
     ApprovalRequest,
     Decision,
@@ -58,20 +58,25 @@ async def run_calls(run: Run[Any], spec: RunSpec, agent: AgentSpec, step: RunCal
     state = run.state
     run.turn = state.turns
     batch = _Batch(run, spec, agent, tools)
-    run.spend(calls=len(step.calls))  # before anything is awaited: runs beside this one spend from the same limit
+    again = [call for call in step.calls if call.id in state.nested]  # they were counted when they began
+    run.spend(
+        calls=len(step.calls) - len(again)
+    )  # before anything is awaited: runs beside this one spend from the same limit
     calls: Sequence[ToolCall] = ()
     try:
         calls = await batch.allowed(step.calls)
     finally:
         run.spend(calls=len(calls) - len(step.calls))
     works = [batch.prepare(call) for call in calls]
-    for call in calls:
+    for call in (each for each in calls if each.id not in state.nested):
         state.calls_by_tool[call.name] = state.calls_by_tool.get(call.name, 0) + 1
     state.limit = state.limit or step.limit
     try:
         await _run_together(works)
     finally:
-        insert_results(state.messages, [*map(batch.answer, calls), *map(_refusal, step.refused)])
+        done = [call for call in calls if call.id not in batch.paused]
+        insert_results(state.messages, [*map(batch.answer, done), *map(_refusal, step.refused)])
+        state.nested = batch.paused | {id_: each for id_, each in state.nested.items() if id_ not in batch.results}
         attach_files(state)
     batch.end(calls)
 
@@ -108,6 +113,7 @@ class _Batch:
     results: dict[str, ToolResult] = field(default_factory=dict[str, ToolResult])
     wrong: dict[str, Exception] = field(default_factory=dict[str, Exception])
     failures: list[Exception] = field(default_factory=list[Exception])
+    paused: dict[str, RunState] = field(default_factory=dict[str, RunState])
 
     @property
     def state(self) -> RunState:
@@ -213,6 +219,8 @@ class _Batch:
                 self.run_.emit(CallDenied(call, decision.reason))
             else:
                 self.run_.emit(CallFinished(call, result, clock() - started, errors[0] if errors else None))
+        except RunPaused as pause:
+            self.paused[call.id] = cast("RunState", pause.state)
         except Exception as error:  # noqa: BLE001 - of an observer or a journal; it ends the run when the batch is done
             self.failures.append(error)
 
@@ -230,6 +238,8 @@ class _Batch:
         except ToolError as error:
             wrong = tool is None or isinstance(error, ModelRetry)
             return ToolResult(f"Error: {error}", is_error=True, metadata={_MISTAKE: wrong})
+        except RunPaused:
+            raise
         except Exception as error:  # a tool may raise anything, and its siblings must finish
             log.warning("tool %s raised", call.name, exc_info=error)
             errors.append(error)

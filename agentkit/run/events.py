@@ -184,7 +184,7 @@ class _Codec(NamedTuple):
 
 
 def _codecs() -> Iterator[_Codec]:
-    yield _Codec(RunState, state_to_dict, lambda raw: RunState(**state_from_dict(raw)))
+    yield _Codec(RunState, state_to_dict, lambda raw: RunState.from_members(state_from_dict(raw)))
     yield _Codec(Reply, Reply.to_record, read_reply)
     yield _Codec(ToolResult, ToolResult.to_dict, ToolResult.from_dict)
     yield _Codec(ToolCall, ToolCall.to_record, read_call)

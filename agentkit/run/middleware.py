@@ -156,6 +156,7 @@ class Run(Generic[Deps]):
             idempotency_key=call_slot(self.state, call),
             emit=emit or self.emit,
             view=self,
+            nested=self.state.nested.get(call.id),
         )
 
 

@@ -52,7 +52,11 @@ def prepare_resume(given: RunState, agents: Mapping[str, AgentSpec], limits: Lim
     if state.messages and state.messages[-1].meta.get(REFUSED) and not state.inbox:
         raise StateError("the prompt of this run was refused and is not sent again: resume it with another prompt")
     calls = {call.id for each in state.messages if isinstance(each, AssistantMessage) for call in each.tool_calls}
-    for about in (state.approvals, state.decisions):  # of calls that no longer exist, whose ids may be used again
+    for about in (
+        state.approvals,
+        state.decisions,
+        state.nested,
+    ):  # of calls that no longer exist, whose ids may be used again
         for id_ in about.keys() - calls:
             del about[id_]
     last = state.messages[-1] if state.messages else None

@@ -67,6 +67,17 @@ def _parts(parts: Sequence[ContentPart]) -> object:
 _Message = Annotated[Any, PlainValidator(_read), PlainSerializer(_record)]
 _UserMessage = Annotated[Any, PlainValidator(_read_user), PlainSerializer(_record)]
 _Parts = Annotated[Any, PlainValidator(_read_parts), PlainSerializer(_parts)]
+
+
+def _read_nested(raw: Any) -> dict[str, Any]:
+    return state_from_dict(raw)
+
+
+def _nested_record(state: object) -> dict[str, Any]:
+    return state_to_dict(state)
+
+
+_Nested = Annotated[Any, PlainValidator(_read_nested), PlainSerializer(_nested_record)]
 _Count = Annotated[int, Field(ge=0, strict=True)]
 
 
@@ -97,6 +108,7 @@ class _Stored(BaseModel):
     inbox: list[_UserMessage]
     approvals: dict[str, ApprovalRequest]
     blocked: list[str]
+    nested: dict[str, _Nested]
     decisions: dict[str, Decision]
     rules: list[StandingDecision]
     fingerprints: dict[str, dict[str, str]]

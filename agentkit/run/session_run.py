@@ -53,7 +53,7 @@ class SessionSnapshot:
         """
         if not self.head:
             return None
-        state = RunState(**load_head(self.head, self.messages, self.artifacts))
+        state = RunState.from_members(load_head(self.head, self.messages, self.artifacts))
         state.revision = self.revision
         return state
 

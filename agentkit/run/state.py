@@ -57,6 +57,7 @@ class RunState:
         inbox: What the user said while the run was busy; the model reads it in the next turn.
         approvals: The calls that had to be asked about, by id.
         blocked: The calls that wait only because one waits that they may not pass, see ``sequential`` of `tool`.
+        nested: The states of paused runs that calls have started, by the id of the call.
         decisions: What was decided about them.
         rules: Decisions that hold for later calls too.
         fingerprints: A hash of each tool as the model knew it, by agent and name, to notice when one has changed.
@@ -85,6 +86,7 @@ class RunState:
     inbox: list[UserMessage] = field(default_factory=list[UserMessage])
     approvals: dict[str, ApprovalRequest] = field(default_factory=dict[str, ApprovalRequest])
     blocked: list[str] = field(default_factory=list[str])
+    nested: dict[str, RunState] = field(default_factory=dict[str, "RunState"])
     decisions: dict[str, Decision] = field(default_factory=dict[str, Decision])
     rules: list[StandingDecision] = field(default_factory=list[StandingDecision])
     fingerprints: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
@@ -110,7 +112,13 @@ class RunState:
         Raises:
             StateError: It is damaged, not signed with ``key``, or of a newer version.
         """
-        return cls(**load_state(stored, key=key))
+        return cls.from_members(load_state(stored, key=key))
+
+    @classmethod
+    def from_members(cls, members: Mapping[str, Any]) -> Self:
+        """Make a state from its members as `state_from_dict` gives them."""
+        nested = {id_: cls.from_members(each) for id_, each in members["nested"].items()}
+        return cls(**{**members, "nested": nested})
 
     def copy(self) -> Self:
         """The same state, to go on with while this one stays as it is."""
@@ -119,6 +127,7 @@ class RunState:
             value = getattr(self, each.name)
             if isinstance(value, list | dict):
                 setattr(made, each.name, cast("Any", value).copy())
+        made.nested = {id_: each.copy() for id_, each in self.nested.items()}
         return made
 
     # Asking and deciding.
@@ -132,11 +141,16 @@ class RunState:
     @property
     def pending(self) -> tuple[PendingCall, ...]:
         """The calls that wait for a decision."""
-        return tuple(
-            PendingCall(call.id, call.name, arguments_of(call, asked), asked.reason, asked.external)
-            for call in self._undecided()
-            if (asked := self.approvals.get(call.id))
-        )
+        found: list[PendingCall] = []
+        for call in self._undecided():
+            if request := self.approvals.get(call.id):
+                arguments = arguments_of(call, request)
+                found.append(PendingCall(call.id, call.name, arguments, request.reason, request.external))
+            elif inner := self.nested.get(call.id):
+                found += [
+                    replace(each, id=f"{call.id}/{each.id}", path=(call.name, *each.path)) for each in inner.pending
+                ]
+        return tuple(found)
 
     def approve(
         self,
@@ -159,6 +173,9 @@ class RunState:
             StateError: No such call is pending, it needs an answer from outside, or these cannot be its arguments.
             ConfigError: ``always`` is something else, or comes with arguments, which are for this call only.
         """
+        if inner := self._nested_in(id):
+            inner[0].approve(inner[1], arguments=arguments, always=always, by=by)
+            return
         call, asked = self._pending_call(id)
         if asked.external:
             raise StateError(f"call {id!r} of {call.name} does not run here: give its result with answer({id!r}, ...)")
@@ -181,6 +198,9 @@ class RunState:
             StateError: No such call is pending.
             ConfigError: ``always`` is something else.
         """
+        if inner := self._nested_in(id):
+            inner[0].deny(inner[1], reason, always=always, by=by)
+            return
         call, asked = self._pending_call(id)
         self._decide(call, Decision(kind="deny", hash=asked.hash, reason=reason, by=by, at=time.time()), always)
 
@@ -190,6 +210,9 @@ class RunState:
         Raises:
             StateError: No such call is pending.
         """
+        if inner := self._nested_in(id):
+            inner[0].answer(inner[1], value, by=by)
+            return
         call, asked = self._pending_call(id)
         result = to_result(value)
         told = "Error: " if result.is_error and not result.content.startswith("Error") else ""
@@ -229,6 +252,11 @@ class RunState:
             if not isinstance(message, UserMessage) or is_attachment(message):
                 break
             self.messages[at] = labeled(message, **{UNANSWERED: True})
+
+    def _nested_in(self, id_: str) -> tuple[RunState, str] | None:
+        """The nested run that a call belongs to whose id names both, and the id of the call in that run."""
+        outer, _, rest = id_.partition("/")
+        return (self.nested[outer], rest) if rest and outer in self.nested else None
 
     def _undecided(self) -> tuple[ToolCall, ...]:
         return tuple(call for call in open_calls(self.messages) if call.id not in self.decisions)

@@ -73,7 +73,12 @@ def next_step(state: RunState, limits: Limits) -> Step:
     if waiting and state.final_turn:
         return RunCalls((), tuple(RefusedCall(call, state.limit) for call in waiting), state.limit)
     if waiting:
-        undecided = {call.id for call in waiting if call.id in state.approvals and call.id not in state.decisions}
+        undecided = {
+            call.id
+            for call in waiting
+            if (call.id in state.approvals and call.id not in state.decisions)
+            or (call.id in state.nested and state.nested[call.id].pending)
+        }
         blocked = {*undecided, *state.blocked} if undecided else undecided
         ready = tuple(call for call in waiting if call.id not in blocked)
         return _within(limits, state, ready) if ready else Pause(waiting)

@@ -160,11 +160,13 @@ class ToolContext(RunContext[Deps]):
         call_id: The id of the call.
         tool: The name of the tool.
         idempotency_key: The same for every try of this call, also after a resume: pass it to what must happen once.
+        nested: The state of the run that this call started and that paused, when the call is resumed; see `RunPaused`.
     """
 
     call_id: str
     tool: str
     idempotency_key: str
+    nested: Any = field(default=None, repr=False)
     _state: _CallState = field(default_factory=_CallState, repr=False, compare=False)
 
     @property

@@ -1,0 +1,99 @@
+"""Checks of what agents and runs are given, in sentences, as type checkers are not everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from types import NoneType
+from typing import Any, cast
+
+from agentkit.chat.events import Emit
+from agentkit.chat.settings import ChatSettings
+from agentkit.errors import ConfigError
+from agentkit.run.artifacts import READ_RESULT
+from agentkit.run.limits import Limits
+from agentkit.run.middleware import Middleware
+from agentkit.run.spec import AgentSpec, Instructions
+from agentkit.tools.calls.execute import kind_of
+from agentkit.tools.tool import Tool
+
+__all__ = ["check_agent", "check_deps", "check_limits", "check_observer", "expected", "refuse"]
+
+
+def check_agent(given: Mapping[str, Any]) -> tuple[Instructions, ...]:
+    """Refuse arguments of an agent that cannot be what they are given for; returns the parts of its instructions."""
+    instructions = given["instructions"]
+    single = isinstance(instructions, str) or callable(instructions) or not isinstance(instructions, Iterable)
+    parts = (instructions,) if single else tuple(instructions)
+    wrong = [each for each in parts if not isinstance(each, str) and not callable(each)]
+    policy, middleware, limits = given["requires_approval"], given["middleware"], given["limits"]
+    members = list(middleware) if isinstance(middleware, Sequence) else [middleware]
+    whole = isinstance(middleware, Sequence) and all(isinstance(each, Middleware) for each in members)
+    hint = (
+        "; a function becomes one by @around_model, @around_tool or @around_run" if any(map(callable, members)) else ""
+    )
+    on_error = ("report", "report_type", "raise")
+    refuse(
+        (not wrong, expected("a string or a function", "instructions", wrong[:1])),
+        *((isinstance(given[each], str), expected("a string", each, given[each])) for each in ("name", "description")),
+        (
+            isinstance(given["settings"], ChatSettings | None),
+            expected("a ChatSettings(...)", "settings", given["settings"]),
+        ),
+        (isinstance(limits, Limits | None), expected("a Limits(...)", "limits", limits)),
+        (
+            isinstance(policy, bool) or callable(policy),
+            expected("True, False or a function", "requires_approval", policy),
+        ),
+        (given["on_tool_error"] in on_error, expected(f"one of {on_error}", "on_tool_error", given["on_tool_error"])),
+        (whole, expected("a list of Middleware objects", "middleware", middleware) + hint),
+    )
+    return parts
+
+
+def refuse(*checks: tuple[bool, str]) -> None:
+    """Raise the complaint of the first check that does not hold.
+
+    Raises:
+        ConfigError: One does not.
+    """
+    for right, complaint in checks:
+        if not right:
+            raise ConfigError(complaint)
+
+
+def expected(wanted: str, name: str, given: object) -> str:
+    """A complaint about an argument of the wrong kind."""
+    return f"{name}= takes {wanted}, not {given!r:.80}"
+
+
+def check_limits(limits: Limits, agent: AgentSpec) -> None:
+    """Refuse limits for tools that do not exist; tools of sources are not known yet."""
+    per_tool = limits.calls_per_tool
+    for name in per_tool if isinstance(per_tool, Mapping) and not agent.sources else ():
+        if name not in agent.tools and name != READ_RESULT:
+            near = get_close_matches(name, agent.tools, 1)
+            meant = f"did you mean {near[0]!r}?" if near else f"the agent has {', '.join(agent.tools) or 'none'}"
+            raise ConfigError(f"Limits(calls_per_tool=...) names {name!r}, and there is no such tool: {meant}")
+
+
+def check_deps(deps: object, deps_type: object, tools: Iterable[Tool]) -> None:
+    """Refuse deps that the agent or one of its tools could not use, before anything is sent."""
+    wanted = [(getattr(each, "deps_type", None), f"tool {each.name}") for each in tools]
+    for kind, who in [(None if deps_type is NoneType else deps_type, "the agent"), *wanted]:
+        if isinstance(kind, type) and kind is not object and not isinstance(deps, kind):
+            missing = "run(..., deps=...) is missing" if deps is None else f"deps= is {type(deps).__name__}"
+            raise ConfigError(f"{who} needs deps of the type {kind.__name__}, and {missing}")
+
+
+def check_observer(on_event: object) -> Emit:
+    """Refuse an observer that cannot be called with an event, or that nobody would await.
+
+    Raises:
+        ConfigError: It is one of these.
+    """
+    if not callable(on_event):
+        raise ConfigError(expected("a function of one event", "on_event", on_event))
+    if kind_of(on_event) != "plain":
+        raise ConfigError("on_event= takes a function that is not async, as nothing waits for it: use agent.stream()")
+    return cast("Emit", on_event)
