@@ -153,9 +153,7 @@ async def ask_model(
     run.emit(TurnFinished(turn, reply))
     if problem:
         state.failed_turns += 1
-        note = (
-            f"Your tool call was not run: {problem}. Call it again with one valid JSON object as its arguments."
-        )
+        note = f"Your tool call was not run: {problem}. Call it again with one valid JSON object as its arguments."
         run.add(run.stamp(UserMessage(note)))
     if reply.message.refusal and not reply.text and not reply.message.tool_calls:
         raise Refused(f"the model declined to answer: {reply.message.refusal}")
