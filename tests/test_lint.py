@@ -265,3 +265,19 @@ def test_advice_is_a_sentence() -> None:
     whole, part = LintWarning("order", "", "has no description"), LintWarning("order", "dish.name", "may be anything")
     assert str(whole) == "tool 'order': has no description"
     assert str(part) == "tool 'order': parameter 'dish.name' may be anything"
+
+
+def test_a_parameter_without_an_annotation_is_mentioned_once() -> None:
+    def find(color, year=1990, *, limit: int = 3):  # type: ignore[no-untyped-def]
+        """Find a bottle.
+
+        Args:
+            color (str): What the guest prefers.
+            year: When it was made.
+            limit: Most bottles to show.
+        """
+
+    assert [(each.parameter, each.what) for each in lint_tools([find])] == [
+        ("color", "has no type annotation; write one, for example color: str"),
+        ("year", "has no type annotation; write one, for example year: str"),
+    ]

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentkit import Agent, AssistantMessage, ToolCall, tool
 from agentkit.chat.json_values import encode_json, parse_json
+from agentkit.events import CallRepaired
+from agentkit.testing import ScriptedModel
 from agentkit.tools.calls.repair import (
     Unreadable,
     fit_arguments,
@@ -284,6 +287,31 @@ def test_a_value_that_fits_or_could_mean_something_else_is_left_alone(written: s
 def test_an_escape_that_json_does_not_have_is_not_kept_as_its_characters(text: str) -> None:
     with pytest.raises(Unreadable, match="an escape that JSON does not have"):
         repair_text(text)
+
+
+@pytest.mark.anyio
+async def test_a_run_reports_each_change_and_the_next_request_shows_the_call_as_it_ran() -> None:
+    paid: list[tuple[str, str]] = []
+
+    @tool
+    def pay(order_id: str, color: Literal["red", "blue"]) -> str:
+        """Pay for an order."""
+        paid.append((order_id, color))
+        return "paid"
+
+    seen: list[CallRepaired] = []
+    written = ToolCall("c", "functions.pay", '{"order_id": 100245.10, "color": "Red"}')
+    result = await Agent(ScriptedModel([[written], "done"]), tools=[pay]).run(
+        "go", on_event=lambda event: seen.append(event) if isinstance(event, CallRepaired) else None
+    )
+    assert paid == [("100245.10", "red")]
+    assert [each.what.removeprefix("the arguments of pay were ") for each in seen] == [
+        "the name 'functions.pay' became pay",
+        "order_id written as a number",
+        "color in another case",
+    ]
+    (shown,) = cast("AssistantMessage", result.messages[1]).tool_calls
+    assert (shown.name, shown.arguments) == ("pay", '{"order_id":"100245.10","color":"red"}')
 
 
 # Names.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextvars
 import subprocess
 import sys
 import threading
@@ -143,3 +144,30 @@ def test_a_thread_that_outlives_its_loop_works_for_the_next() -> None:
     anyio.run(give_up)
     release.set()
     anyio.run(meet_again)
+
+
+@pytest.mark.anyio
+async def test_an_agent_in_a_thread_of_a_tool_counts_in_the_run_that_it_is_inside_of() -> None:
+    def ask(inside: str) -> str:
+        return Agent(ScriptedModel([call("look"), inside]), tools=[look]).run_sync("go").output
+
+    @tool
+    def look() -> str:
+        return "seen"
+
+    @tool
+    def in_its_thread() -> str:
+        return ask("first")
+
+    @tool
+    def in_a_thread_of_its_own() -> str:
+        said: list[str] = []
+        thread = threading.Thread(target=contextvars.copy_context().run, args=[lambda: said.append(ask("second"))])
+        thread.start()
+        thread.join(20)
+        return said[0]
+
+    model = ScriptedModel([[call("in_its_thread"), call("in_a_thread_of_its_own")], "done"])
+    result = await Agent(model, tools=[in_its_thread, in_a_thread_of_its_own]).run("go")
+    assert [each.text for each in result.messages[2:4]] == ["first", "second"]
+    assert (result.usage.requests, result.state.calls) == (6, 4)

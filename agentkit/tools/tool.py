@@ -202,7 +202,7 @@ class Tool(Execution, Generic[Needs_co]):
         """
 
         def outside(_context: ToolContext[Any], _arguments: dict[str, Any]) -> str:
-            raise ToolError("this tool is run by somebody outside, who has not answered")
+            raise ToolError("this tool is run by somebody outside, and there is no answer yet")
 
         return replace(cls.from_schema(name, description, parameters, outside, strict=strict), is_external=True)
 
@@ -350,7 +350,7 @@ def tool(
         name: The name that the model calls it by, if not the function's.
         description: The description that the model reads, if not the docstring.
         strict: Whether servers that can are to produce only arguments that fit: None where a strict schema says the
-            same as the plain one, True to be told when it does not, False for the plain one.
+            same as the plain one, True to refuse one where it does not, False for the plain one.
         require_docs: Whether to refuse a function when it or one of its parameters has no description.
         **options: How its calls are run, see `ToolOptions`.
 

@@ -73,7 +73,7 @@ def check_process() -> None:
     """Refuse to run an agent in a process for tools.
 
     Raises:
-        SystemExit: The process imports the script, which runs an agent on import; told in the process that started it.
+        SystemExit: The process imports the script, which runs an agent on import; the process that started it says so.
         ConfigError: A tool with ``process=True`` runs an agent.
     """
     frame = inspect.currentframe() if "__mp_main__" in sys.modules else None
@@ -105,8 +105,8 @@ async def open_process() -> None:
             await to_process.run_sync(_nothing, limiter=anyio.CapacityLimiter(math.inf))
         except anyio.BrokenWorkerProcess as error:
             why = error.__cause__ or error
-            told = str(why) if isinstance(why, SystemExit) else f"{type(why).__name__}: {why}"
-            raise RuntimeError(f"no process for the tool could be started; {told}") from error
+            reason = str(why) if isinstance(why, SystemExit) else f"{type(why).__name__}: {why}"
+            raise RuntimeError(f"no process for the tool could be started; {reason}") from error
 
 
 async def run_in_process(call: functools.partial[Any]) -> ToolResult:
@@ -141,7 +141,7 @@ def _perform(function: _Named | Callable[..., Any], args: tuple[Any, ...], keywo
 
 
 def _in_words(error: Exception) -> Exception:
-    """What is said of an error that cannot be sent back; what is meant for the model stays so."""
+    """An error in place of one that cannot be sent back; what is meant for the model stays so."""
     for kind in (ModelRetry, ToolError):
         if isinstance(error, kind):
             return kind(str(error))

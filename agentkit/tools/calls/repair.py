@@ -217,24 +217,24 @@ class _Reader:
     def string(self, quote: str) -> str:
         if quote == "'":
             self.forgive("with single quotes")
-        pieces: list[str] = []
+        parts: list[str] = []
         escaped: set[str] = set()
         self.at += 1
         while (char := self.text[self.at : self.at + 1]) != quote:
             if plain := _PLAIN[quote].match(self.text, self.at):
                 self.at = plain.end()
-                pieces.append(plain[0])
+                parts.append(plain[0])
                 if not plain[0].isprintable() and _CONTROL.search(plain[0]):
                     self.forgive("with line ends in a string")
             elif char == "\\":
                 escaped.add(self.text[self.at + 1 : self.at + 2])
-                pieces.append(self.escape(quote))
+                parts.append(self.escape(quote))
             else:
                 raise Unreadable("a string has no end")
         if escaped & _CONTROLS and not escaped <= {*_ESCAPES, "u"}:  # C:\temp\data: perhaps none is an escape
             raise Unreadable("a string with lone backslashes")
         self.at += 1
-        return join_surrogates("".join(pieces))
+        return join_surrogates("".join(parts))
 
     def escape(self, quote: str) -> str:
         unclear = _PYTHON_ESCAPE_IN_QUOTES if quote == "'" else _PYTHON_ESCAPE

@@ -87,17 +87,17 @@ class _Worker:
     def _work(self) -> None:
         while True:
             try:
-                job, tell = self.jobs.get(timeout=_LONGEST_IDLE)
+                job, report = self.jobs.get(timeout=_LONGEST_IDLE)
             except Empty:
                 with suppress(ValueError):  # it has just been taken: there is something to do
                     _IDLE.remove(self)
                     return
                 continue
             job()
-            _IDLE.append(self)  # first, so that whoever is told finds it
+            _IDLE.append(self)  # first, so that whoever waits for the report finds it
             with suppress(RuntimeError):  # the loop is closed: nobody waits
-                tell()
-            del job, tell  # nothing of the call lives on in a thread that waits
+                report()
+            del job, report  # nothing of the call lives on in a thread that waits
 
 
 _IDLE: list[_Worker] = []
@@ -106,10 +106,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_IDLE.clear)  # a child has none of its parent's threads
 
 
-def _hand_over(job: Callable[[], object], tell: Callable[[], object]) -> None:
-    """Have the job done by a thread that has nothing to do, or a new one; ``tell`` is called after it."""
+def _hand_over(job: Callable[[], object], report: Callable[[], object]) -> None:
+    """Have the job done by a thread that has nothing to do, or a new one; ``report`` is called after it."""
     try:
         worker = _IDLE.pop()
     except IndexError:
         worker = _Worker()
-    worker.jobs.put((job, tell))
+    worker.jobs.put((job, report))

@@ -19,7 +19,7 @@ QUALIFIERS = ("Required", "NotRequired", "ReadOnly")  # what may stand around th
 
 
 def attribute_docs(kind: type) -> dict[str, str]:
-    """What is said of each attribute: in its `Annotated`, by a text below it, or in the docstring of the class.
+    """The description of each attribute: in its `Annotated`, in a string below it, or in the docstring of the class.
 
     What the class inherits counts too. Never raises: of a class whose source is not there, less is known.
     """
@@ -52,7 +52,7 @@ def _own_docstring(kind: type) -> str:
 
 
 def _texts_below(kind: type) -> dict[str, str]:
-    """The texts that stand below an attribute: ``city: str`` and on the next line, in quotes, what it is."""
+    """The strings that stand below attributes: ``city: str`` and on the next line, in quotes, its description."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
     except Exception:  # noqa: BLE001 - a class made at run time has no source; its schema is complete without

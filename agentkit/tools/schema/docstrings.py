@@ -1,4 +1,4 @@
-"""Reads docstrings: the description of a function, and what is said of its parameters.
+"""Reads docstrings: the description of a function, and those of its parameters.
 
 docstring_parser, which only this module imports, reads what follows the rules of a style. `read_loosely` reads what a
 person would still understand, and is preferred where it finds more of the parameters. The time that all of it takes is
@@ -53,7 +53,7 @@ class _Entry:
 
 
 def read_loosely(text: str, names: Collection[str] = ()) -> tuple[str, dict[str, str]]:
-    """The text in front of what is said about parameters, and what is said about each.
+    """The text in front of the descriptions of parameters, and the description of each.
 
     Args:
         text: The docstring, its common indentation removed.

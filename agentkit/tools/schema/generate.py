@@ -54,7 +54,7 @@ def generate(arguments: Sequence[Argument], name: str) -> tuple[SchemaValidator,
 
 
 def stable(value: Any) -> Any:
-    """The value with sets as sorted lists, as texts in a set come in another order in every process.
+    """The value with sets as sorted lists, as strings in a set come in another order in every process.
 
     A named tuple becomes the object that its schema is.
     """

@@ -16,7 +16,7 @@ __all__ = ["DECIMAL", "JsonSchema", "check_schema", "compact"]
 JsonSchema: TypeAlias = dict[str, Any]
 
 DECIMAL = "x-decimal"
-"""Marks the schema of a `Decimal` for those who read arguments; no model sees it."""
+"""Marks the schema of a `Decimal` for `calls.arguments`; no model sees it."""
 
 _DROPPED = ("title", "discriminator", DECIMAL)
 _BY_NAME = ("$defs", "definitions", "patternProperties", "properties")

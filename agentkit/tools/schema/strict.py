@@ -134,7 +134,7 @@ class _Form:
             self._written[name] = self.of(self.definitions[name], place, level)
         if name not in self.definitions:
             raise _NotStrict(place, f"refers to {schema['$ref']!r}, which is not among its $defs")
-        reference = {"$ref": schema["$ref"]}  # which may have nothing beside it
+        reference = {"$ref": schema["$ref"]}  # which takes no other keyword
         return {"anyOf": [reference], "description": schema["description"]} if "description" in schema else reference
 
     def _count(self, schema: JsonSchema, place: str) -> None:
@@ -251,7 +251,7 @@ class _Form:
 
 
 def _described(schema: JsonSchema, text: str) -> JsonSchema:
-    if "$ref" in schema:  # which may have nothing beside it
+    if "$ref" in schema:  # which takes no other keyword
         return {"anyOf": [schema], "description": text}
     before = schema.get("description", "").rstrip()
     gap = "" if not before else " " if before[-1] in ".!?:;)" else ". "
