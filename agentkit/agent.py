@@ -471,7 +471,8 @@ class Agent(Generic[Deps_contra, Out]):
         if limits is not None:
             check_limits(limits, agent)
         limits = limits or self._run.limits
-        return replace(self._run, agents={agent.name: agent}, deps=deps, limits=limits, stream=stream)
+        opened = self._spec.sources if self._open else ()
+        return replace(self._run, agents={agent.name: agent}, deps=deps, limits=limits, stream=stream, opened=opened)
 
 
 def _prompted(

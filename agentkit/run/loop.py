@@ -20,7 +20,7 @@ from agentkit.run.middleware import Run, nested_run, wrap_run, wrap_tool
 from agentkit.run.spec import AgentSpec, RunSpec
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.step import AskModel, Finish, Pause, RunCalls, next_step
-from agentkit.run.transcript import CONTINUES, insert_results, interrupted_result, labeled, open_calls
+from agentkit.run.transcript import CONTINUES, final_result, insert_results, interrupted_result, labeled, open_calls
 from agentkit.run.turn import ask_model, offered_tools
 
 __all__ = ["execute_run"]
@@ -52,8 +52,9 @@ async def execute_run(spec: RunSpec, state: RunState, observer: Emit) -> RunResu
             for event in spec.opening_events:
                 run.emit(event)
             async with AsyncExitStack() as sources:
-                for each in {id(source): source for agent in spec.agents.values() for source in agent.sources}.values():
-                    await sources.enter_async_context(each)
+                used = {id(source): source for agent in spec.agents.values() for source in agent.sources}
+                for each in used.keys() - set(map(id, spec.opened)):
+                    await sources.enter_async_context(used[each])
                 ended = await wrap_run(spec.middleware, run, loop.run)()
         if ended is not state:
             raise TypeError("around_run must return the state that inner() returned")
@@ -124,7 +125,7 @@ class _Loop:
                     tools = await offered_tools(run, self.agent)
                     await ask_model(run, spec, self.agent, step, limits, tools)
                 case RunCalls() as step:
-                    tools = tools or await offered_tools(run, self.agent)
+                    tools = await offered_tools(run, self.agent) if tools is None else tools
                     await run_calls(run, spec, self.agent, step, tools)
                 case Pause():
                     state.status = "paused"
@@ -154,7 +155,8 @@ class _Loop:
         run, state, output = self.run_, self.run_.state, self.agent.output
         last = state.messages[-1]
         if not isinstance(last, AssistantMessage):  # a tool ended the run
-            self.output = (last.text, True)
+            final = final_result(state.messages)
+            self.output = (final.text if final else "", True)
             return True
         try:
             self.output = (await output.read(last, run.context()), True)

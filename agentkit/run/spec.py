@@ -64,6 +64,7 @@ class RunSpec:
         journal: Where its effects have their slots.
         deps: What is given to tools as ``context.deps``.
         stream: Whether replies are requested as streams.
+        opened: The sources that are open already, and stay open after the run.
         opening_events: What was repaired in the input of the run, and what has changed since it stopped.
     """
 
@@ -73,4 +74,5 @@ class RunSpec:
     journal: Journal = field(default_factory=PlainJournal)
     deps: Any = None
     stream: bool = False
+    opened: Sequence[ToolSource] = ()
     opening_events: Sequence[Event] = ()

@@ -12,7 +12,7 @@ from agentkit.run.approvals import canonical
 from agentkit.run.artifacts import attached_files
 from agentkit.run.limits import Limits, limit_in_words, out_of_time, reached_limit
 from agentkit.run.state import RunState, Status
-from agentkit.run.transcript import is_final, is_reply, open_calls
+from agentkit.run.transcript import final_result, is_reply, open_calls
 
 __all__ = ["AskModel", "Finish", "Pause", "RefusedCall", "RunCalls", "Step", "count_repeated_turns", "next_step"]
 
@@ -83,7 +83,7 @@ def next_step(state: RunState, limits: Limits) -> Step:
         ready = tuple(call for call in waiting if call.id not in blocked)
         return _within(limits, state, ready) if ready else Pause(waiting)
     answered = bool(state.messages) and is_reply(state.messages[-1])
-    if state.final_turn or ((answered or is_final(state.messages)) and not state.inbox):
+    if state.final_turn or ((answered or final_result(state.messages)) and not state.inbox):
         return Finish("limited" if state.limit else "done", state.limit)
     limit = ("" if answered else state.limit) or reached_limit(state, limits)
     repeated = count_repeated_turns(state.messages) if limits.repeated_turns else 0

@@ -10,6 +10,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any, TypeVar
 
 from pydantic_core import from_json
@@ -26,9 +27,9 @@ __all__ = [
     "UNANSWERED",
     "begins_exchange",
     "check",
+    "final_result",
     "insert_results",
     "interrupted_result",
-    "is_final",
     "is_reply",
     "is_sent",
     "labeled",
@@ -80,14 +81,10 @@ def is_reply(message: Message) -> bool:
     return isinstance(message, AssistantMessage) and not message.meta.get(TRUNCATED)
 
 
-def is_final(messages: Sequence[Message]) -> bool:
-    """Whether one of the results at the end came from a tool that ends the run."""
-    for message in reversed(messages):
-        if not isinstance(message, ToolMessage):
-            return False
-        if message.meta.get(FINAL):
-            return True
-    return False
+def final_result(messages: Sequence[Message]) -> ToolMessage | None:
+    """The result at the end that came from a tool that ends the run; None if there is none."""
+    at_the_end = takewhile(lambda message: isinstance(message, ToolMessage), reversed(messages))
+    return next((each for each in at_the_end if isinstance(each, ToolMessage) and each.meta.get(FINAL)), None)
 
 
 def open_calls(messages: Sequence[Message]) -> tuple[ToolCall, ...]:
