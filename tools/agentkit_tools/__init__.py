@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agentkit_tools.http import Http
     from agentkit_tools.memory import Memory
     from agentkit_tools.openapi import OpenApi
+    from agentkit_tools.python import Python
     from agentkit_tools.random import Random
     from agentkit_tools.search import Search
     from agentkit_tools.shell import Shell
@@ -38,6 +39,7 @@ __all__ = [
     "Http",
     "Memory",
     "OpenApi",
+    "Python",
     "Random",
     "Search",
     "Shell",
