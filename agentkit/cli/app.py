@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import io
 import json
 import shlex
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+import anyio
 import typer
 
 import agentkit
@@ -334,10 +336,13 @@ def models(
 
 @models_app.command()
 def pull(debug: _DebugOption = False) -> None:
-    """Download the weights of the embedded model (98 MB) into a cache directory, and check their SHA-256."""
+    """Download the weights of the embedded model (98 MB) into a cache, check their SHA-256, and prepare the model."""
     with handle_errors(debug=debug):
         typer.echo(f"looking for {local.WEIGHTS} ...", err=True)
         typer.echo(f"the embedded model's weights are in {local.pull()}")
+        if importlib.util.find_spec("xllamacpp") is not None:
+            typer.echo("the model reads its examples ...", err=True)
+            anyio.run(local.open_model("").prepare)
 
 
 # What the commands share.

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from agentkit.cli.event_json import json_line
 from agentkit.cli.terminal_text import call_line, one_line, plural, printable, shortened
+from agentkit.constrained import ModelPreparing
 from agentkit.events import (
     CallDenied,
     CallFinished,
@@ -301,6 +302,8 @@ def _note(event: Event, room: int) -> list[tuple[str, str]]:
     match event:
         case ReplyRepaired(what):
             return [(f"repaired: {one_line(what)}", "dim")]
+        case ModelPreparing(what):
+            return [(f"once: {one_line(what)}", "dim")]
         case RequestAdapted(what):
             return [(f"adapted: {one_line(what)}", "dim")]
         case LimitWarning(limit, used, most) if used < most:  # one that is reached is reported at the end

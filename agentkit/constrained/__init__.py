@@ -1,5 +1,7 @@
 """Tool calls from chat models that know no tools; see `ConstrainedTools`."""
 
+from agentkit.constrained.asking import ModelPreparing
 from agentkit.constrained.model import ConstrainedTools
+from agentkit.constrained.slots import PromptSlots
 
-__all__ = ["ConstrainedTools"]
+__all__ = ["ConstrainedTools", "ModelPreparing", "PromptSlots"]

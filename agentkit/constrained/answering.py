@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from agentkit.chat.messages import AssistantMessage, Message, ToolMessage, UserMessage
+from agentkit.chat import ChatSettings
 from agentkit.constrained.asking import Asking, dialogue
+from agentkit.messages import AssistantMessage, Message, ToolMessage, UserMessage
 
-__all__ = ["answer"]
+__all__ = ["PROMPT", "answer"]
 
 EXAMPLES = [  # request, results, answer
     ("What does altruistic mean?", ["find_meaning: unselfish"], "Altruistic means unselfish."),
@@ -25,32 +26,37 @@ EXAMPLES = [  # request, results, answer
 ]
 
 
-async def answer(asking: Asking, request: str, messages: Sequence[Message]) -> str:
-    """A sentence from the results of the calls in ``messages``; the bare results if the model's leaves any out."""
-    names = {each.id: each.name for said in messages if isinstance(said, AssistantMessage) for each in said.tool_calls}
-    results = [(names.get(each.tool_call_id, "tool"), each.text) for each in messages if isinstance(each, ToolMessage)]
-    turns = ((_question(asked, given), reply) for asked, given, reply in EXAMPLES)
-    examples = dialogue("Answer the question in one short sentence with the result.", *turns)
-    question = UserMessage(_question(request, [f"{name}: {content}" for name, content in results]))
-    reply = await asking.ask([*examples, question], max_tokens=120)
-    text = reply.text.strip()
-    if not reply.choices[0].truncated and all(_is_told(content, text) for _, content in results):
-        return text
-    return _bare(results)
-
-
 def _question(request: str, results: Sequence[str]) -> str:
     return f"Question: {request}\nResult: " + "\nResult: ".join(results)
 
 
-def _bare(results: Sequence[tuple[str, str]]) -> str:
+PROMPT = dialogue(
+    "Answer the question in one short sentence with the result.",
+    *((_question(asked, results), reply) for asked, results, reply in EXAMPLES),
+)
+
+
+async def answer(asking: Asking, request: str, messages: Sequence[Message], settings: ChatSettings) -> str:
+    """Write a sentence from the results of the calls in ``messages``; the bare results if the model leaves any out.
+
+    With a ``response_format`` the answer is what the model writes in it.
+    """
+    names = {each.id: each.name for said in messages if isinstance(said, AssistantMessage) for each in said.tool_calls}
+    results = [(names.get(each.tool_call_id, "tool"), each.text) for each in messages if isinstance(each, ToolMessage)]
+    question = UserMessage(_question(request, [f"{name}: {content}" for name, content in results]))
+    reply = await asking.ask([*PROMPT, question], prompt=PROMPT, settings=settings.over(ChatSettings(max_tokens=120)))
+    if (settings.response_format or {}).get("type", "text") != "text":
+        return reply.text
+    text = reply.text.strip()
+    if not reply.choices[0].truncated and all(_is_reported(content, text) for _, content in results):
+        return text
     if len(results) == 1:
         return f"The result is: {results[0][1]}"
     return "The results are: " + "; ".join(content for _, content in results)
 
 
-def _is_told(result: str, text: str) -> bool:
-    """Whether all numbers of the result, or else half of its longer words, are in the text."""
+def _is_reported(result: str, text: str) -> bool:
+    """All numbers of the result, or else half of its longer words, are in the text."""
     said = set(re.findall(r"\w+(?:[.:]\d+)*", text.lower()))
     figures = re.findall(r"\d+(?:[.:]\d+)*", result)
     if figures:

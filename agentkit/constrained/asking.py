@@ -3,93 +3,150 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
+import anyio.to_thread
 from pydantic_core import from_json
 
-from agentkit.chat.events import ignore_event
-from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, UserMessage, encode_json
-from agentkit.chat.reply import Model, Reply, TokenLogprob, Usage
-from agentkit.chat.request import ChatRequest
-from agentkit.chat.settings import ChatSettings
+from agentkit.chat import ChatRequest, ChatSettings, Model, Reply, TokenLogprob, Usage, encode_json
+from agentkit.constrained.slots import PromptSlots
 from agentkit.errors import InvalidReply, ModelError
+from agentkit.events import Emit, Event, ignore_event
+from agentkit.messages import AssistantMessage, Message, SystemMessage, UserMessage
 
-__all__ = ["Asking", "dialogue"]
+__all__ = ["Asking", "ModelPreparing", "dialogue"]
 
-SCORED_TOKENS = 48  # a long text is scored by its beginning
+MOST_TOKENS = 200  # to score in one go, of all openings together: each costs the embedded model about 15 ms of CPU
+LEAST_SCORED = 8  # tokens of a text, however many openings there are
 
 REPEATING = ["What is it?", "tell Jim 12.5 is wrong", "I would like two of them, please!"]
 
 
 def dialogue(system: str, *turns: tuple[str, str]) -> list[Message]:
-    """A system message and examples of what is said and answered."""
+    """Make a system message and examples of what is said and answered."""
     examples = (each for said, answer in turns for each in (UserMessage(said), AssistantMessage(answer)))
     return [SystemMessage(system), *examples]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPreparing(Event):
+    """The model does something that takes seconds and is done once; ``what`` says what."""
+
+    what: str
 
 
 class Asking:
     """Asks a model and adds up what that takes.
 
-    It needs llama.cpp's server: its ``grammar`` parameter, which may name tokens, and log-probabilities that are those
+    It needs llama.cpp's server: its ``grammar`` parameter, which may name tokens, and log probabilities that are those
     of the free model also under a grammar, so that forcing a text tells how probable the model finds it.
+
+    Args:
+        model: The model.
+        slots: The slots of its server, if they can be reached.
+        emit: Gets a `ModelPreparing` event when prompts have to be read for the first time.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, slots: PromptSlots | None, emit: Emit) -> None:
         self._model = model
+        self._slots = slots
+        self._emit = emit
+        self._prepared = False
         self.usage = Usage()
 
-    async def ask(self, messages: Sequence[Message], **settings: Any) -> Reply:
-        """One request."""
-        request = ChatRequest(messages=messages, settings=ChatSettings(temperature=0, **settings))
-        reply = await self._model.reply(request, ignore_event)
+    async def ask(
+        self,
+        messages: Sequence[Message],
+        *,
+        prompt: Sequence[Message] = (),
+        shared: Sequence[Message] = (),
+        settings: ChatSettings | None = None,
+    ) -> Reply:
+        """Make one request.
+
+        Args:
+            messages: The messages.
+            prompt: The first messages, if they will come again.
+            shared: The first messages of the prompt, if they are those of other prompts too.
+            settings: The parameters; the temperature is 0 unless they say otherwise.
+
+        Raises:
+            ModelError: There is no usable reply.
+        """
+        settings = (settings or ChatSettings()).over(ChatSettings(temperature=0))
+        if self._slots is not None and prompt:
+            slot, is_read = await anyio.to_thread.run_sync(self._slots.open, prompt, shared)
+            settings = replace(settings, extra_body={**(settings.extra_body or {}), "id_slot": slot})
+            if not is_read and not self._prepared:
+                self._prepared = True
+                self._emit(ModelPreparing("the model reads these tools for the first time"))
+        reply = await self._model.reply(ChatRequest(messages=messages, settings=settings), ignore_event)
+        if self._slots is not None and prompt:
+            await anyio.to_thread.run_sync(self._slots.save, prompt, shared)
         self.usage += reply.usage
         return reply
 
-    async def pick(self, messages: Sequence[Message], schema: Mapping[str, Any]) -> Any:
-        """The value of this schema that the model answers with.
+    async def pick(self, examples: Sequence[Message], messages: Sequence[Message], schema: Mapping[str, Any]) -> Any:
+        """Let the model answer with a value of a schema.
 
         Raises:
             InvalidReply: The server did not keep to the schema.
         """
         form = {"type": "json_schema", "json_schema": {"name": "value", "schema": schema}}
-        reply = await self.ask(messages, max_tokens=300, response_format=form)
+        settings = ChatSettings(max_tokens=300, response_format=form)
+        reply = await self.ask([*examples, *messages], prompt=examples, settings=settings)
         try:
             return from_json(reply.text)
         except ValueError as error:
             raise InvalidReply(f"the server did not keep to the response_format: {reply.text[:80]!r}") from error
 
-    async def probabilities(self, text: str, openings: Sequence[Sequence[Message]]) -> list[float]:
-        """How probable the model finds the text as the answer to each opening, as logarithms."""
-        # Forced letter by letter a text may be cut into odd tokens, whose improbability drowns everything else. So the
-        # model first repeats the text, which gives its own tokens, and then these are forced.
-        repeated = dialogue("Repeat the text.", *((each, each) for each in REPEATING))
-        tokens = await self._forced([*repeated, UserMessage(text)], encode_json(text).decode())
-        grammar = " ".join(f"<[{token.extra['id']}]>" for token in tokens[:SCORED_TOKENS])
-        scores = [0.0] * len(openings)
+    async def probabilities(self, text: str, examples: Sequence[Message], endings: Sequence[Message]) -> list[float]:
+        """Find how probable the model finds a text as the answer to the examples with each ending, as logarithms.
+
+        A long text is judged by its beginning.
+        """
+        if self._slots is not None:
+            ids: Sequence[object] = await anyio.to_thread.run_sync(self._slots.tokenize, text)
+        else:
+            # Forced letter by letter, a text may be split into odd tokens, whose improbability drowns everything else.
+            # So the model first repeats the text, which gives its usual tokens, and then these are forced.
+            repeated = dialogue("Repeat the text.", *((each, each) for each in REPEATING))
+            tokens = await self._force([*repeated, UserMessage(text)], encode_json(text).decode(), (), ())
+            ids = [token.extra["id"] for token in tokens]
+        grammar = " ".join(f"<[{each}]>" for each in ids[: max(LEAST_SCORED, MOST_TOKENS // len(endings))])
+        scores = [0.0] * len(endings)
         errors: list[ModelError] = []
 
         async def score(place: int) -> None:
+            opening = [*examples, endings[place]]
             try:
-                scores[place] = sum(token.logprob for token in await self._forced(openings[place], grammar))
-            except ModelError as error:  # kept out of the task group, which would wrap it
+                scores[place] = sum(token.logprob for token in await self._force(opening, grammar, opening, examples))
+            except ModelError as error:  # stays out of the task group, which would wrap it
                 errors.append(error)
                 tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
-            for place in range(len(openings)):
+            await score(0)  # alone: the others can begin with the examples that it has read
+            for place in range(1, len(endings)):
                 tasks.start_soon(score, place)
         if errors:
             raise errors[0]
         return scores
 
-    async def _forced(self, messages: Sequence[Message], grammar: str) -> Sequence[TokenLogprob]:
-        extra = {"grammar": f"root ::= {grammar}"}
-        reply = await self.ask(messages, max_tokens=200, logprobs=True, top_logprobs=1, extra_body=extra)
+    async def _force(
+        self, messages: Sequence[Message], grammar: str, prompt: Sequence[Message], shared: Sequence[Message]
+    ) -> Sequence[TokenLogprob]:
+        """Let the model write what a grammar allows, and return the tokens."""
+        settings = ChatSettings(
+            max_tokens=200, logprobs=True, top_logprobs=1, extra_body={"grammar": f"root ::= {grammar}"}
+        )
+        reply = await self.ask(messages, prompt=prompt, shared=shared, settings=settings)
         logprobs = reply.choices[0].logprobs
         tokens = logprobs.content if logprobs else ()
         if not tokens or not all("id" in token.extra for token in tokens):
             raise InvalidReply(
-                "the server gives no token ids with its log-probabilities; ConstrainedTools needs llama.cpp"
+                "the server gives no token ids with its log probabilities; ConstrainedTools needs llama.cpp"
             )
         return tokens if tokens[-1].token else tokens[:-1]  # the last one is the end

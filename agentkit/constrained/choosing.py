@@ -1,4 +1,4 @@
-"""Which tool a request is for.
+"""The tool that a request is for.
 
 A small model cannot say which tool fits a request, but it knows how probable the request is, given what a tool does
 ("noisy channel"): the tool whose description explains the request best is the one, if it does so clearly better than
@@ -11,15 +11,15 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from agentkit.chat.messages import Message, UserMessage
 from agentkit.constrained.asking import Asking, dialogue
 from agentkit.constrained.tool import WantedTool
 from agentkit.constrained.words import mentions, numbers, stems
+from agentkit.messages import UserMessage
 
-__all__ = ["best_meaning", "choose", "split"]
+__all__ = ["NO_TOOL", "PROMPT", "best_meaning", "choose", "split"]
 
 MARGIN = 2.5  # nats by which a tool must explain the request better than no tool
-MOST_SPLITS = 3  # places at which a request may be two
+MOST_SPLITS = 2  # places at which a request may be two
 BONUS = 2.0  # nats for each word of the request, two at most, that speaks of one tool only
 NO_TOOL = "Small talk, general knowledge, or anything else."
 EXAMPLES = [  # what a tool does, and a request for it
@@ -29,23 +29,22 @@ EXAMPLES = [  # what a tool does, and a request for it
     ("set heating: Set the heating of the house.", "I'm cold, make it 22 degrees"),
     (NO_TOOL, "Hello, nice to meet you!"),
 ]
+PROMPT = dialogue(
+    "Write what a person would type to use the tool.", *((f"Tool: {what}", said) for what, said in EXAMPLES)
+)
 _AND = re.compile(r",? and (?:also |then )?|; ")
 _NAME = r"[A-Z][\w'-]*(?: [A-Z][\w'-]*)*"
 
 
 async def best_meaning(asking: Asking, request: str, meanings: Sequence[str]) -> list[float]:
-    """How well each meaning explains the request, in nats."""
-    examples = dialogue(
-        "Write what a person would type to use the tool.", *((f"Tool: {what}", said) for what, said in EXAMPLES)
-    )
-    openings: list[list[Message]] = [[*examples, UserMessage(f"Tool: {meaning}")] for meaning in meanings]
-    return await asking.probabilities(request, openings)
+    """Judge how well each meaning explains the request, in nats."""
+    return await asking.probabilities(request, PROMPT, [UserMessage(f"Tool: {meaning}") for meaning in meanings])
 
 
 async def choose(
     asking: Asking, request: str, tools: Sequence[WantedTool], margin: float = MARGIN
 ) -> WantedTool | None:
-    """The tool that the request is for, or None."""
+    """Choose the tool that the request is for; None if it is for none."""
     able = [tool for tool in tools if _has_numbers(request, tool)]
     if not able:
         return None
@@ -58,7 +57,10 @@ async def choose(
 
 
 async def split(asking: Asking, request: str, tools: Sequence[WantedTool]) -> list[tuple[str, WantedTool]]:
-    """The request as the one or two requests that it is, each with its tool; none if it is for no tool."""
+    """Split a request into the one or two requests that it is, each with its tool; none if it is for no tool."""
+    tool = await choose(asking, request, tools)
+    if tool is None:
+        return []
     for left, right in _halves(request):
         first = await choose(asking, left, tools)
         if first is None or any(each.kind == "texts" for each in first.parameters):
@@ -69,8 +71,7 @@ async def split(asking: Asking, request: str, tools: Sequence[WantedTool]) -> li
         second = await choose(asking, right, tools) if " " in right else None
         if second and (second is not first or (len(right.split()) > 2 and _alike(left, right, first))):
             return [(left, first), (right, second)]
-    tool = await choose(asking, request, tools)
-    return [(request, tool)] if tool else []
+    return [(request, tool)]
 
 
 def _has_numbers(request: str, tool: WantedTool) -> bool:
@@ -90,12 +91,12 @@ def _halves(request: str) -> Iterator[tuple[str, str]]:
 
 
 def _alike(left: str, right: str, tool: WantedTool) -> bool:
-    """Whether both halves name a value that is listed, or neither does."""
+    """Both halves name a value that is listed, or neither does."""
     return any(mentions(left, each) for each in tool.options) == any(mentions(right, each) for each in tool.options)
 
 
 def _twin(left: str, right: str, tool: WantedTool) -> str:
-    """For *weather in Paris* and *Rome*: *weather in Rome*. Both must be names, or values that are listed."""
+    """Make *weather in Rome* of *weather in Paris* and *Rome*. Both must be names, or values that are listed."""
     other = re.sub(r"^(in|at|for|to|the|of)\s+(the\s+)?", "", right.strip(" .?!"))
     last = re.search(rf"{_NAME}$", left)
     if last and last.start() > 0 and re.fullmatch(_NAME, other):

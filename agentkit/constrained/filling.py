@@ -1,7 +1,7 @@
-"""The arguments of a call, taken from the request: a small model copies better than it writes.
+"""The arguments of a call, copied from the request: a small model copies better than it writes.
 
 Numbers are read from the request without a model; listed values are those that are mentioned, or the one that explains
-the request best; texts are pieces of the request, and the model picks which, under a schema that allows nothing else.
+the request best; strings are phrases of the request, and the model picks one under a schema that allows nothing else.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import json
 import re
 from typing import Any
 
-from agentkit.chat.messages import AssistantMessage, Message, UserMessage
 from agentkit.constrained.asking import Asking, dialogue
 from agentkit.constrained.choosing import best_meaning
 from agentkit.constrained.tool import Parameter, WantedTool
 from agentkit.constrained.words import (
     GAP,
     ignored,
+    is_in_quotes,
     is_negative,
     led_by,
     mentions,
@@ -28,8 +28,9 @@ from agentkit.constrained.words import (
     stems,
     value_of,
 )
+from agentkit.messages import AssistantMessage, Message, UserMessage
 
-__all__ = ["fill"]
+__all__ = ["PROMPT", "fill"]
 
 EXAMPLES: list[tuple[str, str, list[tuple[str, Any]]]] = [  # request, what the tool does, each argument and its value
     ("What does altruistic mean?", "Find the meaning of a word in a dictionary.", [("The word", "altruistic")]),
@@ -62,6 +63,14 @@ EXAMPLES: list[tuple[str, str, list[tuple[str, Any]]]] = [  # request, what the 
     ("Please also invite Zoe to the party", "Invite guests to an event.", [("Who is invited", ["Zoe"])]),
     ("I'm cold, make it 22 degrees instead of 18", "Set the heating of the house.", [("Degrees to set", 22)]),
 ]
+PROMPT = dialogue(
+    "Copy the arguments of the tool from the request.",
+    *(
+        (f"Request: {request}\nTool: {description}\n{question}?" if not place else f"{question}?", json.dumps(value))
+        for request, description, values in EXAMPLES
+        for place, (question, value) in enumerate(values)
+    ),
+)
 _LONG_TEXTS = frozenset({"text", "message", "body", "content", "comment"})
 _DIRECTIONS = {
     "from": frozenset({"from", "origin", "source", "departure"}),
@@ -70,7 +79,7 @@ _DIRECTIONS = {
 
 
 async def fill(asking: Asking, request: str, tool: WantedTool) -> dict[str, Any]:
-    """The arguments of the tool's call that the request asks for."""
+    """Find the arguments of the call that the request asks for."""
     filling = _Filling(asking, request, tool)
     for parameter in sorted(tool.parameters, key=lambda each: (not each.required, not each.options)):
         await filling.add(parameter)
@@ -83,7 +92,7 @@ class _Filling:
         self._asking = asking
         self._request = request
         self._tool = tool
-        self._dialogue = _examples()
+        self._dialogue: list[Message] = []
         self._opening = f"Request: {request}\nTool: {tool.definition.description}\n"
         self._numbers = _numbers_of(request, tool)
         self._quoted, self._quote = quoted(request)
@@ -91,7 +100,7 @@ class _Filling:
         self._rest = self._without_used()  # what no argument has taken yet
 
     async def add(self, parameter: Parameter) -> None:
-        """Find the value of one parameter, if it has any."""
+        """Find the value of one parameter, if the request has one."""
         match parameter.kind:
             case "number" if parameter.name in self._numbers:
                 self.values[parameter.name] = value_of(self._numbers[parameter.name][0])
@@ -123,8 +132,10 @@ class _Filling:
 
     def _wants_quote(self, parameter: Parameter) -> bool:
         words = set(re.findall(r"[a-z]+", f"{parameter.name} {parameter.label}".lower()))
-        in_quotes = self._quoted is not None and self._quoted[1] is not None
-        return bool(_LONG_TEXTS & words) and (self._texts > 1 or in_quotes)
+        in_quotes = self._quoted is not None and is_in_quotes(self._quoted)
+        if self._texts == 1:
+            return in_quotes and (parameter.required or bool(_LONG_TEXTS & words))
+        return bool(_LONG_TEXTS & words)
 
     async def _add_text(self, parameter: Parameter) -> None:
         found = spans(self._rest, self._tool.about) or ([self._request] if parameter.required else [])
@@ -161,7 +172,7 @@ class _Filling:
     async def _ask(self, parameter: Parameter, schema: dict[str, Any]) -> Any:
         self._dialogue.append(UserMessage(f"{self._opening}{parameter.label}?"))
         self._opening = ""
-        value = await self._asking.pick(self._dialogue, schema)
+        value = await self._asking.pick(PROMPT, self._dialogue, schema)
         self._dialogue.append(AssistantMessage(json.dumps(value, ensure_ascii=False)))
         return value
 
@@ -177,16 +188,6 @@ class _Filling:
         for start, end in sorted(used, reverse=True):
             rest = rest[:start] + GAP + rest[end:]
         return rest
-
-
-def _examples() -> list[Message]:
-    turns: list[tuple[str, str]] = []
-    for request, description, values in EXAMPLES:
-        opening = f"Request: {request}\nTool: {description}\n"
-        for question, value in values:
-            turns.append((f"{opening}{question}?", json.dumps(value)))
-            opening = ""
-    return dialogue("Copy the arguments of the tool from the request.", *turns)
 
 
 def _numbers_of(request: str, tool: WantedTool) -> dict[str, re.Match[str]]:

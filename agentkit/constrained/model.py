@@ -7,16 +7,24 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
-from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
-from agentkit.chat.reply import Choice, Model, Reply
-from agentkit.chat.request import ChatRequest, FunctionTool
-from agentkit.chat.settings import AllowedTools, NamedTool, ToolChoice
-from agentkit.constrained.answering import answer
+from agentkit.chat import (
+    AllowedTools,
+    ChatRequest,
+    ChatSettings,
+    Choice,
+    FunctionTool,
+    Model,
+    NamedTool,
+    Reply,
+    ToolChoice,
+)
+from agentkit.constrained import answering, choosing, filling
 from agentkit.constrained.asking import Asking
-from agentkit.constrained.choosing import choose, split
-from agentkit.constrained.filling import fill
+from agentkit.constrained.slots import PromptSlots
 from agentkit.constrained.tool import WantedTool
-from agentkit.events import CallDelta, Emit, TextDelta
+from agentkit.errors import ConfigError
+from agentkit.events import CallDelta, Emit, RequestAdapted, TextDelta, ignore_event
+from agentkit.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 
 __all__ = ["ConstrainedTools"]
 
@@ -32,15 +40,32 @@ class ConstrainedTools:
     Needs llama.cpp's server (``local``, ``llama.cpp:``), whose grammars can force a text and tell its probability.
     Where a model calls tools by itself, that is better.
 
+    Settings hold for the text that it writes, ``response_format`` too. Those that cannot hold for a call, such as
+    ``temperature``, are reported as a `RequestAdapted` event; what it cannot do at all is refused.
+
     Args:
         model: The model to wrap.
+        slots: The slots of its server, if they can be reached: the examples and tools are then read only once.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, slots: PromptSlots | None = None) -> None:
         self._model = model
+        self._slots = slots
 
     def __repr__(self) -> str:
         return f"ConstrainedTools({self._model!r})"
+
+    async def prepare(self) -> None:
+        """Let the model read the examples that every question begins with, so that no answer has to wait for that.
+
+        Raises:
+            ModelError: There is no usable reply.
+        """
+        asking = Asking(self._model, self._slots, ignore_event)
+        no_tool = [*choosing.PROMPT, UserMessage(f"Tool: {choosing.NO_TOOL}")]
+        for prompt, shared in ((no_tool, choosing.PROMPT), (filling.PROMPT, ()), (answering.PROMPT, ())):
+            messages = prompt if shared else [*prompt, UserMessage("Hello")]
+            await asking.ask(messages, prompt=prompt, shared=shared, settings=ChatSettings(max_tokens=1))
 
     async def aclose(self) -> None:
         """Close what the wrapped model holds open."""
@@ -52,34 +77,56 @@ class ConstrainedTools:
         """Answer a request.
 
         Raises:
+            ConfigError: It asks for something that cannot be combined with tools here.
             ModelError: The wrapped model gave no usable reply.
         """
-        asking = Asking(self._model)
+        _check(request)
+        asking = Asking(self._model, self._slots, emit)
         question, results = _open_question(request.messages)
+        settings = replace(request.settings, tool_choice=None, parallel_tool_calls=None)
         if results:
-            text = await answer(asking, question, results)
+            text = await answering.answer(asking, question, results, settings)
             emit(TextDelta(text))
-            return _reply(AssistantMessage(text), asking)
+            return Reply(choices=(Choice(message=AssistantMessage(text), finish_reason="stop"),), usage=asking.usage)
         wanted = await _wanted(asking, " ".join(question.split()), request)
         if not wanted:
-            return await self._chat(request, asking, emit)
+            messages = [each for each in request.messages if not isinstance(each, ToolMessage) and each.text]
+            reply = await self._model.reply(replace(request, messages=messages, tools=(), settings=settings), emit)
+            return replace(reply, usage=reply.usage + asking.usage)
         calls: list[ToolCall] = []
         for part, tool in wanted:
-            arguments = json.dumps(await fill(asking, part, tool), ensure_ascii=False)
+            arguments = json.dumps(await filling.fill(asking, part, tool), ensure_ascii=False)
             call = ToolCall(uuid.uuid4().hex[:9], tool.name, arguments)
             emit(CallDelta(len(calls), call.id, call.name, arguments))
             calls.append(call)
-        return _reply(AssistantMessage(None, tuple(calls)), asking)
+        names = [name for name in _OF_TEXT if getattr(settings, name) is not None]
+        adaptations = (f"{', '.join(names)}: not used to choose tools and arguments",) if names else ()
+        for each in adaptations:
+            emit(RequestAdapted(each))
+        choice = Choice(message=AssistantMessage(None, tuple(calls)), finish_reason="tool_calls")
+        return Reply(choices=(choice,), usage=asking.usage, adaptations=adaptations)
 
-    async def _chat(self, request: ChatRequest, asking: Asking, emit: Emit) -> Reply:
-        settings = replace(request.settings, tool_choice=None, parallel_tool_calls=None)
-        plain = replace(request, messages=_without_calls(request.messages), tools=(), settings=settings)
-        reply = await self._model.reply(plain, emit)
-        return replace(reply, usage=reply.usage + asking.usage)
+
+_OF_TEXT = (  # what a model would use to write a call, too
+    "temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs",
+    "reasoning_effort", "verbosity",
+)  # fmt: skip
+
+
+def _check(request: ChatRequest) -> None:
+    if not request.tools:
+        return
+    for tool in request.tools:
+        if not isinstance(tool, FunctionTool):
+            raise ConfigError(f"ConstrainedTools cannot call the custom tool {tool.name!r}: give it a function")
+    if (request.settings.n or 1) > 1:
+        raise ConfigError(
+            f"ConstrainedTools gives one answer where tools are offered, and n={request.settings.n} was set"
+        )
 
 
 async def _wanted(asking: Asking, question: str, request: ChatRequest) -> Sequence[tuple[str, WantedTool]]:
-    """The calls to make: what each is for, and its tool."""
+    """Find the calls to make: the part of the question that each is for, and its tool."""
     tools = [WantedTool(each) for each in request.tools if isinstance(each, FunctionTool)]
     choice: ToolChoice = request.settings.tool_choice or "auto"
     if isinstance(choice, AllowedTools):
@@ -89,19 +136,19 @@ async def _wanted(asking: Asking, question: str, request: ChatRequest) -> Sequen
     if isinstance(choice, NamedTool):
         return [(question, tool) for tool in tools if tool.name == choice.name]
     if request.settings.parallel_tool_calls is False:
-        tool = await choose(asking, question, tools)
+        tool = await choosing.choose(asking, question, tools)
         wanted = [(question, tool)] if tool else []
     else:
-        wanted = await split(asking, question, tools)
+        wanted = await choosing.split(asking, question, tools)
     if not wanted and choice == "required":
-        return [(question, await choose(asking, question, tools, float("-inf")) or tools[0])]
+        return [(question, await choosing.choose(asking, question, tools, float("-inf")) or tools[0])]
     return wanted
 
 
 def _open_question(messages: Sequence[Message]) -> tuple[str, list[Message]]:
-    """The user's question, and the calls made for it with their results.
+    """Find the user's question, and the calls made for it with their results.
 
-    What the user says behind the results (the note of a run at its limit) does not make a new question of it.
+    What the user says after the results (the note of a run at its limit) does not begin a new question.
     """
     last = next((place for place in reversed(range(len(messages))) if isinstance(messages[place], ToolMessage)), None)
     spoken = [place for place, message in enumerate(messages) if isinstance(message, UserMessage)]
@@ -110,12 +157,3 @@ def _open_question(messages: Sequence[Message]) -> tuple[str, list[Message]]:
         asked = max((place for place in spoken if place < last), default=0)
         return messages[asked].text, list(messages[asked + 1 : last + 1])
     return (messages[spoken[-1]].text if spoken else ""), []
-
-
-def _without_calls(messages: Sequence[Message]) -> list[Message]:
-    return [message for message in messages if not isinstance(message, ToolMessage) and message.text]
-
-
-def _reply(message: AssistantMessage, asking: Asking) -> Reply:
-    reason = "tool_calls" if message.tool_calls else "stop"
-    return Reply(choices=(Choice(message=message, finish_reason=reason),), usage=asking.usage)

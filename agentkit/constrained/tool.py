@@ -6,10 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
-from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text
-from agentkit.chat.request import FunctionTool
+from agentkit.chat import FunctionTool
 from agentkit.constrained.words import ignored, stem
 
 __all__ = ["Parameter", "WantedTool"]
@@ -30,12 +29,12 @@ class Parameter:
 
     @property
     def label(self) -> str:
-        """What it is about."""
-        return as_text(self.schema.get("description")) or self.words
+        """Its description, or else its name in words."""
+        return str(self.schema.get("description") or self.words)
 
     @property
     def options(self) -> list[Any]:
-        """The values it may have, if they are listed."""
+        """The values that it may have, if they are listed."""
         return [self.schema["const"]] if "const" in self.schema else list(self.schema.get("enum", ()))
 
     @property
@@ -45,7 +44,7 @@ class Parameter:
             return "options"
         kind = self.schema.get("type")
         if kind == "array":
-            return "texts" if as_mapping(self.schema.get("items")).get("type") == "string" else "other"
+            return "texts" if _members(self.schema.get("items")).get("type") == "string" else "other"
         kinds = {"integer": "number", "number": "number", "boolean": "boolean", "string": "text"}
         return kinds.get(str(kind), "other")
 
@@ -58,7 +57,7 @@ class WantedTool:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The name."""
         return self.definition.name
 
     @cached_property
@@ -75,8 +74,8 @@ class WantedTool:
     def parameters(self) -> tuple[Parameter, ...]:
         """Its parameters; the required ones first."""
         required = self.definition.parameters.get("required") or ()
-        properties = as_mapping(self.definition.parameters.get("properties"))
-        found = (Parameter(name, _without_null(as_mapping(raw)), name in required) for name, raw in properties.items())
+        properties = _members(self.definition.parameters.get("properties"))
+        found = (Parameter(name, _without_null(_members(raw)), name in required) for name, raw in properties.items())
         return tuple(sorted(found, key=lambda each: not each.required))
 
     @property
@@ -91,5 +90,9 @@ class WantedTool:
 
 
 def _without_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    variants = [each for each in as_mappings(schema.get("anyOf")) if each.get("type") != "null"]
-    return {**schema, **variants[0]} if len(variants) == 1 else schema
+    variants: list[Any] = [each for each in schema.get("anyOf", ()) if _members(each).get("type") != "null"]
+    return {**schema, **_members(variants[0])} if len(variants) == 1 else schema
+
+
+def _members(value: object) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

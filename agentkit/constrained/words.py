@@ -1,4 +1,4 @@
-"""What can be seen in an English request without a model: numbers, names, pieces that may be an argument. Pure."""
+"""Whatever an English request shows without a model: numbers, names, phrases that may be an argument. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 __all__ = [
     "GAP",
     "ignored",
+    "is_in_quotes",
     "is_negative",
     "led_by",
     "mentions",
@@ -50,67 +51,73 @@ _NOT_FIRST = _words(  # words that hardly begin an argument,
 )
 _NOT_LAST = (_NOT_FIRST | _ARTICLES | {"which", "who"}) - {"it", "them", "me", "you"}  # or end one,
 _NOT_OPENING = _NOT_FIRST | _words(  # or begin a request as one
-    "i i'm it's we which where when who check look find search is will would should set start change use try tell"
+    "i i'm i'd i'll i've it's we which where when who check look find search is will would should set start change use "
+    "try tell"
 )
-_QUOTED = re.compile(r'["“](.+?)["”]|: (.+)| (?:that|saying) (.+)')
+_QUOTED = re.compile(r"""["“](.+?)["”]|(?<!\w)['\u2018](.+?)['\u2019](?!\w)|: (.+)| (?:that|saying) (.+)""")
 _NEGATIVE = re.compile(r"\b(off|no|not|never|without|stop|disable|don't|false)\b", re.I)
-_EDGE = ' .,;:!?()"“”-'
+_EDGE = " .,;:!?()\"“”'\u2018\u2019-"
 
 
 def stem(word: str) -> str:
-    """The word without its ending, so that *rolls* and *rolling* are one."""
+    """Cut off the ending of a word, so that *rolls* and *rolling* are one."""
     return re.sub(r"(ing|ed|es|er|s|e)$", "", word.lower()) if len(word) > 3 else word.lower()
 
 
 def stems(text: str) -> set[str]:
-    """The stems of all words."""
+    """Find the stems of all words."""
     return {stem(word) for word in re.findall(r"\w+", text)}
 
 
 def ignored(word: str) -> bool:
-    """Whether the word says nothing about what is wanted."""
+    """The word says nothing about what is wanted."""
     return word.lower() in _NOT_LAST
 
 
 def mentions(text: str, phrase: str) -> bool:
-    """Whether all words of the phrase are in the text."""
+    """All words of the phrase are in the text."""
     return stems(phrase) <= stems(text)
 
 
 def is_negative(text: str) -> bool:
-    """Whether the text turns something off."""
+    """The text turns something off."""
     return bool(_NEGATIVE.search(text))
 
 
 def numbers(text: str) -> list[re.Match[str]]:
-    """The numbers of a text, in digits or words."""
+    """Find the numbers of a text, in digits or words."""
     return list(_NUMBER.finditer(text))
 
 
 def value_of(number: str) -> int | float:
-    """What a number means, whole where it is whole."""
+    """Read a number, as an integer where it is one."""
     word = number.lower()
     value = float(_NUMBERS[word]) if word in _NUMBERS else float(word.replace(",", ""))
     return int(value) if value == int(value) else value
 
 
 def quoted(text: str) -> tuple[re.Match[str] | None, str]:
-    """What stands in quotes or behind a colon, *that* or *saying*: where, and the words."""
+    """Find what stands in quotes or behind a colon, *that* or *saying*: where, and the words."""
     found = _QUOTED.search(text)
     return found, next(filter(None, found.groups())).strip(" .") if found else ""
 
 
+def is_in_quotes(found: re.Match[str]) -> bool:
+    """Quotation marks are around what `quoted` has found."""
+    return found[1] is not None or found[2] is not None
+
+
 def led_by(preposition: str, pieces: Collection[str], text: str) -> list[str]:
-    """The pieces that follow the preposition in the text."""
+    """Find the phrases that follow the preposition in the text."""
     return [each for each in pieces if re.search(rf"\b{preposition}\s+(the\s+)?{re.escape(each)}", text, re.I)]
 
 
 def spans(text: str, about: Collection[str]) -> list[str]:
-    """The pieces of a request that may be an argument, each once.
+    """Find the phrases of a request that may be an argument, each once.
 
     Args:
         text: The request, with `GAP` for what is used up.
-        about: Stems that only say which tool is meant: no piece goes beyond such a word.
+        about: Stems that only say which tool is meant: no phrase goes beyond such a word.
     """
     found: dict[str, None] = {}
     for place, part in enumerate(text.split(GAP.strip())):
