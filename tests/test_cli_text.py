@@ -118,7 +118,7 @@ class MoneyMoved(Event):
         (MoneyMoved(1.5, ...), {"event": "money_moved", "amount": 1.5, "who": "Ellipsis"}),
         (
             ApprovalRequested(ToolCall("1", "f", '{"a":1}'), "why"),
-            {"event": "approval_requested", "call": {"id": "1", "name": "f", "arguments": '{"a":1}'}, "why": "why"},
+            {"event": "approval_requested", "call": {"id": "1", "name": "f", "arguments": '{"a":1}'}, "reason": "why"},
         ),
         (LimitWarning("turns", 8, 10), {"event": "limit_warning", "limit": "turns", "used": 8, "most": 10}),
         (ToolChanged("f", "removed"), {"event": "tool_changed", "tool": "f", "how": "removed"}),

@@ -2,18 +2,23 @@
 
 import json
 import re
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from agentkit import Agent, AssistantMessage, ChatSettings, Limits, Reply, ToolMessage, UserMessage, tool
+from agentkit import Agent, AssistantMessage, ChatSettings, Limits, Reply, Tool, ToolMessage, UserMessage, tool
 from agentkit.chat import ChatRequest, NamedTool
-from agentkit.chat.events import ignore_event
 from agentkit.chat.reply import Choice, Usage, read_logprobs
-from agentkit.constrained import ConstrainedTools
+from agentkit.constrained import ConstrainedTools, ModelPreparing, PromptSlots
 from agentkit.constrained.words import is_negative, led_by, mentions, numbers, quoted, spans, stems, value_of
-from agentkit.errors import ConnectionFailed, InvalidReply
+from agentkit.errors import ConfigError, ConnectionFailed, InvalidReply
+from agentkit.events import Event, RequestAdapted, ignore_event
+from agentkit.messages import ToolCall
 from agentkit.testing import FunctionModel
 
 
@@ -50,6 +55,8 @@ def test_words_are_compared_without_their_endings() -> None:
 def test_what_is_quoted_or_said_is_one_piece() -> None:
     assert quoted('Send "See you" to Bob')[1] == "See you"
     assert quoted("Tell Bob that dinner is ready.")[1] == "dinner is ready"
+    assert quoted("Translate 'good morning' into French")[1] == "good morning"
+    assert quoted("Is it Luigi's or Marie's?") == (None, "")
     assert quoted("Hello") == (None, "")
 
 
@@ -110,7 +117,9 @@ class Server:
                 self.asked = json.loads(grammar.removeprefix("root ::= "))
                 tokens = [{"id": 7, "token": self.asked, "logprob": -1.0}, {"id": 0, "token": "", "logprob": 0.0}]
             else:
-                assert grammar == "root ::= <[7]>"
+                ids = [int(each) for each in re.findall(r"<\[(\d+)\]>", grammar)]
+                if set(ids) != {7}:  # of the tokenizer below
+                    self.asked = "".join(map(chr, ids))
                 fit = any(re.search(said, self.asked) and about in last for about, said in self.fits.items())
                 tokens = [{"id": 7, "token": self.asked, "logprob": -1.0 if fit else -20.0}]
                 if "Small talk" in last:
@@ -251,3 +260,172 @@ async def test_a_server_that_fails_is_one_error_and_no_group() -> None:
 async def test_a_server_that_cannot_do_this_is_named() -> None:
     with pytest.raises(InvalidReply, match=r"needs llama\.cpp"):
         await Agent(ConstrainedTools(FunctionModel(lambda _: "text")), tools=TOOLS).run("How is the weather?")
+
+
+FORM = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}}
+
+
+@pytest.mark.anyio
+async def test_an_answer_from_results_keeps_to_the_settings_of_the_request() -> None:
+    server = FunctionModel(lambda request: '{"city": "Rome"}' if request.settings.response_format == FORM else "no")
+    call = AssistantMessage(None, (ToolCall("1", "get_weather", '{"city": "Rome"}'),))
+    request = ChatRequest(
+        messages=[UserMessage("How is it in Rome?"), call, ToolMessage("sunny, 30 degrees", "1")],
+        tools=[get_weather.definition],
+        settings=ChatSettings(response_format=FORM, max_tokens=7, seed=1, tool_choice="auto"),
+    )
+    reply = await ConstrainedTools(server).reply(request, ignore_event)
+    assert reply.text == '{"city": "Rome"}'
+    sent = server.requests[-1].settings
+    assert (sent.max_tokens, sent.seed, sent.tool_choice) == (7, 1, None)
+
+
+@pytest.mark.anyio
+async def test_settings_that_do_not_reach_a_call_are_reported() -> None:
+    seen: list[Event] = []
+    request = ChatRequest(
+        messages=[UserMessage("How is the weather in Paris?")],
+        tools=[get_weather.definition],
+        settings=ChatSettings(temperature=0.5, seed=3, max_tokens=9),
+    )
+    reply = await ConstrainedTools(Server(FITS, ("Paris",))).reply(request, seen.append)
+    said = "temperature, seed: not used to choose tools and arguments"
+    assert reply.adaptations == (said,)
+    assert [each.what for each in seen if isinstance(each, RequestAdapted)] == [said]
+
+
+@pytest.mark.anyio
+async def test_what_cannot_be_done_beside_tools_is_refused() -> None:
+    model = ConstrainedTools(Server(FITS))
+    sql = Tool.custom("sql", "Run a query.", lambda context, text: text)
+    messages = [UserMessage("hi")]
+    with pytest.raises(ConfigError, match="cannot call the custom tool 'sql'"):
+        await model.reply(ChatRequest(messages=messages, tools=[sql.definition]), ignore_event)
+    several = ChatSettings(n=2)
+    with pytest.raises(ConfigError, match="one answer where tools are offered, not n=2"):
+        await model.reply(
+            ChatRequest(messages=messages, tools=[get_weather.definition], settings=several), ignore_event
+        )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("count", [1, 5, 40])
+async def test_the_work_is_bounded_however_long_the_question_and_however_many_the_tools(
+    count: int,
+) -> None:
+    class Long(Server):
+        async def reply(self, request: ChatRequest, emit: object) -> Reply:
+            reply = await super().reply(request, emit)
+            if "Repeat" not in request.messages[0].text or reply.choices[0].logprobs is None:
+                return reply
+            tokens = [{"id": 7, "token": "a", "logprob": -1.0}] * 500
+            return replace(reply, choices=(replace(reply.choices[0], logprobs=read_logprobs({"content": tokens})),))
+
+    server = Long({"get weather": "weather"})
+    tools = [replace(get_weather, name=f"get_weather_{place}") for place in range(count)]
+    question = "How is the weather in Paris and Rome and what about tomorrow; " * 20
+    request = ChatRequest(messages=[UserMessage(question)], tools=[each.definition for each in tools])
+    await ConstrainedTools(server).reply(request, ignore_event)
+    forced = [each.settings.extra_body for each in server.requests if each.settings.extra_body]
+    rounds = sum("Repeat" in each.messages[0].text for each in server.requests)
+    tokens = sum(str(each["grammar"]).count("<[") for each in forced)
+    assert rounds <= 5
+    assert tokens <= rounds * max(200, 8 * (count + 1))
+    assert len(server.requests) <= rounds * (count + 2) + 4
+
+
+class Slots:
+    """What a llama.cpp server does for `PromptSlots`; a file holds the number of the slot that was saved."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.asked: list[tuple[str, int, str]] = []
+
+    def answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        if path == "/tokenize":
+            return 200, {"tokens": [ord(each) for each in body["content"]]}
+        slot, _, action = path.removeprefix("/slots/").partition("?action=")
+        file = self.directory / body["filename"]
+        self.asked.append((action, int(slot), body["filename"]))
+        if action == "save":
+            file.write_text("x" * 100)
+        elif file.read_text() == "damaged":
+            return 400, {"error": "no"}
+        return 200, {"id_slot": int(slot)}
+
+
+@pytest.fixture
+def slots(tmp_path: Path) -> Iterator[tuple[Slots, str]]:
+    played = Slots(tmp_path)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert self.headers["authorization"] == "Bearer sesame"
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            status, said = played.answer(self.path, body)
+            data = json.dumps(said).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield played, f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+EXAMPLES = [UserMessage("an example")]
+ONE, TWO, THREE = ([*EXAMPLES, UserMessage(each)] for each in ("one", "two", "three"))
+
+
+def test_a_prompt_is_read_once_for_all_processes_and_lends_others_its_beginning(
+    tmp_path: Path, slots: tuple[Slots, str]
+) -> None:
+    played, address = slots
+    first = PromptSlots(address, "sesame", count=2, directory=tmp_path, model="m")
+    assert first.tokenize("ab") == [97, 98]
+    assert first.open(ONE, EXAMPLES) == (0, False)
+    first.save(ONE, EXAMPLES)
+    first.save(ONE, EXAMPLES)
+    assert len(played.asked) == 2  # the prompt, and what it shares
+    assert first.open(ONE, EXAMPLES) == (0, True)
+    assert first.open(TWO, EXAMPLES) == (1, True)  # from the shared beginning
+    assert first.open(THREE, EXAMPLES) == (0, True)  # the slot that was used longest ago
+    assert first.open(ONE, EXAMPLES) == (1, True)
+    later = PromptSlots(address, "sesame", count=2, directory=tmp_path, model="m")
+    assert later.open(ONE, EXAMPLES) == (0, True)
+    other_model = PromptSlots(address, "sesame", count=2, directory=tmp_path, model="n")
+    assert other_model.open(ONE, EXAMPLES) == (0, False)
+    assert [each.name for each in tmp_path.iterdir() if not each.name.endswith(".prompt")] == []
+
+
+def test_a_damaged_file_is_read_again(tmp_path: Path, slots: tuple[Slots, str]) -> None:
+    _, address = slots
+    prompts = PromptSlots(address, "sesame", count=2, directory=tmp_path, model="m")
+    prompts.open(ONE)
+    prompts.save(ONE)
+    (file,) = tmp_path.iterdir()
+    file.write_text("damaged")
+    again = PromptSlots(address, "sesame", count=2, directory=tmp_path, model="m")
+    assert again.open(ONE) == (0, False)
+    again.save(ONE)
+    assert file.read_text() == "x" * 100
+
+
+@pytest.mark.anyio
+async def test_reading_a_prompt_for_the_first_time_is_announced_once(tmp_path: Path, slots: tuple[Slots, str]) -> None:
+    _, address = slots
+    for expected in (1, 0):  # the second time by another process
+        prompts = PromptSlots(address, "sesame", count=9, directory=tmp_path, model="m")
+        server, seen = Server(FITS, ("Paris",)), list[Event]()
+        request = ChatRequest(messages=[UserMessage("weather")], tools=[each.definition for each in TOOLS])
+        await ConstrainedTools(server, slots=prompts).reply(request, seen.append)
+        assert sum(isinstance(each, ModelPreparing) for each in seen) == expected
+        assert all("id_slot" in (each.settings.extra_body or {}) for each in server.requests)

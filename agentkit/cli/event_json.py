@@ -16,13 +16,13 @@ shapes::
     call_started   call                                  {id, name, arguments}; arguments: text, as the model wrote it
     progress       call_id, tool, fraction, message
     call_finished  call, result, seconds, [error]        result: {content, is_error}
-    approval_requested call, why                             it waits for a decision
+    approval_requested call, reason                             it waits for a decision
     limit_warning  limit, used, most
     tool_changed   tool, how                             how: "changed", "removed" or "added", since the state was saved
     message_added  message                               as on the wire; added while the run was busy
     run_finished   status, output, turns, calls, usage, [limit], [pending], [error]
 
-``pending`` has ``{id, name, arguments, why, external}`` for each call that waits; its ``arguments`` are an object.
+``pending`` has ``{id, name, arguments, reason, external}`` for each call that waits; its ``arguments`` are an object.
 
 ``usage`` is ``{requests, prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens, ...}`` and an
 ``error`` is ``{type, message}``. The members of any other event are written as pydantic writes them. New members may

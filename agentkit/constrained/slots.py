@@ -68,10 +68,13 @@ class PromptSlots:
                 return slot, True
             is_free = len(self._slots) < self._count
             slot = self._slots[name] = len(self._slots) if is_free else self._slots.pop(next(iter(self._slots)))
-            for each in (name, self._name(shared)):
-                if (self._directory / each).is_file() and self._transfer("restore", slot, each):
-                    (self._directory / each).touch()  # so that files nobody uses are the oldest
-                    return slot, True
+            for file in (self._directory / name, self._directory / self._name(shared)):
+                if file.is_file():
+                    with contextlib.suppress(OSError):
+                        if self._transfer("restore", slot, file.name):
+                            file.touch()  # so that files nobody uses are the oldest
+                            return slot, True
+                        file.unlink()
             return slot, False
 
     def save(self, prompt: Sequence[Message], shared: Sequence[Message] = ()) -> None:
