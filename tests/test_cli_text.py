@@ -2,23 +2,20 @@ import io
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from agentkit.chat import Choice, Reply
-from agentkit.cli.event_json import json_line
 from agentkit.cli.load import load_tools
 from agentkit.cli.output import Display, JsonDisplay, PlainDisplay, TerminalDisplay, ToolOutput
 from agentkit.cli.terminal_text import call_line, exact_line, one_line, printable, shortened
-from agentkit.errors import AgentKitError, ConfigError, DefinitionError, Overloaded
+from agentkit.errors import AgentKitError, ConfigError, DefinitionError
 from agentkit.events import (
     ApprovalRequested,
     CallFinished,
     CallStarted,
-    ChoiceDelta,
     Event,
     LimitWarning,
     MessageAdded,
@@ -30,6 +27,7 @@ from agentkit.events import (
     TextDelta,
     ToolChanged,
     TurnFinished,
+    event_to_dict,
 )
 from agentkit.messages import AssistantMessage, ToolCall, UserMessage
 from agentkit.run import RunState
@@ -97,46 +95,13 @@ def test_a_call_is_shown_with_all_its_arguments(arguments: str, shown: str) -> N
     assert call_line(ToolCall("1", "f", arguments)) == shown
 
 
-@dataclass(frozen=True)
-class MoneyMoved(Event):
-    amount: float
-    who: Any
-
-
-@pytest.mark.parametrize(
-    ("event", "record"),
-    [
-        (TextDelta("a\x1b\ud800é"), {"event": "text_delta", "text": "a\x1b\ud800é"}),
-        (
-            ChoiceDelta(1, TextDelta("a")),
-            {"event": "choice_delta", "choice": 1, "delta": {"event": "text_delta", "text": "a"}},
-        ),
-        (
-            Progress("1", "f", float("nan"), "m"),
-            {"event": "progress", "call_id": "1", "tool": "f", "fraction": "NaN", "message": "m", "data": None},
-        ),
-        (MoneyMoved(1.5, ...), {"event": "money_moved", "amount": 1.5, "who": "Ellipsis"}),
-        (
-            ApprovalRequested(ToolCall("1", "f", '{"a":1}'), "why"),
-            {"event": "approval_requested", "call": {"id": "1", "name": "f", "arguments": '{"a":1}'}, "reason": "why"},
-        ),
-        (LimitWarning("turns", 8, 10), {"event": "limit_warning", "limit": "turns", "used": 8, "most": 10}),
-        (ToolChanged("f", "removed"), {"event": "tool_changed", "tool": "f", "how": "removed"}),
-        (MessageAdded(UserMessage("more")), {"event": "message_added", "message": {"role": "user", "content": "more"}}),
-    ],
-)
-def test_every_event_is_one_line_of_ascii_json(event: Event, record: dict[str, Any]) -> None:
-    line = json_line(event)
-    assert line.isascii()
-    assert line.isprintable()
-    assert json.loads(line) == record
-
-
-def test_the_end_of_a_run_names_its_error_once() -> None:
-    ended = RunFinished(RunState(messages=[], status="failed"), Overloaded("busy", status=503))
-    assert json.loads(json_line(ended, error=KeyError("x")))["error"] == {"type": "Overloaded", "message": "busy"}
-    unnamed = json.loads(json_line(RunFinished(RunState(messages=[], status="failed")), error=KeyError("x")))
-    assert unnamed["error"] == {"type": "KeyError", "message": "'x'"}
+def test_an_event_is_one_line_of_ascii_json_in_the_form_of_events() -> None:
+    event = Progress("1", "f", float("nan"), "é\x1b\n")
+    line = shown(JsonDisplay(io.StringIO()), event)
+    assert line.endswith("\n")
+    assert line[:-1].isascii()
+    assert line[:-1].isprintable()
+    assert json.loads(line) == event_to_dict(event)
 
 
 TOOLS = """
@@ -319,5 +284,5 @@ def test_a_run_that_an_unexpected_error_ends_is_told_once_with_the_error() -> No
     display.close(KeyError("x"))
     display.close(KeyError("y"))
     records = [json.loads(line) for line in shown(display).splitlines()]
-    assert [record["event"] for record in records] == ["run_started", "run_finished"]
+    assert [record["event"] for record in records] == ["RunStarted", "RunFinished"]
     assert records[1]["error"] == {"type": "KeyError", "message": "'x'"}

@@ -6,6 +6,7 @@ pipe gets the answer alone.
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from typing import Any, TextIO
@@ -13,7 +14,6 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from agentkit.cli.event_json import json_line
 from agentkit.cli.terminal_text import call_line, one_line, plural, printable, shortened
 from agentkit.constrained import ModelPreparing
 from agentkit.events import (
@@ -33,6 +33,7 @@ from agentkit.events import (
     TextDelta,
     ToolChanged,
     TurnFinished,
+    event_to_dict,
 )
 from agentkit.messages import ToolMessage
 from agentkit.run import RunState
@@ -124,12 +125,13 @@ class ToolOutput:
 
 
 class JsonDisplay(Display):
-    """One JSON object a line for each event on standard output; see `agentkit.cli.event_json`."""
+    """Shows each event as a line of ASCII JSON on standard output, in the form of `event_to_dict`."""
 
     def show(self, event: Event) -> None:
-        """Write the event's record."""
-        failed = isinstance(event, RunFinished) and event.state.status == "failed"
-        self.write(json_line(event, error=self.error if failed else None) + "\n")
+        """Write the event."""
+        if isinstance(event, RunFinished) and isinstance(self.error, Exception) and event.error is None:
+            event = RunFinished(event.state, self.error)
+        self.write(json.dumps(event_to_dict(event), allow_nan=False) + "\n")
 
 
 class PlainDisplay(Display):
