@@ -18,8 +18,13 @@ from agentkit.chat import (
     Reply,
     ToolChoice,
 )
-from agentkit.constrained import answering, choosing, filling
+from agentkit.constrained.answering import PROMPT as ANSWERING
+from agentkit.constrained.answering import answer
 from agentkit.constrained.asking import Asking
+from agentkit.constrained.choosing import NO_TOOL, choose, split
+from agentkit.constrained.choosing import PROMPT as CHOOSING
+from agentkit.constrained.filling import PROMPT as FILLING
+from agentkit.constrained.filling import fill
 from agentkit.constrained.slots import PromptSlots
 from agentkit.constrained.tool import WantedTool
 from agentkit.errors import ConfigError
@@ -62,8 +67,8 @@ class ConstrainedTools:
             ModelError: There is no usable reply.
         """
         asking = Asking(self._model, self._slots, ignore_event)
-        no_tool = [*choosing.PROMPT, UserMessage(f"Tool: {choosing.NO_TOOL}")]
-        for prompt, shared in ((no_tool, choosing.PROMPT), (filling.PROMPT, ()), (answering.PROMPT, ())):
+        no_tool = [*CHOOSING, UserMessage(f"Tool: {NO_TOOL}")]
+        for prompt, shared in ((no_tool, CHOOSING), (FILLING, ()), (ANSWERING, ())):
             messages = prompt if shared else [*prompt, UserMessage("Hello")]
             await asking.ask(messages, prompt=prompt, shared=shared, settings=ChatSettings(max_tokens=1))
 
@@ -85,7 +90,7 @@ class ConstrainedTools:
         question, results = _open_question(request.messages)
         settings = replace(request.settings, tool_choice=None, parallel_tool_calls=None)
         if results:
-            text = await answering.answer(asking, question, results, settings)
+            text = await answer(asking, question, results, settings)
             emit(TextDelta(text))
             return Reply(choices=(Choice(message=AssistantMessage(text), finish_reason="stop"),), usage=asking.usage)
         wanted = await _wanted(asking, " ".join(question.split()), request)
@@ -95,7 +100,7 @@ class ConstrainedTools:
             return replace(reply, usage=reply.usage + asking.usage)
         calls: list[ToolCall] = []
         for part, tool in wanted:
-            arguments = json.dumps(await filling.fill(asking, part, tool), ensure_ascii=False)
+            arguments = json.dumps(await fill(asking, part, tool), ensure_ascii=False)
             call = ToolCall(uuid.uuid4().hex[:9], tool.name, arguments)
             emit(CallDelta(len(calls), call.id, call.name, arguments))
             calls.append(call)
@@ -134,12 +139,12 @@ async def _wanted(asking: Asking, question: str, request: ChatRequest) -> Sequen
     if isinstance(choice, NamedTool):
         return [(question, tool) for tool in tools if tool.name == choice.name]
     if request.settings.parallel_tool_calls is False:
-        tool = await choosing.choose(asking, question, tools)
+        tool = await choose(asking, question, tools)
         wanted = [(question, tool)] if tool else []
     else:
-        wanted = await choosing.split(asking, question, tools)
+        wanted = await split(asking, question, tools)
     if not wanted and choice == "required":
-        return [(question, await choosing.choose(asking, question, tools, float("-inf")) or tools[0])]
+        return [(question, await choose(asking, question, tools, float("-inf")) or tools[0])]
     return wanted
 
 
