@@ -12,8 +12,8 @@ from agentkit import Agent, ChatSettings, Limits, RunContext, RunResult, Tool, T
 from agentkit.errors import ConfigError, ConnectionFailed
 from agentkit.events import Event, ToolChanged
 from agentkit.messages import SystemMessage
-from agentkit.run import Run
 from agentkit.testing import Answer, FunctionModel, ScriptedModel, call
+from agentkit.tools import SourceRun
 
 pytestmark = pytest.mark.anyio
 
@@ -184,8 +184,8 @@ class Source:
     ) -> None:
         self.log.append("close")
 
-    async def tools(self, run: Run[Any]) -> Sequence[Tool]:
-        self.asked.append((run.agent, run.state.turns))
+    async def tools(self, run: SourceRun) -> Sequence[Tool]:
+        self.asked.append((run.agent, run.remaining.turns or 0))
         return self.turns[min(len(self.asked), len(self.turns)) - 1]
 
 
@@ -195,7 +195,7 @@ async def test_a_source_is_open_for_the_run_and_asked_before_each_turn() -> None
     result: RunResult[str] = await Agent(model, tools=[source], name="ada").run("go")
     assert result.output == "3"
     assert source.log == ["open", "close"]
-    assert source.asked == [("ada", 0), ("ada", 1), ("ada", 2)]
+    assert source.asked == [("ada", 50), ("ada", 49), ("ada", 48)]
     assert [[each.name for each in request.tools] for request in model.requests] == [[], ["add"], ["add"]]
 
 

@@ -165,7 +165,9 @@ def tools() -> list[Tool]:
         world.begin(context)
         session = world.session(context.idempotency_key)
         question = () if (await session.load()).state() else ("Help.",)
-        result = await world.helper.run(*question, session=session, run_id=context.idempotency_key, deps=world)
+        result = await world.helper.run(
+            *question, resume=not question, session=session, run_id=context.idempotency_key, deps=world
+        )
         return world.end(context, result.output)
 
     return [act, fail, block, alone, large, send, delegate]
