@@ -1,4 +1,4 @@
-"""Watch a run: calls of one turn run at the same time, text comes in pieces, and a limit ends with an answer.
+"""Watch a run: calls of one turn run at the same time, text arrives in chunks, and a limit ends with an answer.
 
 python examples/watch_a_run.py "How long are README.md and CHANGELOG.md?" --model openai:gpt-5-mini
 """
@@ -24,7 +24,7 @@ from agentkit import (
 
 @tool
 async def count_words(context: ToolContext[Path], name: str) -> int:
-    """Count the words of a text file.
+    """Count the words of a file.
 
     Args:
         name: The file's name.
