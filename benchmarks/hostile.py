@@ -238,7 +238,7 @@ def sparse_file(size: int) -> Work:
     return work
 
 
-@row("calls of a tool that hangs", 100, "calls")
+@row("calls of a tool that hangs", 200, "calls")
 def hanging_tool(size: int) -> Work:
     @tool(timeout=0.01)
     def hang(n: int) -> str:
@@ -247,8 +247,8 @@ def hanging_tool(size: int) -> Work:
         return ""
 
     async def work() -> None:
-        script = [[call("hang", n=n)] for n in range(size)]
-        limits = Limits(turns=size + 1, calls=None, failed_turns=None, repeated_turns=None)
+        script = [[call("hang", n=n) for n in range(start, start + 20)] for start in range(0, size, 20)]
+        limits = Limits(turns=len(script) + 1, calls=None, failed_turns=None, repeated_turns=None)
         with suppress(AgentKitError):
             await Agent(ScriptedModel([*script, "done"]), tools=[hang]).run("Go!", limits=limits)
 

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from agentkit.chat.events import Emit
 from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
@@ -116,6 +117,7 @@ class _Loop:
         tools = None  # what the model may call, as it was when it was asked
         while True:
             state.seconds = anyio.current_time() - began
+            await anyio.lowlevel.checkpoint()  # neither a model in memory nor a tool has to wait for anything
             await spec.journal.save(state)
             limits = run.effective_limits()
             match next_step(state, limits):

@@ -143,8 +143,8 @@ async def ask_model(
         if step.limit or not error.generation:
             raise
         reply, problem = _unparsed(error), str(error).rstrip(".")
-    except BaseException:
-        if text := "".join(shown):
+    except BaseException as error:
+        if text := _joined(shown, getattr(error, "partial", "")):
             _record_truncated(run, request, text)
         raise
     state.turns = turn
@@ -163,6 +163,16 @@ def _unparsed(error: MalformedToolCall) -> Reply:
     """The turn of a model whose call the server could not parse: its words, so that the model sees what it wrote."""
     words = error.generation if error.partial in error.generation else f"{error.partial}\n{error.generation}"
     return Reply(choices=(Choice(message=AssistantMessage(words)),))
+
+
+def _joined(fragments: Sequence[str], whole: str) -> str:
+    """The fragments as one string: ``whole`` if that is what they come to, so that a long text is in memory once."""
+    at = 0
+    for each in fragments:
+        if not whole.startswith(each, at):
+            return "".join(fragments)
+        at += len(each)
+    return whole if at == len(whole) else "".join(fragments)
 
 
 def _record_truncated(run: Run[Any], request: ChatRequest, text: str) -> None:

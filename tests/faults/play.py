@@ -206,8 +206,8 @@ CLIENTS: Mapping[str, Callable[[], Any]] = {  # the own connection pool, or a cl
 
 
 def our_threads() -> set[str]:
-    """The threads of this process, without the idle workers that are kept for later."""
-    names = {thread.name for thread in threading.enumerate()}
+    """The threads of this process, without those that are kept for later: idle workers, and the loop of `run_sync`."""
+    names = {thread.name for thread in threading.enumerate()} - {"agentkit"}
     return {name for name in names if not name.startswith(("Trio thread", "AnyIO worker", "asyncio_", "agentkit tool"))}
 
 

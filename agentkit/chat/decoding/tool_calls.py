@@ -174,6 +174,7 @@ class ToolCallAccumulator:
     ids: CallIds = field(default_factory=CallIds)
     notes: list[str] = field(default_factory=list[str])
     _calls: list[_PartialCall] = field(default_factory=list["_PartialCall"])
+    _waiting: list[_PartialCall] = field(default_factory=list["_PartialCall"])  # those that may not be announced yet
     _announced: list[_PartialCall] = field(default_factory=list["_PartialCall"])
     _by_id: dict[str, _PartialCall] = field(default_factory=dict[str, "_PartialCall"])
     _by_index: dict[int, _PartialCall] = field(default_factory=dict[int, "_PartialCall"])
@@ -202,8 +203,11 @@ class ToolCallAccumulator:
 
     def close(self) -> Iterator[CallDelta]:
         """All fragments have come: announce the calls whose names could still have grown."""
-        for call in self._calls:
-            if call.name and not call.call_id:
+        waiting, self._waiting = self._waiting, []
+        for call in waiting:
+            if not call.name:
+                self._waiting.append(call)
+            elif not call.call_id:
                 yield self._announce(call)
 
     def finish(self) -> tuple[ToolCall, ...]:
@@ -221,6 +225,7 @@ class ToolCallAccumulator:
                 raise InvalidReply(f"the server sent more than {MAX_CALLS:,} calls in one reply")
             call = _PartialCall(self.names, index=fragment.index)
             self._calls.append(call)
+            self._waiting.append(call)
         touched.add(id(call))
         before = call.name
         added = call.add(fragment)

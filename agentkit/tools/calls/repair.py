@@ -80,6 +80,7 @@ def _folded(name: str) -> str:
 
 
 _DEEPEST = 200
+_MOST_STEPS = 20_000  # about 20 ms, while the event loop waits
 _SPACE = re.compile(r"\s*")
 _FENCE = re.compile(r"\ufeff?\s*```[A-Za-z]*[ \t]*\n?")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])")
@@ -125,6 +126,7 @@ class _Reader:
     text: str
     at: int = 0
     depth: int = 0
+    steps: int = 0
     forgiven: dict[str, None] = field(default_factory=dict[str, None])
 
     def forgive(self, what: str) -> None:
@@ -236,7 +238,14 @@ class _Reader:
         self.at += 1
         return join_surrogates("".join(parts))
 
+    def step(self) -> None:
+        """Count a step: this reader is slow, and the event loop waits for it."""
+        self.steps += 1
+        if self.steps > _MOST_STEPS:
+            raise Unreadable("too long to be repaired")
+
     def escape(self, quote: str) -> str:
+        self.step()
         unclear = _PYTHON_ESCAPE_IN_QUOTES if quote == "'" else _PYTHON_ESCAPE
         if unclear.match(self.text, self.at):
             raise Unreadable("an escape that JSON does not have")
@@ -269,6 +278,7 @@ class _Reader:
 
     def peek(self) -> str:
         """The next character that is no space, where the reader then stands; "" at the end."""
+        self.step()
         space = _SPACE.match(self.text, self.at)
         self.at = space.end() if space else self.at
         return self.text[self.at : self.at + 1]
