@@ -1,4 +1,4 @@
-"""`Python`: code in a sandbox that has no doors but the tools it is given."""
+"""`Python`: code in a sandbox that reaches nothing but the tools it is given."""
 
 from __future__ import annotations
 
@@ -100,15 +100,15 @@ class Python(Toolset):
         if len(code) > _LONGEST_CODE:
             raise ModelRetry(f"the code has more than {_LONGEST_CODE:,} characters")
         calls = _Calls(context, self._most_calls)
-        doors = {name: functools.partial(calls.run, each) for name, each in self._offered.items()}
+        functions = {name: functools.partial(calls.run, each) for name, each in self._offered.items()}
         # A cancelled call waits for the worker, which the limit on its time ends.
-        shown, failed = await anyio.to_thread.run_sync(self._run, context.run_id, code, doors)
+        shown, failed = await anyio.to_thread.run_sync(self._run, context.run_id, code, functions)
         return ToolResult(shown or "(nothing was printed)", shown, is_error=failed, metadata=_METADATA)
 
-    def _run(self, run_id: str, code: str, doors: Mapping[str, Callable[..., object]]) -> tuple[str, bool]:
+    def _run(self, run_id: str, code: str, functions: Mapping[str, Callable[..., object]]) -> tuple[str, bool]:
         session = self._sessions.take(run_id)
         try:
-            return session.run(code, doors, self._max_output)
+            return session.run(code, functions, self._max_output)
         finally:
             self._sessions.give_back(run_id)
 
@@ -181,13 +181,13 @@ class _Session:
         """Give the worker back."""
         self._checkout.__exit__(None, None, None)
 
-    def run(self, code: str, doors: Mapping[str, Callable[..., object]], most: int) -> tuple[str, bool]:
+    def run(self, code: str, functions: Mapping[str, Callable[..., object]], most: int) -> tuple[str, bool]:
         """What code printed and its last value, and whether it failed."""
         import pydantic_monty as monty  # noqa: PLC0415 - an extra
 
         printed = monty.CollectString(max_bytes=10 * 1024 * 1024)
         try:
-            value = self._worker.feed_run(code, external_lookup=dict(doors), print_callback=printed)
+            value = self._worker.feed_run(code, external_lookup=dict(functions), print_callback=printed)
             last, failed = "" if value is None else repr(value), False
         except monty.MontyCrashedError as error:
             self.lost = True
