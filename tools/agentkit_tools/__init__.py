@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from agentkit_tools.random import Random
     from agentkit_tools.search import Search
     from agentkit_tools.shell import Shell
+    from agentkit_tools.skills import Skills
     from agentkit_tools.sql import Sql
     from agentkit_tools.todo import Todo
 
@@ -43,6 +44,7 @@ __all__ = [
     "Random",
     "Search",
     "Shell",
+    "Skills",
     "Sql",
     "Todo",
 ]
