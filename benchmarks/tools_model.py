@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/tools_model.py [Files Clock ...] [--misses]
 
-Five questions a tool (`tools_model.jsonl`), each asked with the tools of its toolset alone, as an agent with one
-toolset has them. A call is right when the right tool is called and each argument that the file lists has one of the values that
-count; others may be anything. The tools that need a network, a sandbox or a person are not asked about.
+Five questions a tool (`tools_model.jsonl`), each asked with the tools of its toolset alone. A call is right when the
+right tool is called and each argument that the file lists has one of the values that count; others may be anything.
+Tools that need a network, a sandbox or a person are not asked about.
 """
 
 import json
