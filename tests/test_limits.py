@@ -566,3 +566,9 @@ async def test_a_cost_that_cannot_be_is_none(cost: float) -> None:
     assert result.usage.cost is None
     with pytest.raises(ConfigError, match="give it a price"):
         await Agent(ScriptedModel([wants_nothing(1, cost=cost)]), limits=Limits(cost=1)).run("go")
+
+
+@pytest.mark.parametrize("name", ["turns", "calls", "tokens", "calls_per_tool", "request_retries"])
+def test_a_limit_that_no_float_can_hold_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"Limits\({name}=.*must be a whole number"):
+        Limits(**{name: 10**400})  # type: ignore[arg-type]  # the names are those of whole numbers

@@ -6,7 +6,7 @@ import random
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -314,7 +314,8 @@ def retype(path: Path, dice: random.Random) -> None:
         value = dice.choice(values)
         sql = f"UPDATE OR IGNORE {table} SET {dice.choice(columns)} = ? WHERE rowid % ? = 0"
         with_rowid = sql if table != "results" else sql.replace("rowid", "length(slot)")
-        connection.execute(with_rowid, [value, dice.choice([1, 2])])
+        with suppress(sqlite3.Error):  # some values do not go into some columns
+            connection.execute(with_rowid, [value, dice.choice([1, 2])])
 
 
 COLUMNS = [
@@ -370,7 +371,7 @@ def test_a_damaged_file_never_raises_anything_but_a_sentence(path: Path) -> None
             retype(path, dice)
         errors = use(path)
         refused += bool(errors)
-        assert not [each for each in errors if "\n" in each], number
+        assert all(each.isprintable() for each in errors), number
     assert count // 4 < refused < count, "some damage is in places that nobody reads"
 
 

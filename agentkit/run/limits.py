@@ -180,8 +180,11 @@ class Limits:
         return self.seconds * (1 - _ANSWERING) if self.on_limit == "answer" else self.seconds
 
 
+_MOST = 2**53  # the largest number that is the same as a float
+
+
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MOST
 
 
 def limits_within(limits: Limits, spent: Spent, outer: Limits, outer_spent: Spent) -> Limits:

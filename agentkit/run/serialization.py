@@ -7,10 +7,19 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+)
 
 from agentkit.chat.content import content_to_wire, read_content
 from agentkit.chat.messages import ContentPart, Message, UserMessage, encode_json, read_message
@@ -78,7 +87,17 @@ def _nested_record(state: object) -> dict[str, Any]:
 
 
 _Nested = Annotated[Any, PlainValidator(_read_nested), PlainSerializer(_nested_record)]
-_Count = Annotated[int, Field(ge=0, strict=True)]
+_MOST = 2**53  # the largest number that is the same as a float
+
+
+def _bounded(usage: Usage) -> Usage:
+    if not all(0 <= number <= _MOST for number in astuple(usage) if number is not None):
+        raise ValueError("a number is negative or too large")
+    return usage
+
+
+_Count = Annotated[int, Field(ge=0, le=_MOST, strict=True)]
+_Usage = Annotated[Usage, AfterValidator(_bounded)]
 
 
 class _Stored(BaseModel):
@@ -94,7 +113,7 @@ class _Stored(BaseModel):
     turns: _Count
     calls: _Count
     calls_by_tool: dict[str, _Count]
-    usage: Usage
+    usage: _Usage
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     limits: Limits | None
     limit: str
@@ -236,7 +255,7 @@ def load_result(stored: str) -> tuple[ToolResult, Usage, int]:
 
 
 class _Spent(BaseModel):
-    usage: Usage
+    usage: _Usage
     calls: _Count
 
 

@@ -151,7 +151,8 @@ class _Database:
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             advice = _ADVICE.get(code, "what is stored is as it was")
-            raise SessionError(f"the sessions in {self.path} cannot be used ({error}): {advice}") from error
+            quoted = "".join(each if each.isprintable() else " " for each in str(error))  # perhaps from the file
+            raise SessionError(f"the sessions in {self.path} cannot be used ({quoted:.200}): {advice}") from error
         except UnicodeDecodeError as error:  # SQLite quotes what it has found
             raise SessionError(f"the sessions in {self.path} cannot be used: the file is damaged") from error
         except OSError as error:
