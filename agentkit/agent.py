@@ -459,15 +459,14 @@ class Agent(Generic[Deps_contra, Out]):
             (isinstance(limits, Limits | None), expected("a Limits(...)", "limits", limits)),
         )
         agent = self._spec
-        fixed, sources = _split_tools([*agent.tools.values(), *agent.sources, *tools])
-        agent = replace(
-            agent,
-            model=agent.model if model is None else _model(model),
-            tools=fixed,
-            sources=sources,
-            settings=settings.over(agent.settings) if settings else agent.settings,
-        )
-        check_deps(deps, self.deps_type, fixed.values())
+        if further := tuple(tools):
+            fixed, sources = _split_tools([*agent.tools.values(), *agent.sources, *further])
+            agent = replace(agent, tools=fixed, sources=sources)
+        if model is not None:
+            agent = replace(agent, model=_model(model))
+        if settings:
+            agent = replace(agent, settings=settings.over(agent.settings))
+        check_deps(deps, self.deps_type, agent.tools.values())
         if limits is not None:
             check_limits(limits, agent)
         limits = limits or self._run.limits

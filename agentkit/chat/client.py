@@ -106,6 +106,7 @@ class ChatClient:
         self.model = model
         self.name = name or urlsplit(self.base_url).netloc
         self._url = address.url
+        self._is_self_hosted = is_self_hosted(base_url)
         self._credentials = Credentials(api_key, address.login, header=key_header, server=self.name)
         self._headers = dict(headers or {})
         self._http = Http(http)
@@ -234,7 +235,7 @@ class ChatClient:
             choices=request.settings.n or 1,
             offered={tool.name: tool.parameters if isinstance(tool, FunctionTool) else None for tool in request.tools},
             taken=request.call_ids,
-            calls_in_text=prepared.calls_in_text or is_self_hosted(self.base_url),
+            calls_in_text=prepared.calls_in_text or self._is_self_hosted,
             redactor=redactor,
             read_limits=self._read_limits,
         )
@@ -283,6 +284,8 @@ class ChatClient:
         return learn_from_error(from_json(body), error, never_drop=self._never_drop)
 
     async def _remember(self, facts: Profile) -> None:
+        if not facts:
+            return
         known = self._profile | facts
         if known == self._profile:
             return

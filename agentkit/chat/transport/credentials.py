@@ -88,10 +88,10 @@ class Credentials:
         ) from problem
 
     def _string(self, key: object, what: str) -> str:
-        if isinstance(key, Secret):
-            key = key.get_secret_value()
         if isinstance(key, str):
             return key
+        if isinstance(key, Secret) and isinstance(value := key.get_secret_value(), str):
+            return value
         raise ConfigError(f"{self._server}: {what} is {type(key).__name__}, not a string; use an empty one for no key")
 
     def _line(self, given: str) -> dict[str, str]:

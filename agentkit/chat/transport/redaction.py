@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -44,6 +44,7 @@ class Redactor:
 
     def __init__(self) -> None:
         self._secrets: set[str] = set()
+        self._unread: list[Callable[[], None]] = []  # reading a URL or headers takes time that only an error is worth
         self._known = 0  # how many secrets the two below were made of: only an error needs them
         self._plain: set[bytes] = set()
         self._pieces: set[bytes] = set()
@@ -54,6 +55,9 @@ class Redactor:
 
     def add_headers(self, headers: Mapping[str, str]) -> None:
         """Remember the values of headers, except those that are known to be no secret; names may have any case."""
+        self._unread.append(lambda: self._read_headers(headers))
+
+    def _read_headers(self, headers: Mapping[str, str]) -> None:
         for name, value in headers.items():
             if isinstance(value, str) and not _PUBLIC_HEADERS.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance] - from the caller
                 bare = _SCHEME.sub("", value)
@@ -67,6 +71,9 @@ class Redactor:
 
     def add_url(self, url: str) -> None:
         """Remember the login of a URL and the values in its query."""
+        self._unread.append(lambda: self._read_url(url))
+
+    def _read_url(self, url: str) -> None:
         parts = urlsplit(url)
         self.add_login(unquote(parts.netloc.rpartition("@")[0]))
         query = parse_qsl(parts.query, keep_blank_values=True)
@@ -74,6 +81,7 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """Redact a string."""
+        self._read()
         if not self._secrets:
             return text
         if len(text) > _EXAMINED:
@@ -95,11 +103,16 @@ class Redactor:
 
     def error(self, error: AgentKitError) -> AgentKitError:
         """Redact everything that an error says; returns the same error."""
+        self._read()
         if self._secrets:
             error.args = tuple(self._value(each) for each in error.args)
             for name, value in vars(error).items():
                 setattr(error, name, self._value(value))
         return error
+
+    def _read(self) -> None:
+        while self._unread:
+            self._unread.pop()()
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):
