@@ -117,11 +117,12 @@ class _Loop:
         tools = None  # what the model may call, as it was when it was asked
         while True:
             state.seconds = anyio.current_time() - began
-            await anyio.lowlevel.checkpoint()  # neither a model in memory nor a tool has to wait for anything
             await spec.journal.save(state)
             limits = run.effective_limits()
             match next_step(state, limits):
                 case AskModel() as step:
+                    # Neither a model in memory nor a tool has to wait for anything; other runs get their turn here.
+                    await anyio.lowlevel.cancel_shielded_checkpoint()
                     if not step.limit:
                         self.warn()
                     tools = await offered_tools(run, self.agent)
