@@ -11,6 +11,7 @@ from agentkit.run.artifacts import MAX_KEPT, MAX_RESULT, keep, read_result, show
 from agentkit.testing import context
 from agentkit.tools.context import Remaining
 from agentkit.tools.result import ToolResult
+from tests.scaling import assert_linear
 
 
 def call(name: str) -> ToolCall:
@@ -71,3 +72,14 @@ def test_a_result_that_is_larger_than_all_that_is_kept_is_kept_in_part_and_says_
     assert read(artifacts, "f1", MAX_KEPT, 100).startswith(
         "\n[only the first 67,108,864 of 67,108,865 characters were kept]"
     )
+
+
+def test_results_are_kept_in_linear_time() -> None:
+    large = ToolResult("x" * (MAX_KEPT // 4))
+
+    def keep_many(size: int) -> None:
+        artifacts: dict[str, str] = {}
+        for number in range(size):
+            keep(artifacts, call(f"f{number}"), large)
+
+    assert_linear(keep_many, 500)

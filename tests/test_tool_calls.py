@@ -84,7 +84,7 @@ def test_the_arguments_of_a_call_are_parsed_once(arguments: str) -> None:
 
 def test_what_was_normalized_is_not_parsed_again() -> None:
     call, _ = normalized('{"a": 1}')
-    (again,), notes = normalize_tool_calls([call], taken=[call.id])
+    (again,), notes = normalize_tool_calls([call], CallIds({call.id}))
     assert again.id != call.id
     assert again.parsed is call.parsed
     assert (again.has_valid_arguments, len(notes)) == (True, 1)
@@ -123,7 +123,7 @@ def test_several_objects_are_one_call_only_if_they_say_the_same(values: list[dic
 
 @given(st.lists(st.builds(ToolCall, st.text(max_size=50), st.text(max_size=3), st.text(max_size=9)), max_size=4))
 def test_whatever_comes_what_goes_out_is_valid(calls: list[ToolCall]) -> None:
-    made, _ = normalize_tool_calls(calls, taken=["callA0001"])
+    made, _ = normalize_tool_calls(calls, CallIds({"callA0001"}))
     ids = [call.id for call in made]
     assert len(made) == len([call for call in calls if call.name])
     assert len(set(ids)) == len(ids)

@@ -1,9 +1,12 @@
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
-from agentkit.run.transcript import check, open_calls, repair_transcript
+from agentkit.run.transcript import check, insert_results, open_calls, repair_transcript
+from tests.scaling import assert_linear
 
 Q = UserMessage("hi")
 A, B = ToolCall("a", "f", "{}"), ToolCall("b", "g", "{}")
@@ -69,3 +72,39 @@ def test_any_transcript_can_be_made_valid_and_a_valid_one_stays_as_it_is(message
     assert repair_transcript(made) == (made, [])
     if not check(messages):
         assert (made, notes) == (messages, [])
+
+
+def calls(size: int) -> tuple[ToolCall, ...]:
+    return tuple(ToolCall(f"c{number}", "f", "{}") for number in range(size))
+
+
+def results(size: int) -> list[Message]:
+    return [ToolMessage("r", f"c{number}") for number in range(size)]
+
+
+def with_a_reply_each(size: int) -> list[Message]:
+    return [each for one in calls(size) for each in (AssistantMessage(None, (one,)), Q)]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda size: [Q, AssistantMessage(None, calls(size)), *results(size)], id="one turn"),
+        pytest.param(lambda size: [Q, AssistantMessage(None, calls(size)), *reversed(results(size))], id="disordered"),
+        pytest.param(lambda size: [Q, AssistantMessage(None, calls(size))], id="no results"),
+        pytest.param(lambda size: [Q, AssistantMessage(None, (A,) * size), *results(size)], id="one id"),
+        pytest.param(lambda size: [*with_a_reply_each(size), *results(size)], id="far away"),
+        pytest.param(lambda size: [Q, BOTH, ToolMessage("r", "a")] * size, id="the ids of each turn again"),
+        pytest.param(lambda size: [Q, *results(size)], id="no calls"),
+    ],
+)
+def test_a_transcript_is_repaired_in_linear_time(make: Callable[[int], list[Message]]) -> None:
+    assert_linear(lambda size: repair_transcript(make(size)), 500)
+
+
+def test_results_are_inserted_in_linear_time() -> None:
+    def insert(size: int) -> None:
+        given = (ToolMessage("r", f"c{number}") for number in reversed(range(size)))
+        insert_results([Q, AssistantMessage(None, calls(size))], given)
+
+    assert_linear(insert, 1_000)

@@ -84,13 +84,15 @@ def keep(artifacts: dict[str, str], call: ToolCall, result: ToolResult) -> None:
     content = result.content
     if len(content) > MAX_KEPT:
         content = f"{content[:MAX_KEPT]}\n[only the first {MAX_KEPT:,} of {len(content):,} characters were kept]"
+    artifacts.pop(call.id, None)
     artifacts[call.id] = content
-    too_many = sum(map(len, artifacts.values())) - max(MAX_KEPT, len(content))
-    for earlier, text in artifacts.items():
-        if too_many <= 0:
-            break
-        artifacts[earlier] = ""
-        too_many -= len(text)
+    room = max(MAX_KEPT, len(content))
+    for earlier, text in reversed(artifacts.items()):
+        if not text:
+            break  # it had to go, and with it all before
+        room -= len(text)
+        if room < 0:
+            artifacts[earlier] = ""
 
 
 def attached(results: Iterable[tuple[ToolCall, ToolResult | None]]) -> Iterator[UserMessage]:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import from_json
 
-from agentkit.chat.decoding.tool_calls import normalize_tool_calls
+from agentkit.chat.decoding.tool_calls import CallIds, normalize_tool_calls
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.settings import is_tool_name
 
@@ -174,7 +174,7 @@ class _Repair:
         self.messages = messages
         self.made: list[Message] = []
         self.notes: list[str] = []
-        self.taken: set[str] = set()
+        self.ids = CallIds()
         self.results: dict[str, deque[int]] = {}
         self.used: set[int] = set()
         for at, message in enumerate(messages):
@@ -220,12 +220,11 @@ class _Repair:
         answers: list[Message] = []
         places: list[int] = []
         for asked in message.tool_calls:
-            normalized, notes = normalize_tool_calls([asked], salt=str(len(self.taken)), taken=self.taken)
+            normalized, notes = normalize_tool_calls([asked], self.ids)
             self.notes += notes
             for call in normalized:
                 call = call if is_tool_name(call.name) else _with_valid_name(call)  # noqa: PLW2901 - what takes its place
                 calls.append(call)
-                self.taken.add(call.id)
                 place = self._result_of(asked.id, at, reused.get(asked.id, len(self.messages)))
                 if place is not None:
                     places.append(place)

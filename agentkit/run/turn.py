@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
-from agentkit.chat.decoding.tool_calls import normalize_tool_calls
+from agentkit.chat.decoding.tool_calls import CallIds, normalize_tool_calls
 from agentkit.chat.events import DeltasDiscarded, Event, ReplyRepaired, TextDelta
 from agentkit.chat.json_values import write_json
 from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
@@ -258,7 +258,7 @@ def _record(run: Run[Any], agent: AgentSpec, reply: Reply, tools: Mapping[str, T
     state, message = run.state, reply.message
     calls = message.tool_calls
     if calls:
-        calls, notes = normalize_tool_calls(calls, salt=f"{state.run_id}:{state.turns}", taken=_used_ids(state))
+        calls, notes = normalize_tool_calls(calls, CallIds(_used_ids(state), f"{state.run_id}:{state.turns}"))
         for note in notes:
             run.emit(ReplyRepaired(note))
         calls, repairs = repair_tool_calls(calls, tools, switched_off=agent.tools, forgive=agent.repair)

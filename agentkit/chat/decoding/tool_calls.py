@@ -75,19 +75,18 @@ class CallIds:
 
 
 def normalize_tool_calls(
-    calls: Sequence[ToolCall], *, salt: str = "", taken: Iterable[str] = ()
+    calls: Sequence[ToolCall], ids: CallIds | None = None
 ) -> tuple[tuple[ToolCall, ...], list[str]]:
     """Give each call a valid, unique id and arguments that are a JSON object; drop calls without a name.
 
     Args:
         calls: The calls of one reply.
-        salt: Distinguishes this reply from others, see `CallIds`.
-        taken: Ids that the transcript has already.
+        ids: Gives out the ids; it knows those that the transcript has already.
 
     Returns:
         The calls, and a sentence for each repair.
     """
-    ids = CallIds(set(taken), salt)
+    ids = ids or CallIds()
     notes: list[str] = []
     made: list[ToolCall] = []
     for call in calls:
