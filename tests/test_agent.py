@@ -181,6 +181,23 @@ async def test_options_of_a_run_that_cannot_be_are_refused_in_a_sentence(
         await Agent(ScriptedModel([])).run("hi", **options)
 
 
+class Answering:
+    """A model of one's own that does not keep to its contract."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    def reply(self, request: object, emit: object) -> Any:
+        return self.answer
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("answer", [None, "a string"])
+async def test_a_model_that_returns_no_reply_is_reported_in_a_sentence(answer: object) -> None:
+    with pytest.raises(ConfigError, match=r"reply\(\) of .* must return a Reply, and returned"):
+        await Agent(Answering(answer)).run("hi")
+
+
 @pytest.mark.anyio
 async def test_a_state_is_not_gone_on_with_and_given_a_history() -> None:
     agent = Agent(ScriptedModel(["hi"]))

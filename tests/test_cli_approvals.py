@@ -237,6 +237,16 @@ def test_a_state_that_cannot_be_written_is_told_before_anything_is_asked(place: 
     assert f"the state cannot be written to '{file}': {why}" in done.stderr
 
 
+def test_a_file_that_looks_like_the_temporary_one_of_the_state_stays(place: Path) -> None:
+    mine = [Path(name) for name in ("run.json.new", ".run.json.new", "run.json.tmp", ".run.json.1.new")]
+    for file in mine:
+        file.write_text("mine", encoding="utf-8")
+    with replay(*ASKED) as server:
+        assert start(server.url).returncode == 4
+    assert [file.read_text(encoding="utf-8") for file in mine] == ["mine"] * len(mine)
+    assert sorted(Path().iterdir()) >= sorted([*mine, Path("run.json")])
+
+
 def test_a_run_that_waits_is_not_overwritten_by_another(place: Path) -> None:
     Path("run.json").touch()
     with replay(ASKED[0], ASKED[1], ASKED[1]) as server:

@@ -207,6 +207,26 @@ def test_a_reply_that_says_nothing_is_a_reply(message: dict[str, Any]) -> None:
     assert decode([event(message), end], headers=STREAM)[0].message.says_nothing
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        {"finish_reason": "error"},
+        {"finish_reason": "MALFORMED_FUNCTION_CALL"},
+        {"finish_reason": "stop", "native_finish_reason": "network_error"},
+        {"finish_reason": None, "native_finish_reason": "error"},
+    ],
+)
+def test_a_reply_whose_end_says_that_it_failed_is_an_error(end: dict[str, Any]) -> None:
+    chunk = {"choices": [{"delta": {"content": "half an ans"}, **end}]}
+    with pytest.raises(InvalidReply, match="says that making the reply failed"):
+        decode([f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode()], headers=STREAM)
+
+
+def test_a_finish_reason_in_camel_case_ends_a_stream_too() -> None:
+    end = b'data: {"choices":[{"delta":{},"finishReason":"stop"}]}\n\n'
+    assert decode([event({"content": "hi"}), end], headers=STREAM)[0].text == "hi"
+
+
 TEXTS = {
     "quotations": "> " * 7_500_000,
     "numbers": "1." * 7_500_000,

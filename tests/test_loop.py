@@ -171,6 +171,13 @@ async def test_an_unexpected_failure_ends_the_run_where_that_is_wanted_after_its
     assert check(caught.value.state.messages) == []
 
 
+async def test_of_an_unexpected_failure_the_model_reads_the_type_alone_where_that_is_wanted() -> None:
+    agent = Agent(ScriptedModel([call("fail", why="secret"), "sorry"]), tools=[fail], on_tool_error="report_type")
+    (told,) = results((await agent.run("go")).messages)
+    assert "ValueError" in told
+    assert "secret" not in told
+
+
 async def test_arguments_that_are_not_json_are_told_to_the_model_and_the_transcript_is_valid() -> None:
     broken = Reply(choices=(Choice(message=AssistantMessage(None, (ToolCall("a", "add", '{"a": 1,'),))),))
     model = ScriptedModel([broken, "sorry"])
@@ -398,9 +405,10 @@ async def test_the_transcript_is_valid_wherever_an_observer_raises(event: type[E
     assert check(started.state.messages) == []
 
 
-async def test_an_empty_answer_is_requested_again_once() -> None:
+@pytest.mark.parametrize("empty", [None, "", " \n"])
+async def test_an_empty_answer_is_requested_again_once(empty: str | None) -> None:
     seen: list[Event] = []
-    model = ScriptedModel([AssistantMessage(), "better"])
+    model = ScriptedModel([AssistantMessage(empty), "better"])
     result = await Agent(model).run("go", on_event=seen.append)
     assert (result.output, result.state.turns) == ("better", 2)
     assert [each.what for each in seen if isinstance(each, ReplyRepaired)] == [

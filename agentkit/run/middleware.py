@@ -355,7 +355,8 @@ def wrap_tool(middleware: Sequence[Middleware]) -> NextTool:
 
 
 async def _ask(turn: ModelTurn) -> Reply:
-    reply: object = await turn.model.reply(turn.request, turn.emit)
+    answer: object = turn.model.reply(turn.request, turn.emit)
+    reply: object = await answer if inspect.isawaitable(answer) else answer
     if not isinstance(reply, Reply):
         raise ConfigError(f"the reply() of {turn.model!r} must return a Reply, and returned {reply!r:.80}")
     return reply

@@ -265,7 +265,7 @@ def _record(run: Run[Any], agent: AgentSpec, reply: Reply, tools: Mapping[str, T
         for event in repairs:
             run.emit(event)
     content = message.content or (None if calls or message.refusal or message.audio else "")
-    if content == "":
+    if not calls and isinstance(content, str) and not content.strip():
         again = not run.local.pop(_EMPTY, False) and not state.final_turn
         run.emit(ReplyRepaired("the model answered with nothing" + ("; it is asked again" if again else "")))
         if again:

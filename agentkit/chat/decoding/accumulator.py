@@ -213,12 +213,15 @@ def _decoded(text: str) -> bytes:
 
 _CHUNK_MEMBERS = frozenset(("id", "object", "created", "model", "choices", "usage", "obfuscation"))
 _NAMED_MEMBERS = frozenset(("service_tier", "system_fingerprint", "metadata", "moderation"))
-_CHOICE_MEMBERS = frozenset(("index", "delta", "message", "finish_reason", "logprobs", "usage"))
+_CHOICE_MEMBERS = frozenset(("index", "delta", "message", "finish_reason", "finishReason", "logprobs", "usage"))
 _FINISH_REASONS = {  # servers' own words -> the API's
     **dict.fromkeys(("max_tokens", "max_output_tokens", "model_length", "token_limit"), "length"),
     **dict.fromkeys(
         ("safety", "guardrail_intervened", "content-filter", "recitation", "blocklist", "prohibited_content", "spii"),
         "content_filter",
+    ),
+    **dict.fromkeys(
+        ("network_error", "malformed_function_call", "function_call_filter: malformed_function_call"), "error"
     ),
 }
 
@@ -388,8 +391,11 @@ class _PartialChoice:
         events = self.answer.add(delta)
         if "tool_calls" in delta or "function_call" in delta:
             events += self.calls.add(delta, whole=whole)
-        if reason := as_text(raw.get("finish_reason")):
+        if reason := as_text(raw.get("finish_reason")) or as_text(raw.get("finishReason")):
             self.finish_reason = _FINISH_REASONS.get(reason.lower(), reason)
+        native = as_text(raw.get("native_finish_reason")).lower()  # of a gateway, which may call a failure "stop"
+        if _FINISH_REASONS.get(native, native) == "error":
+            self.finish_reason = "error"
         for name, items in as_mapping(raw.get("logprobs")).items():
             self.logprobs = self.logprobs or {}
             self.logprobs.setdefault(name, []).extend(as_mappings(items))
