@@ -27,6 +27,7 @@ from agentkit.errors import AgentKitError, ConfigError, DefinitionError, ModelEr
 from agentkit.run.events import ApprovalRequested, CallFinished, CallStarted, RunFinished, RunStarted
 from agentkit.run.limits import Limits
 from agentkit.run.middleware import Middleware
+from agentkit.run.output import OutputSchema, TypedOutput
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.stream import RunStream
 from agentkit.tools.context import Progress, RunContext, ToolContext
@@ -56,6 +57,7 @@ __all__ = [
     "Model",
     "ModelError",
     "ModelRetry",
+    "OutputSchema",
     "Progress",
     "Reply",
     "RunContext",
@@ -75,6 +77,7 @@ __all__ = [
     "ToolMessage",
     "ToolResult",
     "Toolset",
+    "TypedOutput",
     "Usage",
     "UserMessage",
     "tool",

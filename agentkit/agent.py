@@ -1,4 +1,6 @@
 """`Agent`: a model with tools and instructions."""
+# pyright: reportUnnecessaryTypeIgnoreComment=false
+# mypy takes no default for a parameter whose type is a variable, and pyright takes the type of the variable from it.
 
 from __future__ import annotations
 
@@ -20,10 +22,10 @@ from agentkit.run.journal import Journal, PlainJournal
 from agentkit.run.limits import Limits
 from agentkit.run.loop import execute_run
 from agentkit.run.middleware import Middleware
-from agentkit.run.output import Output, output_of
+from agentkit.run.output import OutputType, output_of
 from agentkit.run.resume import prepare_resume
 from agentkit.run.session_run import Session, resume_in_session, run_in_session
-from agentkit.run.spec import AgentSpec, Instructions, RunSpec
+from agentkit.run.spec import AgentSpec, Instructions, OutputValidator, RunSpec
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.stream import RunStream
 from agentkit.run.transcript import stamped
@@ -49,7 +51,6 @@ else:
 __all__ = ["Agent", "AgentOptions", "RunOptions"]
 
 _NO_DEPS: Any = NoneType
-_TEXT: Any = str
 _Start: TypeAlias = Callable[[Emit], Awaitable[RunResult[Any]]]
 
 
@@ -60,6 +61,7 @@ class AgentOptions(TypedDict, total=False):
     tools: Iterable[ToolLike[Any]]
     instructions: Instructions | Sequence[Instructions]
     output_type: Any
+    output_validators: Sequence[OutputValidator]
     deps_type: Any
     name: str
     description: str
@@ -98,7 +100,11 @@ class Agent(Generic[Deps_contra, Out]):
             must differ.
         instructions: What the model is to do, sent as the system message of every request: a string, a function of
             the `RunContext` that returns one (it may be async), or several of them.
-        output_type: The type of the output.
+        output_type: The type of the output: whatever pydantic can validate, a function whose parameters are the shape
+            and whose return value is the output, or a list of several of these as alternatives. `TypedOutput` and
+            `OutputSchema` have further options.
+        output_validators: Functions of the `RunContext` and the output that may raise `ModelRetry` to have the model
+            try again; what they return is the output, None leaves it as it is. They may be async.
         deps_type: The type of the ``deps`` that runs are given and tools receive as ``context.deps``.
         name: Tells agents apart, in events and in saved runs.
         description: What the agent can do, for those who use it as a tool.
@@ -124,7 +130,8 @@ class Agent(Generic[Deps_contra, Out]):
         *,
         tools: Iterable[ToolLike[Deps_contra]] = (),
         instructions: Instructions | Sequence[Instructions] = "",
-        output_type: type[Out] | Output[Out] = _TEXT,
+        output_type: OutputType[Out] = str,  # type: ignore[assignment]  # the default of Out
+        output_validators: Sequence[OutputValidator] = (),
         deps_type: type[Deps_contra] = _NO_DEPS,
         name: str = "",
         description: str = "",
@@ -141,6 +148,7 @@ class Agent(Generic[Deps_contra, Out]):
             tools=tools if isinstance(tools, Tool | str) or not isinstance(tools, Iterable) else tuple(tools),
             instructions=instructions,
             output_type=output_type,
+            output_validators=output_validators,
             deps_type=deps_type,
             name=name,
             description=description,
@@ -162,6 +170,7 @@ class Agent(Generic[Deps_contra, Out]):
             instructions=parts,
             settings=settings or ChatSettings(),
             output=output_of(output_type),
+            output_validators=tuple(output_validators),
             requires_approval=requires_approval,
             on_tool_error=on_tool_error,
             repair=repair,
@@ -218,9 +227,9 @@ class Agent(Generic[Deps_contra, Out]):
         return self._given.get("instructions", "")
 
     @property
-    def output_type(self) -> type[Out] | Output[Out]:
+    def output_type(self) -> OutputType[Out]:
         """The type of the output, as it was given."""
-        return cast("type[Out] | Output[Out]", self._given.get("output_type", str))
+        return cast("OutputType[Out]", self._given.get("output_type", str))
 
     @property
     def deps_type(self) -> type[Any]:

@@ -227,7 +227,7 @@ async def test_a_run_never_takes_longer_than_its_time_even_for_the_answer() -> N
 
     with anyio.fail_after(5):
         result = await Agent(Silent()).run("go", limits=Limits(seconds=0.1))
-    assert (result.status, result.limit, result.output) == ("limited", "the limit of 0.1 seconds", "")
+    assert (result.status, result.limit, result.output_or_none) == ("limited", "the limit of 0.1 seconds", None)
 
 
 async def test_time_counts_on_in_a_run_that_is_gone_on_with() -> None:
@@ -489,7 +489,7 @@ async def test_a_run_without_time_begins_no_approved_call_and_takes_an_answer(on
     paused.state.answer("b", 42)
     result = await agent.run(resume=paused.state)
     assert said(result)[:2] == ["Error: not run: the limit of 0.1 seconds was reached", "42"]
-    assert (result.status, result.output) == ("limited", "this is all" if on_limit == "answer" else "")
+    assert (result.status, result.output_or_none) == ("limited", "this is all" if on_limit == "answer" else None)
 
 
 @pytest.mark.parametrize("limits", [Limits(calls=1, on_limit="stop"), Limits(calls_per_tool=1, on_limit="stop")])

@@ -253,7 +253,7 @@ async def test_calls_over_their_limit_do_not_run() -> None:
 async def test_a_limit_may_stop_or_raise() -> None:
     agent = Agent(FunctionModel(lambda _: call("add", a=1, b=2)), tools=[add])
     stopped = await agent.run("go", limits=Limits(turns=1, on_limit="stop"))
-    assert (stopped.status, stopped.output) == ("limited", "")
+    assert (stopped.status, stopped.output_or_none) == ("limited", None)
     with pytest.raises(LimitReached, match="the limit of 1 turn") as caught:
         await agent.run("go", limits=Limits(turns=1, on_limit="raise"))
     assert check(caught.value.state.messages) == []

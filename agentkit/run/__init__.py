@@ -18,8 +18,9 @@ from agentkit.run.middleware import (
     around_run,
     around_tool,
 )
-from agentkit.run.output import Output, TextOutput
+from agentkit.run.output import Output, OutputSchema, TextOutput, TypedOutput, Way, WithCalls
 from agentkit.run.session_run import Session, SessionSnapshot, SessionUpdate
+from agentkit.run.spec import OutputValidator
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.step import AskModel, Finish, Pause, RunCalls, next_step
 from agentkit.run.stream import RunStream
@@ -39,6 +40,8 @@ __all__ = [
     "NextRun",
     "NextTool",
     "Output",
+    "OutputSchema",
+    "OutputValidator",
     "Pause",
     "PendingCall",
     "PlainJournal",
@@ -58,6 +61,9 @@ __all__ = [
     "SyncRunStream",
     "TextOutput",
     "ToolRequest",
+    "TypedOutput",
+    "Way",
+    "WithCalls",
     "around_model",
     "around_run",
     "around_tool",

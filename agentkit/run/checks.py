@@ -27,6 +27,7 @@ def check_agent(given: Mapping[str, Any]) -> tuple[Instructions, ...]:
     parts = (instructions,) if single else tuple(instructions)
     wrong = [each for each in parts if not isinstance(each, str) and not callable(each)]
     policy, middleware, limits = given["requires_approval"], given["middleware"], given["limits"]
+    validators: Any = given["output_validators"]
     members = list(middleware) if isinstance(middleware, Sequence) else [middleware]
     whole = isinstance(middleware, Sequence) and all(isinstance(each, Middleware) for each in members)
     hint = (
@@ -46,6 +47,10 @@ def check_agent(given: Mapping[str, Any]) -> tuple[Instructions, ...]:
             expected("True, False or a function", "requires_approval", policy),
         ),
         (given["on_tool_error"] in on_error, expected(f"one of {on_error}", "on_tool_error", given["on_tool_error"])),
+        (
+            isinstance(validators, Sequence) and all(callable(each) for each in validators),
+            expected("a list of functions", "output_validators", validators),
+        ),
         (whole, expected("a list of Middleware objects", "middleware", middleware) + hint),
     )
     return parts

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 
-from agentkit.chat.events import Emit
+from agentkit.chat.events import Emit, RequestAdapted
 from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.transport.retry import retry_budget
 from agentkit.errors import AgentKitError, LimitReached, ModelRetry, OutputInvalid, SessionError
@@ -18,10 +19,21 @@ from agentkit.run.calls import attach_files, run_calls
 from agentkit.run.events import LimitWarning, RunFinished, RunStarted
 from agentkit.run.limits import limit_usage, time_limit_in_words
 from agentkit.run.middleware import Run, nested_run, wrap_run, wrap_tool
+from agentkit.run.output import OUTPUT_TOOL, TextOutput, count_invalid_output
 from agentkit.run.spec import AgentSpec, RunSpec
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.step import AskModel, Finish, Pause, RunCalls, next_step
-from agentkit.run.transcript import CONTINUES, final_result, insert_results, interrupted_result, labeled, open_calls
+from agentkit.run.transcript import (
+    CONTINUES,
+    FINAL,
+    final_result,
+    insert_results,
+    interrupted_result,
+    is_reply,
+    labeled,
+    last_reply,
+    open_calls,
+)
 from agentkit.run.turn import ask_model, offered_tools
 
 __all__ = ["execute_run"]
@@ -93,9 +105,7 @@ class _Loop:
     def result(self) -> RunResult[Any]:
         """The result of the run that has ended."""
         state = self.run_.state
-        if self.output[1] or state.status == "paused":  # a paused run has no output: whoever reads it must notice
-            return RunResult(state, *self.output)
-        return RunResult(state, *self.agent.output.unfinished(state.text))
+        return RunResult(state, *self.output)
 
     async def run(self) -> RunState:
         """The turns with their time limit: what still runs then is cancelled, and the run goes on to its answer."""
@@ -117,6 +127,7 @@ class _Loop:
         tools = None  # what the model may call, as it was when it was asked
         while True:
             state.seconds = anyio.current_time() - began
+            await self.read_output_calls()
             await spec.journal.save(state)
             limits = run.effective_limits()
             match next_step(state, limits):
@@ -137,6 +148,8 @@ class _Loop:
                     pass
                 case Finish(status, limit):
                     state.status, state.limit = status, limit
+                    if limit:
+                        await self.read_last_answer()
                     if limit and spec.limits.on_limit == "raise":
                         raise LimitReached(f"the run reached {limit}", state=state)
                     return state
@@ -149,30 +162,106 @@ class _Loop:
                 state.warned.append(each.name)
                 self.run_.emit(LimitWarning(each.name, each.used, each.most))
 
+    async def read_output(self, message: AssistantMessage) -> Any:
+        """Read the output in a reply and ask the validators.
+
+        Raises:
+            ModelRetry: It is not valid.
+        """
+        context = self.run_.context()
+        value = await self.agent.output.read(message, context)
+        for validator in self.agent.output_validators:
+            made = validator(context, value)
+            made = await made if inspect.isawaitable(made) else made
+            value = value if made is None else made
+        return value
+
     async def accepts_output(self) -> bool:
         """Read the output; if it is not valid, ask the model to try again.
 
         Raises:
             OutputInvalid: It was not valid too many times in a row.
         """
-        run, state, output = self.run_, self.run_.state, self.agent.output
+        run, state = self.run_, self.run_.state
         last = state.messages[-1]
-        if not isinstance(last, AssistantMessage):  # a tool ended the run
-            final = final_result(state.messages)
-            self.output = (final.text if final else "", True)
+        if isinstance(last, AssistantMessage):
+            message = last
+        elif self.output[1]:  # it was in a call
             return True
+        else:
+            message = self.final_message()
         try:
-            self.output = (await output.read(last, run.context()), True)
+            self.output = (await self.read_output(message), True)
         except ModelRetry as complaint:
-            state.invalid_outputs += 1
-            if state.invalid_outputs > output.retries:
-                raise OutputInvalid(
-                    f"the output was invalid {state.invalid_outputs} times in a row: {complaint}", state=state
-                ) from complaint
+            self.object_to(complaint)
             run.add(run.stamp(labeled(UserMessage(str(complaint)), **{CONTINUES: True})))
             return False
         state.invalid_outputs = 0
         return True
+
+    def final_message(self) -> AssistantMessage:
+        """The answer of a run that a tool has ended: the call of the output tool, or the result of another one."""
+        reply, final = last_reply(self.run_.state.messages), final_result(self.run_.state.messages)
+        calls = [each for each in (reply.tool_calls if reply else ()) if final and each.id == final.tool_call_id]
+        is_output = self.agent.output.tool is not None and any(each.name == OUTPUT_TOOL for each in calls)
+        return AssistantMessage(None, tuple(calls)) if is_output else AssistantMessage(final.text if final else "")
+
+    async def read_output_calls(self) -> None:
+        """Answer the open calls of the output tool, which is never run: the first that is valid is the output.
+
+        Raises:
+            OutputInvalid: None was valid, too many times in a row.
+        """
+        state, output = self.run_.state, self.agent.output
+        waiting = open_calls(state.messages) if output.tool is not None else ()
+        calls = [call for call in waiting if call.name == OUTPUT_TOOL]
+        others = [call for call in waiting if call.name != OUTPUT_TOOL]
+        if not calls:
+            return
+        results: list[ToolMessage] = []
+        complaint: ModelRetry | None = None
+        for call in calls:
+            if others and output.with_calls == "ask_again":
+                said = f"Error: not taken: read the results of the other calls first, then call {OUTPUT_TOOL} alone"
+            elif self.output[1]:
+                said = "Error: not taken: there is an output already"
+            else:
+                try:
+                    self.output = (await self.read_output(AssistantMessage(None, (call,))), True)
+                    said, state.invalid_outputs = "The answer was taken.", 0
+                    results.append(labeled(ToolMessage(said, call.id), **{FINAL: True}))
+                    continue
+                except ModelRetry as error:
+                    complaint, said = error, f"Error: {error}"
+            results.append(ToolMessage(said, call.id))
+        if self.output[1] and output.with_calls == "skip":
+            results += [ToolMessage("Error: not run: the answer was given", call.id) for call in others]
+        insert_results(state.messages, map(self.run_.stamp, results))
+        if complaint is not None and not self.output[1]:
+            self.object_to(complaint)
+
+    def object_to(self, complaint: ModelRetry) -> None:
+        """Count an output that is not valid; the next request may then have another form.
+
+        Raises:
+            OutputInvalid: It was not valid too many times in a row.
+        """
+        run, agent = self.run_, self.agent
+        try:
+            count_invalid_output(run, agent.output, complaint)
+        except OutputInvalid as error:
+            raise error from complaint
+        if changed := agent.output.note_invalid(run, agent.model, complaint):
+            run.emit(RequestAdapted(changed))
+
+    async def read_last_answer(self) -> None:
+        """Read the output of a run that has reached a limit; there may be none."""
+        last = last_reply(self.run_.state.messages)
+        if isinstance(self.agent.output, TextOutput) and not self.agent.output_validators:
+            self.output = (self.run_.state.text, bool(self.run_.state.text))
+        elif last is not None and last is self.run_.state.messages[-1] and is_reply(last) and not last.tool_calls:
+            with suppress(ModelRetry):
+                self.output = (await self.read_output(last), True)
 
 
 def _alone(error: BaseException) -> BaseException:

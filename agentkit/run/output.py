@@ -1,19 +1,111 @@
-"""The output of an agent: how it is requested, and how it is read from the reply that ends a run."""
+"""The output of an agent: how it is requested, and how it is read from the reply that ends a run.
+
+There are four ways to request an output that is not plain text:
+
+- ``native``: ``response_format`` with the JSON Schema;
+- ``tool``: a tool whose arguments are the output;
+- ``json``: ``response_format`` for any JSON object, and the schema in the instructions;
+- ``prompted``: the schema in the instructions, and nothing that a server would have to support.
+
+``auto`` takes the first of them that is known to work with the tools of the agent, and goes down the list when a server
+refuses a way or ignores it. Whatever the way, the answer is read from an output call or else from the text.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+import json
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import UnionType
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
+from weakref import WeakKeyDictionary
 
-from agentkit.chat.messages import AssistantMessage
-from agentkit.chat.request import ToolDefinition
-from agentkit.chat.settings import ChatSettings
-from agentkit.errors import ConfigError
-from agentkit.tools.context import RunContext
+from agentkit.chat.events import ReplyRepaired, RequestAdapted
+from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall
+from agentkit.chat.reply import Choice, Model, Reply
+from agentkit.chat.request import ChatRequest, FunctionTool
+from agentkit.chat.settings import json_schema
+from agentkit.errors import (
+    BadRequest,
+    ConfigError,
+    ContextTooLong,
+    MalformedToolCall,
+    ModelRetry,
+    NotFound,
+    OutputInvalid,
+)
+from agentkit.run.middleware import ModelTurn, NextModel, Run
+from agentkit.run.transcript import CUT
+from agentkit.tools.calls.arguments import parse_arguments
+from agentkit.tools.calls.repair import repair_json
+from agentkit.tools.context import RunContext, ToolContext
+from agentkit.tools.tool import Tool
+from agentkit.tools.value import FunctionCall, NoValue, SchemaType, ValueType
 
-__all__ = ["Output", "TextOutput", "output_of"]
+__all__ = [
+    "OUTPUT_TOOL",
+    "Output",
+    "OutputFunction",
+    "OutputSchema",
+    "OutputShape",
+    "OutputType",
+    "TextOutput",
+    "TypedOutput",
+    "Way",
+    "WithCalls",
+    "count_invalid_output",
+    "output_of",
+]
 
 Out = TypeVar("Out")
+Way: TypeAlias = Literal["auto", "native", "tool", "json", "prompted"]
+"""How an output is requested; see `TypedOutput`."""
+
+WithCalls: TypeAlias = Literal["ask_again", "run", "skip"]
+"""What happens to an output in a reply that also calls tools; see `TypedOutput`."""
+
+OUTPUT_TOOL = "final_answer"
+"""The name of the tool whose arguments are the output."""
+
+OutputFunction: TypeAlias = Callable[..., Coroutine[Any, Any, Out] | Out]
+"""A function whose parameters are the shape of an output and whose return value is the output; it may be async."""
+
+OutputShape: TypeAlias = type[Out] | OutputFunction[Out] | Sequence[type[Out] | OutputFunction[Out]] | UnionType
+"""What stands for the type of an output.
+
+Type checkers that do not take a union such as ``Invoice | Refusal`` for a type need it in the annotation of the agent:
+``agent: Agent[None, Invoice | Refusal] = Agent(...)``.
+"""
+
+_WAYS = ("auto", "native", "tool", "json", "prompted")
+_TOOL_WAYS = ("forced tool", "tool")
+_INVALID = 2  # invalid replies of a run after which the output is requested in another way
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What a run remembers of an output.
+
+    Attributes:
+        way: How it was requested last.
+        invalid: How many replies to that way held no valid output.
+        given_up: The ways that did not work.
+    """
+
+    way: str = ""
+    invalid: int = 0
+    given_up: set[str] = field(default_factory=set[str])
+
+
+_refused: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+
+
+def _refused_by(model: Model) -> set[str]:
+    """The ways that a model is known to refuse or to ignore: as long as there is the object."""
+    try:
+        return _refused.setdefault(model, set())
+    except TypeError:  # it has no hash or takes no weak references
+        return _refused.setdefault(type(model), set())
 
 
 class Output(Generic[Out]):
@@ -21,15 +113,17 @@ class Output(Generic[Out]):
 
     Attributes:
         retries: How many replies in a row may be invalid before the run fails with `OutputInvalid`.
+        with_calls: What happens to an output in a reply that also calls tools.
+        tool: The tool whose arguments are the output, if there is one. Its calls are never run.
     """
 
     retries: int = 3
+    with_calls: WithCalls = "ask_again"
+    tool: Tool | None = None
 
-    def prepare(
-        self, settings: ChatSettings, tools: Sequence[ToolDefinition]
-    ) -> tuple[ChatSettings, Sequence[ToolDefinition]]:
-        """Change the settings and the tools of a request so that the model answers with the output."""
-        return settings, tools
+    async def ask(self, turn: ModelTurn, inner: NextModel) -> Reply:
+        """Change a request so that the model answers with the output, and send it."""
+        return await inner(turn)
 
     async def read(self, message: AssistantMessage, context: RunContext[Any]) -> Out:
         """Read the output from the reply that would end the run.
@@ -39,9 +133,9 @@ class Output(Generic[Out]):
         """
         raise NotImplementedError
 
-    def unfinished(self, text: str) -> tuple[Out | None, bool]:  # noqa: ARG002 - for those below
-        """The output of a run that stopped without a valid reply, and whether there is one, given the last text."""
-        return None, False
+    def note_invalid(self, run: Run[Any], model: Model, complaint: ModelRetry) -> str:  # noqa: ARG002 - for those below
+        """Note that a reply held no valid output; says so if it is requested in another way from now on."""
+        return ""
 
 
 class TextOutput(Output[str]):
@@ -51,19 +145,255 @@ class TextOutput(Output[str]):
         """The text."""
         return message.text
 
-    def unfinished(self, text: str) -> tuple[str, bool]:
-        """The last text."""
-        return text, True
+
+class TypedOutput(Output[Out]):
+    """An output of a type.
+
+    Args:
+        output_type: Whatever pydantic can validate: a model, a dataclass, a `TypedDict`, a scalar, an enum, a list, a
+            union. Or a function: its parameters are the shape, and what it returns is the output. Or a list of these.
+        way: How the output is requested. ``"auto"`` starts with ``"native"``, or with ``"tool"`` if the agent has tools
+            (some servers never call tools once ``response_format`` is set), and falls back where a server refuses that
+            or ignores it. Any other way is kept to.
+        retries: How many replies in a row may be invalid before the run fails.
+        name: The name that the model reads; by default that of the type.
+        description: The purpose; by default the docstring of the type.
+        with_calls: What happens to an output in a reply that also calls tools, whose results the model has not read:
+            ``"ask_again"`` runs the tools and does not take the output; ``"run"`` takes it and runs the tools;
+            ``"skip"`` takes it and runs none of them. Output in text beside calls is never taken.
+
+    Raises:
+        DefinitionError: No JSON Schema expresses the type, a function has no annotations, or two alternatives cannot be
+            told apart.
+        ConfigError: There is no such way.
+    """
+
+    def __init__(
+        self,
+        output_type: OutputShape[Out],
+        *,
+        way: Way = "auto",
+        retries: int = 3,
+        name: str = "",
+        description: str = "",
+        with_calls: WithCalls = "ask_again",
+    ) -> None:
+        if way not in _WAYS:
+            raise ConfigError(f"way={way!r} must be one of {', '.join(_WAYS)}")
+        if with_calls not in ("ask_again", "run", "skip"):
+            raise ConfigError(f'with_calls={with_calls!r} must be "ask_again", "run" or "skip"')
+        if retries < 0:
+            raise ConfigError(f"retries={retries} must not be negative")
+        self.value_type = self._value_type(output_type, name, description)
+        self.way = way
+        self.retries = retries
+        self.with_calls: WithCalls = with_calls
+        said = self.value_type.description
+        self._definition = FunctionTool(
+            OUTPUT_TOOL,
+            f"Give the final answer. {said}".strip(),
+            self.value_type.schema,
+            self.value_type.strict is not None or None,
+            self.value_type.strict,
+        )
+        self.tool = Tool.from_schema(OUTPUT_TOOL, self._definition.description, self.value_type.schema, _not_run)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.value_type.name}, way={self.way!r})"
+
+    def _value_type(self, output_type: Any, name: str, description: str) -> ValueType:
+        return ValueType(output_type, name=name, description=description)
+
+    async def ask(self, turn: ModelTurn, inner: NextModel) -> Reply:
+        """Send the request in the first way that the server takes; what it refuses is remembered for the model.
+
+        Raises:
+            ModelError: There is no usable reply; if the server refused each way, what it said of the first.
+        """
+        memory: _Memory = turn.run.local.setdefault(self, _Memory())
+        ways = self._ways(turn, memory)
+        for at, way in enumerate(ways):
+            try:
+                reply = await inner(replace(turn, request=self._request(turn.request, way)))
+            except MalformedToolCall as error:
+                if not error.generation or error.code != "json_validate_failed":
+                    raise
+                message = AssistantMessage(error.generation)  # Groq's, of JSON that does not fit the schema
+                reply = Reply(choices=(Choice(message=message, finish_reason="stop"),))
+            except (BadRequest, NotFound) as error:
+                if at == len(ways) - 1 or isinstance(error, ContextTooLong):
+                    raise
+                turn.emit(RequestAdapted(f"the output is requested by {ways[at + 1]}, as {way} was refused: {error}"))
+                continue
+            _refused_by(turn.model).update(ways[:at])
+            memory.invalid = memory.invalid if memory.way == way else 0
+            memory.way = way
+            return reply
+        raise AssertionError("there is always a way")
+
+    def _ways(self, turn: ModelTurn, memory: _Memory) -> Sequence[str]:
+        """The ways to try, in order."""
+        if turn.request.settings.tool_choice == "none" and turn.request.tools:
+            return ["prompted"]  # the last turn: no tool can be called any more
+        if self.way != "auto":
+            return _TOOL_WAYS if self.way == "tool" else [self.way]
+        ladder = [*(_TOOL_WAYS if turn.request.tools else ["native"]), "json", "prompted"]
+        unusable = _refused_by(turn.model) | memory.given_up
+        return [each for each in ladder[:-1] if each not in unusable] + ladder[-1:]
+
+    def _request(self, request: ChatRequest, way: str) -> ChatRequest:
+        if request.settings.response_format is not None:
+            raise ConfigError("the settings have a response_format and the agent has an output_type: give only one")
+        settings, value_type = request.settings, self.value_type
+        if way == "native":
+            schema, strict = (value_type.strict, True) if value_type.strict is not None else (value_type.schema, None)
+            form = json_schema(value_type.name, schema, description=value_type.description, strict=strict)
+            return replace(request, settings=replace(settings, response_format=form))
+        if way in ("forced tool", "tool"):
+            if any(each.name == OUTPUT_TOOL for each in request.tools):
+                raise ConfigError(f"a tool is named {OUTPUT_TOOL!r}, which is the name of the output: rename it")
+            if way == "forced tool" and settings.tool_choice in (None, "auto"):
+                settings = replace(settings, tool_choice="required")
+            return replace(request, tools=[*request.tools, self._definition], settings=settings)
+        if way == "json":
+            settings = replace(settings, response_format={"type": "json_object"})
+        return replace(request, messages=_instructed(request.messages, self._instruction(request)), settings=settings)
+
+    def _instruction(self, request: ChatRequest) -> str:
+        first = "When you need no more tools, answer" if request.tools else "Answer"
+        about = f" ({self.value_type.description})" if self.value_type.description else ""
+        schema = json.dumps(self.value_type.schema, ensure_ascii=False, separators=(",", ":"))
+        return (
+            f"{first} with one JSON object and nothing else: no explanation, no code fence, not the schema itself. "
+            f"It is the {self.value_type.name}{about} and must fit this JSON Schema:\n{schema}"
+        )
+
+    async def read(self, message: AssistantMessage, context: RunContext[Any]) -> Out:
+        """Read the output from a call of the output tool, or else from the text.
+
+        Raises:
+            ModelRetry: It is not valid.
+        """
+        if message.meta.get(CUT):
+            raise ModelRetry(f"{message.meta[CUT]}, so it is incomplete; answer again, and more briefly")
+        calls = [each for each in message.tool_calls if each.name == OUTPUT_TOOL]
+        if calls:
+            value, notes = self.value_type.read(_arguments(calls[0]))
+        else:
+            value, notes = self._read_text(message.text)
+        for note in notes:
+            context.emit(ReplyRepaired(f"the output was {note}"))
+        return cast("Out", await value.run(context) if isinstance(value, FunctionCall) else value)
+
+    def _read_text(self, text: str) -> tuple[Any, list[str]]:
+        try:
+            return self.value_type.read_text(text)
+        except NoValue as error:
+            schema = json.dumps(self.value_type.schema, ensure_ascii=False, separators=(",", ":"))
+            raise NoValue(
+                f"your answer is not the output that is needed: {error}. Call {OUTPUT_TOOL} if you have that tool, "
+                f"else answer with nothing but one JSON object that fits this JSON Schema: {schema}"
+            ) from error
+
+    def note_invalid(self, run: Run[Any], model: Model, complaint: ModelRetry) -> str:
+        """Note that a reply held no valid output; says so if it is requested in another way from now on.
+
+        A way that gives no JSON at all is ignored by the server, which is remembered for the model.
+        """
+        memory: _Memory = run.local.setdefault(self, _Memory())
+        memory.invalid += 1
+        ways = {"native": {"native"}, "forced tool": {*_TOOL_WAYS}, "tool": {*_TOOL_WAYS}}.get(memory.way, set[str]())
+        is_ignored = isinstance(complaint, NoValue)
+        if (
+            self.way != "auto"
+            or not ways
+            or (memory.invalid < _INVALID and not (is_ignored and memory.way == "native"))
+        ):
+            return ""
+        memory.given_up |= ways
+        if is_ignored:
+            _refused_by(model).update(ways)
+        return f"the output is requested by json, as {memory.way} gave no valid one"
 
 
-def output_of(output_type: object) -> Output[Any]:
+def _instructed(messages: Sequence[Message], text: str) -> list[Message]:
+    """The messages with an addition to the instructions."""
+    first = messages[0] if messages else None
+    if isinstance(first, SystemMessage):
+        return [replace(first, content=f"{first.text}\n\n{text}"), *messages[1:]]
+    return [SystemMessage(text), *messages]
+
+
+def _arguments(call: ToolCall) -> Any:
+    if call.malformed:
+        try:
+            return repair_json(call.malformed)[0]
+        except ValueError as error:
+            raise ModelRetry(f"the arguments are not valid JSON ({error}); send one complete JSON object") from error
+    return parse_arguments(call.written)
+
+
+def _not_run(_context: ToolContext[Any], _arguments: dict[str, Any]) -> None:
+    """Stand for the function of the output tool, whose calls are read and never run."""
+    raise AssertionError("calls of the output tool are not run")
+
+
+class OutputSchema(TypedOutput[dict[str, Any]]):
+    """An output of a JSON Schema that you write; it is a dict, or what else the schema is of.
+
+    Args:
+        schema: The schema. The output is checked against it.
+        name: The name that the model reads; by default the title of the schema.
+        description: The purpose; by default that of the schema.
+        way: See `TypedOutput`.
+        retries: See `TypedOutput`.
+        with_calls: See `TypedOutput`.
+
+    Raises:
+        DefinitionError: It is not a JSON Schema.
+        ConfigError: There is no such way.
+    """
+
+    def __init__(
+        self,
+        schema: Mapping[str, Any],
+        *,
+        name: str = "",
+        description: str = "",
+        way: Way = "auto",
+        retries: int = 3,
+        with_calls: WithCalls = "ask_again",
+    ) -> None:
+        given: Any = schema
+        super().__init__(given, way=way, retries=retries, name=name, description=description, with_calls=with_calls)
+
+    def _value_type(self, output_type: Any, name: str, description: str) -> ValueType:
+        return SchemaType(output_type, name=name, description=description)
+
+
+OutputType: TypeAlias = Output[Out] | OutputShape[Out]
+"""An output, or what stands for its type."""
+
+
+def count_invalid_output(run: Run[Any], output: Output[Any], complaint: object) -> None:
+    """Count a reply without a valid output.
+
+    Raises:
+        OutputInvalid: It was not valid too many times in a row.
+    """
+    state = run.state
+    state.invalid_outputs += 1
+    if state.invalid_outputs > output.retries:
+        times = "once" if state.invalid_outputs == 1 else f"{state.invalid_outputs} times in a row"
+        raise OutputInvalid(f"the output was invalid {times}: {complaint}", state=state)
+
+
+def output_of(output_type: Any) -> Output[Any]:
     """The output that an ``output_type=`` stands for.
 
     Raises:
-        ConfigError: It is not a type of output.
+        DefinitionError: It is not a type of output.
     """
     if output_type is str:
         return TextOutput()
-    if isinstance(output_type, Output):
-        return output_type
-    raise ConfigError(f"output_type= takes str or an Output, not {output_type!r:.80}")
+    return output_type if isinstance(output_type, Output) else TypedOutput(output_type)

@@ -18,10 +18,16 @@ from agentkit.tools.options import Approval
 from agentkit.tools.source import ToolSource
 from agentkit.tools.tool import Tool
 
-__all__ = ["AgentSpec", "Instructions", "RunSpec"]
+__all__ = ["AgentSpec", "Instructions", "OutputValidator", "RunSpec"]
 
 Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]]
 """A string, or a function of the run's context that gives one; it may be async."""
+
+OutputValidator: TypeAlias = Callable[[RunContext[Any], Any], Any]
+"""A function of the run's context and the output that returns the output, perhaps another one; None leaves it as it is.
+
+It raises `ModelRetry` to have the model try again, and may be async.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +42,7 @@ class AgentSpec:
         instructions: The parts of its instructions.
         settings: Parameters of its requests.
         output: How its output is requested and read.
+        output_validators: What may object to its output, in order.
         requires_approval: Which calls wait for a decision, in addition to those of tools that require it themselves.
         on_tool_error: What an unexpected exception in a tool does.
         repair: Whether calls that can mean one thing only are repaired.
@@ -48,6 +55,7 @@ class AgentSpec:
     instructions: Sequence[Instructions] = ()
     settings: ChatSettings = ChatSettings()
     output: Output[Any] = field(default_factory=TextOutput)
+    output_validators: Sequence[OutputValidator] = ()
     requires_approval: Approval = False
     on_tool_error: Literal["report", "report_type", "raise"] = "report"
     repair: bool = True

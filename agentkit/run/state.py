@@ -329,7 +329,7 @@ class RunResult(Generic[Out_co]):
     @property
     def output_or_none(self) -> Out_co | None:
         """The output of the agent, None if the run stopped before there was one."""
-        return self._output
+        return self._output if self._has_output else None
 
     @property
     def status(self) -> Status:

@@ -21,6 +21,7 @@ from agentkit.chat.settings import is_tool_name
 
 __all__ = [
     "CONTINUES",
+    "CUT",
     "FINAL",
     "REFUSED",
     "TRUNCATED",
@@ -45,6 +46,7 @@ M = TypeVar("M", bound=Message)
 
 # Labels in the `meta` of a message, which is stored and never sent.
 CONTINUES = "continues"  # of the user's: the exchange before it goes on
+CUT = "cut"  # of the assistant's: why the reply stopped early, so that it holds no output
 FINAL = "final"  # of a tool's: it ended the run
 REFUSED = "refused"  # of the user's: a guard rejected it; it is never sent again
 TRUNCATED = "truncated"  # of the assistant's: it was shown to somebody, but the reply never ended

@@ -22,17 +22,18 @@ from agentkit.run.artifacts import with_reader
 from agentkit.run.events import CallRepaired, ToolChanged, TurnFinished, TurnStarted
 from agentkit.run.limits import Limits, priced_usage
 from agentkit.run.middleware import ModelTurn, Run, wrap_model
+from agentkit.run.output import Output, TextOutput, count_invalid_output
 from agentkit.run.spec import AgentSpec, RunSpec
 from agentkit.run.state import RunState
 from agentkit.run.step import AskModel
-from agentkit.run.transcript import CONTINUES, TRUNCATED, is_reply, is_sent, labeled, last_reply_at, open_calls
+from agentkit.run.transcript import CONTINUES, CUT, TRUNCATED, is_reply, is_sent, labeled, last_reply_at, open_calls
 from agentkit.tools.calls.repair import fit_arguments, match_tool_name, repair_text
 from agentkit.tools.context import Remaining, RunContext
 from agentkit.tools.tool import Tool
 
 __all__ = ["ask_model", "offered_tools", "repair_tool_calls", "tool_changes"]
 
-_LENGTH = "length"  # in the meta of a reply: it reached its limit of tokens inside a call
+_LENGTH = "length"  # in the meta of a reply: it reached its limit of tokens inside a call or an output
 _LARGEST_FACTOR = 16
 _EMPTY = "agentkit.empty_reply"  # in `Run.local`: the last reply was empty, and the model was asked again
 
@@ -136,7 +137,9 @@ async def ask_model(
     ask = wrap_model(spec.middleware)
     try:
         reply = await slot.run(
-            lambda: ask(ModelTurn(run, turn, agent.model, request, tools, emit, agent.requires_approval))
+            lambda: agent.output.ask(
+                ModelTurn(run, turn, agent.model, request, tools, emit, agent.requires_approval), ask
+            )
         )
         problem = ""
     except MalformedToolCall as error:
@@ -205,11 +208,12 @@ async def _request(
         messages.append(UserMessage(note))
     elif run.state.turns and settings.tool_choice not in (None, "none"):
         settings = replace(settings, tool_choice=without_force(settings.tool_choice))
-    settings, definitions = agent.output.prepare(
-        _with_room(settings, run.state.messages), [tool.definition for tool in tools.values()]
-    )
     return ChatRequest(
-        messages=messages, tools=definitions, settings=settings, stream=stream, used_ids=_used_ids(run.state)
+        messages=messages,
+        tools=[tool.definition for tool in tools.values()],
+        settings=_with_room(settings, run.state.messages),
+        stream=stream,
+        used_ids=_used_ids(run.state),
     )
 
 
@@ -232,7 +236,7 @@ async def _instructions(run: Run[Any], agent: AgentSpec) -> str:
 
 
 def _with_room(settings: ChatSettings, messages: Sequence[Message]) -> ChatSettings:
-    """The settings with a larger limit of tokens, doubled for each reply at the end that reached it inside a call."""
+    """The settings with a larger limit of tokens, doubled for each reply at the end that reached it too early."""
     replies = (each for each in reversed(messages) if isinstance(each, AssistantMessage))
     factor = min(2 ** sum(1 for _ in takewhile(lambda each: each.meta.get(_LENGTH), replies)), _LARGEST_FACTOR)
     larger = {
@@ -255,13 +259,14 @@ def _take_inbox(run: Run[Any]) -> None:
 
 def _record(run: Run[Any], agent: AgentSpec, reply: Reply, tools: Mapping[str, Tool]) -> None:
     """Add a reply to the transcript. Calls of a reply that was cut off are answered here, so that they never run."""
-    state, message = run.state, reply.message
+    state, message, output = run.state, reply.message, agent.output
     calls = message.tool_calls
+    callable_tools = tools if output.tool is None else {**tools, output.tool.name: output.tool}
     if calls:
         calls, notes = normalize_tool_calls(calls, CallIds(_used_ids(state), f"{state.run_id}:{state.turns}"))
         for note in notes:
             run.emit(ReplyRepaired(note))
-        calls, repairs = repair_tool_calls(calls, tools, switched_off=agent.tools, forgive=agent.repair)
+        calls, repairs = repair_tool_calls(calls, callable_tools, switched_off=agent.tools, forgive=agent.repair)
         for event in repairs:
             run.emit(event)
     content = message.content or (None if calls or message.refusal or message.audio else "")
@@ -273,15 +278,26 @@ def _record(run: Run[Any], agent: AgentSpec, reply: Reply, tools: Mapping[str, T
             return
     run.local.pop(_EMPTY, None)
     labels: dict[str, Any] = {"model": reply.model} if reply.model else {}
-    cut = reply.choices[0].truncated
-    if cut and calls and reply.finish_reason == "length":
-        labels[_LENGTH] = True
-    state.messages.append(run.stamp(labeled(replace(message, content=content, tool_calls=calls), **labels)))
-    if cut and calls:
-        advice = reply.choices[0].advice
-        state.messages.extend(ToolMessage(f"Error: not run: {cut}; {advice}", call.id) for call in calls)
+    message = replace(message, content=content, tool_calls=calls)
+    if reply.choices[0].truncated:
+        _record_cut(run, output, reply.choices[0], labeled(message, **labels))
+    else:
+        state.messages.append(run.stamp(labeled(message, **labels)))
+
+
+def _record_cut(run: Run[Any], output: Output[Any], choice: Choice, message: AssistantMessage) -> None:
+    """Add a reply that stopped early: its calls never run, and it holds no output."""
+    state, cut, calls = run.state, choice.truncated, message.tool_calls
+    asks_again = choice.finish_reason == "length" and (calls or not isinstance(output, TextOutput))
+    asks_again = asks_again and not state.final_turn
+    labels = ({_LENGTH: True} if asks_again else {}) | ({} if calls else {CUT: cut})
+    state.messages.append(run.stamp(labeled(message, **labels)))
+    if calls:
+        state.messages.extend(ToolMessage(f"Error: not run: {cut}; {choice.advice}", call.id) for call in calls)
         state.failed_turns += 1
-    elif cut:
+        if output.tool is not None and any(call.name == output.tool.name for call in calls):
+            count_invalid_output(run, output, cut)
+    elif not asks_again:
         state.limit = cut
 
 

@@ -23,7 +23,7 @@ from agentkit.tools.schema.generate import DECIMAL
 from agentkit.tools.schema.signature import Signature
 from agentkit.tools.schema.simplify import JsonSchema
 
-__all__ = ["parse_arguments", "validate_arguments"]
+__all__ = ["parse_arguments", "validate_arguments", "validate_value"]
 
 Place: TypeAlias = tuple[int | str, ...]
 
@@ -73,9 +73,44 @@ def validate_arguments(signature: Signature, arguments: Mapping[str, Any]) -> di
     Raises:
         ModelRetry: They do not fit; a line for each of the first faults says where, what came and what is expected.
     """
+    return _converted(signature, arguments, _Words())
+
+
+def validate_value(signature: Signature, value: object, *, wrapped: bool) -> Any:
+    """Convert a value to the type of the only parameter of a signature, as `validate_arguments` does.
+
+    Args:
+        signature: What `signature_of_value` makes.
+        value: A JSON value, as `parse_json` returns it.
+        wrapped: Whether the model knows the value as a member of an object, so that complaints name that member.
+
+    Raises:
+        ModelRetry: It does not fit.
+    """
+    (name,) = signature.parameters["properties"]
+    words = _Words("the answer is not valid:", "member", 0 if wrapped else 1)
+    return _converted(signature, {name: value}, words)[name]
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """How a model is told what is wrong.
+
+    Attributes:
+        heading: The first line.
+        member: The word for what an object has too many of.
+        hidden: How many steps of each place the model does not know.
+    """
+
+    heading: str = "invalid arguments, nothing was done:"
+    member: str = "parameter"
+    hidden: int = 0
+
+
+def _converted(signature: Signature, arguments: Mapping[str, Any], words: _Words) -> dict[str, Any]:
     reader = _Reader(signature.schema)
     given = reader.read(dict(arguments), leaf_schemas(signature.schema, signature.schema), ())
-    complaints = _Complaints(signature, given)
+    complaints = _Complaints(signature, given, words)
     try:
         values = _without_nulls(signature, given)
     except ValidationError as error:
@@ -225,6 +260,7 @@ class _Complaints:
 
     signature: Signature
     arguments: Mapping[str, Any]
+    words: _Words
 
     def text(self, refused: Mapping[Place, str], error: ValidationError | None = None) -> str:
         """A line for each of the first faults."""
@@ -232,15 +268,16 @@ class _Complaints:
         for fault in error.errors(include_url=False) if error else ():
             faults.setdefault(_place_of(self.arguments, fault), []).append(fault)
         complaints = {place: self._complaint(of_place) for place, of_place in faults.items()} | dict(refused)
-        lines = [f"- {self._path(place)}: {complaint}" for place, complaint in list(complaints.items())[:_MOST_LINES]]
+        lines = [f"- {self._path(place)}{complaint}" for place, complaint in list(complaints.items())[:_MOST_LINES]]
         if len(complaints) > _MOST_LINES:
             lines.append(f"- and {len(complaints) - _MOST_LINES} more")
-        return "\n".join(["invalid arguments, nothing was done:", *lines])
+        return "\n".join([self.words.heading, *lines])
 
     def _path(self, place: Place) -> str:
-        """The place as ``stops[2].city``."""
-        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
-        return _shortened("".join(steps).removeprefix("."))
+        """The place as ``stops[2].city:``; nothing for the whole."""
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in place[self.words.hidden :])
+        path = _shortened("".join(steps).removeprefix("."))
+        return f"{path}: " if path else ""
 
     def _complaint(self, faults: Sequence[ErrorDetails]) -> str:
         """What is wrong in one place: of a union, each branch has its own fault."""
@@ -249,7 +286,7 @@ class _Complaints:
             return "missing"
         if first["type"] == "extra_forbidden":
             known = _shortened(", ".join(self.signature.parameters["properties"]) or "none", _LONGEST_MESSAGE)
-            return "there is no such parameter" + (f"; there are: {known}" if len(first["loc"]) == 1 else "")
+            return f"there is no such {self.words.member}" + (f"; there are: {known}" if len(first["loc"]) == 1 else "")
         messages = dict.fromkeys(map(self._message, faults))
         expected = "expected " if _SHOULD.match(first["msg"]) else ""
         return f"{expected}{_shortened(' or '.join(messages), _LONGEST_MESSAGE)}; got {_shown(first['input'])}"

@@ -23,7 +23,15 @@ from agentkit.chat.decoding.lenient import join_surrogates
 from agentkit.chat.json_schema import JSON_TYPES, leaf_schemas, member_schemas, possible_schemas, types_of
 from agentkit.chat.json_values import parse_json, write_json
 
-__all__ = ["Unreadable", "fit_arguments", "match_tool_name", "repair_text", "unknown_tool_message"]
+__all__ = [
+    "Unreadable",
+    "fit_arguments",
+    "json_values_in",
+    "match_tool_name",
+    "repair_json",
+    "repair_text",
+    "unknown_tool_message",
+]
 
 _MOST_NAMES = 20
 _LONGEST_NAME = 64
@@ -81,6 +89,8 @@ def _folded(name: str) -> str:
 
 _DEEPEST = 200
 _MOST_STEPS = 20_000  # about 20 ms, while the event loop waits
+_MOST_FAILURES = 200  # brackets in prose that begin nothing
+_BRACKET = re.compile(r"[{\[]")
 _SPACE = re.compile(r"\s*")
 _FENCE = re.compile(r"\ufeff?\s*```[A-Za-z]*[ \t]*\n?")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])")
@@ -105,18 +115,41 @@ def repair_text(text: str) -> tuple[dict[str, Any], list[str]]:
     Raises:
         Unreadable: There is more than one way to understand the text, or none.
     """
-    reader = _Reader(text)
-    try:
-        value = reader.read()
-        if isinstance(value, str):
-            inner = _Reader(value)
-            value = inner.read()
-            reader.forgiven = dict.fromkeys([*reader.forgiven, "encoded twice", *inner.forgiven])
-    except RecursionError:
-        raise Unreadable("nested too deeply") from None
+    value, forgiven = repair_json(text)
+    if isinstance(value, str):
+        value, inner = repair_json(value)
+        forgiven = list(dict.fromkeys([*forgiven, "encoded twice", *inner]))
     if not isinstance(value, dict):
         raise Unreadable("not an object")
-    return cast("dict[str, Any]", value), list(reader.forgiven)
+    return cast("dict[str, Any]", value), forgiven
+
+
+def repair_json(text: str) -> tuple[Any, list[str]]:
+    """Read a JSON value of any kind as `repair_text` reads an object.
+
+    Raises:
+        Unreadable: There is more than one way to understand the text, or none.
+    """
+    reader = _Reader(text)
+    try:
+        return reader.read(), list(reader.forgiven)
+    except RecursionError:
+        raise Unreadable("nested too deeply") from None
+
+
+def json_values_in(text: str) -> list[Any]:
+    """The objects and arrays that stand in prose, in their order; one inside another is not counted apart."""
+    found: list[Any] = []
+    at = failures = 0
+    while failures < _MOST_FAILURES and (start := _BRACKET.search(text, at)):
+        reader = _Reader(text, start.start())
+        try:
+            found.append(reader.value())
+            at = reader.at
+        except (Unreadable, RecursionError):
+            failures += 1
+            at = start.end()
+    return found
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ from agentkit.errors import DefinitionError
 from agentkit.tools.schema.descriptions import attribute_docs, class_summary
 from agentkit.tools.schema.simplify import DECIMAL, JsonSchema
 
-__all__ = ["DECIMAL", "Argument", "generate", "stable"]
+__all__ = ["DECIMAL", "AllArguments", "Argument", "generate", "stable"]
 
 # Bytes travel as base64; a pydantic model keeps what its own configuration says.
 _CONFIG = ConfigDict(allow_inf_nan=False, val_json_bytes="base64")
@@ -72,7 +72,7 @@ def stable(value: Any) -> Any:
 def _generate(arguments: Sequence[Argument]) -> tuple[SchemaValidator, JsonSchema]:
     with warnings.catch_warnings():  # of `ReadOnly`, which says nothing about arguments
         warnings.filterwarnings("ignore", ".*ReadOnly.*", UserWarning)
-        adapter = TypeAdapter[dict[str, Any]](Annotated[dict[str, Any], _AllArguments(arguments)])
+        adapter = TypeAdapter[dict[str, Any]](Annotated[dict[str, Any], AllArguments(arguments)])
     schema: CoreSchema = _read_from_json(adapter.core_schema)
     return SchemaValidator(schema, _CORE_CONFIG), _Generator().generate(schema)
 
@@ -92,7 +92,7 @@ def _culprit(arguments: Sequence[Argument]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _AllArguments:
+class AllArguments:
     """Tells pydantic to validate a dict of the arguments. A core schema takes every name, also `schema` and `_x`."""
 
     arguments: Sequence[Argument]

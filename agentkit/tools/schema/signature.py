@@ -19,14 +19,14 @@ from pydantic_core import SchemaValidator, to_jsonable_python
 
 from agentkit.chat.json_values import encode_json
 from agentkit.errors import DefinitionError, ToolError
-from agentkit.tools.context import ToolContext
+from agentkit.tools.context import RunContext, ToolContext
 from agentkit.tools.schema.annotations import keyword_fields, read_hints, stream_in, union_members
 from agentkit.tools.schema.descriptions import attribute_docs, note_of
 from agentkit.tools.schema.docstrings import read_docstring
 from agentkit.tools.schema.generate import Argument, generate, stable
 from agentkit.tools.schema.simplify import JsonSchema, compact
 
-__all__ = ["Signature", "arguments_of", "is_method", "name_of", "read_signature"]
+__all__ = ["Signature", "arguments_of", "is_method", "name_of", "read_signature", "signature_of_value"]
 
 _Parameter = inspect.Parameter
 
@@ -40,8 +40,9 @@ class Signature:
         description: The text of its docstring before the sections.
         parameters: The JSON Schema of its arguments, without the context.
         schema: The same as pydantic writes it, with the marks of `generate`.
-        context: The name of the parameter that takes the `ToolContext`, if there is one.
+        context: The name of the parameter that takes the context, if there is one.
         deps_type: ``X`` of ``ToolContext[X]``; None if there is no context, or a bare one.
+        arguments: What the model gives for each parameter.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Signature:
     schema: JsonSchema
     context: str | None
     deps_type: Any
+    arguments: tuple[Argument, ...] = field(repr=False)
     _order: tuple[inspect.Parameter, ...] = field(repr=False)
     _taken: frozenset[str] = field(repr=False)
     _validator: SchemaValidator = field(repr=False)
@@ -62,7 +64,7 @@ class Signature:
         return cast("dict[str, Any]", self._validator.validate_json(encode_json(arguments)))
 
     def bind(
-        self, values: Mapping[str, Any], context: ToolContext[Any] | None = None
+        self, values: Mapping[str, Any], context: RunContext[Any] | None = None
     ) -> tuple[list[Any], dict[str, Any]]:
         """The positional and the keyword arguments of the call with these validated values.
 
@@ -158,8 +160,33 @@ def read_signature(function: Callable[..., Any], *, method: bool = False) -> Sig
         schema=generated,
         context=context,
         deps_type=deps_type,
+        arguments=tuple(arguments),
         _order=order,
         _taken=frozenset(taken),
+        _validator=validator,
+    )
+
+
+def signature_of_value(kind: Any, name: str) -> Signature:
+    """The signature of a function with one parameter, ``value``, of this type.
+
+    Raises:
+        DefinitionError: JSON Schema cannot express the type, or a name in it cannot be resolved.
+    """
+    parameter = _Parameter("value", _Parameter.KEYWORD_ONLY, annotation=kind)
+    hint = read_hints([parameter], name, kind, kind, {})["value"]
+    argument = _argument(parameter, hint, name)
+    validator, generated = generate([argument], name)
+    return Signature(
+        name=name,
+        description="",
+        parameters=_parameters(generated, [argument], {}),
+        schema=generated,
+        context=None,
+        deps_type=None,
+        arguments=(argument,),
+        _order=(parameter,),
+        _taken=frozenset(),
         _validator=validator,
     )
 
@@ -216,7 +243,7 @@ def _context(hints: Mapping[str, Any], name: str) -> tuple[str | None, Any]:
         (parameter, member)
         for parameter, hint in hints.items()
         for member in union_members(hint)
-        if (get_origin(member) or member) is ToolContext
+        if (get_origin(member) or member) in (ToolContext, RunContext)
     ]
     if len(found) > 1:
         both = " and ".join(repr(parameter) for parameter, _ in found)

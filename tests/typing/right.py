@@ -1,0 +1,85 @@
+"""What type checkers infer; both accept all of it. Nothing here is run."""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+from pydantic import BaseModel
+
+from agentkit import Agent, OutputSchema, RunContext, ToolContext, TypedOutput, tool
+from agentkit.run import RunResult
+
+
+class Invoice(BaseModel):
+    number: str
+
+
+class Refusal(BaseModel):
+    reason: str
+
+
+class Deps(BaseModel):
+    user: str
+
+
+class Other(BaseModel):
+    key: str
+
+
+def total(prices: list[float]) -> float:
+    return sum(prices)
+
+
+async def looked_up(number: int) -> Invoice:
+    return Invoice(number=str(number))
+
+
+@tool
+def whoami(context: ToolContext[Deps]) -> str:
+    """Say who the user is."""
+    return context.deps.user
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add."""
+    return a + b
+
+
+async def outputs() -> None:
+    assert_type(await Agent("m").run(""), RunResult[str])
+    assert_type(await Agent("m", output_type=Invoice).run(""), RunResult[Invoice])
+    assert_type((await Agent("m", output_type=Invoice).run("")).output.number, str)
+    assert_type((await Agent("m", output_type=int).run("")).output, int)
+    assert_type((await Agent("m", output_type=list[int]).run("")).output, list[int])
+    assert_type((await Agent("m", output_type=TypedOutput(Invoice, way="tool")).run("")).output, Invoice)
+    assert_type((await Agent("m", output_type=OutputSchema({})).run("")).output, dict[str, Any])
+    assert_type((await Agent("m", output_type=total).run("")).output, float)
+    assert_type((await Agent("m", output_type=Invoice).run("")).output_or_none, Invoice | None)
+    assert_type(Agent("m", output_type=Invoice).run_sync("").output, Invoice)
+    async with Agent("m", output_type=Invoice).stream("") as events:
+        assert_type((await events.result()).output, Invoice)
+
+
+async def unions() -> None:
+    either: Agent[None, Invoice | Refusal] = Agent("m", output_type=Invoice | Refusal)
+    assert_type((await either.run("")).output, Invoice | Refusal)
+    listed: Agent[None, Invoice | Refusal] = Agent("m", output_type=[Invoice, Refusal])
+    assert_type((await listed.run("")).output, Invoice | Refusal)
+
+
+async def functions_that_are_async() -> None:
+    agent: Agent[None, Invoice] = Agent("m", output_type=looked_up)
+    assert_type((await agent.run("")).output, Invoice)
+
+
+async def dependencies() -> None:
+    agent = Agent("m", tools=[whoami, add], deps_type=Deps, output_type=Invoice)
+    assert_type(agent, Agent[Deps, Invoice])
+    await agent.run("", deps=Deps(user="ada"))
+
+    def check(context: RunContext[Deps], invoice: Invoice) -> Invoice:
+        assert_type(context.deps, Deps)
+        return invoice
+
+    Agent("m", deps_type=Deps, output_type=Invoice, output_validators=[check])
