@@ -56,7 +56,7 @@ lock: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@$(BIN)/python benchmarks/local_model.py
 
-# Blocked loop, memory and growth over hostile inputs: make bench-hostile ARGS="text"
+# Blocked loop, memory and growth over hostile inputs: make bench-hostile ARGS="calls"
 bench-hostile: $(VENV)/.dev
 	@$(BIN)/python benchmarks/hostile.py $(ARGS)
 

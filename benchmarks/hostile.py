@@ -167,17 +167,17 @@ def growing_name(size: int) -> Work:
     return against(events(deltas(), "tool_calls"), stream=True)
 
 
-@row("a text of quote marks", 7 * MB, "bytes")
+@row("nothing but quote marks", 7 * MB, "bytes")
 def quote_marks(size: int) -> Work:
     return against(whole({"content": "> " * (size // 2)}), stream=False)
 
 
-@row("a text of numbered points", 7 * MB, "bytes")
+@row("nothing but numbered points", 7 * MB, "bytes")
 def numbered_points(size: int) -> Work:
     return against(whole({"content": "1. " * (size // 3)}), stream=False)
 
 
-@row("a text with one open mark", 7 * MB, "bytes")
+@row("an open mark and no end", 7 * MB, "bytes")
 def open_mark(size: int) -> Work:
     return against(whole({"content": "<|start|>assistant" + "a" * size}), stream=False)
 

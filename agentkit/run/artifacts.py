@@ -86,12 +86,12 @@ def keep(artifacts: dict[str, str], call: ToolCall, result: ToolResult) -> None:
         content = f"{content[:MAX_KEPT]}\n[only the first {MAX_KEPT:,} of {len(content):,} characters were kept]"
     artifacts.pop(call.id, None)
     artifacts[call.id] = content
-    room = max(MAX_KEPT, len(content))
+    left = max(MAX_KEPT, len(content))
     for earlier, text in reversed(artifacts.items()):
         if not text:
             break  # it had to go, and with it all before
-        room -= len(text)
-        if room < 0:
+        left -= len(text)
+        if left < 0:
             artifacts[earlier] = ""
 
 

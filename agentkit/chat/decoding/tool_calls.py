@@ -189,6 +189,8 @@ class ToolCallAccumulator:
         """
         touched: set[int] = set()  # the calls that earlier items of this very list belong to
         calls = as_mappings(delta.get("tool_calls"))
+        if whole and len(calls) > MAX_CALLS:  # before any of them is read
+            raise self._too_many()
         for raw in calls:
             if "name" in raw and not raw.get("function"):
                 self.notes.append("a call was written without its member `function`")
@@ -221,7 +223,7 @@ class ToolCallAccumulator:
         if call is None or call.ends_before(fragment, same_list=id(call) in touched):
             yield from self.close()
             if len(self._calls) >= MAX_CALLS:
-                raise InvalidReply(f"the server sent more than {MAX_CALLS:,} calls in one reply")
+                raise self._too_many()
             call = _PartialCall(self.names, index=fragment.index)
             self._calls.append(call)
             self._waiting.append(call)
@@ -238,6 +240,9 @@ class ToolCallAccumulator:
                 yield CallDelta(call.place, call.call_id, more, added)
         elif call.name and added:
             yield self._announce(call)
+
+    def _too_many(self) -> InvalidReply:
+        return InvalidReply(f"the server sent more than {MAX_CALLS:,} calls in one reply")
 
     def _announce(self, call: _PartialCall) -> CallDelta:
         """The first delta of a call, with all that has come of it."""
