@@ -323,6 +323,11 @@ def main(words: Sequence[str]) -> None:
     for name, each in ROWS.items():
         if all(word in name for word in words):
             small, large = measured(name, each.size), measured(name, 2 * each.size)
+            if large.seconds > GROWTH * small.seconds:  # once more, as a busy machine disturbs what takes milliseconds
+                again = measured(name, each.size), measured(name, 2 * each.size)
+                small, large = (
+                    min(both, key=lambda one: one.seconds) for both in zip((small, large), again, strict=True)
+                )
             print(line(name, f"{2 * each.size:,} {each.unit}", small, large), flush=True)
 
 

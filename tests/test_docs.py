@@ -221,6 +221,13 @@ def test_the_index_names_every_page() -> None:
     assert [page for page in pages if page != "index.md" and f"]({page})" not in index] == []
 
 
+def test_each_control_of_the_security_page_names_a_test_that_exists() -> None:
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[^`]+\.py)::(\w+)`", page)
+    assert len(named) > 40
+    assert [name for file, name in named if f"def {name}(" not in (ROOT / file).read_text(encoding="utf-8")] == []
+
+
 def mentioned(name: str, text: str) -> bool:
     """Whether the name stands in code: a code block, or a span between backticks."""
     return any(
