@@ -15,7 +15,7 @@ The names that most programs need are here. Everything else is in `agentkit.chat
 `agentkit.events`, `agentkit.messages`, `agentkit.errors` and the optional packages.
 """
 
-import agentkit._startup  # noqa: F401 - before all others: it decides where they may come from
+import agentkit._startup  # noqa: F401  # pyright: ignore[reportUnusedImport] - before all others: it decides where they may come from
 from agentkit.agent import Agent
 from agentkit.chat.client import ChatClient
 from agentkit.chat.content import FilePart, ImagePart, TextPart

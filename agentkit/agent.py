@@ -16,7 +16,7 @@ from agentkit.chat.reply import Model
 from agentkit.chat.settings import ChatSettings
 from agentkit.errors import ConfigError, DefinitionError, RunPaused, StateError, ToolError
 from agentkit.run.blocking import SyncRunStream, run_blocking
-from agentkit.run.checks import check_agent, check_deps, check_limits, check_observer, expected, refuse
+from agentkit.run.checks import check_agent, check_deps, check_limits, check_observer, check_run, check_settings
 from agentkit.run.inputs import History, Prompt, parse_history, parse_prompt
 from agentkit.run.journal import Journal, PlainJournal
 from agentkit.run.limits import Limits
@@ -145,7 +145,7 @@ class Agent(Generic[Deps_contra, Out]):
     ) -> None:
         given = self._given = AgentOptions(
             model=model,
-            tools=tools if isinstance(tools, Tool | str) or not isinstance(tools, Iterable) else tuple(tools),
+            tools=_listed(tools),
             instructions=instructions,
             output_type=output_type,
             output_validators=output_validators,
@@ -161,7 +161,7 @@ class Agent(Generic[Deps_contra, Out]):
             repair=repair,
         )
         parts = check_agent(given)
-        fixed, sources = _split_tools(given["tools"])
+        fixed, sources = _split_tools(_listed(tools))
         self._spec = AgentSpec(
             model=_model(model),
             name=name,
@@ -427,7 +427,8 @@ class Agent(Generic[Deps_contra, Out]):
             return to_result(result.output)
 
         options.setdefault("timeout", None)
-        return tool(_prompted(run, input_type), name=name, description=description, **options)
+        made: Any = tool(_prompted(run, input_type), name=name, description=description, **options)
+        return cast("Tool", made)
 
     async def __aenter__(self) -> Self:
         stack = AsyncExitStack()
@@ -463,12 +464,9 @@ class Agent(Generic[Deps_contra, Out]):
     ) -> RunSpec:
         """What a run with these options is made of."""
         check_process()
-        refuse(
-            (isinstance(settings, ChatSettings | None), expected("a ChatSettings(...)", "settings", settings)),
-            (isinstance(limits, Limits | None), expected("a Limits(...)", "limits", limits)),
-        )
+        check_settings(settings, limits)
         agent = self._spec
-        if further := tuple(tools):
+        if further := _listed(tools):
             fixed, sources = _split_tools([*agent.tools.values(), *agent.sources, *further])
             agent = replace(agent, tools=fixed, sources=sources)
         if model is not None:
@@ -511,21 +509,7 @@ def _start(
     run_id: str,
 ) -> tuple[RunState, _Start]:
     """The state of a run, and what starts it."""
-    given: object = resume
-    refuse(
-        (not isinstance(prompt, RunState | RunResult), "resume a run with resume=state; history=result asks on"),
-        (not isinstance(given, RunResult), "resume= takes the state of a result: resume=result.state"),
-        (isinstance(given, RunState | bool | None), expected("a RunState, or True with a session", "resume", given)),
-        (isinstance(run_id, str), expected("a string", "run_id", run_id)),
-        (
-            session is None or isinstance(session, Session),
-            expected('one conversation, as sessions["alice"] is', "session", session),
-        ),
-        (history is None or session is None, "a session has its messages: give session= or history=, not both"),
-        (history is None or not resume, "a resumed run has its messages: history= is for a new one"),
-        (resume is not True or session is not None, "resume=True resumes the last run of session=, which is missing"),
-        (prompt is not None or bool(resume), "the prompt is missing; only resume= needs none"),
-    )
+    check_run({"prompt": prompt, "history": history, "session": session, "resume": resume, "run_id": run_id})
     if resume:
         return _start_again(spec, prompt, session, None if resume is True else resume, limits)
     messages, notes = parse_history(history)
@@ -575,8 +559,13 @@ def _model(model: object) -> Model:
     return model
 
 
-def _split_tools(tools: object) -> tuple[dict[str, Tool], tuple[ToolSource, ...]]:
+def _listed(tools: object) -> tuple[Any, ...]:
     if isinstance(tools, str) or not isinstance(tools, Iterable):
         raise ConfigError(f"tools= takes a list of tools, not {tools!r:.80}")
+    listed: Iterable[Any] = tools
+    return tuple(listed)
+
+
+def _split_tools(tools: Iterable[Any]) -> tuple[dict[str, Tool], tuple[ToolSource, ...]]:
     fixed, sources = split_tools(tools)
     return {each.name: each for each in fixed}, tuple(sources)

@@ -195,8 +195,9 @@ async def approval_reason(tool: Tool, context: ToolContext[Any], arguments: dict
             return f"{who} requires approval of every call"
         if approval is False:
             continue
+        answer: Any = None
         try:
-            answer: object = approval(context, dict(arguments))
+            answer = approval(context, dict(arguments))
             if inspect.isawaitable(answer):
                 answer = await answer
         except Exception as error:  # noqa: BLE001 - a policy that fails has not allowed the call

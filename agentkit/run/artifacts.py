@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from agentkit.chat.messages import AudioPart, ContentPart, FilePart, ImagePart, Message, TextPart, ToolCall, UserMessage
 from agentkit.errors import ModelRetry, ToolError
@@ -60,7 +60,8 @@ def read_result(
 @functools.cache
 def _reader() -> Tool:
     """Made when it is needed: its schema takes a while, and most runs never cut a result."""
-    return tool(read_result, name=READ_RESULT, thread=False, timeout=None, read_only=True)
+    reader: Any = tool(read_result, name=READ_RESULT, thread=False, timeout=None, read_only=True)
+    return cast("Tool", reader)
 
 
 def with_reader(tools: Mapping[str, Tool], artifacts: Mapping[str, str]) -> Mapping[str, Tool]:

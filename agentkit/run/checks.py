@@ -13,25 +13,31 @@ from agentkit.errors import ConfigError
 from agentkit.run.artifacts import READ_RESULT
 from agentkit.run.limits import Limits
 from agentkit.run.middleware import Middleware
+from agentkit.run.session_run import Session
 from agentkit.run.spec import AgentSpec, Instructions
+from agentkit.run.state import RunResult, RunState
 from agentkit.tools.calls.execute import kind_of
 from agentkit.tools.tool import Tool
 
-__all__ = ["check_agent", "check_deps", "check_limits", "check_observer", "expected", "refuse"]
+__all__ = ["check_agent", "check_deps", "check_limits", "check_observer", "check_run", "check_settings", "refuse"]
 
 
 def check_agent(given: Mapping[str, Any]) -> tuple[Instructions, ...]:
     """Refuse arguments of an agent that cannot be what they are given for; returns the parts of its instructions."""
-    instructions = given["instructions"]
+    instructions: Any = given["instructions"]
     single = isinstance(instructions, str) or callable(instructions) or not isinstance(instructions, Iterable)
-    parts = (instructions,) if single else tuple(instructions)
+    parts: tuple[Any, ...] = (instructions,)
+    if not single:
+        several: Iterable[Any] = instructions
+        parts = tuple(several)
     wrong = [each for each in parts if not isinstance(each, str) and not callable(each)]
     policy, middleware, limits = given["requires_approval"], given["middleware"], given["limits"]
-    validators: Any = given["output_validators"]
-    members = list(middleware) if isinstance(middleware, Sequence) else [middleware]
-    whole = isinstance(middleware, Sequence) and all(isinstance(each, Middleware) for each in members)
+    validators, members = _members(given["output_validators"]), _members(middleware)
+    whole = members is not None and all(isinstance(each, Middleware) for each in members)
     hint = (
-        "; a function becomes one by @around_model, @around_tool or @around_run" if any(map(callable, members)) else ""
+        "; a function becomes one by @around_model, @around_tool or @around_run"
+        if any(map(callable, members or [middleware]))
+        else ""
     )
     on_error = ("report", "report_type", "raise")
     refuse(
@@ -48,12 +54,47 @@ def check_agent(given: Mapping[str, Any]) -> tuple[Instructions, ...]:
         ),
         (given["on_tool_error"] in on_error, expected(f"one of {on_error}", "on_tool_error", given["on_tool_error"])),
         (
-            isinstance(validators, Sequence) and all(callable(each) for each in validators),
-            expected("a list of functions", "output_validators", validators),
+            validators is not None and all(map(callable, validators)),
+            expected("a list of functions", "output_validators", given["output_validators"]),
         ),
         (whole, expected("a list of Middleware objects", "middleware", middleware) + hint),
     )
     return parts
+
+
+def check_run(options: Mapping[str, Any]) -> None:
+    """Refuse options of a run that cannot be what they are given for, or do not go together."""
+    prompt, history, session = options["prompt"], options["history"], options["session"]
+    resume, run_id = options["resume"], options["run_id"]
+    refuse(
+        (not isinstance(prompt, RunState | RunResult), "resume a run with resume=state; history=result asks on"),
+        (not isinstance(resume, RunResult), "resume= takes the state of a result: resume=result.state"),
+        (isinstance(resume, RunState | bool | None), expected("a RunState, or True with a session", "resume", resume)),
+        (isinstance(run_id, str), expected("a string", "run_id", run_id)),
+        (
+            session is None or isinstance(session, Session),
+            expected('one conversation, as sessions["alice"] is', "session", session),
+        ),
+        (history is None or session is None, "a session has its messages: give session= or history=, not both"),
+        (history is None or not resume, "a resumed run has its messages: history= is for a new one"),
+        (resume is not True or session is not None, "resume=True resumes the last run of session=, which is missing"),
+        (prompt is not None or bool(resume), "the prompt is missing; only resume= needs none"),
+    )
+
+
+def check_settings(settings: object, limits: object) -> None:
+    """Refuse settings and limits of a run that are something else."""
+    refuse(
+        (isinstance(settings, ChatSettings | None), expected("a ChatSettings(...)", "settings", settings)),
+        (isinstance(limits, Limits | None), expected("a Limits(...)", "limits", limits)),
+    )
+
+
+def _members(given: object) -> list[Any] | None:
+    if not isinstance(given, Sequence):
+        return None
+    members: Sequence[Any] = given
+    return list(members)
 
 
 def refuse(*checks: tuple[bool, str]) -> None:

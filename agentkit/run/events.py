@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple, cast, get_args, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 from agentkit.chat.events import Event, Origin, ReplyRepaired
 from agentkit.chat.messages import ToolCall, UserMessage, read_call, read_message
@@ -164,8 +164,8 @@ def event_from_dict(raw: Mapping[str, Any]) -> Event:
         members = {each.name: _decoded(raw[each.name], hints[each.name]) for each in fields(kind) if each.init}
         event = kind(**members)
         if raw.get("origin") is not None:
-            given = cast("dict[str, Any]", raw["origin"])
-            object.__setattr__(event, "origin", Origin(**{**given, "path": tuple(given["path"])}))
+            given: Any = {**raw["origin"], "path": tuple(raw["origin"]["path"])}
+            object.__setattr__(event, "origin", Origin(**given))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StateError(f"the event {kind.__name__} cannot be read: {type(error).__name__}: {error}") from None
     return event
@@ -175,34 +175,6 @@ def _kinds(kind: type[Event]) -> Iterator[type[Event]]:
     for each in kind.__subclasses__():
         yield each
         yield from _kinds(each)
-
-
-class _Codec(NamedTuple):
-    kind: type
-    encode: Callable[[Any], Any]
-    decode: Callable[[Any], Any]
-
-
-def _codecs() -> Iterator[_Codec]:
-    yield _Codec(RunState, state_to_dict, lambda raw: RunState.from_members(state_from_dict(raw)))
-    yield _Codec(Reply, Reply.to_record, read_reply)
-    yield _Codec(ToolResult, ToolResult.to_dict, ToolResult.from_dict)
-    yield _Codec(ToolCall, ToolCall.to_record, read_call)
-    yield _Codec(UserMessage, UserMessage.to_record, read_message)
-    yield _Codec(Event, event_to_dict, event_from_dict)
-    yield _Codec(bytes, lambda value: base64.b64encode(value).decode(), base64.b64decode)
-    yield _Codec(BaseException, RecordedError.describe, lambda raw: RecordedError(**raw))
-
-
-def _encoded(value: object) -> Any:
-    codec = next((each for each in _codecs() if isinstance(value, each.kind)), None)
-    return json_value(value) if codec is None else codec.encode(value)
-
-
-def _decoded(raw: Any, hint: Any) -> Any:
-    kinds = [each for each in (hint, *get_args(hint)) if isinstance(each, type)]
-    codec = next((codec for codec in _codecs() if any(issubclass(kind, codec.kind) for kind in kinds)), None)
-    return raw if codec is None or raw is None else codec.decode(raw)
 
 
 class RecordedError(AgentKitError):
@@ -217,9 +189,47 @@ class RecordedError(AgentKitError):
         super().__init__(f"{type}: {message}" if message else type)
         self.type, self.message = type, message
 
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, str]) -> RecordedError:
+        """Read what `describe` gave."""
+        return cls(raw["type"], raw["message"])
+
     @staticmethod
     def describe(error: BaseException) -> dict[str, str]:
         """The type and message of an exception."""
         if isinstance(error, RecordedError):
             return {"type": error.type, "message": error.message}
         return {"type": type(error).__name__, "message": str(error)}
+
+
+class _Codec(NamedTuple):
+    kind: type
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+
+
+def _read_state(raw: Any) -> RunState:
+    return RunState.from_members(state_from_dict(raw))
+
+
+_CODECS = (  # the first that fits
+    _Codec(RunState, state_to_dict, _read_state),
+    _Codec(Reply, Reply.to_record, read_reply),
+    _Codec(ToolResult, ToolResult.to_dict, ToolResult.from_dict),
+    _Codec(ToolCall, ToolCall.to_record, read_call),
+    _Codec(UserMessage, UserMessage.to_record, read_message),
+    _Codec(Event, event_to_dict, event_from_dict),
+    _Codec(bytes, base64.b64encode, base64.b64decode),
+    _Codec(BaseException, RecordedError.describe, RecordedError.from_dict),
+)
+
+
+def _encoded(value: object) -> Any:
+    codec = next((each for each in _CODECS if isinstance(value, each.kind)), None)
+    return json_value(value if codec is None else codec.encode(value))
+
+
+def _decoded(raw: Any, hint: Any) -> Any:
+    kinds = [each for each in (hint, *get_args(hint)) if isinstance(each, type)]
+    codec = next((codec for codec in _CODECS if any(issubclass(kind, codec.kind) for kind in kinds)), None)
+    return raw if codec is None or raw is None else codec.decode(raw)

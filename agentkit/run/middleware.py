@@ -355,8 +355,8 @@ def wrap_tool(middleware: Sequence[Middleware]) -> NextTool:
 
 
 async def _ask(turn: ModelTurn) -> Reply:
-    answer: object = turn.model.reply(turn.request, turn.emit)
-    reply: object = await answer if inspect.isawaitable(answer) else answer
+    answer: Any = turn.model.reply(turn.request, turn.emit)
+    reply: Any = await answer if inspect.isawaitable(answer) else answer
     if not isinstance(reply, Reply):
         raise ConfigError(f"the reply() of {turn.model!r} must return a Reply, and returned {reply!r:.80}")
     return reply

@@ -396,4 +396,5 @@ def output_of(output_type: Any) -> Output[Any]:
     """
     if output_type is str:
         return TextOutput()
-    return output_type if isinstance(output_type, Output) else TypedOutput(output_type)
+    output: Any = output_type if isinstance(output_type, Output) else TypedOutput(output_type)
+    return cast("Output[Any]", output)

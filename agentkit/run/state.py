@@ -118,7 +118,7 @@ class RunState:
     def from_members(cls, members: Mapping[str, Any]) -> Self:
         """Make a state from its members as `state_from_dict` gives them."""
         nested = {id_: cls.from_members(each) for id_, each in members["nested"].items()}
-        return cls(**{**members, "nested": nested})
+        return cls(**{**members, "nested": cast("Any", nested)})
 
     def copy(self) -> Self:
         """The same state, to go on with while this one stays as it is."""

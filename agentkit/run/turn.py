@@ -226,7 +226,7 @@ def _used_ids(state: RunState) -> set[str]:
 async def _instructions(run: Run[Any], agent: AgentSpec) -> str:
     parts: list[str] = []
     for each in agent.instructions:
-        part: object = each if isinstance(each, str) else each(run.context())
+        part: Any = each if isinstance(each, str) else each(run.context())
         if inspect.isawaitable(part):
             part = await part
         if not isinstance(part, str):

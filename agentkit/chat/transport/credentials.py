@@ -90,8 +90,8 @@ class Credentials:
     def _string(self, key: object, what: str) -> str:
         if isinstance(key, str):
             return key
-        if isinstance(key, Secret) and isinstance(value := key.get_secret_value(), str):
-            return value
+        if isinstance(key, Secret):
+            return self._string(cast("object", key.get_secret_value()), what)
         raise ConfigError(f"{self._server}: {what} is {type(key).__name__}, not a string; use an empty one for no key")
 
     def _line(self, given: str) -> dict[str, str]:
