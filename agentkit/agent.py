@@ -403,7 +403,8 @@ class Agent(Generic[Deps_contra, Out]):
             description: What the model reads about it; by default the description of the agent.
             input_type: A type whose fields are the arguments, such as a dataclass or a pydantic model; by default there
                 is one argument, the prompt.
-            **options: See `ToolOptions`. The tool has no timeout by default.
+            **options: See `ToolOptions`. By default the tool has no timeout, and the ``access`` that the agent's own
+                tools have without an approval.
 
         Raises:
             DefinitionError: The agent has no name or no description, or the type cannot be described to a model.
@@ -427,6 +428,9 @@ class Agent(Generic[Deps_contra, Out]):
             return to_result(result.output)
 
         options.setdefault("timeout", None)
+        if self.requires_approval is False:
+            free = [each for each in self.tools.values() if each.requires_approval is False]
+            options.setdefault("access", frozenset(kind for each in free for kind in each.access))
         made: Any = tool(_prompted(run, input_type), name=name, description=description, **options)
         return cast("Tool", made)
 

@@ -1,4 +1,4 @@
-"""A linter for tools: it says what a model could misread, and what to write instead. Pure."""
+"""A linter for tools: it says what a model could misread, what could leak, and what to write instead. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from agentkit.tools import JsonSchema, Tool, ToolFunction, ToolLike, flat_tools, subschemas, why_not_strict
+from agentkit.tools import Access, JsonSchema, Tool, ToolFunction, ToolLike, flat_tools, subschemas, why_not_strict
 
-__all__ = ["LintWarning", "lint_tools"]
+__all__ = ["ACCESS", "LintWarning", "lint_tools", "waits"]
+
+ACCESS: Mapping[Access, str] = {
+    "private": "reads private data",
+    "untrusted": "reads untrusted content",
+    "outside": "talks to the outside",
+}
+"""What each kind of ``access`` of a tool means, as the rest of a sentence."""
 
 _MOST_PARAMETERS = 8
 _MOST_BYTES = 4_096  # about a thousand tokens, in each request
@@ -63,8 +70,10 @@ def lint_tools(tools: Iterable[ToolLike]) -> list[LintWarning]:
 
     It looks at descriptions that are missing, too short or the same twice; types that are missing or leave open what to
     write; names that say nothing or are close to another tool's; the number of parameters, the size of the schema, and
-    what keeps it from being strict. Nothing is called, and the same tools always get the same warnings, so that a test
-    can say ``assert lint_tools([my_tool]) == []``.
+    what keeps it from being strict. It also warns if calls that need no approval can together read private data, read
+    untrusted content and talk to the outside, as the ``access`` of the tools says (see `ToolOptions`). Nothing is
+    called, and the same tools always get the same warnings, so that a test can say ``assert lint_tools([my_tool]) ==
+    []``.
 
     Args:
         tools: Functions, tools and toolsets, as for ``Agent(tools=)``.
@@ -73,7 +82,32 @@ def lint_tools(tools: Iterable[ToolLike]) -> list[LintWarning]:
         DefinitionError: A function cannot become a tool, or two tools have one name.
     """
     flat = flat_tools(tools)
-    return [each for place, made in enumerate(flat) for each in (*_of_one(made), *_beside(made, flat[:place]))]
+    leak = _leak(flat)
+    found: list[LintWarning] = []
+    for place, made in enumerate(flat):
+        found += (*_of_one(made), *_beside(made, flat[:place]))
+        found += [leak] if leak and leak.tool == made.name else []
+    return found
+
+
+def waits(made: Tool) -> bool:
+    """Whether a call of the tool may wait for somebody outside."""
+    return made.is_external or made.requires_approval is not False
+
+
+def _leak(tools: Sequence[Tool]) -> LintWarning | None:
+    """The warning, at the tool that completes it, that what strangers wrote can have a model send private data out."""
+    first: dict[Access, str] = {}
+    for made in tools:
+        if waits(made):
+            continue
+        for kind in made.access:
+            first.setdefault(kind, made.name)
+        if len(first) == len(ACCESS):
+            who = ", ".join(f"{first[kind]} {meaning}" for kind, meaning in ACCESS.items())
+            what = f"completes what can leak private data without an approval: {who}; leave one of the three out, or "
+            return LintWarning(made.name, "", f"{what}require approval of all tools that can do it")
+    return None
 
 
 def _of_one(made: Tool) -> Iterator[LintWarning]:

@@ -165,7 +165,7 @@ REFUSED = answer(b'{"error": {"message": "no\\u001b[2J"}}', status="400 Bad Requ
         (["run", "--nope", "hi"], [], 2, "No such option: --nope"),
         (["resume", "x", "--approve"], [], 2, "requires an argument; `agentkit resume --help` says more"),
         (["fly"], [], 2, "No such command 'fly'"),
-        (["tools"], [], 2, "Missing argument"),
+        (["tools"], [], 2, "say which tools"),
         (["tools", "nothing.py"], [], 2, "there is no file"),
     ],
 )

@@ -86,6 +86,8 @@ def test_advice_for_programs_is_json(capsys: pytest.CaptureFixture[str]) -> None
         "signature": 'book(day: "today" | "tomorrow", guests: integer = 2)',
         "strict": True,
         "why_not_strict": None,
+        "access": [],
+        "may_wait": False,
         "advice": [],
     }
     assert bad["strict"] is False

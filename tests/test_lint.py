@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from agentkit import DefinitionError, Tool, tool
-from agentkit.testing import LintWarning, lint_tools
+from agentkit import Agent, DefinitionError, Tool, tool
+from agentkit.testing import LintWarning, ScriptedModel, lint_tools
 from agentkit.tools.toolset import ToolLike, Toolset
 
 
@@ -281,3 +281,46 @@ def test_a_parameter_without_an_annotation_is_mentioned_once() -> None:
         ("color", "has no type annotation; write one, for example color: str"),
         ("year", "has no type annotation; write one, for example year: str"),
     ]
+
+
+def can(name: str, *access: Any, **options: Any) -> Tool:
+    return tool(named(name), access=access, **options)
+
+
+READS, BROWSES, SENDS = can("read_mail", "private"), can("browse_web", "untrusted"), can("send_letter", "outside")
+
+
+def test_the_tool_that_completes_what_can_leak_private_data_is_named() -> None:
+    (warning,) = lint_tools([SENDS, READS, BROWSES, can("fetch_news", "untrusted")])
+    assert str(warning) == (
+        "tool 'browse_web': completes what can leak private data without an approval: read_mail reads private data, "
+        "browse_web reads untrusted content, send_letter talks to the outside; leave one of the three out, or require "
+        "approval of all tools that can do it"
+    )
+    (alone,) = lint_tools([can("use_computer", "private", "untrusted", "outside")])
+    assert alone.tool == "use_computer"
+
+
+@pytest.mark.parametrize("kind", ["private", "untrusted", "outside"])
+def test_two_of_the_three_or_an_approval_of_one_are_no_warning(kind: str) -> None:
+    others = [each for each in (READS, BROWSES, SENDS) if kind not in each.access]
+    assert lint_tools(others) == []
+    assert lint_tools([*others, can("do_third", kind, requires_approval=True)]) == []
+    assert lint_tools([*others, can("do_third", kind, requires_approval=lambda context, arguments: "look")]) == []
+    assert len(lint_tools([*others, can("do_third", kind)])) == 1
+
+
+def test_an_agent_as_a_tool_can_do_what_its_tools_can_without_an_approval() -> None:
+    waiting = can("call_bank", "outside", requires_approval=True)
+    agent = Agent(
+        ScriptedModel([]), tools=[READS, BROWSES, waiting], name="clerk", description="Look up what is known."
+    )
+    assert set(agent.as_tool().access) == {"private", "untrusted"}
+    assert set(agent.replace(requires_approval=True).as_tool().access) == set()
+    assert set(agent.as_tool(access=["outside"]).access) == {"outside"}
+
+
+@pytest.mark.parametrize("access", ["private", ["secret"], [""]], ids=["string", "unknown", "empty"])
+def test_access_of_another_kind_is_refused(access: Any) -> None:
+    with pytest.raises(DefinitionError, match=r"tool 'look_up': access=.* must be a list of 'private', 'untrusted'"):
+        tool(named("look_up"), access=access)

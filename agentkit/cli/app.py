@@ -65,6 +65,12 @@ _ToolsOption = Annotated[
     list[str] | None,
     typer.Option("--tools", "-t", metavar="MODULE[:NAME]", help="Tools of a module or a file.py; can be repeated."),
 ]
+_WithOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with", "-w", metavar="NAME[:ARGUMENT]", help="Ready-made tools, such as files:notes; can be repeated."
+    ),
+]
 _InstructionsOption = Annotated[
     str, typer.Option("--instructions", "-i", metavar="TEXT", help="What the model should do.")
 ]
@@ -139,6 +145,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
     ] = None,
     model: _ModelOption = "local",
     tools: _ToolsOption = None,
+    with_: _WithOption = None,
     instructions: _InstructionsOption = "",
     timeout: _TimeoutOption = None,
     max_turns: Annotated[
@@ -159,6 +166,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
 
     \b
     agentkit run --model openai:gpt-5-mini --tools tools.py:add "What is 19 + 23?"
+    agentkit run --with files:notes --with http:api.example.com "What is in my notes?"
     agentkit run --session chat.db:ada "I am Ada."
     """  # noqa: D301
     with handle_errors(debug=debug):
@@ -167,7 +175,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
         if state and session is not None:
             raise ConfigError("a run is saved in a session or in a file: give --session or --state, not both")
         limits = Limits(turns=max_turns or _TURNS)
-        agent = Agent(_open(model, timeout), tools=_load(tools or ()), instructions=instructions, limits=limits)
+        agent = Agent(_open(model, timeout), tools=_load(tools, with_), instructions=instructions, limits=limits)
         resume_command = _resume_command(state, session)
         if state:
             check_unused(state, resume_command)
@@ -198,6 +206,7 @@ def resume(  # noqa: PLR0913 - each is an option of the command
     answer: _AnswerOption = None,
     model: _ModelOption = "local",
     tools: _ToolsOption = None,
+    with_: _WithOption = None,
     instructions: _InstructionsOption = "",
     timeout: _TimeoutOption = None,
     as_json: _JsonOption = False,
@@ -220,16 +229,17 @@ def resume(  # noqa: PLR0913 - each is an option of the command
             check_not_a_session(state)
         saved = load_state(state) if stored is None else last_state(stored)
         decide(saved, approve or (), deny or (), answer or ())
-        agent = Agent(_open(model, timeout), tools=_load(tools or ()), instructions=instructions)
+        agent = Agent(_open(model, timeout), tools=_load(tools, with_), instructions=instructions)
         _check_tools(agent, saved)
         save = _Save(state, stored, _resume_command(state, session))
         raise typer.Exit(_answer(agent, saved, save, as_json=as_json))
 
 
 @app.command()
-def chat(
+def chat(  # noqa: PLR0913 - each is an option of the command
     model: _ModelOption = "local",
     tools: _ToolsOption = None,
+    with_: _WithOption = None,
     instructions: _InstructionsOption = "",
     timeout: _TimeoutOption = None,
     max_turns: Annotated[int, typer.Option("--max-turns", min=1, metavar="N", help=f"{_TURNS_HELP}.")] = _TURNS,
@@ -244,7 +254,7 @@ def chat(
     """  # noqa: D301
     with handle_errors(debug=debug):
         agent = Agent(
-            _open(model, timeout), tools=_load(tools or ()), instructions=instructions, limits=Limits(turns=max_turns)
+            _open(model, timeout), tools=_load(tools, with_), instructions=instructions, limits=Limits(turns=max_turns)
         )
         stored = None if session is None else open_session(session)
         waiting = None if stored is None else waiting_state(stored)
@@ -262,22 +272,27 @@ def chat(
 @app.command()
 def tools(
     names: Annotated[
-        list[str], typer.Argument(metavar="MODULE[:NAME]...", help="A module or file.py, or tools in it.")
-    ],
+        list[str] | None, typer.Argument(metavar="MODULE[:NAME]...", help="A module or file.py, or tools in it.")
+    ] = None,
+    with_: _WithOption = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Print what could be better, and exit with 1 if there is anything.")
+        bool,
+        typer.Option("--check", help="Print what they can do, and what could be better; exit with 1 if any could."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, also with --check.")] = False,
     debug: _DebugOption = False,
 ) -> None:
-    """Print the JSON schemas of tools as a model gets them, or what could be better about them.
+    """Print the JSON schemas of tools as a model gets them, or what they can do and what could be better about them.
 
     \b
     agentkit tools tools.py
     agentkit tools --check my_package.tools:add
+    agentkit tools --check --with files:. --with http:api.example.com
     """  # noqa: D301
     with handle_errors(debug=debug):
-        found = _load(names)
+        if not names and not with_:
+            raise ConfigError("say which tools: MODULE[:NAME], or --with NAME; `agentkit tools --help` says more")
+        found = _load(names, with_)
         if check:
             raise typer.Exit(1 if report(found, as_json=as_json, write=typer.echo) else 0)
         schemas = [tool.definition.to_wire() for tool in found]
@@ -394,9 +409,9 @@ def _check_tools(agent: Agent, state: RunState) -> None:
     known = state.fingerprints.get(state.agent)
     if known and not agent.tools:
         names = ", ".join(sorted(known))
-        raise StateError(f"this run has the tools {names}: give the same --tools as when it was started")
+        raise StateError(f"this run has the tools {names}: give the same --tools and --with as when it was started")
 
 
-def _load(names: Sequence[str]) -> list[Tool]:
+def _load(names: Sequence[str] | None, toolsets: Sequence[str] | None) -> list[Tool]:
     with contextlib.redirect_stdout(sys.stderr):  # what a module prints is not part of the answer
-        return load_tools(names)
+        return load_tools(names or (), toolsets or ())

@@ -1,4 +1,4 @@
-"""Tools from what a user names: ``module``, ``module:name``, ``dir/file.py`` or ``dir/file.py:name``."""
+"""Tools from what a user names: ``module``, ``module:name``, ``dir/file.py`` or ``dir/file.py:name``, and toolsets."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import itertools
 import pkgutil
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol, cast
 
+from agentkit.cli.toolsets import open_toolset
 from agentkit.errors import ConfigError, DefinitionError
 from agentkit.tools import Tool, ToolLike, Toolset, flat_tools
 
@@ -23,17 +25,35 @@ __all__ = ["load_tools"]
 _PACKAGE = Path(__file__).parent.parent
 
 
-def load_tools(names: Sequence[str]) -> list[Tool]:
-    """Import the tools that the names mean, each once.
+def load_tools(names: Sequence[str], toolsets: Sequence[str] = ()) -> list[Tool]:
+    """Import the tools that the names mean and make those of the ready-made toolsets, each once.
 
     A file is imported from its directory, a module from what is installed or else from the working directory. Such a
     directory comes after everything installed, and serves nobody but the code in it: see `_NamedDirectory`.
 
+    Args:
+        names: Modules and files, and names in them.
+        toolsets: Specs of ready-made tools; see `open_toolset`.
+
     Raises:
-        ConfigError: There is no such module or name, the module cannot be imported, or the name is not a tool.
+        ConfigError: There is no such module or name, the module cannot be imported, the name is not a tool, or a
+            spec is wrong.
         DefinitionError: A function cannot become a tool, or two tools have one name.
     """
     found: dict[str, tuple[str, Tool]] = {}
+    made = ((f"--with {spec}", open_toolset(spec)) for spec in dict.fromkeys(toolsets))
+    for where, tools in itertools.chain(_imported(names), made):
+        for tool in tools:
+            first, known = found.setdefault(tool.name, (where, tool))
+            if known.function is not tool.function:
+                raise DefinitionError(
+                    f"two tools are named {tool.name!r}, from {first} and {where}: leave one out, or give it another "
+                    "name with @tool(name=...) or Toolset.prefixed(...) in a file for --tools"
+                )
+    return [tool for _, tool in found.values()]
+
+
+def _imported(names: Sequence[str]) -> Iterator[tuple[str, Iterable[Tool]]]:
     for where in names:
         place, name = _split(where)
         value: object = _import(place)
@@ -43,14 +63,7 @@ def load_tools(names: Sequence[str]) -> list[Tool]:
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ConfigError(f"{where}: there is no {part!r} in it{hint}")
             value = getattr(value, part)
-        for tool in _tools_in(value, where):
-            first, known = found.setdefault(tool.name, (where, tool))
-            if known.function is not tool.function:
-                raise DefinitionError(
-                    f"two tools are named {tool.name!r}, from {first} and {where}: "
-                    "give one of them another name with @tool(name=...)"
-                )
-    return [tool for _, tool in found.values()]
+        yield where, _tools_in(value, where)
 
 
 def _split(where: str) -> tuple[str, str]:

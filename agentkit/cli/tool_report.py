@@ -1,20 +1,20 @@
-"""``agentkit tools --check``: each tool as a model sees it, and what could be better."""
+"""``agentkit tools --check``: each tool as a model sees it, what it can do, and what could be better."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 from agentkit.cli.terminal_text import one_line, plural, printable
-from agentkit.lint import LintWarning, lint_tools
+from agentkit.lint import ACCESS, LintWarning, lint_tools, waits
 from agentkit.tools import Tool, ToolFunction, why_not_strict
 
 __all__ = ["report"]
 
 
 def report(tools: Sequence[Tool], *, as_json: bool, write: Callable[[str], None]) -> int:
-    """Print what could be better about tools.
+    """Print what tools can do, and what could be better about them.
 
     Args:
         tools: The tools.
@@ -30,7 +30,8 @@ def report(tools: Sequence[Tool], *, as_json: bool, write: Callable[[str], None]
         write(printable(json.dumps([_record(*each) for each in of_tools], indent=2)))
     else:
         found = f"{plural(len(warnings), 'thing')} to improve" if warnings else "nothing to improve"
-        write("\n\n".join([*(_paragraph(*each) for each in of_tools), f"{plural(len(tools), 'tool')}, {found}"]))
+        last = [*_summary(tools), f"{plural(len(tools), 'tool')}, {found}"]
+        write("\n\n".join([*(_paragraph(*each) for each in of_tools), "\n".join(last)]))
     return len(warnings)
 
 
@@ -41,6 +42,8 @@ def _record(tool: Tool, warnings: Sequence[LintWarning]) -> dict[str, Any]:
         "signature": _signature(tool),
         "strict": not reason,
         "why_not_strict": reason or None,
+        "access": [kind for kind in ACCESS if kind in tool.access],
+        "may_wait": waits(tool),
         "advice": [{"parameter": each.parameter or None, "what": each.what} for each in warnings],
     }
 
@@ -48,8 +51,19 @@ def _record(tool: Tool, warnings: Sequence[LintWarning]) -> dict[str, Any]:
 def _paragraph(tool: Tool, warnings: Sequence[LintWarning]) -> str:
     reason = _why_not_strict(tool)
     lines = [f"not strict: {reason}" if reason else "strict"]
+    can = [meaning for kind, meaning in ACCESS.items() if kind in tool.access]
+    can += ["may wait for an approval"] if waits(tool) and not tool.is_external else []
+    lines += [", ".join(can)] if can else []
     lines += (f"- {each.parameter}: {each.what}" if each.parameter else f"- {each.what}" for each in warnings)
     return "\n".join([one_line(_signature(tool)), *(f"  {one_line(line)}" for line in lines)])
+
+
+def _summary(tools: Sequence[Tool]) -> Iterator[str]:
+    """A line for each thing that some of the tools can do."""
+    for kind, meaning in ACCESS.items():
+        names = [f"{tool.name} (may wait)" if waits(tool) else tool.name for tool in tools if kind in tool.access]
+        if names:
+            yield f"{meaning}: {one_line(', '.join(names))}"
 
 
 def _why_not_strict(tool: Tool) -> str:

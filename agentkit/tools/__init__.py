@@ -3,7 +3,7 @@
 from agentkit.chat.json_schema import subschemas
 from agentkit.tools.calls.repair import match_tool_name
 from agentkit.tools.context import LoopEmit, Remaining, RunContext, ToolContext
-from agentkit.tools.options import Approval, ToolOptions
+from agentkit.tools.options import Access, Approval, ToolOptions
 from agentkit.tools.result import ToolResult
 from agentkit.tools.schema.simplify import JsonSchema
 from agentkit.tools.schema.strict import why_not_strict
@@ -12,6 +12,7 @@ from agentkit.tools.tool import Needs, Tool, ToolFunction, tool
 from agentkit.tools.toolset import ToolLike, Toolset, flat_tools, split_tools
 
 __all__ = [
+    "Access",
     "Approval",
     "JsonSchema",
     "LoopEmit",

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict, get_args
 from weakref import WeakKeyDictionary
 
 from agentkit.errors import DefinitionError
 from agentkit.tools.context import ToolContext
 
-__all__ = ["Approval", "Execution", "Mark", "ToolOptions", "group_limits"]
+__all__ = ["Access", "Approval", "Execution", "Mark", "ToolOptions", "group_limits"]
 
 _Asks: TypeAlias = bool | str
 Approval: TypeAlias = bool | Callable[[ToolContext[Any], dict[str, Any]], _Asks | Awaitable[_Asks]]
 """Whether a call waits for somebody outside: always, never, or as a function decides."""
+
+Access: TypeAlias = Literal["private", "untrusted", "outside"]
+"""A call that reads private data, reads content that strangers may have written, or sends something to the outside."""
 
 
 class ToolOptions(TypedDict, total=False):
@@ -42,6 +45,9 @@ class ToolOptions(TypedDict, total=False):
         requires_approval: Whether a call waits until somebody outside has allowed it. A function is given the context
             and the validated arguments by name; it may be async, and may return the reason as a string. Whatever it
             returns but False asks, an empty string too; so does a function that raises.
+        access: What a call can do: read private data (``"private"``), read content that strangers may have written
+            (``"untrusted"``), send something out (``"outside"``). It changes no call: `lint_tools` warns of tools that
+            can do all three together, as such content can have a model send the data out.
     """
 
     sequential: bool
@@ -55,6 +61,7 @@ class ToolOptions(TypedDict, total=False):
     process: bool
     read_only: bool
     requires_approval: Approval
+    access: Collection[Access]
 
 
 class Mark:
@@ -78,6 +85,7 @@ class Execution:
     process: bool = field(default=False, repr=False)
     read_only: bool = field(default=False, repr=False)
     requires_approval: Approval = field(default=False, repr=False)
+    access: Collection[Access] = field(default=(), repr=False)
     mark: Mark = field(default_factory=Mark, repr=False)
 
     def check_options(self, name: str) -> None:
@@ -101,6 +109,10 @@ class Execution:
         if not isinstance(self.requires_approval, bool) and not callable(self.requires_approval):
             raise DefinitionError(
                 f"tool {name!r}: requires_approval={self.requires_approval!r} must be True, False or a function"
+            )
+        if isinstance(self.access, str) or not set(self.access) <= set(get_args(Access)):
+            raise DefinitionError(
+                f"tool {name!r}: access={self.access!r} must be a list of 'private', 'untrusted' and 'outside'"
             )
         if self.group:
             with _NAMING:

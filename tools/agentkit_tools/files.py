@@ -65,7 +65,8 @@ class Files(Toolset):
         self._root = Root(root, hidden=hidden)
         self._max_bytes = max_bytes
         tools: list[Tool] = [
-            tool(each, read_only=True) for each in (self.list_files, self.find_files, self.read_file, self.search_files)
+            tool(each, read_only=True, access=["private"])
+            for each in (self.list_files, self.find_files, self.read_file, self.search_files)
         ]
         if write:
             tools += [

@@ -11,7 +11,7 @@ import anyio.to_thread
 from agentkit import tool
 from agentkit.errors import ModelRetry, ToolError
 from agentkit.messages import ImagePart
-from agentkit.tools import Approval, ToolContext, ToolResult, Toolset
+from agentkit.tools import Access, Approval, ToolContext, ToolResult, Toolset
 from agentkit_tools.files import pdf_text
 from agentkit_tools.web import Answer, Resolver, Secrets, Web
 
@@ -57,9 +57,12 @@ class Http(Toolset):
     ) -> None:
         self._web = Web(allow, secrets=secrets, private=private, timeout=timeout, max_bytes=max_bytes, resolve=resolve)
         self._approval = requires_approval
+        access: list[Access] = ["untrusted", "outside"]
+        if secrets or private:  # what others cannot see: with your key, or inside your network
+            access.append("private")
         super().__init__(
-            tool(self.fetch_page, read_only=True, timeout=timeout + 30),
-            tool(self.http_request, strict=False, requires_approval=self._asks, timeout=timeout + 5),
+            tool(self.fetch_page, read_only=True, timeout=timeout + 30, access=access),
+            tool(self.http_request, strict=False, requires_approval=self._asks, timeout=timeout + 5, access=access),
         )
 
     def _asks(self, context: ToolContext[Any], arguments: dict[str, Any]) -> Any:

@@ -65,7 +65,7 @@ class Memory(Toolset):
         self._file = Path(file)
         self._most_notes = most_notes
         writing = [tool(each, requires_approval=requires_approval) for each in (self.remember, self.forget)]
-        super().__init__(tool(self.recall, read_only=True), *writing)
+        super().__init__(tool(self.recall, read_only=True, access=["private"]), *writing)
 
     def remember(
         self, note: Annotated[str, "One fact in a sentence that can be understood without this conversation."]

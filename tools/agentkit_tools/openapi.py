@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from agentkit import Tool
 from agentkit.errors import ConfigError, ModelRetry
-from agentkit.tools import Approval, ToolContext, ToolResult, Toolset
+from agentkit.tools import Access, Approval, ToolContext, ToolResult, Toolset
 from agentkit_tools.http import request_result
 from agentkit_tools.openapi_schema import Document, Json, described, resolve, tool_schema
 from agentkit_tools.web import Resolver, Web
@@ -103,6 +103,9 @@ class OpenApi(Toolset):
             resolve=resolve,
         )
         self._approval, self._timeout = requires_approval, timeout
+        self._access: list[Access] = ["untrusted", "outside"]
+        if auth or private:  # what others cannot see: with your key, or inside your network
+            self._access.append("private")
         made = list(self._chosen(operations, tags))
         if not made:
             raise ConfigError("OpenApi: no operation of the document is chosen by operations= and tags=")
@@ -174,6 +177,7 @@ class OpenApi(Toolset):
             read_only=safe,
             requires_approval=False if safe else self._approval,
             timeout=self._timeout + 5,
+            access=self._access,
         )
 
     def _parameters(self, raw: Json, shared: Sequence[Json]) -> Iterator[_Parameter]:

@@ -80,7 +80,8 @@ class Python(Toolset):
         )
         weakref.finalize(self, self._sessions.close)
         self._most_calls, self._max_output = most_calls, max_output
-        run = tool(self.run_python, sequential=True, timeout=None, requires_approval=requires_approval)
+        access = frozenset(kind for each in self._offered.values() for kind in each.access)
+        run = tool(self.run_python, sequential=True, timeout=None, requires_approval=requires_approval, access=access)
         if self._offered:
             stubs = "\n".join(map(_stub, self._offered.values()))
             run = replace(run, description=f"{run.description}\nThese functions can be called:\n{stubs}")

@@ -72,7 +72,8 @@ class Search(Toolset):
             self._prepare()
         except (sqlite3.Error, ToolError) as error:
             raise ConfigError(f"Search(index={str(index)!r}): {error}") from error
-        super().__init__(*(tool(each, read_only=True) for each in (self.search_documents, self.read_document)))
+        reading = (self.search_documents, self.read_document)
+        super().__init__(*(tool(each, read_only=True, access=["private"]) for each in reading))
 
     def search_documents(
         self,

@@ -17,7 +17,7 @@ import anyio
 
 from agentkit import tool
 from agentkit.errors import ConfigError, ModelRetry, ToolError
-from agentkit.tools import Approval, ToolContext, ToolResult, Toolset
+from agentkit.tools import Access, Approval, ToolContext, ToolResult, Toolset
 from agentkit_tools.sandbox import Sandbox, find_bubblewrap
 
 __all__ = ["Shell"]
@@ -92,10 +92,13 @@ class Shell(Toolset):
         self._jobs: dict[str, _Job] = {}
         weakref.finalize(self, _stop_all, self._jobs)
         run = self.run_command if allow is None else self.run_program
+        connected = network or sandbox == "none"
+        output: list[Access] = ["private", "untrusted"] if connected else ["private"]
+        sent: list[Access] = ["outside"] if connected else []
         super().__init__(
-            tool(run, requires_approval=requires_approval, timeout=timeout + 10),
-            tool(self.poll_command, timeout=timeout + 10),
-            tool(self.stop_command),
+            tool(run, requires_approval=requires_approval, timeout=timeout + 10, access=[*output, *sent]),
+            tool(self.poll_command, timeout=timeout + 10, access=output),
+            tool(self.stop_command, access=output),
         )
 
     async def run_command(

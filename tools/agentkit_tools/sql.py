@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from agentkit import Tool, tool
 from agentkit.errors import ConfigError, ModelRetry, ToolError
-from agentkit.tools import Approval, ToolResult, Toolset
+from agentkit.tools import Access, Approval, ToolResult, Toolset
 
 __all__ = ["Sql"]
 
@@ -83,9 +83,12 @@ class Sql(Toolset):
         self._database = _open(database, timeout)
         self._tables, self._most_rows, self._longest_cell = tables, most_rows, longest_cell
         reading = (self.show_tables, self.query_database, self.explain_query)
-        made: list[Tool] = [tool(each, read_only=True, timeout=timeout + 10) for each in reading]
+        access: list[Access] = ["private"]
+        made: list[Tool] = [tool(each, read_only=True, timeout=timeout + 10, access=access) for each in reading]
         if write:
-            made.append(tool(self.change_database, requires_approval=requires_approval, timeout=timeout + 10))
+            made.append(
+                tool(self.change_database, requires_approval=requires_approval, timeout=timeout + 10, access=access)
+            )
         super().__init__(*made)
 
     def show_tables(
