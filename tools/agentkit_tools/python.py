@@ -19,7 +19,7 @@ from pydantic_core import to_jsonable_python
 from agentkit import CallFinished, CallStarted, Tool, ToolCall, tool
 from agentkit.errors import ConfigError, ModelRetry, ToolError
 from agentkit.run import Run, ToolRequest
-from agentkit.tools import Approval, ToolContext, ToolLike, ToolResult, Toolset, flat_tools
+from agentkit.tools import Access, Approval, ToolContext, ToolLike, ToolResult, Toolset, flat_tools
 
 __all__ = ["Python"]
 
@@ -80,7 +80,7 @@ class Python(Toolset):
         )
         weakref.finalize(self, self._sessions.close)
         self._most_calls, self._max_output = most_calls, max_output
-        access = frozenset(kind for each in self._offered.values() for kind in each.access)
+        access: frozenset[Access] = frozenset(kind for each in self._offered.values() for kind in each.access)
         run = tool(self.run_python, sequential=True, timeout=None, requires_approval=requires_approval, access=access)
         if self._offered:
             stubs = "\n".join(map(_stub, self._offered.values()))
