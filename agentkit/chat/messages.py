@@ -398,7 +398,7 @@ def read_message(raw: Mapping[str, Any]) -> Message:
         return FunctionMessage(content if isinstance(content, str) else None, name or "", extra=extra)
     kind = _CONTENT_MESSAGES.get(str(role))
     if kind is None:
-        raise ValueError(f"a message has the role {role!r}; known are system, developer, user, assistant and tool")
+        raise ValueError(f"a message has the role {role!r:.80}; known are system, developer, user, assistant and tool")
     return kind(read_content(content), name=name, extra=extra)
 
 
@@ -424,7 +424,7 @@ def _read_assistant(raw: Mapping[str, Any], name: str | None) -> AssistantMessag
 
 def _check_name(name: str | None) -> None:
     if name is not None and not _GOOD_NAME.fullmatch(name):
-        raise ConfigError(f"a message has the name {name!r}; a name has no spaces and none of < | \\ / >")
+        raise ConfigError(f"a message has the name {name!r:.80}; a name has no spaces and none of < | \\ / >")
 
 
 def _check_content(message: _ContentMessage | AssistantMessage | ToolMessage) -> None:

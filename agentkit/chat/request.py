@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text
-from agentkit.chat.messages import AssistantMessage, FunctionMessage, Message, UserMessage, encode_json, read_message
+from agentkit.chat.json_values import encode_json, parse_json
+from agentkit.chat.messages import AssistantMessage, FunctionMessage, Message, UserMessage, read_message
 from agentkit.chat.settings import AllowedTools, ChatSettings, Parameters, choice_to_wire, chosen_tools, is_tool_name
 from agentkit.errors import ConfigError
 
@@ -305,6 +306,10 @@ def given_message(raw: object) -> Message:
     given = {name: _without_nulls(given[name], 2) if name in _LISTS else given[name] for name in given}
     if "role" not in given:
         raise ConfigError(f"a message is like UserMessage('...') or {{'role': ..., 'content': ...}}, not {raw!r:.80}")
+    try:
+        parse_json(encode_json(given).decode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"a message holds what JSON cannot express: {error}") from error
     try:
         message = read_message(given)
     except ValueError as error:
