@@ -55,7 +55,7 @@ _Start: TypeAlias = Callable[[Emit], Awaitable[RunResult[Any]]]
 
 
 class AgentOptions(TypedDict, total=False):
-    """The arguments of `Agent`, for `Agent.replace`."""
+    """The arguments of `Agent`, as `Agent.replace` takes them."""
 
     model: str | Model
     tools: Iterable[ToolLike[Any]]
@@ -75,7 +75,7 @@ class AgentOptions(TypedDict, total=False):
 
 
 class RunOptions(TypedDict, total=False):
-    """The options of `Agent.run` and `Agent.stream`, for programs that pass them on."""
+    """The options of `Agent.run` and `Agent.stream`, for functions that pass them on."""
 
     deps: Any
     history: History
@@ -90,38 +90,38 @@ class RunOptions(TypedDict, total=False):
 class Agent(Generic[Deps_contra, Out]):
     """A model with tools and instructions. Immutable and cheap; a run never changes it.
 
-    ``async with agent`` opens the connections that its tools come from, for all runs inside; without it, each run opens
-    and closes them.
+    ``async with agent`` opens the sources of its tools once for all runs inside, and closes its connections at the end.
+    Without it, each run opens and closes the sources.
 
     Args:
         model: ``"provider:model"`` (``"openai:gpt-5-mini"``, ``"ollama:qwen3"``), ``"local"`` for the embedded model,
             or any object with a ``reply`` method (see `Model`).
         tools: Functions, with or without ``@tool``, `Tool` objects, toolsets and other sources of tools. Their names
             must differ.
-        instructions: What the model is to do, sent as the system message of every request: a string, a function of
-            the `RunContext` that returns one (it may be async), or several of them.
+        instructions: The system message of every request: a string, a function of the `RunContext` that returns one
+            (it may be async), or a sequence of these.
         output_type: The type of the output: whatever pydantic can validate, a function whose parameters are the shape
             and whose return value is the output, or a list of several of these as alternatives. `TypedOutput` and
             `OutputSchema` have further options.
-        output_validators: Functions of the `RunContext` and the output that may raise `ModelRetry` to have the model
-            try again; what they return is the output, None leaves it as it is. They may be async.
-        deps_type: The type of the ``deps`` that runs are given and tools receive as ``context.deps``.
-        name: Tells agents apart, in events and in saved runs.
-        description: What the agent can do, for those who use it as a tool.
-        settings: Parameters of the requests.
-        limits: How far a run may go.
-        requires_approval: Which calls wait for a decision, in addition to those of tools that require it themselves:
-            all, or those for which a function says so; see ``requires_approval`` of `tool`.
+        output_validators: Functions of the `RunContext` and the output, async or not. They may raise `ModelRetry`, so
+            that the model tries again; what they return replaces the output, unless it is None.
+        deps_type: The type of the ``deps`` of its runs, which tools receive as ``context.deps``.
+        name: Identifies the agent in events and in saved runs.
+        description: What the agent can do; the model that uses it as a tool reads this.
+        settings: Parameters of its requests.
+        limits: The limits of its runs.
+        requires_approval: The calls that wait for a decision, in addition to those of tools that require it themselves:
+            True for all of them, or a function that decides; see ``requires_approval`` of `tool`.
         on_tool_error: The effect of an unexpected exception in a tool: ``"report"`` gives the model the type and a
             short message, ``"report_type"`` the type alone; ``"raise"`` ends the run with `ToolFailed`.
-        middleware: What wraps runs, model requests and tool calls; the first is the outermost.
-        journal: Where a durable engine records the effects of a run.
-        repair: False takes calls as the model wrote them: it is told what is wrong with a name or with arguments, even
-            where they can only mean one thing.
+        middleware: Wraps runs, model requests and tool calls; the first is the outermost.
+        journal: Records the effects of its runs, for a durable engine.
+        repair: Whether names and arguments of calls that can only mean one thing are repaired. If False, the model
+            reads what is wrong with them instead.
 
     Raises:
-        DefinitionError: A function cannot become a tool, or two tools have one name.
-        ConfigError: An argument cannot be what it is given for, or there is no such provider.
+        DefinitionError: A function cannot become a tool, or two tools have the same name.
+        ConfigError: An argument has the wrong type or value, or the provider does not exist.
     """
 
     def __init__(  # noqa: PLR0913 - the front door: each is a word that users know
@@ -199,7 +199,7 @@ class Agent(Generic[Deps_contra, Out]):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # nothing in it changes
 
-    # What it is made of.
+    # Its parts.
 
     @property
     def model(self) -> Model:
@@ -208,7 +208,7 @@ class Agent(Generic[Deps_contra, Out]):
 
     @property
     def tools(self) -> Mapping[str, Tool]:
-        """The tools by name, without those that come from a source when it is open."""
+        """The tools by name, without those of its sources."""
         return self._spec.tools
 
     @property
@@ -223,12 +223,12 @@ class Agent(Generic[Deps_contra, Out]):
 
     @property
     def instructions(self) -> Instructions | Sequence[Instructions]:
-        """The instructions, as they were given."""
+        """The instructions, as passed to `Agent`."""
         return self._given.get("instructions", "")
 
     @property
     def output_type(self) -> OutputType[Out]:
-        """The type of the output, as it was given."""
+        """The output type, as passed to `Agent`."""
         return cast("OutputType[Out]", self._given.get("output_type", str))
 
     @property
@@ -248,7 +248,7 @@ class Agent(Generic[Deps_contra, Out]):
 
     @property
     def requires_approval(self) -> Approval:
-        """Which calls wait for a decision."""
+        """The approval policy, in addition to those of the tools."""
         return self._spec.requires_approval
 
     @property
@@ -262,7 +262,7 @@ class Agent(Generic[Deps_contra, Out]):
         return self._run.middleware
 
     def replace(self, **changes: Unpack[AgentOptions]) -> Agent[Any, Any]:
-        """A new agent that differs in these arguments.
+        """Return a new agent that differs in these arguments.
 
         Raises:
             DefinitionError: As `Agent`.
@@ -291,25 +291,24 @@ class Agent(Generic[Deps_contra, Out]):
         """Run until there is an output.
 
         Args:
-            prompt: A string, content parts, or a whole message of the user. Not needed to resume a run; given with
-                ``resume``, it is added to the conversation.
-            deps: Given to tools as ``context.deps``.
-            history: The messages before the prompt: an earlier result or its messages, or messages as the API writes
-                them.
-            session: Where the conversation is stored: the run knows what is in it, and each step is stored in it.
-            resume: A saved state to resume, however it ended; True for the last run of the session.
+            prompt: A string, content parts, or a `UserMessage`. Optional with ``resume``, where it is added to the
+                conversation.
+            deps: The dependencies of the run, which tools receive as ``context.deps``.
+            history: The messages before the prompt: an earlier result or its messages, or dicts as the API writes them.
+            session: The stored conversation to continue; each step of the run is stored in it.
+            resume: The state of a stopped run, however it ended; True for the last run of the session.
             model: A model for this run, in place of the agent's.
             tools: Further tools for this run.
             settings: Request parameters that take precedence over the agent's.
-            limits: In place of the agent's.
-            run_id: Names the run; a journal finds its effects by it. Made up if not given.
-            on_event: Called with each event; must return at once. `stream` is the more comfortable way to watch.
+            limits: Limits for this run, in place of the agent's.
+            run_id: The id of the run, by which a journal finds its effects; random by default.
+            on_event: A function that is called with each event and must return at once. `stream` is usually easier.
 
         Returns:
             The result; its ``status`` is ``"done"``, ``"limited"`` or ``"paused"``.
 
         Raises:
-            AgentKitError: The run failed; ``error.state`` holds all that was done.
+            AgentKitError: The run failed; ``error.state`` holds everything that was done.
         """
         spec = self._run_spec(deps, model, tools, settings, limits, stream=False)
         _, start = _start(spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id)
@@ -329,7 +328,7 @@ class Agent(Generic[Deps_contra, Out]):
         limits: Limits | None = None,
         run_id: str = "",
     ) -> RunStream[Out]:
-        """The same as `run`, to be watched: ``async with agent.stream(...) as stream``; see `RunStream`."""
+        """Stream a run with the options of `run`: ``async with agent.stream(...) as stream``; see `RunStream`."""
         spec = self._run_spec(deps, model, tools, settings, limits, stream=True)
         return RunStream(
             *_start(spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id)
@@ -350,7 +349,7 @@ class Agent(Generic[Deps_contra, Out]):
         run_id: str = "",
         on_event: Emit = ignore_event,
     ) -> RunResult[Out]:
-        """The same as `run`, for code that is not async.
+        """Run until there is an output, in code that is not async; see `run`.
 
         Raises:
             Interrupted: Ctrl-C; a `KeyboardInterrupt` whose ``state`` can be resumed.
@@ -376,7 +375,7 @@ class Agent(Generic[Deps_contra, Out]):
         limits: Limits | None = None,
         run_id: str = "",
     ) -> SyncRunStream[Out]:
-        """The same as `stream`, for code that is not async: ``for event in agent.stream_sync(...)``."""
+        """Stream a run in code that is not async: ``with agent.stream_sync(...) as stream``; see `SyncRunStream`."""
         spec = self._run_spec(deps, model, tools, settings, limits, stream=True)
         return SyncRunStream(
             RunStream(
@@ -392,17 +391,17 @@ class Agent(Generic[Deps_contra, Out]):
         input_type: type[Any] | None = None,
         **options: Unpack[ToolOptions],
     ) -> Tool:
-        """The agent as a tool of other agents.
+        """Make the agent a tool of other agents.
 
-        Its run is nested in the run that calls it: it has the same ``deps``; its calls, tokens and cost count for the
-        limits of the outer run too; its events arrive in the outer stream, with their path. When it waits for
+        Its run is nested in the run that calls it. It has the same ``deps``; its calls, tokens and cost also count for
+        the limits of the outer run; its events arrive in the outer stream, with their path. When it waits for
         decisions, so does the outer run, whose ``pending`` calls then have a path.
 
         Args:
             name: The name of the tool; by default that of the agent.
-            description: What the model reads about it; by default the description of the agent.
-            input_type: A type whose fields are the arguments, such as a dataclass or a pydantic model; by default there
-                is one argument, the prompt.
+            description: The description that the model reads; by default that of the agent.
+            input_type: The type of the argument ``prompt``, such as a dataclass or a pydantic model, which the agent
+                reads as JSON; a string by default.
             **options: See `ToolOptions`. By default the tool has no timeout, and the ``access`` that the agent's own
                 tools have without an approval.
 
@@ -450,7 +449,7 @@ class Agent(Generic[Deps_contra, Out]):
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Close what the model and the middleware hold open in this event loop; the agent can still be used."""
+        """Close the connections of the model and the middleware in this event loop; the agent can still be used."""
         for each in (self.model, *self._run.middleware):
             close = getattr(each, "aclose", None)
             if close is not None:
@@ -466,7 +465,7 @@ class Agent(Generic[Deps_contra, Out]):
         *,
         stream: bool,
     ) -> RunSpec:
-        """What a run with these options is made of."""
+        """Combine the agent with the options of a run."""
         check_process()
         check_settings(settings, limits)
         agent = self._spec
@@ -512,7 +511,7 @@ def _start(
     limits: Limits | None,
     run_id: str,
 ) -> tuple[RunState, _Start]:
-    """The state of a run, and what starts it."""
+    """Return the state of a run, and the function that starts it."""
     check_run({"prompt": prompt, "history": history, "session": session, "resume": resume, "run_id": run_id})
     if resume:
         return _start_again(spec, prompt, session, None if resume is True else resume, limits)
@@ -544,8 +543,8 @@ def _start_again(
     assert given is not None  # noqa: S101 - without a session there is a state
     if given.revision:
         raise StateError(
-            "this state is stored in a session, which would not know what a run without it does: give session= too "
-            "(or set state.revision = 0 to resume apart from it)"
+            "this state belongs to a session, which would miss what a run without it does: pass session= too "
+            "(or set state.revision = 0 to resume outside of it)"
         )
     spec = replace(spec, limits=limits or given.limits or spec.limits)
     if prompt is not None:

@@ -4,7 +4,7 @@
 
     AgentKitError
       DefinitionError         a function that cannot become a tool, a name used twice: raised where it is written
-      ConfigError             a setting that cannot work: unknown provider, a parameter out of its range
+      ConfigError             a setting that cannot work: an unknown provider, a parameter out of its range
         MissingKey            a provider needs a key and there is none; nothing was sent
       ModelError              the server did not give a usable reply
         ConnectionFailed      no connection, or it broke
@@ -102,7 +102,7 @@ class AgentKitError(Exception):
 
 
 class DefinitionError(AgentKitError):
-    """A tool or an agent is written in a way that cannot work; says where, why and what to do."""
+    """A tool or an agent is defined in a way that cannot work; the message says where, why and what to do."""
 
 
 class ConfigError(AgentKitError):
@@ -117,10 +117,10 @@ class ModelError(AgentKitError):
     """The server did not give a usable reply.
 
     Attributes:
-        code: The server's own short name of the error, if it gave one.
-        request_id: The server's id of the request, for its support.
+        code: The server's own code of the error, if there is one.
+        request_id: The server's id of the request, for its support team.
         body: The beginning of what the server sent, if it sent anything.
-        partial: The text that had arrived when the reply broke off; nothing of it was executed.
+        partial: The text that had arrived when the reply ended early; no call in it was executed.
     """
 
     partial: str = ""
@@ -143,7 +143,7 @@ class DeadlineExceeded(ModelError):
 
     Attributes:
         which: The deadline that passed: ``"connect"``, ``"first_byte"``, ``"idle"`` or ``"total"``.
-        answered: Whether the server had begun to answer, so that it may still be working on the request, which is
+        answered: Whether the server had begun to answer. It may still be working on the request then, which is
             therefore not sent again.
     """
 
@@ -154,7 +154,7 @@ class DeadlineExceeded(ModelError):
 
 
 class IncompleteReply(ModelError):
-    """The reply ended without saying that it was complete, so nothing in it was executed.
+    """The reply ended without a sign that it was complete, so no call in it was executed.
 
     Attributes:
         partial: The text that had arrived.
@@ -169,14 +169,14 @@ class InvalidReply(ModelError):
     """The server answered with something that is not a Chat Completions reply.
 
     Attributes:
-        again: Whether the same request may get a better answer.
+        again: Whether sending the same request again may help.
     """
 
     again: bool = True
 
 
 class MalformedToolCall(InvalidReply):
-    """The model wrote a tool call that the server itself could not parse, so that it reported an error instead.
+    """The server could not parse a tool call that the model wrote, and reported an error instead.
 
     Attributes:
         generation: What the model wrote, as the server repeats it.
@@ -190,9 +190,9 @@ class StatusError(ModelError):
 
     Attributes:
         status: The HTTP status; in a stream, the one that the error's code stands for.
-        headers: The answer's headers, names in lower case.
+        headers: The headers of the answer, with names in lower case.
         params: The members of the request that the server named as wrong, as it wrote them.
-        said: The server's own words; the error's message has only their beginning.
+        said: The server's own words in full; the message of the error has only their beginning.
     """
 
     params: tuple[str, ...] = ()
@@ -241,8 +241,8 @@ class ContextTooLong(StatusError):
     """The messages do not fit into the model's context.
 
     Attributes:
-        limit: The model's context in tokens, if the server said it.
-        got: The tokens of the request, if the server said it.
+        limit: The size of the model's context in tokens, if the server named it.
+        got: The tokens of the request, if the server named them.
     """
 
     limit: int | None = None
@@ -258,7 +258,7 @@ class Refused(ModelError):
 
 
 class RunError(AgentKitError):
-    """A run could not continue; `state` is everything it had."""
+    """A run could not continue; `state` holds everything that was done."""
 
     def __init__(self, message: str, *, state: Any) -> None:
         super().__init__(message)
@@ -266,11 +266,11 @@ class RunError(AgentKitError):
 
 
 class LimitReached(RunError):
-    """A limit of the run was reached and the run was asked to raise then."""
+    """A limit of a run with ``on_limit="raise"`` was reached."""
 
 
 class ToolFailed(RunError):
-    """A tool raised an unexpected exception (its `__cause__`) in a run with ``on_tool_error="raise"``."""
+    """A tool raised an unexpected exception, the `__cause__`, in a run with ``on_tool_error="raise"``."""
 
 
 class RunPaused(RunError):
@@ -285,7 +285,7 @@ class TooManyMistakes(RunError):
     """A tool was called wrongly in more turns in a row than its ``retries`` allow.
 
     Attributes:
-        tool: The tool's name; empty if names were called that no tool has.
+        tool: The name of the tool; empty if tools were called that do not exist.
     """
 
     def __init__(self, message: str, *, tool: str, state: Any) -> None:
@@ -294,26 +294,26 @@ class TooManyMistakes(RunError):
 
 
 class StateError(AgentKitError):
-    """A saved state cannot be used, or a decision does not fit it; the state is as it was."""
+    """A saved state cannot be used, or a decision does not fit it; the state is unchanged."""
 
 
 class SessionError(AgentKitError):
-    """A session could not be read or written; what is stored is as it was."""
+    """A session could not be read or written; what is stored is unchanged."""
 
 
 class SessionBusy(SessionError):
-    """Another run, perhaps in another process, has the session."""
+    """Another run, perhaps in another process, holds the session."""
 
 
 class SessionConflict(SessionError):
-    """The session has changed since the state that is to be resumed or saved was read."""
+    """The session has changed since the state was read that is to be resumed or saved."""
 
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C ended a `run_sync`; whatever was running was cancelled.
 
     Attributes:
-        state: The run as it was then; it is valid and can be resumed.
+        state: The state of the run at that point; it can be resumed.
     """
 
     def __init__(self, state: Any) -> None:
@@ -325,15 +325,15 @@ class Interrupted(KeyboardInterrupt):
 
 
 class ToolError(AgentKitError):
-    """Raise this in a tool to tell the model, in your words, what went wrong.
+    """Raise this in a tool to tell the model what went wrong.
 
-    The model reads the message as the call's result and continues.
+    The model reads the message as the result of the call and continues.
     """
 
 
 class ModelRetry(ToolError):
-    """Raise this in a tool when the call was a mistake: say what to change, and the model tries again.
+    """Raise this in a tool when the call was a mistake of the model; say what to change, and it tries again.
 
-    Unlike a `ToolError`, which is an answer like any other, it counts: see ``retries`` of `tool`. Arguments that do
-    not fit the schema are the same to a run.
+    Unlike a `ToolError`, which is a result like any other, it counts toward ``retries`` of `tool`, as arguments do that
+    do not fit the schema.
     """

@@ -1,4 +1,4 @@
-"""A person looks at it before it happens, in another process: the run is a file while it waits.
+"""A person approves a call before it runs, perhaps in another process: the run is a file while it waits.
 
 python examples/approvals.py ask "Refund order 7, please." --model openai:gpt-5-mini
 python examples/approvals.py decide call_1 yes --model openai:gpt-5-mini
@@ -10,7 +10,7 @@ from typing import Any
 
 from agentkit import Agent, Model, RunResult, RunState, ToolContext, tool
 
-KEY = b"a secret of your servers"  # signs the file, so that nobody approves by writing into it
+KEY = b"a secret of your servers"  # signs the file, so that nobody can approve a call by writing into it
 
 
 def is_large(_: ToolContext[Any], arguments: dict[str, Any]) -> bool:
@@ -30,7 +30,7 @@ def refund(order: int, cents: int) -> str:
 
 @tool
 def price_of(order: int) -> int:
-    """Look up what was paid for an order, in cents.
+    """Look up the price that was paid for an order, in cents.
 
     Args:
         order: The order's number.

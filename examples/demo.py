@@ -1,4 +1,4 @@
-"""`make demo`: one agent, four tools, four questions; everything that happens is printed as it happens.
+"""`make demo`: one agent with four tools answers four questions and prints each event as it happens.
 
 python examples/demo.py                          # the embedded model
 python examples/demo.py --model ollama:qwen3     # any other
@@ -28,13 +28,13 @@ async def get_weather(city: str) -> str:
     Args:
         city: Name of the city, in English.
     """
-    await anyio.sleep(0.5)  # as a real service would take
-    return WEATHER.get(city.lower(), "unknown: only Paris, Rome and Tokyo have a weather here")
+    await anyio.sleep(0.5)  # like a real service
+    return WEATHER.get(city.lower(), "unknown: there is weather for Paris, Rome and Tokyo only")
 
 
 @tool
 def get_time(city: str) -> str:
-    """Tell what time it is in a city.
+    """Tell the time in a city.
 
     Args:
         city: Name of the city, in English.
@@ -58,7 +58,7 @@ def calculate(a: float, operation: Literal["plus", "minus", "times", "divided by
 
 @tool
 def roll_dice(count: int, sides: int = 6) -> list[int]:
-    """Roll dice and tell what each shows.
+    """Roll dice and report what each shows.
 
     Args:
         count: How many dice.
@@ -78,18 +78,18 @@ QUESTIONS = [
 
 async def show(agent: Agent, question: str) -> None:
     print(f"\n? {question}")
-    async with agent.stream(question) as events:
-        async for event in events:
+    async with agent.stream(question) as stream:
+        async for event in stream:
             match event:
                 case CallStarted(call):
                     print(f"  -> {call.name}({call.arguments})")
                 case CallFinished(call, result):
                     print(f"  <- {call.name}: {result.content}")
                 case Retrying(_, wait, reason):
-                    print(f"  .. again in {wait:.1f} s: {reason}")
+                    print(f"  .. retrying in {wait:.1f} s: {reason}")
                 case _:
                     pass
-        answer = (await events.result()).output
+        answer = (await stream.result()).output
     print(f"= {answer}")
 
 
@@ -102,7 +102,7 @@ async def main(model: str | Model) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="An agent with four tools answers four questions.")
-    parser.add_argument("--model", default="local", help="endpoint:model; default: the embedded model")
+    parser.add_argument("--model", default="local", help="provider:model; default: the embedded model")
     name = parser.parse_args().model
     try:
         anyio.run(main, name)
@@ -113,6 +113,6 @@ if __name__ == "__main__":
     if name == "local":
         print("\nThis was a model of 135 million parameters inside this process: good to try things, not to work with.")
     print(
-        "The same program with another server: set OPENAI_BASE_URL and OPENAI_API_KEY and run"
+        "To use another server, set OPENAI_BASE_URL and OPENAI_API_KEY and run"
         "\n    make demo ARGS='--model openai:MODEL'        or, with Ollama,    make demo ARGS='--model ollama:qwen3'"
     )

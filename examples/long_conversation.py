@@ -1,4 +1,4 @@
-"""A conversation that never becomes too long: pages read before are cleared, old turns are summarised.
+"""A conversation that never gets too long: pages that were read earlier are cleared, old exchanges are summarized.
 
 python examples/long_conversation.py README.md --model openai:gpt-5-mini
 """
@@ -29,9 +29,7 @@ def read_page(context: ToolContext[str], page: int) -> str:
 
 def tell(event: Event) -> None:
     if isinstance(event, HistoryShortened):
-        print(
-            f".. {event.by}: {event.before:,} tokens are {event.after:,} now{event.problem and f' ({event.problem})'}"
-        )
+        print(f".. {event.by}: {event.before:,} tokens became {event.after:,}{event.problem and f' ({event.problem})'}")
 
 
 def main(questions: Iterable[str], model: str | Model, document: str, tokens: int = 6_000) -> tuple[Message, ...]:

@@ -1,4 +1,4 @@
-"""A conversation over a database: tools get it as `context.deps`, and the transcript carries the conversation.
+"""A conversation about notes in a database, which tools receive as `context.deps`.
 
 python examples/notes.py --model openai:gpt-5-mini
 """
@@ -35,7 +35,7 @@ def find_notes(context: ToolContext[sqlite3.Connection], word: str) -> list[str]
 
 
 def open_database(path: str) -> sqlite3.Connection:
-    database = sqlite3.connect(path, check_same_thread=False)  # tools run in threads; sequential: one at a time
+    database = sqlite3.connect(path, check_same_thread=False)  # tools run in threads, but sequential ones one at a time
     database.execute("create table if not exists notes (text)")
     return database
 

@@ -1,4 +1,4 @@
-"""Watch a run: calls of one turn run at the same time, text arrives in chunks, and a limit ends with an answer.
+"""Watch a run: calls of one turn run at the same time, text arrives in chunks, and at a limit the model still answers.
 
 python examples/watch_a_run.py "How long are README.md and CHANGELOG.md?" --model openai:gpt-5-mini
 """
@@ -38,8 +38,8 @@ async def count_words(context: ToolContext[Path], name: str) -> int:
 
 async def main(question: str, model: str | Model, folder: Path) -> str:
     agent = Agent(model, tools=[count_words], deps_type=Path, limits=Limits(turns=5))
-    async with agent.stream(question, deps=folder) as events:
-        async for event in events:
+    async with agent.stream(question, deps=folder) as stream:
+        async for event in stream:
             match event:
                 case CallStarted(call):
                     print(f"-> {call.name}({call.arguments})")
@@ -52,7 +52,7 @@ async def main(question: str, model: str | Model, folder: Path) -> str:
                 case _:
                     pass
         print()
-        return (await events.result()).status
+        return (await stream.result()).status
 
 
 if __name__ == "__main__":

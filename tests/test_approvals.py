@@ -293,7 +293,7 @@ async def test_changed_arguments_that_do_not_fit_are_asked_about_again() -> None
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
-    [({"path": {1, 2}}, "cannot be written as JSON"), (["a"], "are a dict with their names")],
+    [({"path": {1, 2}}, "cannot be written as JSON"), (["a"], "takes a dict of the arguments by name")],
 )
 async def test_changed_arguments_that_are_none_are_refused_at_once(arguments: Any, complaint: str) -> None:
     state = await paused(two("a"))
@@ -422,7 +422,7 @@ async def test_a_tool_that_has_changed_is_asked_about_again() -> None:
 async def test_the_state_of_an_agent_that_has_none_of_its_tools_or_another_name_is_refused() -> None:
     state = await paused(two("a"), name="cleaner")
     state.approve("a")
-    with pytest.raises(StateError, match="the state of the agent 'cleaner', and this agent is 'cook'"):
+    with pytest.raises(StateError, match="this state belongs to the agent 'cleaner', and this agent is 'cook'"):
         await resumed(state, name="cook")
     with pytest.raises(StateError, match="it has the tools delete, look, and this agent has none of them"):
         await resumed(state, tools=[])
@@ -448,7 +448,7 @@ async def test_the_text_of_a_custom_tool_is_shown_changed_and_bound_exactly() ->
     for given in (ToolCall.custom("x", "patch", '{"a":1, "a":2}'), ToolCall("x", "patch", '{"a":1, "a":2}')):
         state = await paused(given, tools=[custom])
         assert state.pending[0].arguments == {"input": '{"a":1, "a":2}'}
-        with pytest.raises(StateError, match="the tool takes a text"):
+        with pytest.raises(StateError, match="this tool takes a string"):
             state.approve("x", arguments={"text": "y"})
         approved = state.copy()
         approved.approve("x")

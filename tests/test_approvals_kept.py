@@ -38,14 +38,14 @@ async def test_the_run_of_a_session_waits_is_decided_and_goes_on_once() -> None:
     session = MemorySessions()["s"]
     result = await agent(call("delete", id="d", path="a")).run("go", session=session)
     assert result.status == "paused"
-    with pytest.raises(StateError, match="waits for decisions about delete: decide and run its state"):
+    with pytest.raises(StateError, match="waits for decisions about delete: decide, then resume it"):
         await agent("no").run("and now?", session=session)
     state = await session.state()
     assert state is not None
     state.approve("d", always=True)
     done = await agent("done").run(resume=state, session=session)
     assert (done.status, deleted) == ("done", ["a"])
-    with pytest.raises(SessionConflict, match="has gone on since this state was taken"):
+    with pytest.raises(SessionConflict, match="has changed since this state was read"):
         await agent("again").run(resume=state, session=session)
     assert deleted == ["a"]
 

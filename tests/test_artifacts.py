@@ -57,9 +57,9 @@ def test_what_a_run_keeps_has_a_bound_and_the_oldest_goes_first() -> None:
     assert [len(each) for each in artifacts.values()] == [0, MAX_KEPT // 2, MAX_KEPT // 2]
     keep(artifacts, call("f4"), ToolResult("small"))
     assert [len(each) for each in artifacts.values()] == [0, 0, MAX_KEPT // 2, 5]
-    with pytest.raises(ToolError, match=r"'f1' is no longer kept, as later ones took its room; make the call again"):
+    with pytest.raises(ToolError, match=r"'f1' is no longer stored, as later ones took its place; call the tool again"):
         read(artifacts, "f1", 0)
-    with pytest.raises(ModelRetry, match=r"no result 'f9' was cut; there are: f1, f2, f3, f4"):
+    with pytest.raises(ModelRetry, match=r"no result 'f9' was truncated; there are: f1, f2, f3, f4"):
         read(artifacts, "f9", 0)
     assert read(artifacts, "f4", 0) == "small\n[this is the end]"
 
@@ -70,7 +70,7 @@ def test_a_result_that_is_larger_than_all_that_is_kept_is_kept_in_part_and_says_
     assert artifacts["f0"] == ""
     assert len(artifacts["f1"]) < MAX_KEPT + 200
     assert read(artifacts, "f1", MAX_KEPT, 100).startswith(
-        "\n[only the first 67,108,864 of 67,108,865 characters were kept]"
+        "\n[only the first 67,108,864 of 67,108,865 characters were stored]"
     )
 
 

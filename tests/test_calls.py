@@ -237,11 +237,11 @@ async def test_the_rest_of_a_result_that_was_cut_can_be_read() -> None:
     model = ScriptedModel(script)
     result = await Agent(model, tools=[flood, add]).run("go")
     cut, more, *wrong = results(result.messages)
-    note = "[cut: the first 65,536 of 80,000 characters; read_result(call_id='f1', start=65536) reads on]"
+    note = "[truncated: the first 65,536 of 80,000 characters; read_result(call_id='f1', start=65536) reads on]"
     assert cut == f"{whole[:65536]}\n{note}"
     assert more == f"{whole[65536:]}\n[this is the end]"
     assert wrong == [
-        "Error: no result 'f2' was cut; there are: f1",
+        "Error: no result 'f2' was truncated; there are: f1",
         "Error: the result has the characters 0 to 79999",
     ]
     assert result.state.artifacts == {"f1": whole}

@@ -58,7 +58,7 @@ async def test_the_model_is_offered_an_external_tool_like_any_other() -> None:
 async def test_an_external_call_cannot_be_approved() -> None:
     state = (await agent(call("ask_customer", id="q", question="?")).run("hi")).state
     before = state.to_json()
-    with pytest.raises(StateError, match=r"does not run here: give its result with answer\('q', ...\)"):
+    with pytest.raises(StateError, match=r"does not run here: pass its result to answer\('q', ...\)"):
         state.approve("q")
     assert state.to_json() == before
 

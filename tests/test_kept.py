@@ -90,13 +90,13 @@ async def test_the_beginning_of_another_session_is_made_valid_and_its_long_resul
     assert result.messages[-2].text.startswith("much")
     assert tuple(await copy.messages()) == result.messages
     beginning = await sessions["s"].branch("beginning", messages=1)
-    with pytest.raises(StateError, match="no run to go on with"):
+    with pytest.raises(StateError, match="no run to resume"):
         await world.agent("never").run(resume=True, session=beginning)
 
 
 async def test_agents_with_names_share_a_conversation_but_not_a_run(sessions: Sessions) -> None:
     paused = await World().agent([call("send", id="x", to="a")], name="writer").run("go", session=sessions["s"])
-    with pytest.raises(StateError, match="state of the agent 'writer', and this agent is 'reader'"):
+    with pytest.raises(StateError, match="state belongs to the agent 'writer', and this agent is 'reader'"):
         await World().agent("never", name="reader").run(resume=True, session=sessions["s"])
     assert (await stored(sessions)).pending == paused.pending
     paused.state.deny("x")
@@ -112,7 +112,7 @@ async def test_a_session_and_a_history_are_not_given_together(sessions: Sessions
 
 
 async def test_an_empty_session_without_a_question_is_refused(sessions: Sessions) -> None:
-    with pytest.raises(StateError, match="no run to go on with"):
+    with pytest.raises(StateError, match="no run to resume"):
         await World().agent("never").run(resume=True, session=sessions["s"])
     assert (await sessions["s"].load()).revision == 0
 
@@ -241,7 +241,7 @@ async def test_of_two_who_resume_one_after_the_other_the_first_one_wins(sessions
     await world.agent("done").run(resume=one, session=sessions["s"])
     before = await sessions["s"].load()
     for again in (one, other):
-        with pytest.raises(SessionConflict, match="has gone on since this state was taken"):
+        with pytest.raises(SessionConflict, match="has changed since this state was read"):
             await world.agent("never").run(resume=again, session=sessions["s"])
     assert (world.done.total(), await sessions["s"].load()) == (1, before)
 

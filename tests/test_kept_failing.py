@@ -60,14 +60,14 @@ async def test_a_new_question_after_a_crash_knows_what_was_finished(sessions: Se
     told: list[Event] = []
     result = await world.agent("well").run("what now?", session=sessions["s"], on_event=told.append)
     assert [each.what for each in told if isinstance(each, ReplyRepaired)] == [
-        "the call 'a' of hang had no result and got one that says so",
-        "the call 'c' of hang had no result and got one that says so",
+        "the call 'a' of hang had no result and was given one that says so",
+        "the call 'c' of hang had no result and was given one that says so",
     ]
     assert roles(result.messages) == ["user", "assistant", *["tool"] * 3, "user", "user", "assistant"]
     said = [each.text for each in result.messages[2:6]]
     assert "interrupted" in said[0]
     assert "interrupted" in said[2]
-    assert (len(said[1]) < 70_000, said[1][:5], "[cut: " in said[1]) == (True, "much ", True)
+    assert (len(said[1]) < 70_000, said[1][:5], "[truncated: " in said[1]) == (True, "much ", True)
     assert said[3].startswith("Attached to the result of draw")
     assert len(result.state.artifacts["b"]) == 100_000
     assert world.done["r:call:b"] == 1

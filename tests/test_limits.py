@@ -89,8 +89,8 @@ def said(result: RunResult[str]) -> list[str]:
         ({"seconds": float("nan")}, "above 0"),
         ({"seconds": float("inf")}, "above 0"),
         ({"nested_depth": -1}, "cannot be negative"),
-        ({"repeated_turns": 1}, "second"),
-        ({"failed_turns": 0}, "one failure"),
+        ({"repeated_turns": 1}, "at least 2"),
+        ({"failed_turns": 0}, "at least 1"),
         ({"calls_per_tool": {"look": -1}}, "cannot be negative"),
         ({"calls_per_tool": -1}, "cannot be negative"),
         ({"turns": None}, "whole number$"),
@@ -143,7 +143,7 @@ async def test_a_run_over_its_cost_ends_with_a_price_of_the_programs() -> None:
 
 
 async def test_a_limit_of_cost_that_nobody_can_measure_is_told_and_nothing_is_lost() -> None:
-    with pytest.raises(ConfigError, match=r"does not say what a request costs.*Price") as caught:
+    with pytest.raises(ConfigError, match=r"does not report what a request costs.*Price") as caught:
         await Agent(ScriptedModel(["answer"])).run("go", limits=Limits(cost=1))
     assert caught.value.state.text == "answer"
 
@@ -420,7 +420,7 @@ async def test_an_agent_inside_whose_cost_nobody_knows_does_not_go_on_unseen() -
 
     model = ScriptedModel([wants("ask", cost=0.1), wants_nothing(1, cost=0.1)])
     result = await Agent(model, tools=[ask], limits=Limits(cost=1)).run("go")
-    assert "give it a price" in said(result)[0]
+    assert "set a price" in said(result)[0]
     assert len(inner.requests) == 1
 
 
@@ -564,7 +564,7 @@ async def test_a_tool_of_an_agent_inside_sees_what_the_run_around_it_has_left() 
 async def test_a_cost_that_cannot_be_is_none(cost: float) -> None:
     result = await Agent(ScriptedModel([wants_nothing(1, cost=cost)])).run("go")
     assert result.usage.cost is None
-    with pytest.raises(ConfigError, match="give it a price"):
+    with pytest.raises(ConfigError, match="set a price"):
         await Agent(ScriptedModel([wants_nothing(1, cost=cost)]), limits=Limits(cost=1)).run("go")
 
 

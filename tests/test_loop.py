@@ -359,7 +359,7 @@ async def test_a_huge_result_is_cut_and_says_so() -> None:
     result = await Agent(ScriptedModel([call("flood"), "ok"]), tools=[flood]).run("go")
     told = results(result.messages)[0]
     assert len(told) < 70_000
-    assert "[cut: the first 65,536 of 1,000,000 characters" in told
+    assert "[truncated: the first 65,536 of 1,000,000 characters" in told
 
 
 async def test_what_raises_out_of_a_run_is_never_wrapped_into_a_group() -> None:

@@ -234,7 +234,7 @@ async def test_a_state_of_a_run_is_no_state_of_a_branch(sessions: Sessions) -> N
     branch = await sessions["alice"].branch("new")
     with pytest.raises(StateError):
         await agent.run(resume=paused.state, session=branch)
-    with pytest.raises(StateError, match="no run to go on with: ask something"):
+    with pytest.raises(StateError, match="no run to resume: pass a prompt"):
         await agent.run(resume=True, session=branch)
     assert (await agent.run("What did you do?", session=branch)).output == "I sent it."
     assert (len(await branch.messages()), sent) == (6, ["bob"])

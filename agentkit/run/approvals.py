@@ -1,7 +1,7 @@
-"""Calls that wait for a person or a program outside, and what was decided about them.
+"""Calls that wait for a decision, and the decisions.
 
-A decision is bound by a hash to the exact call that it was made for: tool, arguments and the tool's schema. A call that
-is not exactly that one needs a decision of its own.
+A hash binds a decision to the exact call that it was made for: the tool, its schema and the arguments. Any other call
+needs a decision of its own.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class PendingCall:
     """A call that waits for a decision.
 
     Attributes:
-        id: Names it in `RunState.approve` and the like.
+        id: Identifies it in `RunState.approve`, `deny` and `answer`.
         name: The tool.
-        arguments: What the model wants to call it with; of a custom tool the text as ``input``.
-        reason: Why it waits, in words.
-        external: Whether it needs an answer from outside, and not only leave to run.
+        arguments: The arguments that the model wrote; for a custom tool, its string as ``input``.
+        reason: Why it waits.
+        external: Whether it runs elsewhere, so that it needs an answer and not an approval.
         path: The names of the tool calls that the run of the call is nested in, outermost first.
     """
 
@@ -64,11 +64,11 @@ class ApprovalRequest:
     """The record of a call that waits.
 
     Attributes:
-        reason: Why it waits, in words.
-        hash: Of the call that is asked about.
-        rule: Of its tool with any arguments.
-        external: Whether it needs an answer from outside.
-        custom: Whether its tool takes a text instead of arguments.
+        reason: Why it waits.
+        hash: The hash of the call, see `call_hash`.
+        rule: The hash of its tool with any arguments, see `rule_hash`.
+        external: Whether it runs elsewhere and needs an answer.
+        custom: Whether its tool takes a string instead of arguments.
     """
 
     reason: str
@@ -80,15 +80,15 @@ class ApprovalRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What was decided about a call.
+    """A decision about a call.
 
     Attributes:
-        kind: Whether it may run, may not, or has been answered from outside.
-        hash: Of the call that was asked about.
-        arguments: The arguments to run it with, if not the model's; for a custom tool the text.
-        reason: Why it may not run, for the model to read.
+        kind: Whether the call may run, may not run, or was answered from outside.
+        hash: The hash of the call.
+        arguments: The JSON arguments that replace the model's, or the string of a custom tool; None to keep those.
+        reason: Why it may not run; the model reads it.
         answer: The result, as the model reads it.
-        by: Who decided, as the program says.
+        by: Who decided, as passed to `RunState.approve` and the like.
         at: When, in seconds since 1970.
     """
 
@@ -103,7 +103,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandingDecision:
-    """A decision that holds for later calls too: of the tool, or of the tool with exactly these arguments."""
+    """A decision for later calls too: of a tool with any arguments, or with exactly these."""
 
     kind: Literal["approve", "deny"]
     tool: str
@@ -113,18 +113,18 @@ class StandingDecision:
 
 
 def call_hash(call: ToolCall, tool: Tool) -> str:
-    """Of a call with its arguments, and of the tool as it is described to the model."""
+    """Hash a call: its arguments, and its tool as it is described to the model."""
     text = json.loads(encode_json(call.written))  # as it is when it has been stored
     return _hash(rule_hash(tool), call.name, text if tool.is_custom else canonical(text))
 
 
 def rule_hash(tool: Tool) -> str:
-    """Of a tool with any arguments."""
+    """Hash a tool with any arguments."""
     return _hash(tool.name, tool.fingerprint, "outside" if tool.is_external else "here")
 
 
 def given_arguments(call: ToolCall, tool: Tool) -> str | Mapping[str, Any]:
-    """The arguments of a call for its tool: the parsed object, or the string that the model wrote if it is none."""
+    """Return the arguments of a call for its tool: the parsed object, or the string that the model wrote."""
     if call.malformed or tool.is_custom or call.input is not None:
         return call.written
     try:
@@ -134,7 +134,7 @@ def given_arguments(call: ToolCall, tool: Tool) -> str | Mapping[str, Any]:
 
 
 def arguments_of(call: ToolCall, asked: ApprovalRequest) -> Mapping[str, Any]:
-    """What the tool will get, read from the call in the way that the tool reads it."""
+    """Return the arguments of a call as its tool will read them."""
     if not asked.custom:
         try:
             return parse_arguments(call.written) if call.malformed else call.parsed
@@ -144,16 +144,16 @@ def arguments_of(call: ToolCall, asked: ApprovalRequest) -> Mapping[str, Any]:
 
 
 def as_arguments(arguments: object, asked: ApprovalRequest) -> str:
-    """Arguments that somebody gives in place of the model's, as a call has them.
+    """Return replacement arguments in the form that a call has them.
 
     Raises:
-        StateError: They are not what such a call can have.
+        StateError: Such a call cannot have them.
     """
     if not isinstance(arguments, Mapping):
-        raise StateError(f"the arguments of a call are a dict with their names, not {arguments!r:.80}")
+        raise StateError(f"arguments= takes a dict of the arguments by name, not {arguments!r:.80}")
     given = dict(cast("Mapping[str, Any]", arguments))
     if asked.custom and (given.keys() != {"input"} or not isinstance(given["input"], str)):
-        raise StateError("the tool takes a text: give it as arguments={'input': text}")
+        raise StateError("this tool takes a string: pass arguments={'input': '...'}")
     try:
         return str(given["input"]) if asked.custom else encode_json(given).decode()
     except (TypeError, ValueError, RecursionError) as error:
@@ -161,14 +161,14 @@ def as_arguments(arguments: object, asked: ApprovalRequest) -> str:
 
 
 def changed_call(call: ToolCall, tool: Tool, arguments: str) -> ToolCall:
-    """The call with what `as_arguments` gave, and nothing left of what the model wrote."""
+    """Return the call with arguments from `as_arguments` in place of the model's."""
     if tool.is_custom:
         return replace(call, arguments="{}", malformed="", input=arguments)
     return replace(call, arguments=arguments, malformed="", input=None)
 
 
 def canonical(text: str) -> str:
-    """What a text says as JSON: white space and the order of members do not count, but every digit does."""
+    """Normalize JSON so that white space and the order of members do not count, but every digit does."""
     digits: list[str] = []  # of numbers with a fraction, which a `Decimal` gets as they are written
 
     def number(written: str) -> float:
@@ -187,7 +187,7 @@ def may_need_approval(tool: Tool, policy: Approval) -> bool:
 
 
 async def approval_reason(tool: Tool, context: ToolContext[Any], arguments: dict[str, Any], policy: Approval) -> str:
-    """Why a call with these validated arguments has to wait; empty if it need not."""
+    """Return why a call with these validated arguments has to wait; empty if it need not."""
     if tool.is_external:
         return f"{tool.name} is run outside of this program"
     for approval, who in ((tool.requires_approval, f"the tool {tool.name}"), (policy, "the agent")):
@@ -213,7 +213,7 @@ async def approval_reason(tool: Tool, context: ToolContext[Any], arguments: dict
 
 
 def misfit(tool: Tool, context: ToolContext[Any], decision: Decision) -> str:
-    """What is wrong with arguments that a person gave in place of the model's; the model is not to correct them."""
+    """Return what is wrong with replacement arguments, which the model is not to correct; empty if nothing is."""
     if decision.arguments is None:
         return ""
     try:

@@ -1,8 +1,8 @@
-"""What of a result does not fit into its tool message: the rest of a long text, and files.
+"""The parts of results that do not fit into their tool messages: the rest of a long text, and files.
 
-A tool message holds text. A text that is too long is cut, kept whole in the run's artifacts, and the model is offered a
-tool to read on. Files follow in a message of the user, after all results of the batch, since that is the only place
-where servers take them.
+A tool message holds text. If it is too long, it is truncated, the whole is stored in the run's artifacts, and the model
+is offered a tool to read on. Files follow in a message of the user, after all results of the batch, as servers accept
+them nowhere else.
 """
 
 from __future__ import annotations
@@ -40,16 +40,18 @@ _ATTACHED = "Attached to the result of "
 
 def read_result(
     context: ToolContext[Any],
-    call_id: Annotated[str, "The id of the call, as the cut result says it."],
+    call_id: Annotated[str, "The id of the call, as the truncated result names it."],
     start: Annotated[int, "The first character to read, counted from 0."],
     length: Annotated[int, "How many characters to read."] = 20_000,
 ) -> str:
-    """Read more of a result that was cut because it is too long."""
+    """Read more of a result that was truncated because it is too long."""
     whole = context.artifacts.get(call_id)
     if whole is None:
-        raise ModelRetry(f"no result {call_id!r} was cut; there are: {', '.join(context.artifacts)}")
+        raise ModelRetry(f"no result {call_id!r} was truncated; there are: {', '.join(context.artifacts)}")
     if not whole:
-        raise ToolError(f"the result {call_id!r} is no longer kept, as later ones took its room; make the call again")
+        raise ToolError(
+            f"the result {call_id!r} is no longer stored, as later ones took its place; call the tool again"
+        )
     if not 0 <= start < len(whole) or length < 1:
         raise ModelRetry(f"the result has the characters 0 to {len(whole) - 1}")
     end = min(len(whole), start + min(length, _MOST_READ))
@@ -59,38 +61,41 @@ def read_result(
 
 @functools.cache
 def _reader() -> Tool:
-    """Made when it is needed: its schema takes a while, and most runs never cut a result."""
+    """Make the tool when it is needed: its schema takes a while, and most runs never truncate a result."""
     reader: Any = tool(read_result, name=READ_RESULT, thread=False, timeout=None, read_only=True)
     return cast("Tool", reader)
 
 
 def with_reader(tools: Mapping[str, Tool], artifacts: Mapping[str, str]) -> Mapping[str, Tool]:
-    """The tools of a run, and one to read on when a result was cut."""
+    """Return the tools of a run, with one to read on if a result was truncated."""
     return {READ_RESULT: _reader(), **tools} if artifacts else tools
 
 
 def shown(call: ToolCall, result: ToolResult, *, readable: bool) -> tuple[str, bool]:
-    """What the model reads of a result, and whether that is not all; ``readable`` offers the tool to read on."""
+    """Return what the model reads of a result, and whether it is truncated; ``readable`` offers the tool to read on."""
     content = result.content
     is_told = not result.is_error or content.startswith("Error")
     told = "" if is_told else "Error: "  # a tool message has no other place to say so
     if len(content) <= MAX_RESULT:
         return told + content or "(empty)", False
     more = f"; read_result(call_id={call.id!r}, start={MAX_RESULT}) reads on" if readable else ""
-    return f"{told}{content[:MAX_RESULT]}\n[cut: the first {MAX_RESULT:,} of {len(content):,} characters{more}]", True
+    return (
+        f"{told}{content[:MAX_RESULT]}\n[truncated: the first {MAX_RESULT:,} of {len(content):,} characters{more}]",
+        True,
+    )
 
 
 def keep(artifacts: dict[str, str], call: ToolCall, result: ToolResult) -> None:
-    """Keep a result that was cut. Of those that were kept longest, only the ids are left when there is no room."""
+    """Store a truncated result whole. When space runs out, only the ids of the oldest ones remain."""
     content = result.content
     if len(content) > MAX_KEPT:
-        content = f"{content[:MAX_KEPT]}\n[only the first {MAX_KEPT:,} of {len(content):,} characters were kept]"
+        content = f"{content[:MAX_KEPT]}\n[only the first {MAX_KEPT:,} of {len(content):,} characters were stored]"
     artifacts.pop(call.id, None)
     artifacts[call.id] = content
     left = max(MAX_KEPT, len(content))
     for earlier, text in reversed(artifacts.items()):
         if not text:
-            break  # it had to go, and with it all before
+            break  # it was dropped, and so were all before it
         left -= len(text)
         if left < 0:
             artifacts[earlier] = ""

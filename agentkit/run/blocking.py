@@ -1,7 +1,7 @@
-"""Agents for code that is not async: one event loop in a thread of its own, kept from call to call.
+"""Runs in code that is not async: one event loop, in a thread of its own, for all calls.
 
-Connections belong to an event loop, so keeping the loop keeps them. It works in a script, in any thread, and inside a
-running event loop, as in a notebook, whose own loop waits meanwhile.
+Connections belong to an event loop, so they stay open between calls. It works in a script, in any thread, and inside a
+running event loop, as in a notebook, which waits meanwhile.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class BackgroundLoop:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs; never in a process that was forked off."""
+        """Whether it runs; never in a forked process."""
         return self._thread.is_alive()
 
     def call(self, work: Callable[[], Awaitable[T]], *, grace: float = _GRACE) -> T:
@@ -75,15 +75,15 @@ class BackgroundLoop:
             grace: Seconds that the work has to end after Ctrl-C.
 
         Raises:
-            ConfigError: The caller is the loop itself, which would wait for itself; or it is in another process.
+            ConfigError: The caller runs in this loop, which would wait for itself; or it is in another process.
             KeyboardInterrupt: Ctrl-C; the work was cancelled.
         """
         if not self.alive:
-            raise ConfigError("this belongs to an event loop of another process, or of a program that is ending")
+            raise ConfigError("this stream belongs to the event loop of another process, or the program is ending")
         if threading.current_thread() is self._thread:
             raise ConfigError(
-                "run_sync, stream_sync and call_sync cannot be used in an async function that one of them runs, since "
-                "it would wait for itself: await the async method there, for example `await agent.run(...)`"
+                "run_sync, stream_sync and call_sync cannot be used in an async function that one of them runs, as "
+                "it would wait for itself: await the async method instead, for example `await agent.run(...)`"
             )
         call = _Call(work)
         try:
@@ -186,8 +186,8 @@ def call_sync(function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P
         client = ChatClient("http://127.0.0.1:8000/v1", model="qwen3")
         print(call_sync(client.create, "Hello?").text)
 
-    All such calls share one event loop, in a thread that is kept, so connections stay open between them. The function
-    sees the context variables of the caller. It works inside a running event loop too, which waits meanwhile.
+    All such calls share one event loop, in a thread of its own, so connections stay open between them. The function
+    sees the context variables of the caller. This works inside a running event loop too, which waits meanwhile.
 
     Args:
         function: The async function or method.
@@ -195,17 +195,17 @@ def call_sync(function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P
         **kwargs: Its keyword arguments.
 
     Raises:
-        ConfigError: The call comes from an async function that such a call runs: `await` the function there.
+        ConfigError: The caller is an async function that such a call runs: `await` the function instead.
         KeyboardInterrupt: Ctrl-C; the function was cancelled.
     """
     return background_loop().call(lambda: function(*args, **kwargs))
 
 
 def run_blocking(start: Callable[[], Awaitable[T]], *, state: RunState, owner: Closable) -> T:
-    """Do a run and wait for its end.
+    """Run and wait for the end.
 
     Args:
-        start: Does the run.
+        start: Starts the run.
         state: The state of the run, given to the error when it is interrupted.
         owner: The agent, closed when the program ends.
 
@@ -225,12 +225,12 @@ class SyncRunStream(Generic[Out]):
 
     ::
 
-        with agent.stream_sync("...") as events:
-            for event in events: ...
-            result = events.result()
+        with agent.stream_sync("...") as stream:
+            for event in stream: ...
+            result = stream.result()
 
-    The run begins with the ``with`` or, without one, with the first event that is asked for. Leaving the block early
-    cancels the run and waits for its end; a loop without ``with`` that is left early cancels it too, but does not wait.
+    The run begins with the ``with`` or, without one, when the first event is requested. Leaving the block early cancels
+    the run and waits for its end; leaving a loop without ``with`` early cancels it too, but does not wait.
 
     Args:
         stream: The stream to read.
@@ -278,11 +278,11 @@ class SyncRunStream(Generic[Out]):
 
     @property
     def state(self) -> RunState:
-        """The run so far, also after it was cancelled."""
+        """The state of the run so far, also after it was cancelled."""
         return self._stream.state
 
     def text(self, *, path: tuple[str, ...] = ()) -> Iterator[str]:
-        """Only the text, as it comes; see `RunStream.text`."""
+        """Return an iterator of the text only; see `RunStream.text`."""
         wanted = TextFilter(path)
         return filter(None, map(wanted.text_of, self))
 
@@ -291,7 +291,7 @@ class SyncRunStream(Generic[Out]):
         return self._call(self._stream.result)
 
     def send(self, prompt: Prompt) -> None:
-        """Send the running agent another message; see `RunStream.send`."""
+        """Send a message to the running run; see `RunStream.send`."""
 
         async def send() -> None:
             self._stream.send(prompt)
@@ -299,11 +299,11 @@ class SyncRunStream(Generic[Out]):
         self._call(send)
 
     def cancel(self) -> None:
-        """Cancel the run, without waiting for its end; see `RunStream.cancel`."""
+        """Cancel the run without waiting for its end; see `RunStream.cancel`."""
         self._stream.cancel()
 
     def close(self) -> None:
-        """Cancel the run, if it is not over, and wait for its end."""
+        """Cancel the run if it is still running, and wait for its end."""
         self._read.clear()
         if self._loop is not None:
             self._call(self._stream.aclose)

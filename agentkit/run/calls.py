@@ -59,9 +59,7 @@ async def run_calls(run: Run[Any], spec: RunSpec, agent: AgentSpec, step: RunCal
     run.turn = state.turns
     batch = _Batch(run, spec, agent, tools)
     again = [call for call in step.calls if call.id in state.nested]  # they were counted when they began
-    run.spend(
-        calls=len(step.calls) - len(again)
-    )  # before anything is awaited: runs beside this one spend from the same limit
+    run.spend(calls=len(step.calls) - len(again))  # before anything is awaited, as other runs spend from the same limit
     calls: Sequence[ToolCall] = ()
     try:
         calls = await batch.allowed(step.calls)
@@ -122,10 +120,10 @@ class _Batch:
     # Waiting for decisions.
 
     async def allowed(self, calls: Sequence[ToolCall]) -> Sequence[ToolCall]:
-        """The calls that need not wait, or no longer; why the others wait is recorded in the state.
+        """Return the calls that need not wait; why the others wait is recorded in the state.
 
-        A decision that is there already holds only for exactly the call that it was made for. Calls with wrong
-        arguments wait for nobody: what is wrong is their result.
+        A decision counts only for exactly the call that it was made for. Calls with invalid arguments do not wait: the
+        complaint is their result.
         """
         policy, state = self.agent.requires_approval, self.state
         asked = [
@@ -172,7 +170,7 @@ class _Batch:
             state.approvals[call.id] = replace(request, reason=reason)
 
     def _standing_decision(self, request: ApprovalRequest) -> Decision | None:
-        """The latest decision that holds for all such calls."""
+        """Return the latest standing decision about such calls."""
         for rule in reversed(self.state.rules):
             if rule.hash in (request.hash, request.rule):
                 now = self.run_.journal.clock()
@@ -180,7 +178,7 @@ class _Batch:
         return None
 
     def _behind(self, waiting: Collection[str]) -> Iterator[str]:
-        """The calls behind a barrier: none passes a sequential one that waits, nor does that one pass others."""
+        """Yield the calls behind a barrier: none overtakes a waiting sequential call, nor does that overtake others."""
         somebody_waits = barrier = False
         for call in open_calls(self.state.messages):
             tool = self.tools.get(call.name)
@@ -197,13 +195,13 @@ class _Batch:
         return self.run_.tool_context(call, LoopEmit(self.run_.emit, self.failures))
 
     def prepare(self, call: ToolCall) -> _Work:
-        """A call made ready: its slot is reserved here, before anything is awaited."""
+        """Prepare a call; its slot is reserved here, before anything is awaited."""
         tool, context = self.tools.get(call.name), self.context(call)
         slot = self.spec.journal.reserve(context.idempotency_key, "tool")
         return _Work(functools.partial(self.run, call, tool, context, slot), tool is not None and tool.sequential)
 
     async def run(self, call: ToolCall, tool: Tool | None, context: ToolContext[Any], slot: Slot) -> None:
-        """Run a call inside its slot and record its result; nothing is raised, so that its siblings go on."""
+        """Run a call inside its slot and record its result; nothing is raised, so its siblings continue."""
         decision, clock = self.state.decisions.get(call.id), self.run_.journal.clock
         denied = decision is not None and decision.kind == "deny"
         try:
@@ -227,7 +225,7 @@ class _Batch:
     async def attempt(
         self, call: ToolCall, tool: Tool | None, context: ToolContext[Any], errors: list[Exception]
     ) -> ToolResult:
-        """Run a call; what it raises becomes a result for the model to read, the unexpected goes to ``errors`` too."""
+        """Run a call; an exception becomes a result that the model reads, an unexpected one is added to ``errors``."""
         try:
             if tool is None:
                 raise ToolError(unknown_tool_message(call.name, self.tools, self.agent.tools))
@@ -264,7 +262,7 @@ class _Batch:
     # Results.
 
     def answer(self, call: ToolCall) -> ToolMessage:
-        """The message that answers a call. A result that is too long for the model is kept whole."""
+        """Return the message that answers a call. A result that is too long for the model is stored whole."""
         result = self.results.get(call.id)
         if result is None:
             return interrupted_result(call)
@@ -277,7 +275,7 @@ class _Batch:
         return labeled(message, **{FINAL: True}) if result.final else message
 
     def end(self, calls: Iterable[ToolCall]) -> None:
-        """Raise what the batch has come to, if it ends the run."""
+        """Raise the error of the batch, if one ends the run."""
         spent = list(self._spent(calls))
         results = [self.results[call.id] for call in calls if call.id in self.results]
         if results:

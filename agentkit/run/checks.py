@@ -1,4 +1,4 @@
-"""Checks of what agents and runs are given, in sentences, as type checkers are not everywhere."""
+"""Checks of the arguments of agents and runs at run time, with errors in sentences."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["check_agent", "check_deps", "check_limits", "check_observer", "check
 
 
 def check_agent(given: Mapping[str, Any]) -> tuple[Instructions, ...]:
-    """Refuse arguments of an agent that cannot be what they are given for; returns the parts of its instructions."""
+    """Refuse arguments of an agent that have the wrong type or value; return the parts of its instructions."""
     instructions: Any = given["instructions"]
     single = isinstance(instructions, str) or callable(instructions) or not isinstance(instructions, Iterable)
     parts: tuple[Any, ...] = (instructions,)
@@ -63,11 +63,14 @@ def check_agent(given: Mapping[str, Any]) -> tuple[Instructions, ...]:
 
 
 def check_run(options: Mapping[str, Any]) -> None:
-    """Refuse options of a run that cannot be what they are given for, or do not go together."""
+    """Refuse options of a run that have the wrong type or value, or contradict each other."""
     prompt, history, session = options["prompt"], options["history"], options["session"]
     resume, run_id = options["resume"], options["run_id"]
     refuse(
-        (not isinstance(prompt, RunState | RunResult), "resume a run with resume=state; history=result asks on"),
+        (
+            not isinstance(prompt, RunState | RunResult),
+            "a prompt is not a state or a result: use resume=state or history=result",
+        ),
         (not isinstance(resume, RunResult), "resume= takes the state of a result: resume=result.state"),
         (isinstance(resume, RunState | bool | None), expected("a RunState, or True with a session", "resume", resume)),
         (isinstance(run_id, str), expected("a string", "run_id", run_id)),
@@ -75,10 +78,10 @@ def check_run(options: Mapping[str, Any]) -> None:
             session is None or isinstance(session, Session),
             expected('one conversation, as sessions["alice"] is', "session", session),
         ),
-        (history is None or session is None, "a session has its messages: give session= or history=, not both"),
-        (history is None or not resume, "a resumed run has its messages: history= is for a new one"),
-        (resume is not True or session is not None, "resume=True resumes the last run of session=, which is missing"),
-        (prompt is not None or bool(resume), "the prompt is missing; only resume= needs none"),
+        (history is None or session is None, "a session has its own messages: pass session= or history=, not both"),
+        (history is None or not resume, "a resumed run has its own messages: history= is for a new run"),
+        (resume is not True or session is not None, "resume=True resumes the last run of a session: pass session= too"),
+        (prompt is not None or bool(resume), "the prompt is missing; only resume= works without one"),
     )
 
 
@@ -109,12 +112,12 @@ def refuse(*checks: tuple[bool, str]) -> None:
 
 
 def expected(wanted: str, name: str, given: object) -> str:
-    """A complaint about an argument of the wrong kind."""
+    """Return a complaint about an argument of the wrong type."""
     return f"{name}= takes {wanted}, not {given!r:.80}"
 
 
 def check_limits(limits: Limits, agent: AgentSpec) -> None:
-    """Refuse limits for tools that do not exist; tools of sources are not known yet."""
+    """Refuse limits on tools that do not exist, unless sources may still provide them."""
     per_tool = limits.calls_per_tool
     for name in per_tool if isinstance(per_tool, Mapping) and not agent.sources else ():
         if name not in agent.tools and name != READ_RESULT:
@@ -124,7 +127,7 @@ def check_limits(limits: Limits, agent: AgentSpec) -> None:
 
 
 def check_deps(deps: object, deps_type: object, tools: Iterable[Tool]) -> None:
-    """Refuse deps that the agent or one of its tools could not use, before anything is sent."""
+    """Refuse dependencies of the wrong type for the agent or one of its tools."""
     wanted = [(getattr(each, "deps_type", None), f"tool {each.name}") for each in tools]
     for kind, who in [(None if deps_type is NoneType else deps_type, "the agent"), *wanted]:
         if isinstance(kind, type) and kind is not object and not isinstance(deps, kind):
@@ -136,10 +139,10 @@ def check_observer(on_event: object) -> Emit:
     """Refuse an observer that cannot be called with an event, or that nobody would await.
 
     Raises:
-        ConfigError: It is one of these.
+        ConfigError: It is not callable, or it is async.
     """
     if not callable(on_event):
         raise ConfigError(expected("a function of one event", "on_event", on_event))
     if kind_of(on_event) != "plain":
-        raise ConfigError("on_event= takes a function that is not async, as nothing waits for it: use agent.stream()")
+        raise ConfigError("on_event= takes a function that is not async, as nothing would await it: use agent.stream()")
     return cast("Emit", on_event)

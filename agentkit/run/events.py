@@ -1,4 +1,4 @@
-"""The events of a run, besides those of a model request (`agentkit.chat.events`), and the JSON form of all events."""
+"""The events of a run in addition to those of a model request (`agentkit.chat.events`), and their JSON form."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TurnFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class CallRepaired(ReplyRepaired):
-    """The model wrote a call of ``tool`` not quite as it must be; ``what`` says how, and what was meant is done."""
+    """A call of ``tool`` was malformed but could only mean one thing, and was repaired; ``what`` says how."""
 
     call_id: str
     tool: str
@@ -83,7 +83,7 @@ class CallFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRequested(Event):
-    """A call has to wait for a decision: ``reason`` says what for. The run pauses when all others are done."""
+    """A call waits for a decision; ``reason`` says why. The run pauses when the other calls are done."""
 
     call: ToolCall
     reason: str
@@ -91,7 +91,7 @@ class ApprovalRequested(Event):
 
 @dataclass(frozen=True, slots=True)
 class CallDenied(Event):
-    """A call was refused by whoever decided about it, for ``reason``; it does not start."""
+    """A call was denied for ``reason``; it does not start."""
 
     call: ToolCall
     reason: str
@@ -99,7 +99,7 @@ class CallDenied(Event):
 
 @dataclass(frozen=True, slots=True)
 class ToolChanged(Event):
-    """A tool of a resumed run is not what it was when the state was saved."""
+    """A tool of a resumed run differs from when the state was saved."""
 
     tool: str
     how: Literal["changed", "removed", "added"]
@@ -107,7 +107,7 @@ class ToolChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class LimitWarning(Event):
-    """Four fifths of a limit are used: ``limit`` is its name in `Limits`. Told once a run for each limit."""
+    """Four fifths of a limit are used; ``limit`` is its name in `Limits`. Emitted once a run for each limit."""
 
     limit: str
     used: float
@@ -116,14 +116,14 @@ class LimitWarning(Event):
 
 @dataclass(frozen=True, slots=True)
 class MessageAdded(Event):
-    """A message that the user sent while the run was busy, or a complaint about the output, is in the transcript."""
+    """A message sent while the run was busy, or a complaint about the output, enters the messages."""
 
     message: UserMessage
 
 
 @dataclass(frozen=True, slots=True)
 class RunFinished(Event):
-    """A run has ended: ``state.status`` says how, ``error`` is what it raises if it failed."""
+    """A run ends: ``state.status`` says how; ``error`` is the exception that it raises if it failed."""
 
     state: RunState
     error: Exception | None = None
@@ -133,11 +133,11 @@ _VERSION = 1
 
 
 def event_to_dict(event: Event) -> dict[str, Any]:
-    """The public JSON form of an event: a dict of JSON values.
+    """Return the public JSON form of an event, a dict of JSON values.
 
-    ``version`` is that of the form, ``event`` the name of the class, ``origin`` where it comes from; the other members
-    are those of the event. Messages, calls and replies are written as they are stored, a state with all that is known
-    of the run, an exception as its type and message.
+    ``version`` is the version of the form, ``event`` the name of the class; the other members are those of the event.
+    Messages, calls and replies have the form in which they are stored, a state is complete, and an exception is its
+    type and message.
 
     Raises:
         StateError: JSON cannot hold it.
@@ -148,13 +148,13 @@ def event_to_dict(event: Event) -> dict[str, Any]:
 
 
 def event_from_dict(raw: Mapping[str, Any]) -> Event:
-    """Read the JSON form of an event. Its class must have been imported; nothing in the form can import it.
+    """Read an event from its JSON form. Its class must have been imported; the form cannot import anything.
 
     Raises:
         StateError: It is not an event, or of a newer version.
     """
     if not isinstance(raw.get("version"), int) or raw["version"] > _VERSION:
-        raise StateError(f"this is not an event that this agentkit reads: its version is {raw.get('version')!r:.80}")
+        raise StateError(f"this agentkit cannot read an event of version {raw.get('version')!r:.80}")
     kinds = {each.__name__: each for each in _kinds(Event)}  # the last of a name: a slotted class replaces its model
     kind = kinds.get(str(raw.get("event")))
     if kind is None:
@@ -196,7 +196,7 @@ class RecordedError(AgentKitError):
 
     @staticmethod
     def describe(error: BaseException) -> dict[str, str]:
-        """The type and message of an exception."""
+        """Return the type and message of an exception."""
         if isinstance(error, RecordedError):
             return {"type": error.type, "message": error.message}
         return {"type": type(error).__name__, "message": str(error)}

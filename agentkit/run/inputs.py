@@ -1,4 +1,4 @@
-"""What a run is given to begin with: a prompt, and the messages before it."""
+"""The input of a run: a prompt, and the messages before it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agentkit.run.transcript import repair_transcript
 __all__ = ["History", "Prompt", "parse_history", "parse_prompt"]
 
 Prompt: TypeAlias = str | UserMessage | Sequence[ContentPart]
-"""A string, content parts, or a whole message of the user."""
+"""A string, content parts, or a `UserMessage`."""
 
 
 @runtime_checkable
@@ -27,7 +27,7 @@ class Conversation(Protocol):
 
 
 History: TypeAlias = Sequence[Message | Mapping[str, Any]] | Conversation | None
-"""The messages before a prompt: an earlier result or its state, messages, or messages as the API writes them."""
+"""The messages before a prompt: an earlier result or its state, messages, or dicts as the API writes them."""
 
 _ROLES = {"human": "user", "ai": "assistant", "model": "assistant"}
 

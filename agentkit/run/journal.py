@@ -1,8 +1,8 @@
-"""Every effect of a run has a slot: the seam at which a durable engine records and replays.
+"""The journal: a slot for every effect of a run, where a durable engine records and replays it.
 
-`Journal.reserve` is called synchronously and in the model's order, before anything is awaited, so that the order of the
-slots is the same in every replay, however the effects then overlap. A reserved slot is always used. The loop reads the
-clock and makes ids through the journal only, so that a replay sees the same ones.
+`Journal.reserve` is called synchronously and in the model's order, before anything is awaited, so slots have the same
+order in every replay, however the effects overlap. A reserved slot is always used. The loop reads the clock and makes
+ids through the journal only, so a replay sees the same values.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ __all__ = ["Journal", "PlainJournal", "Slot", "SlotKind", "call_slot"]
 
 T = TypeVar("T")
 SlotKind: TypeAlias = Literal["model", "tool", "approval", "early"]
-"""What runs in a slot: a model request (it returns a `Reply`), a tool call (a `ToolResult`), an approval policy (the
-reason why the call waits, a string, empty if it need not), or a call that starts before the reply is complete (a
+"""The kind of effect in a slot: a model request (returns a `Reply`), a tool call (a `ToolResult`), an approval policy
+(the reason why the call waits, empty if it need not), or a call that starts before the reply is complete (a
 `ToolResult`)."""
 
 
@@ -28,12 +28,12 @@ class Slot(Protocol):
     """The place of one effect."""
 
     async def run(self, effect: Callable[[], Awaitable[T]]) -> T:
-        """Run the effect, or return the value that it returned when it was run before."""
+        """Run the effect, or return the value that was recorded for it."""
         ...
 
 
 class Journal(Protocol):
-    """Hands out slots, time and ids."""
+    """Provides slots, time and ids to a run."""
 
     def reserve(self, key: str, kind: SlotKind) -> Slot:
         """Reserve the slot of an effect.
@@ -41,25 +41,25 @@ class Journal(Protocol):
         Args:
             key: ``RUN:turn:N`` for a model request, ``RUN:call:ID`` for a tool call, ``RUN:approval:ID`` for the policy
                 of a call, ``RUN:early:N`` for a call that starts early.
-            kind: What runs in it.
+            kind: The kind of effect.
         """
         ...
 
     async def save(self, state: RunState) -> None:
-        """Store the state, if the journal is one that does; called before each step and at the end."""
+        """Save the state, if the journal saves states; called before each step and at the end."""
         ...
 
     def clock(self) -> float:
-        """The time, in seconds since 1970; it never goes backwards within a run."""
+        """Return the time in seconds since 1970; it never goes backward within a run."""
         ...
 
     def new_id(self) -> str:
-        """A new id."""
+        """Return a new id."""
         ...
 
 
 def call_slot(state: RunState, call: ToolCall) -> str:
-    """The key of a call: of its slot, and the idempotency key that its tool is given."""
+    """Return the key of a call: of its slot, and the idempotency key that its tool receives."""
     return f"{state.run_id}:call:{call.id}"
 
 
@@ -69,23 +69,23 @@ class _PlainSlot:
 
 
 _PLAIN = _PlainSlot()
-_BEGAN = time.time() - time.monotonic()  # the clock of the machine may be set while a run goes on; this one is not
+_BEGAN = time.time() - time.monotonic()  # the machine's clock may be set during a run
 
 
 class PlainJournal:
     """Runs each effect and records nothing."""
 
     def reserve(self, key: str, kind: SlotKind) -> Slot:  # noqa: ARG002 - a journal that records needs them
-        """A slot that just runs its effect."""
+        """Return a slot that just runs its effect."""
         return _PLAIN
 
     async def save(self, state: RunState) -> None:
-        """Stores nothing."""
+        """Do nothing."""
 
     def clock(self) -> float:
-        """The time of the machine when agentkit was imported, and the seconds that have passed since."""
+        """Return the machine's time when agentkit was imported, plus the seconds that have passed since."""
         return _BEGAN + time.monotonic()
 
     def new_id(self) -> str:
-        """A random id."""
+        """Return a random id."""
         return uuid.uuid4().hex

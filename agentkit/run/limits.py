@@ -1,4 +1,4 @@
-"""How far a run may go, and how far it has gone."""
+"""The limits of a run, and what it has used of them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Spent(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LimitUsage:
-    """How much of a limit is used: ``name`` is the attribute of `Limits`."""
+    """The use of a limit; ``name`` is its attribute in `Limits`."""
 
     name: str
     used: float
@@ -56,12 +56,12 @@ class LimitUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What a million tokens cost, in any currency.
+    """The price of a million tokens, in any currency.
 
     Attributes:
-        prompt: Those of requests.
-        completion: Those of replies.
-        cached: Those of requests that came from a cache; None if they cost the same.
+        prompt: A million tokens of requests.
+        completion: A million tokens of replies.
+        cached: A million tokens of requests that came from the server's cache; None for the price of ``prompt``.
     """
 
     prompt: float
@@ -74,7 +74,7 @@ class Price:
                 raise ConfigError(f"Price({name}={value!r}): a price is a number that is not negative")
 
     def of(self, usage: Usage) -> float:
-        """What these tokens cost."""
+        """Return the cost of these tokens."""
         cached = self.prompt if self.cached is None else self.cached
         fresh = usage.prompt_tokens - usage.cached_tokens
         return (fresh * self.prompt + usage.cached_tokens * cached + usage.completion_tokens * self.completion) / 1e6
@@ -82,25 +82,25 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How far a run may go before it ends as ``limited``. None means no limit where it is allowed.
+    """The limits of a run. None means no limit, where it is allowed.
 
-    ``calls``, ``tokens``, ``cost``, ``nested_depth`` and ``request_retries`` hold for a run together with the runs of
-    agents inside its tools, ``turns``, ``repeated_turns`` and ``failed_turns`` for each run by itself.
+    ``calls``, ``tokens``, ``cost``, ``nested_depth`` and ``request_retries`` apply to a run together with the runs of
+    agents inside its tools; ``turns``, ``repeated_turns`` and ``failed_turns`` apply to each run by itself.
 
     Attributes:
         turns: Most replies of the model.
         calls: Most tool calls.
-        calls_per_tool: Most calls of each tool, one number for all or by name. A call above it gets an error as its
-            result, and with ``on_limit="answer"`` the run goes on.
+        calls_per_tool: Most calls of each tool, one number for all or a dict by name. A call above it gets an error as
+            its result, and with ``on_limit="answer"`` the run continues.
         tokens: Most tokens of requests and replies together; counted after each reply.
-        cost: Most that the run may cost, as the server reports it or as ``price`` says; counted after each reply.
-        price: What tokens cost, for servers that do not report it.
-        seconds: Longest time that it runs, waiting for decisions not counted. With ``on_limit="answer"`` the last tenth
-            is kept for the answer. What still runs then is cancelled.
-        nested_depth: How deep agents in tools of agents in tools may go; 0 for none.
-        repeated_turns: How many turns in a row may make the same calls with the same results. Two before that, from 3
-            on, the model is warned.
-        failed_turns: How many turns in a row may have nothing but failed calls.
+        cost: Most that the run may cost, as the server reports it or by ``price``; counted after each reply.
+        price: The price of tokens, for servers that do not report a cost.
+        seconds: Longest time that the run works; waiting for decisions does not count. With ``on_limit="answer"`` the
+            last tenth is reserved for the answer, and what still runs then is cancelled.
+        nested_depth: How deep agents may call agents; 0 for not at all.
+        repeated_turns: Most turns in a row with the same calls and the same results. Two turns before that, but not
+            before the third, the model gets a warning.
+        failed_turns: Most turns in a row in which every call fails.
         request_retries: Most requests that are sent again.
         on_limit: ``"answer"`` asks the model once more, without tools, for an answer from what it has; ``"stop"`` ends
             the run as it is; ``"raise"`` raises `LimitReached`.
@@ -126,7 +126,7 @@ class Limits:
             raise ConfigError(f'Limits(on_limit={self.on_limit!r}): must be "answer", "stop" or "raise"')
 
     def _wrong_kinds(self) -> Iterator[str]:
-        """What is no number at all, as type checkers are not everywhere."""
+        """Yield the members of a wrong type."""
         for name in ("turns", "nested_depth", "request_retries", "calls", "tokens", "repeated_turns", "failed_turns"):
             value: object = getattr(self, name)
             if not _is_count(value) and (value is not None or name in _NEEDED):
@@ -149,9 +149,9 @@ class Limits:
         if self.turns < 1:
             yield f"turns={self.turns}): a run needs at least one turn"
         if self.repeated_turns is not None and self.repeated_turns < 2:
-            yield f"repeated_turns={self.repeated_turns}): the first turn that repeats another is the second"
+            yield f"repeated_turns={self.repeated_turns}): must be at least 2, as the first turn repeats none"
         if self.failed_turns is not None and self.failed_turns < 1:
-            yield f"failed_turns={self.failed_turns}): a run must be allowed one failure at least"
+            yield f"failed_turns={self.failed_turns}): must be at least 1"
         for name, what in (
             ("calls", "calls"),
             ("nested_depth", "levels"),
@@ -170,11 +170,11 @@ class Limits:
                 yield f"calls_per_tool={most}): the number of calls cannot be negative"
 
     def calls_of(self, tool: str) -> int | None:
-        """Most calls of one tool."""
+        """Return the limit on the calls of one tool."""
         return self.calls_per_tool.get(tool) if isinstance(self.calls_per_tool, Mapping) else self.calls_per_tool
 
     def working_seconds(self) -> float:
-        """How long a run may work before it has to answer."""
+        """Return the seconds that a run may work before it has to answer."""
         if self.seconds is None:
             return math.inf
         return self.seconds * (1 - _ANSWERING) if self.on_limit == "answer" else self.seconds
@@ -188,7 +188,7 @@ def _is_count(value: object) -> bool:
 
 
 def limits_within(limits: Limits, spent: Spent, outer: Limits, outer_spent: Spent) -> Limits:
-    """The limits of a nested run, as far as the run that it is nested in has so much left."""
+    """Return the limits of a nested run, reduced to what the outer run has left."""
     return replace(
         limits,
         price=limits.price or outer.price,
@@ -206,7 +206,7 @@ def _smaller(own: N | None, theirs: N | None, their_use: N, own_use: N) -> N | N
 
 
 def limit_usage(spent: Spent, limits: Limits) -> Iterator[LimitUsage]:
-    """How much is used of each limit that a run can come to."""
+    """Yield the use of each limit that is a sum."""
     yield LimitUsage("turns", spent.turns, limits.turns)
     if limits.calls is not None:
         yield LimitUsage("calls", spent.calls, limits.calls)
@@ -219,7 +219,10 @@ def limit_usage(spent: Spent, limits: Limits) -> Iterator[LimitUsage]:
 
 
 def reached_limit(spent: Spent, limits: Limits) -> str:
-    """The limit after which the model must answer, in words; empty while there is none. Calls have a rule elsewhere."""
+    """Return the limit after which the model must answer, in words; empty if none is reached.
+
+    The limits on calls apply when a batch of calls is planned, in `next_step`.
+    """
     if spent.turns >= limits.turns:
         return limit_in_words(limits.turns, "turn")
     if limits.failed_turns is not None and spent.failed_turns >= limits.failed_turns:
@@ -232,27 +235,27 @@ def reached_limit(spent: Spent, limits: Limits) -> str:
 
 
 def out_of_time(spent: Spent, limits: Limits) -> str:
-    """The limit on the time of a run, if it may not work any more; empty while it may."""
+    """Return the time limit in words if it is reached; empty if not."""
     if limits.seconds is not None and spent.seconds >= limits.working_seconds() - _NEARLY:
         return time_limit_in_words(limits)
     return ""
 
 
 def time_limit_in_words(limits: Limits) -> str:
-    """The limit on the time of a run, in words."""
+    """Return the time limit in words."""
     return f"the limit of {limits.seconds:g} second{'' if limits.seconds == 1 else 's'}"
 
 
 def limit_in_words(most: int, what: str) -> str:
-    """A limit in words: so many of what."""
+    """Return a limit in words: so many of what."""
     return f"the limit of {most} {what}{'' if most == 1 else 's'}"
 
 
 def priced_usage(reply: Reply, request: ChatRequest, spent: Spent, limits: Limits) -> Usage:
-    """What a reply took: estimated where the server does not say it, and with its price where we know it.
+    """Return the usage of a reply: estimated where the server does not report it, with its cost where it is known.
 
     Raises:
-        ConfigError: There is a limit on the cost, and nobody has ever said what a reply costs.
+        ConfigError: There is a limit on the cost, but neither a reported cost nor a price.
     """
     usage = reply.usage
     if not usage.total_tokens and usage.requests:
@@ -262,19 +265,19 @@ def priced_usage(reply: Reply, request: ChatRequest, spent: Spent, limits: Limit
             usage, prompt_tokens=prompt, completion_tokens=completion, total_tokens=total, estimated_tokens=total
         )
     if usage.cost is not None and not 0 <= usage.cost < math.inf:
-        usage = replace(usage, cost=None)  # it would make room in the limit, or reach none
+        usage = replace(usage, cost=None)  # it would raise the limit, or never reach one
     if usage.cost is None and limits.price is not None:
         usage = replace(usage, cost=limits.price.of(usage))
     if usage.cost is None and spent.usage.cost is None and limits.cost is not None and usage.requests:
         raise ConfigError(
-            "the server does not say what a request costs, so that Limits(cost=...) cannot hold: "
-            "give it a price, Limits(cost=..., price=Price(prompt=..., completion=...))"
+            "the server does not report what a request costs, so Limits(cost=...) cannot be enforced: "
+            "set a price, Limits(cost=..., price=Price(prompt=..., completion=...))"
         )
     return usage
 
 
 def remaining(spent: Spent, limits: Limits) -> Remaining:
-    """What a tool may know of what is left."""
+    """Return what is left of the limits."""
     left = {each.name: max(0, each.most - each.used) for each in limit_usage(spent, limits)}
     return Remaining(
         turns=int(left["turns"]),

@@ -108,7 +108,7 @@ class _Loop:
         return RunResult(state, *self.output)
 
     async def run(self) -> RunState:
-        """The turns with their time limit: what still runs then is cancelled, and the run goes on to its answer."""
+        """Run the turns within the time limit; what runs longer is cancelled, and the run proceeds to its answer."""
         state, limits = self.run_.state, self.spec.limits
         began = anyio.current_time() - state.seconds
         try:

@@ -1,7 +1,7 @@
 """The three middleware chains: around a run, a model request and a tool call. There are no other hooks.
 
-Each wrapped call knows where it is: `ModelTurn` and `ToolRequest` carry their `Run`. A wrapped call returns a finished
-value; what happens meanwhile leaves as events.
+`ModelTurn` and `ToolRequest` carry their `Run`. A wrapped call returns a finished value; what happens meanwhile is
+emitted as events.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ Deps = TypeVar("Deps")
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Run(Generic[Deps]):
-    """A run, as its middleware knows it.
+    """A run, as its middleware sees it.
 
     Attributes:
-        state: The state, live. Change it only where a method says so.
-        limits: The limits of the run itself; `effective_limits` also counts those of the runs that it is nested in.
+        state: The live state. Change it only through its methods that say so.
+        limits: The limits of the run itself; `effective_limits` also applies those of the outer runs.
         deps: The value passed as ``deps=`` to the run.
-        journal: Where the effects of the run have their slots.
+        journal: Provides the slots of its effects.
         path: The names of the tool calls that the run is nested in, outermost first.
-        parent: The run that it is nested in.
-        local: For middleware: a place for whatever one remembers of this run, by a key of its own.
+        parent: The run that it is nested in, if any.
+        local: Memory of middleware and tool sources for this run, each under a key of its own.
         turn: The turn, counted from 1; 0 before the first.
         call_tool: Runs a tool call inside all the middleware of the run.
     """
@@ -101,11 +101,11 @@ class Run(Generic[Deps]):
 
     @property
     def remaining(self) -> Remaining:
-        """What is left of the limits, also of those of the runs that this one is nested in."""
+        """What is left of the limits, those of the outer runs included."""
         return remaining(self.state, self.effective_limits())
 
     def effective_limits(self) -> Limits:
-        """The limits of the run, as far as the runs that it is nested in have so much left."""
+        """Return the limits of the run, reduced to what the outer runs have left."""
         limits, outer = self.limits, self.parent
         while outer is not None:
             limits, outer = limits_within(limits, self.state, outer.limits, outer.state), outer.parent
@@ -115,7 +115,7 @@ class Run(Generic[Deps]):
         return limits
 
     def spend(self, usage: Usage = Usage(), *, calls: int = 0) -> None:
-        """Count what was used, in this run and in those that it is nested in."""
+        """Count usage in this run and in the outer runs."""
         run: Run[Any] | None = self
         while run is not None:
             run.state.usage += usage
@@ -130,22 +130,22 @@ class Run(Generic[Deps]):
         self.observer(event)
 
     def stamp(self, message: M) -> M:
-        """The message as it enters the transcript: with the time, and the agent if it has a name."""
+        """Return the message as it enters the run: with the time, and the agent if it has a name."""
         return stamped(message, self.journal.clock(), self.agent)
 
     def add(self, message: UserMessage) -> None:
-        """Add a message that is neither a reply nor a result to the transcript."""
+        """Add a message that is neither a reply nor a result."""
         self.state.messages.append(message)
         self.emit(MessageAdded(message))
 
     def context(self) -> RunContext[Deps]:
-        """The context for instructions, conditions of tools and validators of the output."""
+        """Return the context for instructions, conditions of tools and outputs."""
         return RunContext(
             deps=self.deps, run_id=self.run_id, agent=self.agent, turn=self.turn, emit=self.emit, view=self
         )
 
     def tool_context(self, call: ToolCall, emit: Emit | None = None) -> ToolContext[Deps]:
-        """The context of a call."""
+        """Return the context of a call."""
         return ToolContext(
             deps=self.deps,
             run_id=self.run_id,
@@ -165,7 +165,7 @@ _current: ContextVar[tuple[Run[Any], str] | None] = ContextVar("agentkit_run", d
 
 @contextmanager
 def nested_run(run: Run[Any]) -> Generator[None]:
-    """Nest the run in the one whose tool call it is started in, and runs that its own calls start in this one.
+    """Nest the run in the run whose tool call starts it, and nest the runs that its own calls start in it.
 
     Raises:
         LimitReached: It is nested deeper than an outer run allows.
@@ -178,7 +178,8 @@ def nested_run(run: Run[Any]) -> Generator[None]:
         depth += 1
         if depth > outer.limits.nested_depth:
             raise LimitReached(
-                f"agents may call agents {outer.limits.nested_depth} deep here, and no deeper", state=run.state
+                f"agents may call agents {outer.limits.nested_depth} deep here, and no deeper",
+                state=run.state,
             )
         outer = outer.parent
     token = _current.set((run, ""))
@@ -190,7 +191,7 @@ def nested_run(run: Run[Any]) -> Generator[None]:
 
 @contextmanager
 def enclosing_call(run: Run[Any], call: ToolCall) -> Generator[None]:
-    """Runs that are started inside are nested in this call."""
+    """Nest the runs that are started inside the block in this call."""
     token = _current.set((run, call.name))
     try:
         yield
@@ -205,10 +206,10 @@ class ModelTurn:
     Attributes:
         run: The run.
         turn: The turn, counted from 1.
-        model: The model that is asked.
-        request: What it is sent.
-        tools: The tools that it is offered, by name.
-        emit: Emits the deltas of the reply, and other events; returns at once.
+        model: The model to ask.
+        request: The request.
+        tools: The tools that the model is offered, by name.
+        emit: Emits the deltas of the reply and other events; returns at once.
         requires_approval: The approval policy of the agent.
     """
 
@@ -229,7 +230,7 @@ class ToolRequest:
         run: The run.
         tool: The tool.
         call: The call.
-        context: What the tool is given of the run.
+        context: The context that the tool receives.
     """
 
     run: Run[Any]
@@ -258,11 +259,11 @@ class Middleware:
         return await inner(turn)
 
     async def around_tool(self, call: ToolRequest, inner: NextTool) -> ToolResult:
-        """Wrap one tool call. What the tool raises passes through here."""
+        """Wrap one tool call. Exceptions of the tool pass through here."""
         return await inner(call)
 
     async def aclose(self) -> None:
-        """Close what it holds open in this event loop; `Agent.aclose` calls it. It can still be used."""
+        """Close its connections in this event loop; `Agent.aclose` calls this. It can still be used afterward."""
 
 
 class _FunctionMiddleware(Middleware):
@@ -298,7 +299,7 @@ class _AroundTool(_FunctionMiddleware):
 
 
 def around_run(function: Callable[[Run[Any], NextRun], Awaitable[RunState]]) -> Middleware:
-    """Make an async function a middleware that wraps a whole run.
+    """Make middleware from an async function that wraps a whole run.
 
     ::
 
@@ -314,7 +315,7 @@ def around_run(function: Callable[[Run[Any], NextRun], Awaitable[RunState]]) -> 
 
 
 def around_model(function: Callable[[ModelTurn, NextModel], Awaitable[Reply]]) -> Middleware:
-    """Make an async function of ``(turn, inner)`` a middleware that wraps one request to the model.
+    """Make middleware from an async function of ``(turn, inner)`` that wraps one request to the model.
 
     Raises:
         DefinitionError: The function is not async, or takes other parameters.
@@ -323,7 +324,7 @@ def around_model(function: Callable[[ModelTurn, NextModel], Awaitable[Reply]]) -
 
 
 def around_tool(function: Callable[[ToolRequest, NextTool], Awaitable[ToolResult]]) -> Middleware:
-    """Make an async function of ``(call, inner)`` a middleware that wraps one tool call.
+    """Make middleware from an async function of ``(call, inner)`` that wraps one tool call.
 
     Raises:
         DefinitionError: The function is not async, or takes other parameters.
@@ -332,14 +333,14 @@ def around_tool(function: Callable[[ToolRequest, NextTool], Awaitable[ToolResult
 
 
 def wrap_run(middleware: Sequence[Middleware], run: Run[Any], core: NextRun) -> NextRun:
-    """The run inside its middleware."""
+    """Wrap a run in its middleware."""
     for each in reversed(_overriding(middleware, "around_run")):
         core = _run_layer(each, run, core)
     return core
 
 
 def wrap_model(middleware: Sequence[Middleware]) -> NextModel:
-    """The model inside the middleware."""
+    """Wrap the request to the model in the middleware."""
     core: NextModel = _ask
     for each in reversed(_overriding(middleware, "around_model")):
         core = _layer(each, each.around_model, core, Reply)
@@ -347,7 +348,7 @@ def wrap_model(middleware: Sequence[Middleware]) -> NextModel:
 
 
 def wrap_tool(middleware: Sequence[Middleware]) -> NextTool:
-    """A tool call inside the middleware."""
+    """Wrap tool calls in the middleware."""
     core: NextTool = _call
     for each in reversed(_overriding(middleware, "around_tool")):
         core = _layer(each, each.around_tool, core, ToolResult)

@@ -1,4 +1,4 @@
-"""The output of an agent: how it is requested, and how it is read from the reply that ends a run.
+"""The output of an agent: how it is requested, and how it is read from the last reply.
 
 There are four ways to request an output that is not plain text:
 
@@ -129,7 +129,7 @@ class Output(Generic[Out]):
         """Read the output from the reply that would end the run.
 
         Raises:
-            ModelRetry: It is not valid; the model reads the message and tries again.
+            ModelRetry: The output is not valid; the model reads the message and tries again.
         """
         raise NotImplementedError
 
@@ -139,10 +139,10 @@ class Output(Generic[Out]):
 
 
 class TextOutput(Output[str]):
-    """The text of the reply, whatever it is."""
+    """Reads the text of the reply as it is."""
 
     async def read(self, message: AssistantMessage, context: RunContext[Any]) -> str:  # noqa: ARG002
-        """The text."""
+        """Return the text."""
         return message.text
 
 
@@ -389,7 +389,7 @@ def count_invalid_output(run: Run[Any], output: Output[Any], complaint: object) 
 
 
 def output_of(output_type: Any) -> Output[Any]:
-    """The output that an ``output_type=`` stands for.
+    """Return the output that an ``output_type=`` stands for.
 
     Raises:
         DefinitionError: It is not a type of output.

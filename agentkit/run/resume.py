@@ -1,4 +1,4 @@
-"""A stopped run made ready to be resumed."""
+"""Preparation of a stopped run to be resumed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["prepare_resume"]
 
 
 def prepare_resume(given: RunState, agents: Mapping[str, AgentSpec], limits: Limits) -> tuple[RunState, list[Event]]:
-    """Copy a state and make the copy ready to be resumed, however the run ended.
+    """Copy a state and prepare the copy to be resumed, however the run ended.
 
     Returns:
         The copy, and an event for each thing that was repaired.
@@ -38,11 +38,11 @@ def prepare_resume(given: RunState, agents: Mapping[str, AgentSpec], limits: Lim
         state.agent = next(iter(agents))  # one of the two has no name
     if state.agent not in agents:
         names = ", ".join(map(repr, agents))
-        raise StateError(f"this is the state of the agent {state.agent!r}, and this agent is {names}")
+        raise StateError(f"this state belongs to the agent {state.agent!r}, and this agent is {names}")
     agent, known = agents[state.agent], state.fingerprints.get(state.agent) or state.fingerprints.get(given.agent)
     if known and not agent.sources and not known.keys() & agent.tools.keys():
         raise StateError(
-            f"this is the state of another agent: it has the tools {', '.join(sorted(known))}, "
+            f"this state belongs to another agent: it has the tools {', '.join(sorted(known))}, "
             "and this agent has none of them"
         )
     state.fingerprints[state.agent] = known or {}
@@ -56,7 +56,7 @@ def prepare_resume(given: RunState, agents: Mapping[str, AgentSpec], limits: Lim
         state.approvals,
         state.decisions,
         state.nested,
-    ):  # of calls that no longer exist, whose ids may be used again
+    ):  # the ids of calls that no longer exist may be used again
         for id_ in about.keys() - calls:
             del about[id_]
     last = state.messages[-1] if state.messages else None
@@ -65,7 +65,7 @@ def prepare_resume(given: RunState, agents: Mapping[str, AgentSpec], limits: Lim
         state.add_message(labeled(UserMessage("Go on."), **{CONTINUES: True}))
     if not open_calls(state.messages) or state.limits != limits:
         state.limit = ""  # with open calls of a batch that has reached a limit, the run ends there
-    if state.status in ("failed", "limited"):  # whoever resumes it wants it tried again
+    if state.status in ("failed", "limited"):  # resuming means trying again
         state.failed_turns, state.invalid_outputs, state.mistakes = 0, 0, {}
     state.limits = limits
     state.status, state.final_turn, state.warned = "running", False, []

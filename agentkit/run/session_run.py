@@ -32,7 +32,7 @@ class SessionSnapshot:
     """The content of a session.
 
     Attributes:
-        revision: How often it was saved; 0 for a session that is new.
+        revision: How often it was saved; 0 for a new session.
         messages: The messages, each as the string of a JSON object.
         head: The rest of the last run's state, as the string of a JSON object; empty when there was no run.
         artifacts: Results that were too long for the model, by the id of their call.
@@ -46,7 +46,7 @@ class SessionSnapshot:
     results: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def state(self) -> RunState | None:
-        """Return the state of the last run, to inspect or to decide about; None if there was none.
+        """Return the state of the last run, to inspect or to decide about its calls; None if there was none.
 
         Raises:
             StateError: It cannot be read.
@@ -64,10 +64,10 @@ class SessionUpdate:
 
     Attributes:
         revision: The revision that it is based on.
-        start: How many of the saved messages stay; those after them are replaced.
-        messages: The messages after these, each as the string of a JSON object.
-        head: Replaces the saved one.
-        artifacts: Those that are new.
+        start: How many of the saved messages stay.
+        messages: The messages that replace the rest, each as the string of a JSON object.
+        head: The new head.
+        artifacts: The new artifacts.
         dropped: Ids of the artifacts to remove.
     """
 
@@ -96,7 +96,7 @@ class Session(Protocol):
     """One stored conversation. A method that raises a `SessionError` has changed nothing."""
 
     def claim(self) -> AbstractAsyncContextManager[None]:
-        """Hold the session exclusively until the context is left, or until this process ends in whatever way.
+        """Hold the session exclusively until the block is left, or until this process ends in any way.
 
         Raises:
             SessionBusy: Another run holds it.
@@ -104,19 +104,19 @@ class Session(Protocol):
         ...
 
     async def load(self) -> SessionSnapshot:
-        """Return what is stored; an empty `SessionSnapshot` for a session that is new."""
+        """Return what is stored; an empty `SessionSnapshot` for a new session."""
         ...
 
     async def save(self, change: SessionUpdate) -> None:
-        """Store a change and remove the ``results``, which its messages hold; the revision is one more afterwards.
+        """Store a change, increase the revision by one, and remove the ``results``, which its messages hold.
 
         Raises:
-            SessionConflict: The stored revision is not the one that the change is based on.
+            SessionConflict: The change is based on another revision than the stored one.
         """
         ...
 
     async def record(self, slot: str, result: str) -> None:
-        """Store the result of a slot's call; it is on the disk when this returns."""
+        """Store the result of the call in a slot durably before returning."""
         ...
 
 
@@ -124,7 +124,7 @@ T = TypeVar("T")
 
 
 async def run_in_session(session: Session, spec: RunSpec, state: RunState, emit: Emit) -> RunResult[Any]:
-    """Run with the messages of the session before the question.
+    """Run with the messages of the session before the prompt.
 
     Raises:
         SessionBusy: Another run holds the session.
@@ -137,7 +137,7 @@ async def run_in_session(session: Session, spec: RunSpec, state: RunState, emit:
         )
         if before.pending:
             names = ", ".join(each.name for each in before.pending)
-            raise StateError(f"the last run of the session waits for decisions about {names}: decide and run its state")
+            raise StateError(f"the last run of the session waits for decisions about {names}: decide, then resume it")
         stored = list(before.messages)
         notes = _close(before, saved.results)
         state.messages[:0] = before.messages
@@ -156,30 +156,30 @@ async def resume_in_session(
     Args:
         session: Where it is stored.
         spec: What to run with.
-        live: Becomes the state that runs. When nothing of the run could be stored, it is again what it was.
+        live: Becomes the state that runs; restored if nothing of the run could be stored.
         emit: Receives the events.
-        given: The state to resume; None for what is stored.
-        limits: Replaces those that the run was begun with.
+        given: The state to resume; None for the stored one.
+        limits: Limits in place of those that the run began with.
 
     Raises:
         SessionBusy: Another run holds the session.
-        SessionConflict: The session has gone on since the state was taken.
-        StateError: There is nothing to resume, or it cannot be read.
+        SessionConflict: The session has changed since the state was read.
+        StateError: There is nothing to resume, or the stored state cannot be read.
     """
     async with session.claim():
         saved = await session.load()
         stored = saved.state()
         if stored is None and given is not None:
-            raise StateError("this state is not of this session: a state goes on in the session that it came from")
+            raise StateError("this state does not belong to this session: resume it in the session that it came from")
         if stored is None:
-            raise StateError("the session has no run to go on with: ask something")
+            raise StateError("the session has no run to resume: pass a prompt instead of resume=")
         if given is not None and (given.revision, given.run_id) != (saved.revision, stored.run_id):
             raise SessionConflict(
-                "the session has gone on since this state was taken, or never had it: load its state and decide again"
+                "the session has changed since this state was read, or never had it: load its state and decide again"
             )
         spec = replace(spec, limits=limits or stored.limits or spec.limits)
         told = (given or stored).copy()
-        told.inbox += live.inbox[len(given.inbox) if given else 0 :]  # what was said since it was opened
+        told.inbox += live.inbox[len(given.inbox) if given else 0 :]  # messages that were added since it was opened
         state, events = prepare_resume(told, spec.agents, spec.limits)
         _become(live, state)
         journal = _SessionJournal(session, saved, list(stored.messages), spec.journal)
@@ -197,10 +197,10 @@ def _become(live: RunState, state: RunState) -> None:
 
 
 def _close(state: RunState, results: Mapping[str, str]) -> list[str]:
-    """Close a run that is not resumed: with the stored results of its calls, and with the messages that it never read.
+    """Close a run that is not resumed, with the stored results of its calls and the messages that it never read.
 
     Returns:
-        What had to be repaired for that.
+        A sentence for each thing that was repaired.
     """
     known = [call for call in open_calls(state.messages) if call_slot(state, call) in results]
     insert_results(state.messages, map(interrupted_result, known))
@@ -308,7 +308,7 @@ class _SessionJournal:
         return result
 
     async def record(self, key: str, result: ToolResult) -> None:
-        """Store a result at once. If that fails the call has run all the same: the run ends when its state is kept."""
+        """Store a result at once. If that fails, the call has still run; the run fails when its state is saved next."""
         self._has_written = True
         self._results[key] = stored = dump_result(result, self._state.usage, self._state.calls)
         try:
@@ -332,9 +332,9 @@ class _SessionSlot:
 
 
 async def _to_its_end(work: Callable[[], Awaitable[None]]) -> None:
-    """Do something short that must not stop halfway, also when this is cancelled.
+    """Do something short to its end, even when this is cancelled.
 
-    ``task.cancel()`` of asyncio takes no notice of a shield, so that the work has a task of its own.
+    ``task.cancel()`` of asyncio ignores shields, so the work has a task of its own.
     """
     failures: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""What agents are made of, and what a run is made of."""
+"""The specifications of agents and runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from agentkit.tools.tool import Tool
 __all__ = ["AgentSpec", "Instructions", "OutputValidator", "RunSpec"]
 
 Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]]
-"""A string, or a function of the run's context that gives one; it may be async."""
+"""A string, or a function of the run's context that returns one; it may be async."""
 
 OutputValidator: TypeAlias = Callable[[RunContext[Any], Any], Any]
 """A function of the run's context and the output that returns the output, perhaps another one; None leaves it as it is.
@@ -32,20 +32,20 @@ It raises `ModelRetry` to have the model try again, and may be async.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSpec:
-    """What an agent is made of; it never changes.
+    """The specification of an agent; it never changes.
 
     Attributes:
         model: The model.
-        name: Tells agents apart.
+        name: Identifies the agent.
         tools: Its tools by name.
-        sources: Where further tools come from.
+        sources: The sources of further tools.
         instructions: The parts of its instructions.
         settings: Parameters of its requests.
         output: How its output is requested and read.
         output_validators: What may object to its output, in order.
-        requires_approval: Which calls wait for a decision, in addition to those of tools that require it themselves.
-        on_tool_error: What an unexpected exception in a tool does.
-        repair: Whether calls that can mean one thing only are repaired.
+        requires_approval: The approval policy, in addition to those of the tools.
+        on_tool_error: The effect of an unexpected exception in a tool.
+        repair: Whether calls that can only mean one thing are repaired.
     """
 
     model: Model
@@ -63,14 +63,14 @@ class AgentSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
-    """What a run is made of; it never changes while it runs.
+    """The specification of a run; it never changes while the run is running.
 
     Attributes:
-        agents: The agents by name; that of the state's ``agent`` has the turn.
-        limits: How far the run may go.
+        agents: The agents by name; ``agent`` of the state names the one whose turn it is.
+        limits: The limits of the run.
         middleware: The middleware; the first is the outermost.
-        journal: Where its effects have their slots.
-        deps: What is given to tools as ``context.deps``.
+        journal: Provides the slots of its effects.
+        deps: The dependencies, which tools receive as ``context.deps``.
         stream: Whether replies are requested as streams.
         opened: The sources that are open already, and stay open after the run.
         opening_events: What was repaired in the input of the run, and what has changed since it stopped.

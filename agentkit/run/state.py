@@ -25,12 +25,12 @@ Out_co = TypeVar("Out_co", covariant=True)
 _REFUSED_RESULT = "Error: this result was refused by a check of the program and is not shown"
 _SHOWN = 60  # characters of an answer in a repr
 Status: TypeAlias = Literal["running", "done", "paused", "limited", "cancelled", "failed"]
-"""``running``, or one of the five endings; each of these can be continued."""
+"""``running``, or one of the five endings. A run can be resumed after each of them."""
 
 
 @dataclass(slots=True, kw_only=True, repr=False)
 class RunState:
-    """A run, as far as it has come. The loop writes it; observers read it.
+    """The state of a run so far. The loop writes it; observers read it.
 
     `to_json` and `load` take it to another process; ``agent.run(resume=state)`` resumes it.
 
@@ -39,13 +39,13 @@ class RunState:
         prior_messages: How many of them were there before the run.
         run_id: Unique to the run.
         agent: The name of the agent whose turn it is.
-        status: Whether it runs or how it ended.
+        status: Whether the run is running, or how it ended.
         turns: Replies of the model so far.
         calls: Tool calls so far, those of agents inside tools included.
         calls_by_tool: Tool calls so far, by name.
         usage: Tokens so far, those of agents inside tools included.
         seconds: How long it has run, without pauses.
-        limits: What it runs under.
+        limits: The limits that apply.
         limit: The limit that was reached, in words; empty while there is none.
         final_turn: Whether that limit was reached and the last answer has been requested.
         warned: The limits that a `LimitWarning` was emitted for.
@@ -54,12 +54,12 @@ class RunState:
         failed_turns: How many turns in a row had only failed calls.
         artifacts: The results that were too long for the model, whole, by the id of their call.
         files: Files of results that wait until the results of all calls of the reply are there.
-        inbox: What the user said while the run was busy; the model reads it in the next turn.
-        approvals: The calls that had to be asked about, by id.
-        blocked: The calls that wait only because one waits that they may not pass, see ``sequential`` of `tool`.
+        inbox: Messages that were added while the run was busy; the model reads them in the next turn.
+        approvals: The calls that need approval, by id.
+        blocked: The calls that wait only because they may not overtake one that waits, see ``sequential`` of `tool`.
         nested: The states of paused runs that calls have started, by the id of the call.
-        decisions: What was decided about them.
-        rules: Decisions that hold for later calls too.
+        decisions: The decisions about these calls, by id.
+        rules: Decisions that apply to later calls too.
         fingerprints: A hash of each tool as the model knew it, by agent and name, to notice when one has changed.
         revision: How often the session of the run was saved; 0 without a session.
     """
@@ -98,16 +98,16 @@ class RunState:
     # Storing.
 
     def to_json(self, *, key: bytes | None = None) -> str:
-        """The state as JSON, for `load`.
+        """Return the state as JSON, for `load`.
 
         Args:
-            key: A secret that signs it, for a place where others can write; without one, a checksum finds damage only.
+            key: A secret that signs it, for places where others can write; without one, a checksum detects damage.
         """
         return dump_state(self, key=key)
 
     @classmethod
     def load(cls, stored: str | bytes, *, key: bytes | None = None) -> Self:
-        """A state that `to_json` has written, perhaps in another process.
+        """Load a state that `to_json` wrote, perhaps in another process.
 
         Raises:
             StateError: It is damaged, not signed with ``key``, or of a newer version.
@@ -121,7 +121,7 @@ class RunState:
         return cls(**{**members, "nested": cast("Any", nested)})
 
     def copy(self) -> Self:
-        """The same state, to go on with while this one stays as it is."""
+        """Return a copy that can change while this state stays as it is."""
         made = copy(self)
         for each in fields(self):
             value = getattr(self, each.name)
@@ -134,7 +134,7 @@ class RunState:
 
     @property
     def text(self) -> str:
-        """The text of the last assistant message, empty when there is none."""
+        """The text of the last assistant message; empty if there is none."""
         last = last_reply(self.messages)
         return last.text if last else ""
 
@@ -163,24 +163,25 @@ class RunState:
         """Let a pending call run.
 
         Args:
-            id: The call.
-            arguments: To run it with these instead; the model is told.
-            always: Whether the same holds for later calls of the run and its session: ``"arguments"`` for this tool
-                with exactly these arguments, ``"tool"`` or True for this tool with any.
+            id: The id of the call.
+            arguments: Arguments that replace the model's, which reads that they changed.
+            always: Whether the decision applies to later calls of the run and its session: ``"arguments"`` for this
+                tool with exactly these arguments, ``"tool"`` or True for this tool with any.
             by: Who decided, for the records.
 
         Raises:
-            StateError: No such call is pending, it needs an answer from outside, or these cannot be its arguments.
-            ConfigError: ``always`` is something else, or comes with arguments, which are for this call only.
+            StateError: No such call is pending, it runs elsewhere and needs an answer, or it cannot have these
+                arguments.
+            ConfigError: ``always`` has another value, or is combined with ``arguments``, which are for this call only.
         """
         if inner := self._nested_in(id):
             inner[0].approve(inner[1], arguments=arguments, always=always, by=by)
             return
         call, asked = self._pending_call(id)
         if asked.external:
-            raise StateError(f"call {id!r} of {call.name} does not run here: give its result with answer({id!r}, ...)")
+            raise StateError(f"call {id!r} of {call.name} does not run here: pass its result to answer({id!r}, ...)")
         if always and arguments is not None:
-            raise ConfigError("approve(arguments=...) changes this call only and cannot be always=: decide it alone")
+            raise ConfigError("approve(arguments=...) applies to this call only: leave out always=")
         changed = None if arguments is None else as_arguments(arguments, asked)
         self._decide(call, Decision(kind="approve", hash=asked.hash, arguments=changed, by=by, at=time.time()), always)
 
@@ -196,7 +197,7 @@ class RunState:
 
         Raises:
             StateError: No such call is pending.
-            ConfigError: ``always`` is something else.
+            ConfigError: ``always`` has another value.
         """
         if inner := self._nested_in(id):
             inner[0].deny(inner[1], reason, always=always, by=by)
@@ -205,7 +206,7 @@ class RunState:
         self._decide(call, Decision(kind="deny", hash=asked.hash, reason=reason, by=by, at=time.time()), always)
 
     def answer(self, id: str, value: object, *, by: str = "") -> None:  # noqa: A002 - the word of the API
-        """Give the result of a pending call yourself; it does not run. The model reads the value as that of a tool.
+        """Provide the result of a pending call, which does not run; the model reads the value like that of a tool.
 
         Raises:
             StateError: No such call is pending.
@@ -225,7 +226,7 @@ class RunState:
         """Add a message of the user: the model reads it in its next turn, never between a call and its result.
 
         Raises:
-            ConfigError: It is empty, or no question.
+            ConfigError: It is empty or malformed.
         """
         self.inbox.append(parse_prompt(prompt))
 
@@ -293,7 +294,7 @@ class RunResult(Generic[Out_co]):
     """The result of a run.
 
     Attributes:
-        state: Everything that is known of the run.
+        state: Everything that is known about the run.
     """
 
     state: RunState
@@ -317,7 +318,7 @@ class RunResult(Generic[Out_co]):
         """The output of the agent.
 
         Raises:
-            RunError: The run stopped before there was one: it is paused, or a limit was reached.
+            RunError: The run stopped before there was one: it is paused, was cancelled, or reached a limit.
         """
         if not self._has_output:
             why = f"reached {self.limit}" if self.limit else f"is {self.status}"
@@ -328,12 +329,12 @@ class RunResult(Generic[Out_co]):
 
     @property
     def output_or_none(self) -> Out_co | None:
-        """The output of the agent, None if the run stopped before there was one."""
+        """The output of the agent; None if the run stopped before there was one."""
         return self._output if self._has_output else None
 
     @property
     def status(self) -> Status:
-        """``"done"``, or why it ended earlier (``"limited"``, ``"paused"``, ``"cancelled"``)."""
+        """``"done"``, or why the run ended earlier: ``"limited"``, ``"paused"`` or ``"cancelled"``."""
         return self.state.status
 
     @property
@@ -343,7 +344,7 @@ class RunResult(Generic[Out_co]):
 
     @property
     def pending(self) -> tuple[PendingCall, ...]:
-        """The calls that wait for a decision, if the run is ``paused``; decide with ``state.approve`` and the like."""
+        """The calls that wait for a decision; decide with ``state.approve``, ``deny`` or ``answer``."""
         return self.state.pending
 
     @property

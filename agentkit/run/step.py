@@ -1,4 +1,4 @@
-"""The next step of a run. Pure: it looks at what is known and decides; the loop performs it."""
+"""The next step of a run: a pure decision from the state and the limits, which the loop performs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agentkit.run.transcript import final_result, is_reply, open_calls
 
 __all__ = ["AskModel", "Finish", "Pause", "RefusedCall", "RunCalls", "Step", "count_repeated_turns", "next_step"]
 
-_WARNING = 2  # how many turns before the last that may repeat another the model is warned
+_WARNING = 2  # turns between the warning to the model and the last repeated turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class AskModel:
 
     Attributes:
         limit: The limit after which it must answer without tools; empty while there is none.
-        note: A warning to it, for this one request.
+        note: A warning to the model, for this one request.
     """
 
     limit: str = ""
@@ -34,7 +34,7 @@ class AskModel:
 
 @dataclass(frozen=True, slots=True)
 class RefusedCall:
-    """A call that is over a limit, which ``reason`` names."""
+    """A call above a limit, which ``reason`` names."""
 
     call: ToolCall
     reason: str
@@ -51,14 +51,14 @@ class RunCalls:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Stop until somebody outside has decided about ``calls``."""
+    """Stop until somebody decides about ``calls``."""
 
     calls: tuple[ToolCall, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The run is over; ``limit`` names the limit if it ended at one."""
+    """End the run; ``limit`` names the limit if it ended at one."""
 
     status: Status
     limit: str = ""
@@ -68,7 +68,7 @@ Step: TypeAlias = AskModel | RunCalls | Pause | Finish
 
 
 def next_step(state: RunState, limits: Limits) -> Step:
-    """The next thing to do in a run."""
+    """Return the next step of a run."""
     waiting = open_calls(state.messages)
     if waiting and state.final_turn:
         return RunCalls((), tuple(RefusedCall(call, state.limit) for call in waiting), state.limit)
@@ -95,7 +95,7 @@ def next_step(state: RunState, limits: Limits) -> Step:
 
 
 def _within(limits: Limits, state: RunState, calls: Sequence[ToolCall]) -> RunCalls:
-    """The calls that the limits allow, and those that they do not."""
+    """Split calls into those that the limits allow and those that they do not."""
     left = len(calls) if limits.calls is None else max(0, limits.calls - state.calls)
     why = "" if limits.calls is None else limit_in_words(limits.calls, "tool call")
     made = Counter(state.calls_by_tool)
@@ -128,7 +128,7 @@ def _note(repeated: int, most: int) -> str:
 
 
 def count_repeated_turns(messages: Sequence[Message]) -> int:
-    """The number of turns at the end with the same calls and results, in any order; 0 if the last made no call."""
+    """Count the turns at the end with the same calls and results, in any order; 0 if the last made no call."""
     turns = _turns_from_the_end(messages)
     last = next(turns, None)
     if last is None:

@@ -1,4 +1,4 @@
-"""A run that is watched while it happens."""
+"""The events and the result of a run, as they happen."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class RunStream(Channel, Generic[Out]):
 
     ::
 
-        async with agent.stream("...") as events:
-            async for event in events: ...
-            result = await events.result()
+        async with agent.stream("...") as stream:
+            async for event in stream: ...
+            result = await stream.result()
 
-    The run has a task of its own: the block may be left in whatever way and by whatever task, and its events may be
-    read in another one. Leaving it waits until the run is over, and cancels nothing else. Iterating ends when the run
-    does, and raises what the run raised. A reader that is slow gets fewer, longer deltas, and every other event.
+    The run has a task of its own: any task may leave the block, in any way, and read the events. Leaving the block
+    waits for the end of the run and cancels nothing else. Iterating ends when the run does, and raises its error. A
+    slow reader gets fewer, longer deltas, and every other event.
 
     Attributes:
-        state: The run so far, also after it was cancelled.
+        state: The state of the run so far, also after it was cancelled.
     """
 
     def __init__(self, state: RunState, start: Callable[[Emit], Awaitable[RunResult[Out]]]) -> None:
@@ -51,10 +51,10 @@ class RunStream(Channel, Generic[Out]):
         return f"RunStream({self.state.status if self._task else 'not started'}, turns={self.state.turns})"
 
     async def result(self) -> RunResult[Out]:
-        """Wait for the end and return the result. Events that nobody has read can still be read inside the block.
+        """Wait for the end and return the result. Unread events can still be read inside the block.
 
         Returns:
-            The result; of a run that was cancelled, what it had so far.
+            The result; for a cancelled run, what there is so far.
 
         Raises:
             AgentKitError: The run failed.
@@ -63,9 +63,9 @@ class RunStream(Channel, Generic[Out]):
         return self._result or RunResult(self.state)
 
     def send(self, prompt: Prompt) -> None:
-        """Send the running agent another message; it reads it in its next turn.
+        """Send a message to the running run; the model reads it in its next turn.
 
-        Call it in the event loop of the run; another thread can do so through `anyio.from_thread.run_sync`.
+        Call it in the event loop of the run; from another thread, use `anyio.from_thread.run_sync`.
 
         Raises:
             StateError: The run has ended.
@@ -73,7 +73,7 @@ class RunStream(Channel, Generic[Out]):
         """
         if self.state.status != "running":
             raise StateError(
-                "the run has ended and reads no more messages: start another one with history=result or in its session"
+                "the run has ended and reads no more messages: start another run with history=result or in its session"
             )
         self.state.add_message(prompt)
 

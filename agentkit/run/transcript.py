@@ -45,7 +45,7 @@ __all__ = [
 M = TypeVar("M", bound=Message)
 
 # Labels in the `meta` of a message, which is stored and never sent.
-CONTINUES = "continues"  # of the user's: the exchange before it goes on
+CONTINUES = "continues"  # of the user's: it belongs to the exchange before it
 CUT = "cut"  # of the assistant's: why the reply stopped early, so that it holds no output
 FINAL = "final"  # of a tool's: it ended the run
 REFUSED = "refused"  # of the user's: a guard rejected it; it is never sent again
@@ -232,13 +232,15 @@ class _Repair:
                     places.append(place)
                     answers.append(_answering(self.messages[place], call))
                 elif complete:
-                    self.notes.append(f"the call {asked.id!r} of {call.name} had no result and got one that says so")
+                    self.notes.append(
+                        f"the call {asked.id!r} of {call.name} had no result and was given one that says so"
+                    )
                     answers.append(interrupted_result(call))
         self.used.update(places)
         if places != sorted(places):
-            self.notes.append("results were put into the order of their calls")
+            self.notes.append("results were sorted into the order of their calls")
         if any(self._is_other(between) for between in range(at + 1, max(places, default=at))):
-            self.notes.append("results were moved to their calls")
+            self.notes.append("results were moved next to their calls")
         reply = message if calls == list(message.tool_calls) else replace(message, tool_calls=tuple(calls))
         if not reply.is_empty:
             self.made += [reply, *answers]

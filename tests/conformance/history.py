@@ -116,7 +116,7 @@ HISTORY = [
         name="call-without-result",
         **GOOD,
         history=[USER, CALLED],
-        told=["had no result and got one that says so"],
+        told=["had no result and was given one that says so"],
         also=lambda outcome: outcome.message(2)["role"] == "tool",
     ),
     Case(
@@ -143,7 +143,7 @@ HISTORY = [
             RESULT,
             ASSISTANT,
         ],
-        told=["results were put into the order of their calls"],
+        told=["results were sorted into the order of their calls"],
     ),
     # Q44, about characters
     Case(
