@@ -202,7 +202,7 @@ async def test_a_model_that_returns_no_reply_is_reported_in_a_sentence(answer: o
 async def test_a_state_is_not_gone_on_with_and_given_a_history() -> None:
     agent = Agent(ScriptedModel(["hi"]))
     result = await agent.run("hello")
-    with pytest.raises(ConfigError, match="a resumed run has its messages"):
+    with pytest.raises(ConfigError, match="a resumed run has its own messages"):
         await agent.run(resume=result.state, history=result)
 
 
