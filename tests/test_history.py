@@ -134,4 +134,4 @@ def test_a_result_behind_a_message_of_the_user_is_moved_to_its_call() -> None:
     assert [each.role for each in messages] == ["assistant", "tool", "user"]
     assert isinstance(messages[1], ToolMessage)
     assert messages[1].text == "real"
-    assert notes == ["results were moved to their calls"]
+    assert notes == ["results were moved next to their calls"]
