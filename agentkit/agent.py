@@ -331,7 +331,8 @@ class Agent(Generic[Deps_contra, Out]):
         """Stream a run with the options of `run`: ``async with agent.stream(...) as stream``; see `RunStream`."""
         spec = self._run_spec(deps, model, tools, settings, limits, stream=True)
         return RunStream(
-            *_start(spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id)
+            *_start(spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id),
+            self._spec.output.drafts,
         )
 
     def run_sync(  # noqa: PLR0913 - spelled out, so that editors complete them
@@ -379,7 +380,8 @@ class Agent(Generic[Deps_contra, Out]):
         spec = self._run_spec(deps, model, tools, settings, limits, stream=True)
         return SyncRunStream(
             RunStream(
-                *_start(spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id)
+                *_start(spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id),
+                self._spec.output.drafts,
             )
         )
 

@@ -34,13 +34,14 @@ from agentkit.errors import (
     NotFound,
     OutputInvalid,
 )
+from agentkit.run.drafts import Drafts, JsonDrafts, TextDrafts
 from agentkit.run.middleware import ModelTurn, NextModel, Run
 from agentkit.run.transcript import CUT
 from agentkit.tools.calls.arguments import parse_arguments
 from agentkit.tools.calls.repair import repair_json
 from agentkit.tools.context import RunContext, ToolContext
 from agentkit.tools.tool import Tool
-from agentkit.tools.value import FunctionCall, NoValue, SchemaType, ValueType
+from agentkit.tools.value import VALUE, FunctionCall, NoValue, SchemaType, ValueType
 
 __all__ = [
     "OUTPUT_TOOL",
@@ -132,6 +133,10 @@ class Output(Generic[Out]):
             ModelRetry: The output is not valid; the model reads the message and tries again.
         """
         raise NotImplementedError
+
+    def drafts(self) -> Drafts:
+        """What makes drafts of the output while the model writes it."""
+        return TextDrafts()
 
     def note_invalid(self, run: Run[Any], model: Model, complaint: ModelRetry) -> str:  # noqa: ARG002 - for those below
         """Note that a reply held no valid output; says so if it is requested in another way from now on."""
@@ -294,6 +299,10 @@ class TypedOutput(Output[Out]):
                 f"your answer is not the output that is needed: {error}. Call {OUTPUT_TOOL} if you have that tool, "
                 f"else answer with nothing but one JSON object that fits this JSON Schema: {schema}"
             ) from error
+
+    def drafts(self) -> Drafts:
+        """What makes drafts of the output: what the JSON holds so far, as dicts and lists."""
+        return JsonDrafts(self.value_type.schema, VALUE if self.value_type.wrapped else "", OUTPUT_TOOL)
 
     def note_invalid(self, run: Run[Any], model: Model, complaint: ModelRetry) -> str:
         """Note that a reply held no valid output; says so if it is requested in another way from now on.

@@ -328,6 +328,11 @@ class RunResult(Generic[Out_co]):
         return cast("Out_co", self._output)
 
     @property
+    def has_output(self) -> bool:
+        """Whether there is an output."""
+        return self._has_output
+
+    @property
     def output_or_none(self) -> Out_co | None:
         """The output of the agent; None if the run stopped before there was one."""
         return self._output if self._has_output else None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Generic, Self, TypeVar
 
 from agentkit.chat.events import Emit
 from agentkit.chat.stream import Channel
 from agentkit.errors import StateError
+from agentkit.run.drafts import Drafts, TextDrafts
 from agentkit.run.inputs import Prompt
 from agentkit.run.state import RunResult, RunState
 
@@ -33,7 +34,13 @@ class RunStream(Channel, Generic[Out]):
         state: The state of the run so far, also after it was cancelled.
     """
 
-    def __init__(self, state: RunState, start: Callable[[Emit], Awaitable[RunResult[Out]]]) -> None:
+    def __init__(
+        self,
+        state: RunState,
+        start: Callable[[Emit], Awaitable[RunResult[Out]]],
+        drafts: Callable[[], Drafts] = TextDrafts,
+    ) -> None:
+        self._drafts = drafts
         self._result: RunResult[Out] | None = None
 
         async def work(emit: Emit) -> None:
@@ -62,6 +69,16 @@ class RunStream(Channel, Generic[Out]):
         await self.wait()
         return self._result or RunResult(self.state)
 
+    def output(self) -> AsyncIterator[Any]:
+        """The output as it grows, and in the end the output itself.
+
+        Each draft is what the model has written so far: text, or dicts and lists of JSON values, also for an output
+        that becomes a model or a dataclass. What is still to come is missing; only a string that may be any string is
+        there before it is whole. When the model starts again, so do the drafts. The last value is the validated output;
+        there is none if the run stops without one. Drafts share what is complete in them: do not change them.
+        """
+        return _Outputs(self, self._drafts())
+
     def send(self, prompt: Prompt) -> None:
         """Send a message to the running run; the model reads it in its next turn.
 
@@ -81,3 +98,29 @@ class RunStream(Channel, Generic[Out]):
         if self.state.status == "running":  # it was cancelled before it began
             self.state.status = "cancelled"
         super()._finish()
+
+
+class _Outputs:
+    """The drafts of a stream and its output; not a generator, which a cancelled wait for its next item would end."""
+
+    def __init__(self, stream: RunStream[Any], drafts: Drafts) -> None:
+        self._stream, self._drafts, self._over = stream, drafts, False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        while not self._over:
+            try:
+                event = await anext(self._stream)
+            except StopAsyncIteration:
+                self._over = True
+                result = await self._stream.result()
+                if result.has_output:
+                    return result.output
+                break
+            if event.origin is None or not event.origin.path:
+                draft, there = self._drafts.feed(event)
+                if there:
+                    return draft
+        raise StopAsyncIteration

@@ -10,7 +10,7 @@ import functools
 import inspect
 import re
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, cast, get_args, get_origin
 
@@ -23,14 +23,13 @@ from agentkit.errors import DefinitionError, ModelRetry
 from agentkit.tools.calls.arguments import validate_value
 from agentkit.tools.calls.repair import Unreadable, fit_arguments, json_values_in, repair_json
 from agentkit.tools.context import RunContext
-from agentkit.tools.schema.annotations import union_members
 from agentkit.tools.schema.check import faults_of
 from agentkit.tools.schema.generate import AllArguments
 from agentkit.tools.schema.signature import Signature, name_of, read_signature, signature_of_value
 from agentkit.tools.schema.simplify import JsonSchema, check_schema
 from agentkit.tools.schema.strict import strict_form, why_not_strict
 
-__all__ = ["FunctionCall", "SchemaType", "ValueType"]
+__all__ = ["VALUE", "FunctionCall", "NoValue", "SchemaType", "ValueType"]
 
 VALUE = "value"  # the member that holds what is not an object
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
@@ -91,7 +90,7 @@ class ValueType:
         definitions: Mapping[str, Any] = signature.parameters.get("$defs", {})
         if not inner.keys() - {*_SAYS_NOTHING}:
             raise DefinitionError(f"output type {_shown(kind)}: it may be anything; give it a type")
-        _check_distinct(kind, inner, definitions)
+        _check_distinct(kind, signature.schema)
         self._read_signature = signature
         self._set_schema(inner, definitions, description)
         self.strict = strict_form(self.name, self.schema, strict=None, of_function=True)
@@ -348,28 +347,19 @@ def _shown(kind: Any) -> str:
     return shown if len(shown) <= 80 else f"{shown[:80]}..."
 
 
-def _check_distinct(kind: Any, inner: JsonSchema, definitions: Mapping[str, Any]) -> None:
-    """Refuse alternatives with the same schema: the model could not say which one it means."""
-    given: Sequence[Any] = cast("Sequence[object]", kind) if isinstance(kind, list) else union_members(kind)
-    if len(given) < 2:
-        return
+def _check_distinct(kind: Any, generated: JsonSchema) -> None:
+    """Refuse alternatives with the same shape: nobody could say which one the model means."""
+    given: Sequence[Any] = cast("Sequence[object]", kind) if isinstance(kind, list) else ()
     functions = [name_of(each) for each in given if _is_function(each)]
     if len(functions) > len(set(functions)):
         raise DefinitionError(f"output type {_shown(kind)}: two of its functions have one name; keep one")
-    branches: Sequence[JsonSchema] = inner.get("anyOf") or inner.get("oneOf") or [inner]
-    seen: set[bytes] = set()
-    for each in branches:
-        bare = encode_json(_bare(definitions.get(each.get("$ref", "").removeprefix("#/$defs/"), each)))
-        if bare in seen or len(branches) < len(set(_names(given))):
+    seen: dict[bytes, JsonSchema] = {}
+    for each in leaf_schemas(generated["properties"][VALUE], generated):
+        if "properties" in each and seen.setdefault(encode_json(_bare(each)), each) is not each:
             raise DefinitionError(
                 f"output type {_shown(kind)}: two of its alternatives have the same shape, so that nobody can tell "
                 "them apart; give each a field such as kind: Literal['...'] of its own"
             )
-        seen.add(bare)
-
-
-def _names(kinds: Sequence[Any]) -> Iterator[str]:
-    return (each.__qualname__ if hasattr(each, "__qualname__") else repr(each) for each in kinds)
 
 
 def _bare(schema: Any) -> Any:
