@@ -432,8 +432,7 @@ class Agent(Generic[Deps_contra, Out]):
         if self.requires_approval is False:
             free = [each for each in self.tools.values() if each.requires_approval is False]
             options.setdefault("access", frozenset(kind for each in free for kind in each.access))
-        made: Any = tool(_prompted(run, input_type), name=name, description=description, **options)
-        return cast("Tool", made)
+        return cast("Tool", tool(_prompted(run, input_type), name=name, description=description, **options))
 
     async def __aenter__(self) -> Self:
         stack = AsyncExitStack()
@@ -567,8 +566,7 @@ def _model(model: object) -> Model:
 def _listed(tools: object) -> tuple[Any, ...]:
     if isinstance(tools, str) or not isinstance(tools, Iterable):
         raise ConfigError(f"tools= takes a list of tools, not {tools!r:.80}")
-    listed: Iterable[Any] = tools
-    return tuple(listed)
+    return tuple(cast("Any", tools))
 
 
 def _split_tools(tools: Iterable[Any]) -> tuple[dict[str, Tool], tuple[ToolSource, ...]]:

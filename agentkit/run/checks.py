@@ -26,10 +26,7 @@ def check_agent(given: Mapping[str, Any]) -> tuple[Instructions, ...]:
     """Refuse arguments of an agent that have the wrong type or value; return the parts of its instructions."""
     instructions: Any = given["instructions"]
     single = isinstance(instructions, str) or callable(instructions) or not isinstance(instructions, Iterable)
-    parts: tuple[Any, ...] = (instructions,)
-    if not single:
-        several: Iterable[Any] = instructions
-        parts = tuple(several)
+    parts: tuple[Any, ...] = (instructions,) if single else tuple(cast("Any", instructions))
     wrong = [each for each in parts if not isinstance(each, str) and not callable(each)]
     policy, middleware, limits = given["requires_approval"], given["middleware"], given["limits"]
     validators, members = _members(given["output_validators"]), _members(middleware)
@@ -94,10 +91,7 @@ def check_settings(settings: object, limits: object) -> None:
 
 
 def _members(given: object) -> list[Any] | None:
-    if not isinstance(given, Sequence):
-        return None
-    members: Sequence[Any] = given
-    return list(members)
+    return list(cast("Any", given)) if isinstance(given, Sequence) else None
 
 
 def refuse(*checks: tuple[bool, str]) -> None:

@@ -405,5 +405,4 @@ def output_of(output_type: Any) -> Output[Any]:
     """
     if output_type is str:
         return TextOutput()
-    output: Any = output_type if isinstance(output_type, Output) else TypedOutput(output_type)
-    return cast("Output[Any]", output)
+    return cast("Output[Any]", output_type) if isinstance(output_type, Output) else TypedOutput(output_type)
