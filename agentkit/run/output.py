@@ -405,4 +405,6 @@ def output_of(output_type: Any) -> Output[Any]:
     """
     if output_type is str:
         return TextOutput()
-    return cast("Output[Any]", output_type) if isinstance(output_type, Output) else TypedOutput(output_type)
+    if isinstance(output_type, Output):
+        return output_type  # pyright: ignore[reportUnknownVariableType] - of whatever type it is
+    return TypedOutput(output_type)
