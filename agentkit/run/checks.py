@@ -26,7 +26,8 @@ def check_agent(given: Mapping[str, Any]) -> tuple[Instructions, ...]:
     """Refuse arguments of an agent that have the wrong type or value; return the parts of its instructions."""
     instructions: Any = given["instructions"]
     single = isinstance(instructions, str) or callable(instructions) or not isinstance(instructions, Iterable)
-    parts = cast("tuple[Any, ...]", (instructions,) if single else tuple(cast("Any", instructions)))
+    given_parts: Any = (instructions,) if single else tuple(cast("Any", instructions))
+    parts: tuple[Any, ...] = given_parts
     wrong = [each for each in parts if not isinstance(each, str) and not callable(each)]
     policy, middleware, limits = given["requires_approval"], given["middleware"], given["limits"]
     validators, members = _members(given["output_validators"]), _members(middleware)
