@@ -387,3 +387,11 @@ def test_a_decision_that_could_not_be_loaded_again_is_refused(decide: Callable[[
     with pytest.raises(ConfigError, match="is a string"):
         decide(state)
     assert state == some_state()
+
+
+@pytest.mark.parametrize("change", [{"signed": 1}, {"agentkit": "run ", "extra": 1}, {"extra": 1}, {"version": True}])
+@pytest.mark.parametrize("key", [None, b"secret"], ids=["checksum", "signature"])
+def test_the_envelope_of_a_state_is_covered_too(change: dict[str, Any], key: bytes | None) -> None:
+    stored = json.loads(some_state().to_json(key=key))
+    with pytest.raises(StateError):
+        RunState.load(json.dumps({**stored, **change}), key=key)
