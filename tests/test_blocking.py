@@ -246,7 +246,9 @@ def test_a_stream_is_started_once_and_has_a_short_repr() -> None:
 # The ends of a program.
 
 SETUP = """
-import os, signal, threading
+import atexit, os, signal, threading
+last = []  # threads to wait for after agentkit, which registers later, has closed its loop
+atexit.register(lambda: [each.join(10) for each in last])
 from concurrent.futures import CancelledError
 import anyio
 from agentkit import Agent
@@ -293,7 +295,8 @@ def work():
     except CancelledError:
         print("cancelled", flush=True)
 
-threading.Thread(target=work, daemon=True).start()
+last.append(threading.Thread(target=work, daemon=True))
+last[0].start()
 started.wait()
 """,
         "over cancelled",
