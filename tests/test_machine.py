@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -29,6 +29,7 @@ from agentkit.sessions import MemorySessions
 from agentkit.testing import Answer, FunctionModel
 from agentkit.tools import Tool, ToolContext
 from tests.crash.points import Dying, Watched
+from tests.explore import EXPLORE
 from tests.kept import died
 
 NAMES = ("do", "fail", "send", "ask", "alone", "picture", "unheard_of")
@@ -343,4 +344,6 @@ class Conversation(RuleBasedStateMachine):
 
 
 def test_a_transcript_is_valid_whatever_happens_to_it() -> None:
-    run_state_machine_as_test(Conversation, settings=settings(max_examples=100, stateful_step_count=20))
+    # A story that fails is long, and to shorten it takes longer than a test may: `make explore` has the time.
+    phases = tuple(Phase) if EXPLORE else (Phase.explicit, Phase.generate)
+    run_state_machine_as_test(Conversation, settings=settings(max_examples=100, stateful_step_count=20, phases=phases))
