@@ -138,6 +138,22 @@ async def test_a_cancelled_run_tells_its_end_and_gives_its_result() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_paused_run_that_is_cancelled_before_it_goes_on_has_a_valid_state_and_leaves_the_given_one() -> None:
+    @tool(requires_approval=True)
+    def send() -> str:
+        raise AssertionError("nobody has approved this")
+
+    agent = Agent(ScriptedModel([[call("send", id="s")]]), tools=[send])
+    paused = (await agent.run("go")).state
+    async with agent.stream(resume=paused) as events:
+        events.cancel()
+        result = await events.result()
+    assert (result.status, check(result.messages)) == ("cancelled", [])
+    assert "waiting for a decision" in str(result.messages[-1])
+    assert [each.id for each in paused.pending] == ["s"]
+
+
+@pytest.mark.anyio
 async def test_cancelling_a_run_that_has_ended_changes_nothing() -> None:
     async with Agent(ScriptedModel(["hello"])).stream("hi") as events:
         result = await events.result()

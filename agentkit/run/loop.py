@@ -73,12 +73,12 @@ async def execute_run(spec: RunSpec, state: RunState, observer: Emit) -> RunResu
             raise TypeError("around_run must return the state that inner() returned")
         if state.status == "running":  # a middleware swallowed an error
             state.status = "failed"
-            _close(state)
+            close_transcript(state)
         await spec.journal.save(state)
     except BaseException as raised:
         error = _alone(raised)
         state.status = "failed" if isinstance(error, Exception) else "cancelled"
-        _close(state)
+        close_transcript(state)
         if isinstance(error, AgentKitError):
             error.state = state
         await _save_at_the_end(spec, state)
@@ -271,7 +271,7 @@ def _alone(error: BaseException) -> BaseException:
     return _alone(inner[0]) if len(inner) == 1 else error
 
 
-def _close(state: RunState) -> None:
+def close_transcript(state: RunState) -> None:
     """Answer the calls that the end of the run has left open; label a prompt that never got a reply."""
     insert_results(state.messages, [_unfinished(state, call) for call in open_calls(state.messages)])
     attach_files(state)

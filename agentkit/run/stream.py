@@ -10,6 +10,7 @@ from agentkit.chat.stream import Channel
 from agentkit.errors import StateError
 from agentkit.run.drafts import Drafts, TextDrafts
 from agentkit.run.inputs import Prompt
+from agentkit.run.loop import close_transcript
 from agentkit.run.state import RunResult, RunState
 
 __all__ = ["RunStream"]
@@ -97,6 +98,7 @@ class RunStream(Channel, Generic[Out]):
     def _finish(self) -> None:
         if self.state.status == "running":  # it was cancelled before it began
             self.state.status = "cancelled"
+            close_transcript(self.state)
         super()._finish()
 
 
