@@ -377,13 +377,19 @@ class Agent(Generic[Deps_contra, Out]):
         run_id: str = "",
     ) -> SyncRunStream[Out]:
         """Stream a run in code that is not async: ``with agent.stream_sync(...) as stream``; see `SyncRunStream`."""
-        spec = self._run_spec(deps, model, tools, settings, limits, stream=True)
-        return SyncRunStream(
-            RunStream(
-                *_start(spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id),
-                self._spec.output.drafts,
-            )
+        stream = self.stream(
+            prompt,
+            deps=deps,
+            history=history,
+            session=session,
+            resume=resume,
+            model=model,
+            tools=tools,
+            settings=settings,
+            limits=limits,
+            run_id=run_id,
         )
+        return SyncRunStream(stream)
 
     def as_tool(
         self,
