@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -99,7 +100,7 @@ def with_a_reply_each(size: int) -> list[Message]:
     ],
 )
 def test_a_transcript_is_repaired_in_linear_time(make: Callable[[int], list[Message]]) -> None:
-    assert_linear(lambda size: repair_transcript(make(size)), 500)
+    assert_linear(lambda size: partial(repair_transcript, make(size)), 500)
 
 
 def test_results_are_inserted_in_linear_time() -> None:
@@ -107,4 +108,4 @@ def test_results_are_inserted_in_linear_time() -> None:
         given = (ToolMessage("r", f"c{number}") for number in reversed(range(size)))
         insert_results([Q, AssistantMessage(None, calls(size))], given)
 
-    assert_linear(insert, 1_000)
+    assert_linear(lambda size: partial(insert, size), 1_000)
