@@ -218,7 +218,7 @@ class Agent(Generic[Deps_contra, Out]):
 
     @property
     def description(self) -> str:
-        """What the agent can do."""
+        """The description of the agent, as given."""
         return self._given.get("description", "")
 
     @property

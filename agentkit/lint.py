@@ -18,7 +18,7 @@ ACCESS: Mapping[Access, str] = {
     "untrusted": "reads untrusted content",
     "outside": "talks to the outside",
 }
-"""What each kind of ``access`` of a tool means, as the rest of a sentence."""
+"""The meaning of each kind of ``access`` of a tool, as the end of a sentence."""
 
 _MOST_PARAMETERS = 8
 _MOST_BYTES = 4_096  # about a thousand tokens, in each request
@@ -91,7 +91,7 @@ def lint_tools(tools: Iterable[ToolLike]) -> list[LintWarning]:
 
 
 def waits(made: Tool) -> bool:
-    """Whether a call of the tool may wait for somebody outside."""
+    """Return True if a call of the tool may wait for somebody outside the process."""
     return made.is_external or made.requires_approval is not False
 
 
@@ -176,7 +176,7 @@ def _of_strictness(made: Tool) -> Iterator[LintWarning]:
 
 
 def _beside(made: Tool, earlier: Sequence[Tool]) -> Iterator[LintWarning]:
-    """What is wrong only because of tools that were there before."""
+    """The problems that exist only because of tools added earlier."""
     for other in earlier:
         if _are_close(made.name, other.name):
             what = f"has nearly the name of {other.name!r}; give one of them a name of other words"
@@ -192,7 +192,7 @@ def _are_close(one: str, other: str) -> bool:
 
 
 def _is_slip(one: str, other: str) -> bool:
-    """Whether one letter is too many or too few, or two neighbors changed places."""
+    """Return True if the names differ by one added, missing or transposed letter."""
     if min(len(one), len(other)) < _SHORTEST or abs(len(one) - len(other)) > 1:
         return False
     longer, shorter = (one, other) if len(one) > len(other) else (other, one)

@@ -159,7 +159,7 @@ class LocalModel:
 
     @property
     def profile(self) -> Profile:
-        """What was learned about the server."""
+        """The facts learned about the server."""
         server = _servers.get(self._file)
         return server.client.profile if server else Profile()
 

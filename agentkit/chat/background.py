@@ -47,7 +47,7 @@ class BackgroundTask:
 
     @property
     def over(self) -> bool:
-        """Whether the work is over."""
+        """True if the work has ended."""
         return self._over.is_set()
 
     def cancel(self) -> None:

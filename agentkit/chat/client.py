@@ -266,7 +266,7 @@ class ChatClient:
             raise
 
     def _moved_by_a_slash(self, error: ModelError) -> bool:
-        """Whether the server has only sent the request on to the same address with a slash behind, for good."""
+        """Return True if the server permanently redirects to the same address with a trailing slash."""
         if not isinstance(error, BadRequest) or error.status not in (301, 302, 307, 308):
             return False
         path, question_mark, query = self._url.partition("?")
@@ -395,7 +395,7 @@ def _certain_lesson(error: StatusError, lessons: list[Lesson | None]) -> Lesson 
 
 
 def _changes(before: bytes, after: bytes, names: Collection[str]) -> bool:
-    """Whether any of these members of a body has another value, or is gone."""
+    """Return True if any of these members of a body has changed or is missing."""
     if not names:
         return False
     one, other = from_json(before), from_json(after)

@@ -29,7 +29,7 @@ __all__ = [
 
 
 class Origin(NamedTuple):
-    """Where an event comes from.
+    """The origin of an event.
 
     Attributes:
         run_id: The run; empty for a request of a client alone.

@@ -161,7 +161,7 @@ PROVIDERS: Mapping[str, Provider] = {
 
 
 def is_self_hosted(base_url: str) -> bool:
-    """Whether a server is on this machine or in a private network: most such servers run a model of the user's own."""
+    """Return True if a server is local or in a private network: most such servers run the user's own model."""
     host = urlsplit(base_url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_private

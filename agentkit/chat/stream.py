@@ -168,7 +168,7 @@ class Channel:
 
     @property
     def unread(self) -> int:
-        """How many events are there to be read without waiting."""
+        """The number of events that can be read without waiting."""
         return len(self._events)
 
     def __aiter__(self) -> AsyncIterator[Event]:

@@ -365,7 +365,7 @@ def pull(debug: _DebugOption = False) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Save:
-    """Where a run is saved, if anywhere, and the command that resumes it from there."""
+    """The place where a run is saved, if any, and the command that resumes it from there."""
 
     file: str
     session: StoredSession | None

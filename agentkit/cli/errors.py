@@ -1,4 +1,4 @@
-"""How a command ends: whatever it raises becomes a sentence on standard error and an exit code."""
+"""Turn whatever a command raises into a sentence on standard error and an exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where models can be: the known providers, what other packages register, and the embedded model."""
+"""The models that can be named: known providers, those registered by other packages, and the embedded model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ProviderRow:
 
 @dataclass(frozen=True, slots=True)
 class ModelList:
-    """What ``agentkit models`` prints.
+    """The output of ``agentkit models``.
 
     Attributes:
         providers: The known servers.

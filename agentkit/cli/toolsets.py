@@ -17,7 +17,7 @@ __all__ = ["open_toolset"]
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """How the spec of a toolset is written.
+    """The syntax of a toolset's spec.
 
     Attributes:
         toolset: The name in `agentkit_tools`.

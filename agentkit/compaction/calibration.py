@@ -1,4 +1,4 @@
-"""What is learned of a model: how far the estimate of tokens is off, and how long a request may be."""
+"""Facts learned about a model: how far the token estimate is off, and how long a request may be."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHRINK = 0.75  # of a request that was refused without numbers
 
 
 class Calibration:
-    """How many tokens of a model one estimated token is, and the limit of a request, learned from its server.
+    """The model's tokens per estimated token, and the limit of a request, learned from its server.
 
     The factor stays between 0.5 and 4, and changes only when it is a fifth off, since each change moves what is left
     out and so costs a prompt cache. Safe to use from several threads.

@@ -66,7 +66,7 @@ class ClearToolResults(Strategy):
         return ShorterRequest(messages=messages, left_out=changed) if changed else None
 
     def _how_many(self, batches: Sequence[_Batch], messages: Sequence[Message]) -> int:
-        """How many results are old enough: a multiple of a chunk, so that it seldom changes."""
+        """The number of results that are old enough: a multiple of a chunk, so that it seldom changes."""
         counts = [len(batch.results) for batch in batches]
         last = batches[-1] if batches else None
         unread = last is not None and not any(

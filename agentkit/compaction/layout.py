@@ -1,4 +1,4 @@
-"""Where a conversation may be cut. Pure.
+"""Split a conversation into units that may be left out of a request. Pure.
 
 A conversation is a head (the instructions at its beginning), then units that stay whole: a message, or an assistant
 message with the results of its calls and the files of these results. An exchange begins at a message of the user.
@@ -38,7 +38,7 @@ _ORIGINAL = "original"  # in the meta of a message, which is never sent
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much of a conversation there may be; no exchanges means any number of them."""
+    """The largest size of a conversation; without ``exchanges`` any number of them fits."""
 
     tokens: float = math.inf
     exchanges: int | None = None
@@ -84,7 +84,7 @@ class Layout:
         return len(self.units) - 1
 
     def fits(self, cut: int, last: int, bounds: Bounds) -> bool:
-        """Whether what stays is within the bounds, when the conversation ends with the unit ``last``."""
+        """Return True if what remains is within the bounds when the conversation ends with the unit ``last``."""
         if last < 0:
             return True
         if bounds.exchanges is not None and self._exchange(last, last) - self._exchange(cut, last) >= bounds.exchanges:
@@ -156,7 +156,7 @@ def _first(units: Sequence[int], fits: Callable[[int], bool]) -> int | None:
 
 
 def is_of_results(message: Message, before: Message | None) -> bool:
-    """Whether a message belongs to the calls before it: a result, or the files of results."""
+    """Return True if a message belongs to the calls before it: a result, or the files of results."""
     return isinstance(message, ToolMessage | FunctionMessage) or (
         isinstance(before, ToolMessage) and is_attachment(message)
     )

@@ -40,7 +40,7 @@ _REMEMBERED = 1_000
 
 @dataclass(frozen=True, slots=True)
 class _Summary:
-    """What stands for the units before a cut; without a text there was no summary to be had."""
+    """The summary that replaces the units before a cut; an empty string if no summary could be made."""
 
     text: str = ""
 

@@ -142,7 +142,7 @@ class _Answer:
         return self.text + "".join(each.text for each in self._deltas if isinstance(each, TextDelta))
 
     def may_go_on(self) -> bool:
-        """Whether another model may be asked after what was shown."""
+        """Return True if another model may still be asked, given what was already shown."""
         if self._after_shown == "continue":
             return all(isinstance(each, TextDelta | ReasoningDelta) for each in self._deltas)
         return self._after_shown == "discard" or not self._deltas

@@ -32,7 +32,7 @@ class _Spent:
         self._sum += amount
 
     def free_at(self) -> float:
-        """When the sum will be below the limit, as far as is known now."""
+        """The earliest time at which the sum falls below the limit, as far as is known now."""
         while self._amounts and self._amounts[0][0] <= anyio.current_time() - self._per:
             self._sum -= self._amounts.popleft()[1]
         return self._amounts[0][0] + self._per if self._sum >= self._most and self._amounts else -math.inf
@@ -40,7 +40,7 @@ class _Spent:
 
 @dataclass(slots=True)
 class _Window:
-    """What a limit knows of an event loop. Only the holder of ``turn`` waits for time to pass; the others queue."""
+    """The state of a limit in one event loop. Only the holder of ``turn`` waits for time to pass; the others queue."""
 
     starts: _Spent
     tokens: _Spent

@@ -182,7 +182,7 @@ def canonical(text: str) -> str:
 
 
 def may_need_approval(tool: Tool, policy: Approval) -> bool:
-    """Whether calls of this tool may have to wait."""
+    """Return True if calls of this tool may have to wait for approval."""
     return tool.is_external or tool.requires_approval is not False or policy is not False
 
 

@@ -113,7 +113,7 @@ def attached(results: Iterable[tuple[ToolCall, ToolResult | None]]) -> Iterator[
 
 
 def is_attachment(message: Message) -> bool:
-    """Whether the message holds the files of results."""
+    """Return True if the message holds the files of results."""
     parts = message.content if isinstance(message, UserMessage) else None
     return isinstance(parts, tuple) and bool(parts) and _announces(parts[0])
 

@@ -64,7 +64,7 @@ class BackgroundLoop:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs; never in a forked process."""
+        """True if it is running; never in a forked process."""
         return self._thread.is_alive()
 
     def call(self, work: Callable[[], Awaitable[T]], *, grace: float = _GRACE) -> T:

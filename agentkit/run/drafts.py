@@ -151,7 +151,7 @@ class _Parser:
             at = step
 
     def cost(self) -> int:
-        """What a snapshot costs: the members of all that is open."""
+        """The cost of a snapshot: the number of members of all open containers."""
         return sum(len(each.value) for each in self._open) + (self._length >> 3)
 
     def snapshot(self) -> dict[str, Any]:
@@ -244,7 +244,7 @@ class _Parser:
         return isinstance(top.value, list) or top.key is not None
 
     def _partial(self, top: _Open) -> bool:
-        """Whether a string in this place may be shown before it is whole."""
+        """Return True if a string in this place may be shown before it is complete."""
         return self._inner(top)[1]
 
     def _inner(self, top: _Open) -> tuple[list[dict[str, Any]], bool]:

@@ -36,7 +36,7 @@ _NEARLY = 1e-6  # of a second: clocks are floats
 
 
 class Spent(Protocol):
-    """What a run has used so far; `RunState` is one."""
+    """The consumption of a run so far; `RunState` is one."""
 
     turns: int
     calls: int

@@ -101,7 +101,7 @@ class Run(Generic[Deps]):
 
     @property
     def remaining(self) -> Remaining:
-        """What is left of the limits, those of the outer runs included."""
+        """The remaining limits, those of the outer runs included."""
         return remaining(self.state, self.effective_limits())
 
     def effective_limits(self) -> Limits:

@@ -60,10 +60,10 @@ __all__ = [
 
 Out = TypeVar("Out")
 Way: TypeAlias = Literal["auto", "native", "tool", "json", "prompted"]
-"""How an output is requested; see `TypedOutput`."""
+"""The way in which an output is requested; see `TypedOutput`."""
 
 WithCalls: TypeAlias = Literal["ask_again", "run", "skip"]
-"""What happens to an output in a reply that also calls tools; see `TypedOutput`."""
+"""The rule for an output in a reply that also calls tools; see `TypedOutput`."""
 
 OUTPUT_TOOL = "final_answer"
 """The name of the tool whose arguments are the output."""
@@ -72,7 +72,7 @@ OutputFunction: TypeAlias = Callable[..., Coroutine[Any, Any, Out] | Out]
 """A function whose parameters are the shape of an output and whose return value is the output; it may be async."""
 
 OutputShape: TypeAlias = type[Out] | OutputFunction[Out] | Sequence[type[Out] | OutputFunction[Out]] | UnionType
-"""What stands for the type of an output.
+"""Anything that can be given as the type of an output.
 
 Type checkers that do not take a union such as ``Invoice | Refusal`` for a type need it in the annotation of the agent:
 ``agent: Agent[None, Invoice | Refusal] = Agent(...)``.
@@ -85,7 +85,7 @@ _INVALID = 2  # invalid replies of a run after which the output is requested in 
 
 @dataclass(slots=True)
 class _Memory:
-    """What a run remembers of an output.
+    """The state of an output within a run.
 
     Attributes:
         way: How it was requested last.
@@ -135,7 +135,7 @@ class Output(Generic[Out]):
         raise NotImplementedError
 
     def drafts(self) -> Drafts:
-        """What makes drafts of the output while the model writes it."""
+        """Create the reader of drafts of the output while the model writes it."""
         return TextDrafts()
 
     def note_invalid(self, run: Run[Any], model: Model, complaint: ModelRetry) -> str:  # noqa: ARG002 - for those below
@@ -301,7 +301,7 @@ class TypedOutput(Output[Out]):
             ) from error
 
     def drafts(self) -> Drafts:
-        """What makes drafts of the output: what the JSON holds so far, as dicts and lists."""
+        """Create the reader of drafts: the JSON received so far, as dicts and lists."""
         return JsonDrafts(self.value_type.schema, VALUE if self.value_type.wrapped else "", OUTPUT_TOOL)
 
     def note_invalid(self, run: Run[Any], model: Model, complaint: ModelRetry) -> str:

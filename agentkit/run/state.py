@@ -329,7 +329,7 @@ class RunResult(Generic[Out_co]):
 
     @property
     def has_output(self) -> bool:
-        """Whether there is an output."""
+        """True if there is an output."""
         return self._has_output
 
     @property

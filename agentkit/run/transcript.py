@@ -69,17 +69,17 @@ def unlabeled(message: M, label: str) -> M:
 
 
 def is_sent(message: Message) -> bool:
-    """Whether requests hold the message: not if it was refused, or never answered."""
+    """Return True if requests include the message: not if it was refused, or never answered."""
     return not message.meta or not (message.meta.get(REFUSED) or message.meta.get(UNANSWERED))
 
 
 def begins_exchange(message: Message) -> bool:
-    """Whether an exchange begins at the message: at one of the user's that does not continue the exchange before."""
+    """Return True if an exchange begins here: at a user message that does not continue the previous exchange."""
     return isinstance(message, UserMessage) and not message.meta.get(CONTINUES)
 
 
 def is_reply(message: Message) -> bool:
-    """Whether the message is a whole reply of the model."""
+    """Return True if the message is a complete reply of the model."""
     return isinstance(message, AssistantMessage) and not message.meta.get(TRUNCATED)
 
 

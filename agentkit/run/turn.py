@@ -92,7 +92,7 @@ def _is_offered(run: Run[Any], tool: Tool, context: RunContext[Any]) -> bool:
 
 
 def tool_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[ToolChanged]:
-    """How the tools of a resumed run differ from those that it had, given the fingerprints of both by name."""
+    """Describe how the tools of a resumed run differ from before, given the fingerprints of both by name."""
     changes = [ToolChanged(name, "removed") for name in sorted(old.keys() - new.keys())]
     changes += [ToolChanged(name, "added") for name in sorted(new.keys() - old.keys())]
     changes += [ToolChanged(name, "changed") for name, one in old.items() if new.get(name, one) != one]

@@ -63,7 +63,7 @@ class _File:
     names: set[str] = field(default_factory=set[str])
 
     def is_at(self, path: str) -> bool:
-        """Whether other processes would lock this file too."""
+        """Return True if other processes would lock this file too."""
         try:
             return os.path.samestat(os.fstat(self.fd), os.stat(path))  # noqa: PTH116 - as `samestat` takes it
         except OSError:

@@ -384,7 +384,7 @@ class _SQLiteStore(Store):
             connection.execute(f"INSERT INTO words (rowid, text) SELECT id, text {_NOT_INDEXED}")
 
     def _has_index(self, connection: sqlite3.Connection) -> bool:
-        """Whether there is an index that can be written; it is made where it is missing."""
+        """Return True if there is a writable index; a missing one is created."""
         if not self._index or not connection.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone():
             return False
         connection.execute(_INDEX)

@@ -1,4 +1,4 @@
-"""What tests of agents stand on: models that play a script or call a function, a server that plays faults, a linter."""
+"""Tools for testing agents: models that play a script or call a function, a server that plays faults, a linter."""
 
 from agentkit.lint import LintWarning, lint_tools
 from agentkit.testing.context import context

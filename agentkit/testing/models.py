@@ -26,7 +26,7 @@ class Chunks:
 
 
 Answer: TypeAlias = str | Chunks | ToolCall | Sequence[ToolCall] | AssistantMessage | Reply | Exception
-"""What a model of this module can answer: a text, calls, a message, a whole reply, or an error that it raises."""
+"""An answer of a model of this module: a string, calls, a message, a whole reply, or an error to raise."""
 
 
 def call(name: str, /, *, id: str = "", **arguments: Any) -> ToolCall:  # noqa: A002 - the API's own word
@@ -69,7 +69,7 @@ class ScriptedModel:
 
     @property
     def left(self) -> int:
-        """How many answers have not been asked for."""
+        """The number of answers not requested yet."""
         return len(self._script) - len(self.requests)
 
     async def reply(self, request: ChatRequest, emit: Emit) -> Reply:

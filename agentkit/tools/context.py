@@ -1,4 +1,4 @@
-"""What a tool may know about the run that calls it, and the events that it can emit."""
+"""The context of a tool call: the run it belongs to, and the events that it can emit."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class EventLoopBlocked(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remaining:
-    """What is left of a run's limits; None where there is no limit."""
+    """The remaining limits of a run; None where there is no limit."""
 
     turns: int | None = None
     calls: int | None = None
@@ -86,7 +86,7 @@ class Remaining:
 
 
 class RunView(Protocol):
-    """What of a run its tools may look at."""
+    """The part of a run that its tools may see."""
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -95,7 +95,7 @@ class RunView(Protocol):
 
     @property
     def remaining(self) -> Remaining:
-        """What is left of the run's limits."""
+        """The remaining limits of the run."""
         ...
 
     @property
@@ -119,7 +119,7 @@ class _CallState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext(Generic[Deps]):
-    """What instructions, conditions of tools and validators of the output are given of the run.
+    """The run, as instructions, tool conditions and output validators see it.
 
     Attributes:
         deps: The value passed as ``deps=`` to the run.
@@ -143,7 +143,7 @@ class RunContext(Generic[Deps]):
 
     @property
     def remaining(self) -> Remaining:
-        """What is left of the run's limits; during a call, that call is already deducted."""
+        """The remaining limits of the run; during a call, that call is already deducted."""
         return self.view.remaining
 
     @property
@@ -171,7 +171,7 @@ class ToolContext(RunContext[Deps]):
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for this call any more: it took too long, or the run was cancelled.
+        """True if nobody waits for this call any longer: it timed out, or the run was cancelled.
 
         A long loop in a thread should look at it from time to time, as a thread cannot be stopped from outside.
         """

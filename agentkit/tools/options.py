@@ -16,14 +16,14 @@ __all__ = ["Access", "Approval", "Execution", "Mark", "ToolOptions", "group_limi
 
 _Asks: TypeAlias = bool | str
 Approval: TypeAlias = bool | Callable[[ToolContext[Any], dict[str, Any]], _Asks | Awaitable[_Asks]]
-"""Whether a call waits for somebody outside: always, never, or as a function decides."""
+"""The rule for calls that need approval: always, never, or as a function decides."""
 
 Access: TypeAlias = Literal["private", "untrusted", "outside"]
 """A call that reads private data, reads content that strangers may have written, or sends something to the outside."""
 
 
 class ToolOptions(TypedDict, total=False):
-    """How the calls of a tool are run; `tool` and `Tool.from_schema` take these.
+    """Options for the calls of a tool, as accepted by `tool` and `Tool.from_schema`.
 
     Attributes:
         sequential: Whether no other call of the same reply may run at the same time.

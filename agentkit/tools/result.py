@@ -36,7 +36,7 @@ from agentkit.errors import StateError
 __all__ = ["OWN_KEYS", "ToolResult", "describe_error", "json_value", "to_result"]
 
 OWN_KEYS = "agentkit:"
-"""How the keys of a result's metadata begin that the run itself sets; a tool cannot set them."""
+"""The prefix of metadata keys that only the run itself sets, never a tool."""
 
 _MEMBERS = {"content": str, "is_error": bool, "files": list, "metadata": dict, "final": bool}  # of the JSON form
 _LONGEST_MESSAGE = 500  # characters of what a tool raised
@@ -384,18 +384,18 @@ def _can(value: object, method: str) -> bool:
 
 
 def _is_array(value: object) -> bool:
-    """Whether it is an array or a scalar of numpy, or of another library that has the same interface."""
+    """Return True if it is an array or a scalar of NumPy or of a library with the same interface."""
     return _can(value, "tolist") and hasattr(value, "dtype") and hasattr(value, "ndim")
 
 
 def _is_table(value: object) -> bool:
-    """Whether it is a data frame of pandas or polars."""
+    """Return True if it is a data frame of pandas or polars."""
     writes = _can(value, "to_csv") or _can(value, "write_csv")
     return writes and hasattr(value, "columns") and _can(value, "head")
 
 
 def _is_counted(table: Any) -> bool:
-    """Whether the index of a table of pandas only counts its rows."""
+    """Return True if the index of a pandas table only numbers its rows."""
     return type(table.index).__name__ == "RangeIndex" and table.index.name is None
 
 

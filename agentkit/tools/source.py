@@ -15,7 +15,7 @@ __all__ = ["SourceRun", "ToolSource", "is_source"]
 
 
 class SourceRun(Protocol):
-    """What a source may know of the run that asks for its tools."""
+    """The run that asks a source for its tools, as far as the source may see it."""
 
     @property
     def run_id(self) -> str:
@@ -44,7 +44,7 @@ class SourceRun(Protocol):
 
     @property
     def remaining(self) -> Remaining:
-        """What is left of the limits of the run."""
+        """The remaining limits of the run."""
         ...
 
     @property
@@ -72,7 +72,7 @@ class ToolSource(Protocol):
 
 
 def is_source(value: object) -> TypeGuard[ToolSource]:
-    """Whether a value is a `ToolSource`: an async context manager with an async method ``tools``."""
+    """Return True if a value is a `ToolSource`: an async context manager with an async method ``tools``."""
     kind = type(value)
     is_entered = callable(getattr(kind, "__aenter__", None)) and callable(getattr(kind, "__aexit__", None))
     return is_entered and inspect.iscoroutinefunction(getattr(kind, "tools", None))

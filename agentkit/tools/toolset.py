@@ -45,7 +45,7 @@ class Toolset:
 
     @classmethod
     def of(cls, owner: object) -> Toolset:
-        """What an object, a class or a module offers.
+        """Collect the tools of an object, a class or a module.
 
         Of an object these are its public methods, of a class its static and class methods, of a module the public
         functions that it defines or names in ``__all__``. If some of them are decorated with ``@tool``, it is only
@@ -63,7 +63,7 @@ class Toolset:
 
     @classmethod
     def installed(cls, *names: str) -> Toolset:
-        """What installed packages offer under the entry point group ``agentkit.tools``.
+        """Collect the tools that installed packages offer under the entry point group ``agentkit.tools``.
 
         An entry point names a tool, a function, a toolset, a module, or a class or object as for `of`.
 
@@ -94,11 +94,11 @@ class Toolset:
         return iter(self._tools.values())
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of tools."""
         return len(self._tools)
 
     def __contains__(self, name: object) -> bool:
-        """Whether there is a tool of this name."""
+        """Return True if there is a tool of this name."""
         return name in self._tools
 
     def __getitem__(self, name: str) -> Tool:
@@ -185,7 +185,7 @@ class PlainFunction(Protocol):
 
 
 class CachedFunction(Protocol):
-    """What `functools.cache` makes of a function, for type checkers."""
+    """The type of a function wrapped by `functools.cache`, for type checkers."""
 
     def cache_clear(self) -> None: ...
     @property
@@ -195,7 +195,7 @@ class CachedFunction(Protocol):
 ToolLike: TypeAlias = (
     Tool[Needs[Deps]] | Toolset | ToolSource | PlainFunction | CachedFunction | MethodType | functools.partial[Any]
 )
-"""What becomes tools of an agent whose dependencies are a ``Deps``: tools, toolsets, sources of tools, functions.
+"""Anything that an agent with dependencies ``Deps`` accepts as tools: tools, toolsets, tool sources, functions.
 
 Type checkers refuse a decorated function whose first or second parameter is the `ToolContext` of other dependencies.
 They accept every function without a decorator; a run checks all of them before its first request. Type checkers want

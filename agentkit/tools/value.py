@@ -132,7 +132,7 @@ class ValueType:
 
     @functools.cached_property
     def takes_text(self) -> bool:
-        """Whether any string is a value."""
+        """Return True if any string is a value."""
         inner: JsonSchema = self.schema["properties"][VALUE] if self.wrapped else {}
         return any(
             leaf.get("type") == "string" and leaf.keys() <= {"type", *_SAYS_NOTHING}
@@ -320,7 +320,7 @@ def _is_function(kind: Any) -> bool:
 
 
 def _is_special(kind: Any) -> bool:
-    """Whether it is a name for a type: a `NewType`, a ``type`` statement, a form of `typing`."""
+    """Return True if it names a type: a `NewType`, a ``type`` statement, a form of `typing`."""
     return hasattr(kind, "__supertype__") or type(kind).__module__ in ("typing", "typing_extensions")
 
 

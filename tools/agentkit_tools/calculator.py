@@ -162,7 +162,7 @@ class _Parser:
         return value
 
     def _ends_here(self) -> bool:
-        """Whether the sign % stands behind a number as a percentage, and not between two as a remainder."""
+        """Return True if the sign % makes the number before it a percentage and is not the remainder operator."""
         found = _SYMBOL.match(self._text, self._place)
         if found is None or found["sign"]:
             return found is None or found["sign"] not in ("(", "√", "π")

@@ -225,7 +225,7 @@ def _day(modified: float) -> str:
 
 
 def matches_glob(pattern: str) -> Callable[[str], bool]:
-    """Whether a path matches: ``*`` within a name, ``**`` over directories; without a slash, by the last name."""
+    """Build a test for paths: ``*`` within a name, ``**`` across directories; without a slash, by the last name."""
     parts = pattern.removeprefix("./").split("/")
     return functools.partial(_match_parts, ["**", *parts] if len(parts) == 1 else parts)
 

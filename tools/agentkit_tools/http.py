@@ -66,7 +66,7 @@ class Http(Toolset):
         )
 
     def _asks(self, context: ToolContext[Any], arguments: dict[str, Any]) -> Any:
-        """Whether a request waits: what may change something does, as the toolset was told."""
+        """Return True if a request needs approval: one that may change something does, unless configured otherwise."""
         if arguments["method"] in _SAFE:
             return False
         return self._approval(context, arguments) if callable(self._approval) else self._approval

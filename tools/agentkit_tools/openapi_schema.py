@@ -57,7 +57,7 @@ class Document:
                     yield path, method, item[method], item.get("parameters") or []
 
     def at(self, reference: str) -> Any:
-        """What a ``$ref`` points at.
+        """Resolve a ``$ref``.
 
         Raises:
             ConfigError: It points out of the document, or nowhere.
@@ -184,7 +184,7 @@ class _Writer:
         return made
 
     def _of_3_0(self, made: dict[str, Any], known: Json) -> dict[str, Any]:
-        """What 3.0 says in ways that JSON Schema does not: null, and bounds that are left out."""
+        """Translate what OpenAPI 3.0 writes differently from JSON Schema: null and exclusive bounds."""
         for bound, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
             if isinstance(made.get(bound), bool) and made.pop(bound) and limit in made:
                 made[bound] = made.pop(limit)
@@ -200,5 +200,5 @@ class _Writer:
 
 
 def _is_output(schema: Any) -> bool:
-    """Whether a property only comes from the server."""
+    """Return True if only the server sends a property."""
     return isinstance(schema, Mapping) and cast("Json", schema).get("readOnly") is True

@@ -164,7 +164,7 @@ class _Calls:
 
 
 def _value(result: ToolResult) -> object:
-    """What code gets of a result: the tool's own value, as JSON can say it, or else its text."""
+    """The value that code receives for a result: the tool's own value if JSON can express it, otherwise its text."""
     try:
         return result.content if result.data is None else to_jsonable_python(result.data)
     except ValueError:
@@ -183,7 +183,7 @@ class _Session:
         self._checkout.__exit__(None, None, None)
 
     def run(self, code: str, functions: Mapping[str, Callable[..., object]], most: int) -> tuple[str, bool]:
-        """What code printed and its last value, and whether it failed."""
+        """Run code and return its printed output with its last value, and whether it failed."""
         import pydantic_monty as monty  # noqa: PLC0415 - an extra
 
         printed = monty.CollectString(max_bytes=10 * 1024 * 1024)

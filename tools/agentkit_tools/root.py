@@ -170,7 +170,7 @@ class Root:
         return data
 
     def stat(self, path: str) -> Entry:
-        """What is known of a file or directory.
+        """The metadata of a file or directory.
 
         Raises:
             ToolError: There is none.

@@ -40,7 +40,7 @@ _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """What a command may see, change and use.
+    """The things that a command may see, change and use.
 
     Attributes:
         folder: The command begins in it; inside, it is ``/work``.

@@ -251,7 +251,7 @@ class _Job:
 
     @property
     def runs(self) -> bool:
-        """Whether it still runs."""
+        """True if it is still running."""
         return self.status is None
 
     def stop(self, *, late: bool = False) -> None:

@@ -24,7 +24,7 @@ _FUNCTIONS_OUT = {"load_extension", "fts3_tokenizer", "readfile", "writefile", "
 
 
 class Rows:
-    """What a statement gave.
+    """The result of a statement.
 
     Attributes:
         columns: Their names; empty for a statement that gives no rows.

@@ -46,7 +46,7 @@ _ENTRY = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+)(?::(?P<port>\d{
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered.
+    """The response of a server.
 
     Attributes:
         status: The HTTP status.
@@ -207,7 +207,7 @@ class Web:
         return self.secrets.get(_host(url), {})
 
     def _is_private(self, address: Address) -> bool:
-        """Whether an address is in one of the networks that were allowed by name."""
+        """Return True if an address is in one of the networks that were explicitly allowed."""
         return any(address in network for network in self.private)
 
 

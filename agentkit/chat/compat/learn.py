@@ -82,7 +82,7 @@ _OTHERS = re.compile(  # what follows names what the server would take, not what
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What a refusal teaches; ``lasting`` if it is about the server and not about this one request."""
+    """The lesson of a refusal; ``lasting`` if it is about the server rather than this one request."""
 
     facts: Profile
     lasting: bool = True
@@ -120,7 +120,7 @@ def learn_from_error(body: Body, error: StatusError, *, never_drop: frozenset[st
 
 
 def _naming(member: str, error: StatusError, said: str) -> str:
-    """What the server said, with the member in it if it named the member separately, as ``param``."""
+    """The server's message, including the member if the server named it separately, as ``param``."""
     apart = any(each == member or each.startswith(f"{member}.") for each in error.params)
     return f"{member}: {said}" if apart else said
 
@@ -204,7 +204,7 @@ def _place(name: str, text: str) -> int:
 
 
 def _same(path: str, said: str) -> bool:
-    """Whether a name that the server wrote (``messages[0].name``, ``body.messages.0.name``) means this member."""
+    """Return True if a name from the server (``messages[0].name``, ``body.messages.0.name``) means this member."""
     parts = [part for part in re.split(r"[.\[\]/]+", said) if part and not part.isdecimal() and part != "body"]
     mine = path.split(".")
     return bool(parts) and (parts == mine or (len(parts) > 1 and parts[0] == mine[0] and parts[-1] == mine[-1]))

@@ -58,7 +58,7 @@ class Fact:
         return f"{self.member}{value}{f' {self.relation} {self.other}' if self.relation else ''}"
 
     def holds_for(self, body: Mapping[str, Any]) -> bool:
-        """Whether it concerns this request, which has, or has not, the other member."""
+        """Return True if it applies to this request, which has or lacks the other member."""
         return not self.relation or bool(body.get(self.other)) is (self.relation == "with")
 
 
@@ -115,7 +115,7 @@ class Profile:
 
     @property
     def only_parameters(self) -> bool:
-        """Whether it concerns no messages and no tools, but parameters at most."""
+        """True if it concerns parameters only, neither messages nor tools."""
         given = {each.name for each in fields(self) if getattr(self, each.name)}
         dropped = map(Fact.parse, self.drop)
         parameters = {"drop", "assign", "token_limit", "calls_in_text"}
@@ -162,7 +162,7 @@ ALONG: Mapping[str, str] = {"logprobs": "top_logprobs"}
 
 
 def is_kept(path: str, names: Collection[str]) -> bool:
-    """Whether a member, or a part of it, or what goes with it, is among those that are always sent."""
+    """Return True if a member, a part of it or a member tied to it is always sent."""
     taken = {path, *path.split("."), ALONG.get(path, path)}
     return any(each in taken or each.startswith(f"{path}.") for each in names)
 

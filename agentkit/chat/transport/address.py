@@ -17,7 +17,7 @@ _ENDPOINT = "/chat/completions"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where requests go.
+    """The address that requests are sent to.
 
     Attributes:
         base_url: What ``/chat/completions`` is appended to, without login and query.

@@ -40,7 +40,7 @@ _CONNECTIONS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """How long one try of a request may take, in seconds; ``math.inf`` is no deadline.
+    """Time limits of one attempt of a request, in seconds; ``math.inf`` means no deadline.
 
     The defaults suit models that reason for minutes and local servers that load a model first. A try that passes a
     deadline after the server had begun to answer is not sent again.
@@ -68,16 +68,16 @@ class Deadlines:
 
 
 class Sink(Protocol):
-    """What an answer is fed to."""
+    """A decoder that a response is fed to."""
 
     @property
     def done(self) -> bool:
-        """Whether the answer is complete, whatever may still follow."""
+        """True if the response is complete, whatever may still follow."""
         ...
 
     @property
     def complete(self) -> bool:
-        """Whether the answer can be used as it is, if nothing more should come."""
+        """True if the response can be used as it is should nothing more arrive."""
         ...
 
     def start(self, status: int, headers: Mapping[str, str]) -> None:

@@ -126,7 +126,7 @@ class Redactor:
         return value
 
     def _found(self, plain: bytes) -> Iterable[tuple[int, int]]:
-        """Where pieces of secrets are; neighbors are one."""
+        """The places of parts of secrets; adjacent places are merged."""
         first = last = -1
         for at in range(len(plain) - _PIECE + 1):
             if plain[at : at + _PIECE] in self._pieces:

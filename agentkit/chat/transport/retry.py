@@ -1,4 +1,4 @@
-"""Whether and when a failed request is sent again. Pure: the caller brings the error, the time and the chance.
+"""Decide whether and when to retry a failed request. Pure: the caller supplies the error, the time and the randomness.
 
 Follows the official client in its delays (0.5 s, doubling to 8 s) and its headers (``retry-after-ms``,
 ``retry-after``, ``x-should-retry``). Where these are missing, a rate limit's reset (``x-ratelimit-reset-requests`` and
@@ -50,7 +50,7 @@ def retry_budget(retries: int) -> Generator[None]:
 
 
 def spend_retry() -> bool:
-    """Whether one more request may be sent again; without a budget always."""
+    """Return True if one more retry is allowed; without a budget, always."""
     left = _left.get()
     if left is None:
         return True
@@ -70,7 +70,7 @@ _SHORT = {"mil": "ms", "sec": "s", "min": "m", "hou": "h"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often and how patiently a request is sent again.
+    """The number of retries of a request and the waits between them.
 
     Attributes:
         retries: Most further tries after the first.
@@ -149,7 +149,7 @@ def _retry_after(text: str | None, now: float) -> float | None:
 
 
 def _is_used_up(headers: Mapping[str, str], reset: str) -> bool:
-    """Whether this is the limit that was reached, if the server tells how much is left of each."""
+    """Return True if this is the limit that was reached, given what the server reports as remaining."""
     return (_number(headers.get(reset.replace("reset", "remaining"))) or 0) < 1
 
 

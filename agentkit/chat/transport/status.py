@@ -144,7 +144,7 @@ def excerpt(value: object, most: int = 200, *, redact: Callable[[str], str] = st
 
 
 def _failed_generation(value: object, words: str) -> str | None:
-    """What the model wrote, where the server could not parse a call in it: Groq, Ollama, llama.cpp."""
+    """The model's text in an error of a server that could not parse a call in it: Groq, Ollama, llama.cpp."""
     report = as_mapping(as_mapping(value).get("error"))
     if report.get("code") == "tool_use_failed":
         return as_text(report.get("failed_generation"))

@@ -22,7 +22,7 @@ from agentkit.testing.server.wire import Gone, Request, Wire, answer_of, whole
 __all__ = ["Scripted", "Server", "raw"]
 
 Scripted: TypeAlias = Answer | Fault
-"""What a script may hold: all that `ScriptedModel` plays, where a `StatusError` is answered as such, and faults."""
+"""The items of a script: faults, and all that `ScriptedModel` plays; a `StatusError` is sent as a response."""
 
 
 def raw(*parts: bytes) -> Fault:

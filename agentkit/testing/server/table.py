@@ -1,4 +1,4 @@
-"""What a fault is, and how the tables of faults are written."""
+"""The definition of a fault, and helpers to write tables of faults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agentkit.testing.server.wire import Wire, as_events, chunks_of, head
 __all__ = ["EVENT_STREAM", "TEXT", "Fault", "Play", "Table", "events", "fine", "play_bytes"]
 
 TEXT = "All is well: naïve 世界 🎈\u2028."
-"""What a fault answers that can be read all the same, to its last character."""
+"""The text of a faulty response that can still be read in full."""
 
 EVENT_STREAM = head(content_type="text/event-stream", connection="close")
 """The head of a stream whose end is the end of the connection."""

@@ -52,7 +52,7 @@ class Request:
 
     @property
     def stream(self) -> bool:
-        """Whether a streamed answer was asked for."""
+        """True if a streamed response was requested."""
         return self.parameters.get("stream") is True
 
     @property
@@ -82,7 +82,7 @@ class Wire:
 
     @property
     def secure(self) -> bool:
-        """Whether it is a TLS connection."""
+        """True for a TLS connection."""
         return isinstance(self._connection, ssl.SSLSocket)
 
     def receive(self) -> Request:

@@ -94,7 +94,7 @@ def validate_value(signature: Signature, value: object, *, wrapped: bool) -> Any
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """How a model is told what is wrong.
+    """The wording of a complaint to the model.
 
     Attributes:
         heading: The first line.
@@ -158,7 +158,7 @@ def _without_nulls(signature: Signature, arguments: dict[str, Any]) -> dict[str,
 
 
 def _place_of(arguments: object, fault: ErrorDetails) -> Place:
-    """Where the fault is; a member that is missing has a place too.
+    """The path of the problem; a missing member has one too.
 
     pydantic also names the branches of unions on the way to it. Such a name may be that of a member as well: of all
     ways that lead to something, the one to what pydantic found is taken.
@@ -280,7 +280,7 @@ class _Complaints:
         return f"{path}: " if path else ""
 
     def _complaint(self, faults: Sequence[ErrorDetails]) -> str:
-        """What is wrong in one place: of a union, each branch has its own fault."""
+        """The problems in one place: each branch of a union has its own."""
         first = faults[0]
         if first["type"] in _ABSENT:
             return "missing"
@@ -292,7 +292,7 @@ class _Complaints:
         return f"{expected}{_shortened(' or '.join(messages), _LONGEST_MESSAGE)}; got {_shown(first['input'])}"
 
     def _message(self, fault: ErrorDetails) -> str:
-        """What pydantic says, without what only a Python programmer reads."""
+        """The message of pydantic without the parts meant for Python programmers."""
         message, context = fault["msg"], fault.get("ctx", {})
         if fault["type"] == "union_tag_invalid":
             return f"{context['discriminator']} must be one of {context['expected_tags']}"

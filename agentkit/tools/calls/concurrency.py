@@ -93,7 +93,7 @@ class ConcurrencyLimit:
         return bool(self._waiting) or len(self._running) >= most
 
     def _is_stuck(self, held: Sequence[Permit], path: Sequence[ConcurrencyLimit], free: set[ConcurrencyLimit]) -> bool:
-        """Whether no call that runs can end before one of ``held`` goes on: whoever waits now, waits forever."""
+        """Return True if no running call can end before one of ``held`` continues: waiting now would be a deadlock."""
         if self in path:
             return True
         if self not in free and any(

@@ -222,7 +222,7 @@ class _Call:
             running.end()
 
     def driven(self, values: Generator[Any, None, Any]) -> Any:
-        """What a generator yields is progress, what it returns is the result. In a thread, it ends when given up."""
+        """Run a generator that yields progress and returns the result. In a thread, stop once the call is abandoned."""
         with closing(values):
             while True:
                 try:
@@ -279,7 +279,7 @@ class _Watched:
 
 @dataclass(frozen=True, slots=True)
 class _Awaitable:
-    """What an async function under a decorator that is not async returns; trio lets no bare one out of a thread."""
+    """The coroutine that a sync decorator around an async function returned; trio lets no bare one out of a thread."""
 
     value: Awaitable[Any]
 
@@ -347,7 +347,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
 
 
 def _is_from_outside(error: BaseException) -> bool:
-    """Whether it is a cancellation, Ctrl-C from the event loop's handler, or a closing when no task runs."""
+    """Return True if it is a cancellation, Ctrl-C from the event loop's handler, or a close while no task runs."""
     if isinstance(error, GeneratorExit):
         try:
             anyio.get_current_task()

@@ -149,7 +149,7 @@ def _in_words(error: Exception) -> Exception:
 
 
 def _travels(value: object) -> bool:
-    """Whether it arrives when it is sent; the function has run, and what the model reads of it must not be lost."""
+    """Return True if it can be sent to the parent process: the function has run, and its result must not be lost."""
     from multiprocessing.reduction import ForkingPickler  # noqa: PLC0415 - only in the other process
 
     pickler: Any = ForkingPickler  # its stub takes `loads` for a method

@@ -174,7 +174,7 @@ class _Reader:
         return value
 
     def rest(self, value: object) -> None:
-        """What follows the object: the same once more, or what means nothing. Words may take back what was said."""
+        """Check what follows the object: a repetition, or something without meaning. Words could retract the call."""
         while char := self.peek():
             if char == "`" and "in a code fence" in self.forgiven and self.text.startswith("```", self.at):
                 self.at += 3
@@ -398,7 +398,7 @@ class _Fitter:
         return fitted
 
     def _changes(self, value: Any, schema: dict[str, Any]) -> Iterator[tuple[Any, str]]:
-        """What the value could mean by this schema, which it does not fit, each with a note on its place."""
+        """The possible meanings of a value that does not fit this schema, each with a note on its place."""
         types = types_of(schema)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if "enum" in schema or "const" in schema:

@@ -137,7 +137,7 @@ def _holds(outer: CodeType, inner: CodeType) -> bool:
 
 
 def _names_of_class(function: Any) -> dict[str, Any]:
-    """What a method may use of its class: type parameters, and classes inside it."""
+    """The names that a method may use of its class: type parameters and nested classes."""
     owner = getattr(function, "__self__", None) if isinstance(function, MethodType) else None
     if owner is None:
         return {}
@@ -149,7 +149,7 @@ def _names_of_class(function: Any) -> dict[str, Any]:
 
 
 def is_type_alias(hint: Any) -> bool:
-    """Whether it was made by a ``type`` statement, or by typing_extensions before Python 3.12."""
+    """Return True if it was made by a ``type`` statement, or by typing_extensions before Python 3.12."""
     return type(hint).__name__ == "TypeAliasType"
 
 
@@ -176,7 +176,7 @@ def stream_in(hint: Any) -> str:
 
 
 def _type_arguments(function: Any) -> dict[Any, Any]:
-    """What the object's class puts for type variables: of ``Box[int]().put``, and of a subclass of ``Box[int]``."""
+    """The types bound to type variables of the object's class, as in ``Box[int]().put`` or a subclass of ``Box[int]``."""
     owner = getattr(function, "__self__", None) if isinstance(function, MethodType) else function
     found: dict[Any, Any] = {}
     if owner is None or inspect.isroutine(owner):

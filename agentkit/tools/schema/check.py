@@ -1,4 +1,4 @@
-"""Whether a value fits a JSON Schema that somebody wrote, where there is no type that would read it. Pure.
+"""Check values against a JSON Schema that somebody wrote, where there is no Python type to do it. Pure.
 
 Keywords are those of `JSON Schema 2020-12 <https://json-schema.org/draft/2020-12/schema>`_; ``format`` and what is not
 known here allow everything.
@@ -45,7 +45,7 @@ _BOUNDS: Sequence[tuple[str, str, Callable[[float, float], bool]]] = (
 
 
 def faults_of(value: object, schema: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a value, a line for each of the first faults; empty if it fits."""
+    """The first problems of a value, one line each; empty if it fits."""
     found: list[str] = []
     for place, text in _Check(schema).of(value, schema, "", 0):
         found.append(f"{place}: {text}" if place else text)
@@ -131,7 +131,7 @@ class _Check:
 
 
 def _of_itself(value: Any, node: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with a value by itself, apart from its type and what is in it."""
+    """The problems of a value itself, apart from its type and its members."""
     if "enum" in node and not any(_is_same(value, each) for each in node["enum"]):
         yield f"expected {' or '.join(map(_shown, node['enum']))}; got {_shown(value)}"
     if "const" in node and not _is_same(value, node["const"]):

@@ -1,4 +1,4 @@
-"""What the author of a class wrote about its attributes, for the descriptions in a schema."""
+"""Descriptions of attributes, read from the source of their class, for schemas."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def attribute_docs(kind: type) -> dict[str, str]:
 
 
 def class_summary(kind: type) -> str:
-    """What the docstring of the class says before its sections; nothing of one that Python made."""
+    """The docstring of the class up to its first section; empty for one that Python generated."""
     return read_docstring(_own_docstring(kind)).summary
 
 

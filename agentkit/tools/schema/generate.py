@@ -31,7 +31,7 @@ _CORE_CONFIG = core_schema.CoreConfig(allow_inf_nan=False, val_json_bytes="base6
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """What the model gives for a parameter. ``extra``: it stands for all keywords that have no parameter."""
+    """An argument that the model supplies for a parameter. ``extra``: it collects all keywords without a parameter."""
 
     name: str
     hint: Any

@@ -94,7 +94,7 @@ class Signature:
 def arguments_of(
     function: Callable[..., Any], args: Sequence[Any], keywords: Mapping[str, Any], context: object
 ) -> dict[str, Any]:
-    """What a call gives the function, by the names that the model knows, defaults filled in.
+    """The arguments of a call under the names that the model knows, with defaults filled in.
 
     Neither the context is among it nor what a partial gives, which may be a secret.
     """
@@ -116,7 +116,7 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def is_method(function: Callable[..., Any]) -> bool:
-    """Whether it is a function from the body of a class that does not know its object yet, cached or not."""
+    """Return True if it is an unbound function from the body of a class, cached or not."""
     bound = isinstance(function, MethodType | staticmethod | functools.partial)
     if bound or not inspect.isfunction(inspect.unwrap(function)):
         return False
@@ -255,7 +255,7 @@ def _context(hints: Mapping[str, Any], name: str) -> tuple[str | None, Any]:
 
 
 def _arguments(parameter: inspect.Parameter, hint: Any, name: str) -> Iterator[Argument]:
-    """What the model gives for a parameter: one argument, or of ``**options: Unpack[Options]`` one for each key."""
+    """The model's arguments for a parameter: one, or for ``**options: Unpack[Options]`` one for each key."""
     fields = keyword_fields(hint) if parameter.kind is _Parameter.VAR_KEYWORD else None
     if fields is None:
         yield _argument(parameter, hint, name)

@@ -233,7 +233,7 @@ class _Form:
 
     @staticmethod
     def _are_distinct(objects: Sequence[JsonSchema]) -> bool:
-        """Whether one property has another constant in each."""
+        """Return True if one property has a different constant in each branch."""
         constants = [
             {name: each["const"] for name, each in one.get("properties", {}).items() if "const" in each}
             for one in objects
