@@ -176,7 +176,7 @@ def stream_in(hint: Any) -> str:
 
 
 def _type_arguments(function: Any) -> dict[Any, Any]:
-    """The types bound to type variables of the object's class, as in ``Box[int]().put`` or a subclass of ``Box[int]``."""
+    """The types bound to type variables of the object's class, as in ``Box[int]().put`` or its subclasses."""
     owner = getattr(function, "__self__", None) if isinstance(function, MethodType) else function
     found: dict[Any, Any] = {}
     if owner is None or inspect.isroutine(owner):
