@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from agentkit.cli.output import NotesConsole
+from agentkit.cli.console import NotesConsole
 from agentkit.cli.terminal_text import one_line, printable, written_arguments
 from agentkit.errors import ConfigError
 from agentkit.messages import AssistantMessage

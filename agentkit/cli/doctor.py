@@ -7,15 +7,19 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import anyio
+import typer
 
 from agentkit.chat import ChatClient, Model, Profile, ProfileFile, open_model
-from agentkit.cli.terminal_text import one_line, shortened
+from agentkit.cli.errors import handle_errors
+from agentkit.cli.options import DebugOption
+from agentkit.cli.terminal_text import one_line, printable, shortened
 from agentkit.errors import ConfigError
-from agentkit.probe import CONSTRAINED, Finding, probe
+from agentkit.probe import CONSTRAINED, REPLY_SECONDS, Finding, probe
 
-__all__ = ["Examination", "find_model"]
+__all__ = ["Examination", "doctor", "find_model"]
 
 _WIDTH, _VERDICT = 40, 13
 _ADVICE = (
@@ -108,3 +112,34 @@ class Examination:
         if not self.as_json:
             note = f"  {shortened(finding.note)}" if finding.note else ""
             self.write(f"{finding.name:<{_WIDTH}} {finding.verdict:<{_VERDICT}}{note}".rstrip())
+
+
+def doctor(
+    where: Annotated[str, typer.Argument(metavar="MODEL|URL", help="PROVIDER:MODEL, local, or a URL.")] = "local",
+    name: Annotated[str, typer.Option("--name", metavar="MODEL", help="The model's name at the URL.")] = "",
+    key_variable: Annotated[
+        str, typer.Option("--key-variable", metavar="NAME", help="The variable that holds the key for the URL.")
+    ] = "",
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=1, metavar="SECONDS", help="Longest wait for one reply.")
+    ] = REPLY_SECONDS,
+    save: Annotated[str, typer.Option("--save", metavar="FILE", help="Save what was learned, for profile_file=.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Find out what a model and its server can do, with about sixteen small requests.
+
+    \b
+    agentkit doctor ollama:qwen3
+    agentkit doctor http://127.0.0.1:8000/v1 --name qwen3 --save profiles.json
+    """  # noqa: D301
+    with handle_errors(debug=debug):
+        examination = Examination(
+            model=find_model(where, name, key_variable),
+            name=where,
+            seconds=timeout,
+            as_json=as_json,
+            save=save,
+            write=lambda text: typer.echo(printable(text)),
+        )
+        examination.run()

@@ -8,11 +8,11 @@ import os
 import sqlite3
 import sys
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 
 import typer
 
-from agentkit.cli.output import NotesConsole
+from agentkit.cli.console import NotesConsole
 from agentkit.cli.terminal_text import one_line, printable
 from agentkit.errors import (
     AgentKitError,
@@ -86,14 +86,10 @@ def print_error(sentence: str) -> None:
     NotesConsole().say(("error: ", "bold red"), one_line(sentence))
 
 
-def usage_error(error: typer.TyperException, command: object, arguments: Sequence[str]) -> str:
-    """Say what is wrong with the arguments, and which help says more."""
-    path = "agentkit"
-    for word in arguments:
-        command = getattr(command, "commands", {}).get(word)
-        if command is None:
-            break
-        path += f" {word}"
+def usage_error(error: typer.TyperException, command: str) -> str:
+    """Say what is wrong with the arguments of a command, and which help says more."""
+    context: typer.Context | None = getattr(error, "ctx", None)
+    path = command if context is None else context.command_path
     message = error.format_message().rstrip(".")
     if path.endswith(" run") and "unexpected extra" in message:
         message = "the question is one argument: put it into quotes"

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+import anyio
+import typer
+
+from agentkit import local
 from agentkit.chat import PROVIDERS
+from agentkit.cli.errors import handle_errors
+from agentkit.cli.options import DebugOption
 from agentkit.cli.terminal_text import one_line
 from agentkit.errors import ConfigError
-from agentkit.local import find_weights
 
-__all__ = ["ModelList", "ProviderRow", "list_models"]
+app = typer.Typer(rich_markup_mode=None)
+
+__all__ = ["ModelList", "ProviderRow", "app", "list_models"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +96,39 @@ def list_models(environment: Mapping[str, str] = os.environ) -> ModelList:
                 key_set=bool(provider.key_variable and environment.get(provider.key_variable, "").strip()),
             )
         )
-    weights = find_weights()
+    weights = local.find_weights()
     return ModelList(
         providers=tuple(providers),
         registered={entry.name: entry.value for entry in entry_points(group="agentkit.models")},
         llama_cpp=importlib.util.find_spec("xllamacpp") is not None,
         weights=str(weights) if weights else None,
     )
+
+
+@app.callback(invoke_without_command=True)
+def models(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    debug: DebugOption = False,
+) -> None:
+    """List where models can be; `agentkit models pull` downloads the embedded one.
+
+    \b
+    agentkit models
+    agentkit models pull
+    """  # noqa: D301
+    if context.invoked_subcommand is None:
+        with handle_errors(debug=debug):
+            found = list_models()
+            typer.echo(json.dumps(found.to_json(), indent=2) if as_json else found.to_text())
+
+
+@app.command()
+def pull(debug: DebugOption = False) -> None:
+    """Download the weights of the embedded model (98 MB) into a cache, check their SHA-256, and prepare the model."""
+    with handle_errors(debug=debug):
+        typer.echo(f"looking for {local.WEIGHTS} ...", err=True)
+        typer.echo(f"the embedded model's weights are in {local.pull()}")
+        if importlib.util.find_spec("xllamacpp") is not None:
+            typer.echo("the model reads its examples ...", err=True)
+            anyio.run(local.open_model("").prepare)

@@ -11,9 +11,9 @@ import sys
 import time
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.text import Text
 
+from agentkit.cli.console import NotesConsole
 from agentkit.cli.terminal_text import call_line, one_line, plural, printable, shortened
 from agentkit.constrained import ModelPreparing
 from agentkit.events import (
@@ -38,27 +38,7 @@ from agentkit.events import (
 from agentkit.messages import ToolMessage
 from agentkit.run import RunState
 
-__all__ = ["Display", "JsonDisplay", "NotesConsole", "PlainDisplay", "TerminalDisplay", "ToolOutput", "open_display"]
-
-
-class NotesConsole(Console):
-    """Standard error, with colors if it is a terminal that wants them."""
-
-    def __init__(self) -> None:
-        super().__init__(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
-
-    @property
-    def room(self) -> int:
-        """The number of characters of a result to show: on a terminal, what fits into its line."""
-        return max(40, min(200, self.width - 40)) if self.is_terminal else 200
-
-    def on_broken_pipe(self) -> None:
-        """Leave it to the command, as for standard output; rich would end the process here."""
-        raise BrokenPipeError
-
-    def say(self, *parts: str | tuple[str, str]) -> None:
-        """Print one line of parts that are printable already, each a string or a string with its style."""
-        self.print(Text.assemble(*parts))
+__all__ = ["Display", "JsonDisplay", "PlainDisplay", "TerminalDisplay", "ToolOutput", "open_display"]
 
 
 class Display:

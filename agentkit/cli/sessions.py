@@ -26,12 +26,12 @@ from agentkit.run import RunState
 from agentkit.sessions import MemorySessions, Sessions, SQLiteSessions, StoredSession
 
 __all__ = [
+    "app",
     "check_not_a_session",
     "check_nothing_waits",
     "describe",
     "last_state",
     "open_session",
-    "sessions_app",
     "split_session",
     "waiting_state",
 ]
@@ -39,7 +39,7 @@ __all__ = [
 _DEFAULT = "default"
 _WIDEST = 40  # of a column; what is longer stands out of it
 
-sessions_app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None)
 
 _FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="A file of sessions.")]
 _SessionArgument = Annotated[
@@ -163,7 +163,7 @@ def _open_whole_file(file: str) -> Sessions:
 # The commands.
 
 
-@sessions_app.callback(invoke_without_command=True)
+@app.callback(invoke_without_command=True)
 def sessions(context: typer.Context) -> None:
     """Look into conversations that `--session` has saved.
 
@@ -175,7 +175,7 @@ def sessions(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-@sessions_app.command("list")
+@app.command("list")
 def list_sessions(file: _FileArgument, as_json: _JsonOption = False, debug: _DebugOption = False) -> None:
     """List the sessions of a file, the one that was saved last first."""
     with handle_errors(debug=debug):
@@ -203,7 +203,7 @@ def list_sessions(file: _FileArgument, as_json: _JsonOption = False, debug: _Deb
             typer.echo(f"there are no sessions in {one_line(file)}", err=True)
 
 
-@sessions_app.command()
+@app.command()
 def show(where: _SessionArgument, debug: _DebugOption = False) -> None:
     """Print a conversation: who said what, the calls and their results."""
     with handle_errors(debug=debug):
@@ -215,7 +215,7 @@ def show(where: _SessionArgument, debug: _DebugOption = False) -> None:
             typer.echo(_message_text(number, message, calls))
 
 
-@sessions_app.command()
+@app.command()
 def search(
     file: _FileArgument,
     words: Annotated[list[str], typer.Argument(metavar="WORDS", help="A message must have all of them.")],
@@ -243,7 +243,7 @@ def search(
             typer.echo("no message has all of these words", err=True)
 
 
-@sessions_app.command()
+@app.command()
 def export(
     where: _SessionArgument,
     output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="Write to this file instead.")] = "-",
@@ -259,7 +259,7 @@ def export(
             typer.echo(printable(json.dumps(message, ensure_ascii=not sys.stdout.isatty())))
 
 
-@sessions_app.command()
+@app.command()
 def delete(
     where: _SessionArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

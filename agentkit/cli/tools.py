@@ -1,16 +1,23 @@
-"""``agentkit tools --check``: each tool as a model sees it, what it can do, and what could be better."""
+"""``agentkit tools``: the schemas of tools, or how they read to a model, what they can do and what could be better."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
+import typer
+
+from agentkit.cli.agents import load
+from agentkit.cli.errors import handle_errors
+from agentkit.cli.options import DebugOption, WithOption
 from agentkit.cli.terminal_text import one_line, plural, printable
+from agentkit.errors import ConfigError
 from agentkit.lint import ACCESS, LintWarning, lint_tools, waits
 from agentkit.tools import Tool, ToolFunction, why_not_strict
 
-__all__ = ["report"]
+__all__ = ["report", "tools"]
 
 
 def report(tools: Sequence[Tool], *, as_json: bool, write: Callable[[str], None]) -> int:
@@ -106,3 +113,32 @@ def _type(schema: object) -> str:
 
 def _node(schema: object) -> dict[str, Any]:
     return cast("dict[str, Any]", schema) if isinstance(schema, dict) else {}
+
+
+def tools(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="MODULE[:NAME]...", help="A module or file.py, or tools in it.")
+    ] = None,
+    with_: WithOption = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Print what they can do, and what could be better; exit with 1 if any could."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, also with --check.")] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Print the JSON schemas of tools as a model gets them, or what they can do and what could be better about them.
+
+    \b
+    agentkit tools tools.py
+    agentkit tools --check my_package.tools:add
+    agentkit tools --check --with files:. --with http:api.example.com
+    """  # noqa: D301
+    with handle_errors(debug=debug):
+        if not names and not with_:
+            raise ConfigError("say which tools: MODULE[:NAME], or --with NAME; `agentkit tools --help` says more")
+        found = load(names, with_)
+        if check:
+            raise typer.Exit(1 if report(found, as_json=as_json, write=typer.echo) else 0)
+        schemas = [tool.definition.to_wire() for tool in found]
+        typer.echo(printable(json.dumps(schemas, indent=2, ensure_ascii=not sys.stdout.isatty())))

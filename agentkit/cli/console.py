@@ -1,0 +1,28 @@
+"""The console for everything that is not the answer."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+__all__ = ["NotesConsole"]
+
+
+class NotesConsole(Console):
+    """Standard error, with colors if it is a terminal that wants them."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+    @property
+    def room(self) -> int:
+        """The number of characters of a result to show: on a terminal, what fits into its line."""
+        return max(40, min(200, self.width - 40)) if self.is_terminal else 200
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command, as for standard output; rich would end the process here."""
+        raise BrokenPipeError
+
+    def say(self, *parts: str | tuple[str, str]) -> None:
+        """Print one line of parts that are printable already, each a string or a string with its style."""
+        self.print(Text.assemble(*parts))
