@@ -16,7 +16,7 @@ The names that most programs need are here. Everything else is in `agentkit.chat
 """
 
 import agentkit._startup  # noqa: F401  # pyright: ignore[reportUnusedImport] - before all others: it decides where they may come from
-from agentkit.agent import Agent
+from agentkit.agent import Agent, RunOptions
 from agentkit.chat.client import ChatClient
 from agentkit.chat.content import FilePart, ImagePart, TextPart
 from agentkit.chat.events import Event, TextDelta
@@ -63,6 +63,7 @@ __all__ = [
     "RunContext",
     "RunError",
     "RunFinished",
+    "RunOptions",
     "RunResult",
     "RunStarted",
     "RunState",

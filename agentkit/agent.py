@@ -124,7 +124,7 @@ class Agent(Generic[Deps_contra, Out]):
         ConfigError: An argument has the wrong type or value, or the provider does not exist.
     """
 
-    def __init__(  # noqa: PLR0913 - the front door: each is a word that users know
+    def __init__(  # noqa: PLR0913 - the constructor of users: each is a word that they know
         self,
         model: str | Model,
         *,

@@ -85,7 +85,7 @@ def lint_tools(tools: Iterable[ToolLike]) -> list[LintWarning]:
     leak = _leak(flat)
     found: list[LintWarning] = []
     for place, made in enumerate(flat):
-        found += (*_of_one(made), *_beside(made, flat[:place]))
+        found += (*_of_one(made), *_clashes(made, flat[:place]))
         found += [leak] if leak and leak.tool == made.name else []
     return found
 
@@ -175,7 +175,7 @@ def _of_strictness(made: Tool) -> Iterator[LintWarning]:
         yield LintWarning(made.name, place, f"cannot be strict: it {it}; strict=False says that this is meant")
 
 
-def _beside(made: Tool, earlier: Sequence[Tool]) -> Iterator[LintWarning]:
+def _clashes(made: Tool, earlier: Sequence[Tool]) -> Iterator[LintWarning]:
     """The problems that exist only because of tools added earlier."""
     for other in earlier:
         if _are_close(made.name, other.name):

@@ -48,7 +48,7 @@ CONSTRAINED = "tool call (ConstrainedTools)"
 """The finding about `ConstrainedTools`, which is tried where the model calls no tools by itself."""
 
 REPLY_SECONDS = 30.0
-"""The longest wait for one reply, unless `probe` is told otherwise."""
+"""The longest wait for one reply, unless `probe` is given another."""
 
 Verdict: TypeAlias = Literal["yes", "adapted", "accepted only", "no", "unknown"]
 """``yes``: it was asked for and seen; ``adapted``: seen, after another request took the place of the refused one;

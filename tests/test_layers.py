@@ -26,21 +26,6 @@ ALONE = {  # a third-party library -> the one module that may import it
     "rich": "agentkit.cli",
     "xllamacpp": "nobody",
 }
-# What still imports from the inside of the core. Delete each when it imports from public faces only.
-INSIDE: set[str] = {
-    "agentkit/cli/conversation.py",
-    "agentkit/constrained/answering.py",
-    "agentkit/constrained/asking.py",
-    "agentkit/constrained/choosing.py",
-    "agentkit/constrained/filling.py",
-    "agentkit/constrained/model.py",
-    "agentkit/constrained/tool.py",
-    "docs/chat.md",
-    "docs/doctor.md",
-    "docs/models.md",
-    "docs/servers.md",
-    "docs/tools.md",
-}
 FILES = sorted(PACKAGE.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
@@ -109,7 +94,7 @@ def is_public(module: str, package: str) -> bool:
 
 def test_docs_examples_and_optional_packages_import_from_public_faces() -> None:
     inside = {(file, module) for file, package, module in users() if not is_public(module, package)}
-    assert sorted(each for each in inside if each[0] not in INSIDE) == []
+    assert sorted(inside) == []
 
 
 def test_no_module_imports_itself_through_others() -> None:

@@ -83,7 +83,7 @@ class ChatClient:
         ConfigError: The address or the key is not one, or a password stands in the address in addition to a key.
     """
 
-    def __init__(  # noqa: PLR0913 - the front door of the protocol: as with Agent, each is one setting of the whole
+    def __init__(  # noqa: PLR0913 - the constructor of users of the protocol: as with Agent, each is one setting of the whole
         self,
         base_url: str,
         *,

@@ -395,7 +395,7 @@ def image_type(data: bytes) -> str:
     """The media type of an image by its first bytes, ``"image/png"`` for example; empty if it is not a known image."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
-    if data[:2] == b"BM" and data[6:10] == bytes(4):  # two letters alone may as well begin a text
+    if data[:2] == b"BM" and data[6:10] == bytes(4):  # two letters alone may also begin prose
         return "image/bmp"
     return next((kind for start, kind in _SIGNATURES.items() if data.startswith(start)), "")
 

@@ -11,8 +11,7 @@ from typing import TextIO, cast
 
 import anyio
 
-from agentkit import Agent, Limits
-from agentkit.agent import RunOptions
+from agentkit import Agent, Limits, RunOptions
 from agentkit.cli.approvals import QUIT, list_pending, read_line, settle
 from agentkit.cli.output import Display, ToolOutput
 from agentkit.cli.sessions import waiting_state

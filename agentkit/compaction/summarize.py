@@ -205,15 +205,15 @@ def _chunks(messages: Sequence[Message], most: int) -> Iterator[str]:
 
 
 def _described(message: Message, most: int) -> dict[str, object]:
-    told: dict[str, object] = {"role": message.role, "text": _cut(message.text, most)}
+    shown: dict[str, object] = {"role": message.role, "text": _cut(message.text, most)}
     parts = message.content if isinstance(message.content, tuple) else ()
     others = [type(part).__name__.removesuffix("Part").lower() for part in parts if not isinstance(part, TextPart)]
     calls = message.tool_calls if isinstance(message, AssistantMessage) else ()
     if others:
-        told["attached"] = others
+        shown["attached"] = others
     if calls:
-        told["calls"] = [f"{call.name} {_cut(call.written, most)}" for call in calls]
-    return told
+        shown["calls"] = [f"{call.name} {_cut(call.written, most)}" for call in calls]
+    return shown
 
 
 def _cut(text: str, most: int) -> str:

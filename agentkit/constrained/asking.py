@@ -19,7 +19,7 @@ from agentkit.messages import AssistantMessage, Message, SystemMessage, UserMess
 __all__ = ["Asking", "ModelPreparing", "dialogue"]
 
 MOST_TOKENS = 200  # to score in one go, of all openings together: each costs the embedded model about 15 ms of CPU
-LEAST_SCORED = 8  # tokens of a text, however many openings there are
+LEAST_SCORED = 8  # tokens of each string, however many openings there are
 
 REPEATING = ["What is it?", "tell Jim 12.5 is wrong", "I would like two of them, please!"]
 
@@ -41,7 +41,7 @@ class Asking:
     """Asks a model and adds up what that takes.
 
     It needs llama.cpp's server: its ``grammar`` parameter, which may name tokens, and log probabilities that are those
-    of the free model also under a grammar, so that forcing a text tells how probable the model finds it.
+    of the free model also under a grammar, so that forcing a string shows how probable the model finds it.
 
     Args:
         model: The model.
@@ -103,14 +103,14 @@ class Asking:
             raise InvalidReply(f"the server did not keep to the response_format: {reply.text[:80]!r}") from error
 
     async def probabilities(self, text: str, examples: Sequence[Message], endings: Sequence[Message]) -> list[float]:
-        """Find how probable the model finds a text as the answer to the examples with each ending, as logarithms.
+        """Find how probable the model finds a string as the answer to the examples with each ending, as logarithms.
 
         A long text is judged by its beginning.
         """
         if self._slots is not None:
             ids: Sequence[object] = await anyio.to_thread.run_sync(self._slots.tokenize, text)
         else:
-            # Forced letter by letter, a text may be split into odd tokens, whose improbability drowns everything else.
+            # Forced letter by letter, a string may become odd tokens, whose improbability drowns everything else.
             # So the model first repeats the text, which gives its usual tokens, and then these are forced.
             repeated = dialogue("Repeat the text.", *((each, each) for each in REPEATING))
             tokens = await self._force([*repeated, UserMessage(text)], encode_json(text).decode(), (), ())

@@ -191,7 +191,7 @@ class _Filling:
 
 
 def _numbers_of(request: str, tool: WantedTool) -> dict[str, re.Match[str]]:
-    """A number of the request for each numeric parameter: best the one beside a word of the parameter ("8 sides")."""
+    """A number of the request for each numeric parameter: best the one next to a word of the parameter ("8 sides")."""
     free, wanted = numbers(request)[:6], tool.numeric[:6]
     ways = itertools.permutations(free, min(len(wanted), len(free)))
     best = max(ways, key=lambda way: sum(_fit(each, found, request) for each, found in zip(wanted, way, strict=False)))

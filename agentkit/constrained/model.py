@@ -42,7 +42,7 @@ class ConstrainedTools:
     writes one sentence from them. English only; it looks at the last user message alone, makes at most two calls, and
     never calls again after results.
 
-    Needs llama.cpp's server (``local``, ``llama.cpp:``), whose grammars can force a text and tell its probability.
+    Needs llama.cpp's server (``local``, ``llama.cpp:``), whose grammars can force a string and report its probability.
     Where a model calls tools by itself, that is better.
 
     Settings hold for the text that it writes, ``response_format`` too. Those that cannot hold for a call, such as

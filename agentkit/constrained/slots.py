@@ -47,7 +47,7 @@ class PromptSlots:
         self._lock = threading.Lock()
 
     def tokenize(self, text: str) -> list[int]:
-        """Return the ids of the tokens of a text."""
+        """Tokenize a string into token ids."""
         ids: list[int] = self._post("/tokenize", {"content": text})["tokens"]
         return ids
 

@@ -60,7 +60,7 @@ _EDGE = " .,;:!?()\"“”'\u2018\u2019-"
 
 
 def stem(word: str) -> str:
-    """Cut off the ending of a word, so that *rolls* and *rolling* are one."""
+    """Strip the ending of a word, so that *rolls* and *rolling* are one."""
     return re.sub(r"(ing|ed|es|er|s|e)$", "", word.lower()) if len(word) > 3 else word.lower()
 
 
@@ -85,7 +85,7 @@ def is_negative(text: str) -> bool:
 
 
 def numbers(text: str) -> list[re.Match[str]]:
-    """Find the numbers of a text, in digits or words."""
+    """Find the numbers in a string, in digits or words."""
     return list(_NUMBER.finditer(text))
 
 
@@ -107,9 +107,9 @@ def is_in_quotes(found: re.Match[str]) -> bool:
     return found[1] is not None or found[2] is not None
 
 
-def led_by(preposition: str, pieces: Collection[str], text: str) -> list[str]:
+def led_by(preposition: str, phrases: Collection[str], text: str) -> list[str]:
     """Find the phrases that follow the preposition in the text."""
-    return [each for each in pieces if re.search(rf"\b{preposition}\s+(the\s+)?{re.escape(each)}", text, re.I)]
+    return [each for each in phrases if re.search(rf"\b{preposition}\s+(the\s+)?{re.escape(each)}", text, re.I)]
 
 
 def spans(text: str, about: Collection[str]) -> list[str]:
@@ -134,7 +134,7 @@ def _from(part: str, words: list[re.Match[str]], about: Collection[str], *, open
         bare = last[0].lower().strip(".,;:!?)")
         if stem(bare) in about and (last[0].islower() or (last.start() == 0 and opening)):
             return
-        piece = part[words[0].start() : last.end()].strip(_EDGE)
+        phrase = part[words[0].start() : last.end()].strip(_EDGE)
         article_and_noun = count == 2 and words[0][0].lower() in _ARTICLES
-        if bare not in _NOT_LAST and piece and piece.lower() not in _ARTICLES and not article_and_noun:
-            yield piece
+        if bare not in _NOT_LAST and phrase and phrase.lower() not in _ARTICLES and not article_and_noun:
+            yield phrase

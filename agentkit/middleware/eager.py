@@ -169,7 +169,7 @@ class Eager(Middleware):
     """Starts calls of tools that are marked ``read_only`` while the reply that makes them is still streaming.
 
     A call of the finished reply takes the result of the early one with the same name and arguments. What nobody takes
-    is cancelled and forgotten, like all that started for a reply that was cut off or is requested again. Calls that may
+    is cancelled and forgotten, like all that started for a reply that broke off or is requested again. Calls that may
     have to wait for a decision, and tools with a limit of their own, never start early. An early call passes the
     whole middleware; list this one first, so that its result does not pass the others again.
     """
@@ -211,7 +211,7 @@ class Eager(Middleware):
 
 
 def _complete(text: str) -> dict[str, Any] | None:
-    """The object that a text is, or None."""
+    """Parse a string as a JSON object; None if it is anything else."""
     try:
         value = from_json(text, allow_inf_nan=False)
     except (TypeError, ValueError):

@@ -74,13 +74,13 @@ def with_reader(tools: Mapping[str, Tool], artifacts: Mapping[str, str]) -> Mapp
 def shown(call: ToolCall, result: ToolResult, *, readable: bool) -> tuple[str, bool]:
     """Return what the model reads of a result, and whether it is truncated; ``readable`` offers the tool to read on."""
     content = result.content
-    is_told = not result.is_error or content.startswith("Error")
-    told = "" if is_told else "Error: "  # a tool message has no other place to say so
+    is_marked = not result.is_error or content.startswith("Error")
+    mark = "" if is_marked else "Error: "  # a tool message has no other place to say so
     if len(content) <= MAX_RESULT:
-        return told + content or "(empty)", False
+        return mark + content or "(empty)", False
     more = f"; read_result(call_id={call.id!r}, start={MAX_RESULT}) reads on" if readable else ""
     return (
-        f"{told}{content[:MAX_RESULT]}\n[truncated: the first {MAX_RESULT:,} of {len(content):,} characters{more}]",
+        f"{mark}{content[:MAX_RESULT]}\n[truncated: the first {MAX_RESULT:,} of {len(content):,} characters{more}]",
         True,
     )
 

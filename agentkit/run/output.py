@@ -165,11 +165,11 @@ class TypedOutput(Output[Out]):
         description: The purpose; by default the docstring of the type.
         with_calls: What happens to an output in a reply that also calls tools, whose results the model has not read:
             ``"ask_again"`` runs the tools and does not take the output; ``"run"`` takes it and runs the tools;
-            ``"skip"`` takes it and runs none of them. Output in text beside calls is never taken.
+            ``"skip"`` takes it and runs none of them. Output in text that comes with calls is never taken.
 
     Raises:
-        DefinitionError: No JSON Schema expresses the type, a function has no annotations, or two alternatives cannot be
-            told apart.
+        DefinitionError: No JSON Schema expresses the type, a function has no annotations, or two alternatives are
+            indistinguishable.
         ConfigError: There is no such way.
     """
 

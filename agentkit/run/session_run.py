@@ -178,9 +178,9 @@ async def resume_in_session(
                 "the session has changed since this state was read, or never had it: load its state and decide again"
             )
         spec = replace(spec, limits=limits or stored.limits or spec.limits)
-        told = (given or stored).copy()
-        told.inbox += live.inbox[len(given.inbox) if given else 0 :]  # messages that were added since it was opened
-        state, events = prepare_resume(told, spec.agents, spec.limits)
+        resumed = (given or stored).copy()
+        resumed.inbox += live.inbox[len(given.inbox) if given else 0 :]  # messages that were added since it was opened
+        state, events = prepare_resume(resumed, spec.agents, spec.limits)
         _become(live, state)
         journal = _SessionJournal(session, saved, list(stored.messages), spec.journal)
         try:

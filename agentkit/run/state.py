@@ -216,8 +216,8 @@ class RunState:
             return
         call, asked = self._pending_call(id)
         result = to_result(value)
-        told = "Error: " if result.is_error and not result.content.startswith("Error") else ""
-        said = f"{told}{result.content}"
+        mark = "Error: " if result.is_error and not result.content.startswith("Error") else ""
+        said = f"{mark}{result.content}"
         self._decide(call, Decision(kind="answer", hash=asked.hash, answer=said, by=by, at=time.time()), False)  # noqa: FBT003
         if result.files:
             self.files[id] = list(result.files)

@@ -258,7 +258,7 @@ def _take_inbox(run: Run[Any]) -> None:
 
 
 def _record(run: Run[Any], agent: AgentSpec, reply: Reply, tools: Mapping[str, Tool]) -> None:
-    """Add a reply to the transcript. Calls of a reply that was cut off are answered here, so that they never run."""
+    """Add a reply to the transcript. Calls of a truncated reply are answered here, so that they never run."""
     state, message, output = run.state, reply.message, agent.output
     calls = message.tool_calls
     callable_tools = tools if output.tool is None else {**tools, output.tool.name: output.tool}
@@ -359,9 +359,9 @@ def _with_arguments(call: ToolCall, tools: Mapping[str, Tool], notes: list[CallR
             return call
         arguments = write_json(fitted)
     except ValueError:  # unreadable, or a number is too large
-        return call  # the model is told what is wrong with its text
-    told = [*forgiven, *changed] or ["with characters that are not Unicode"]
-    notes.extend(CallRepaired(f"the arguments of {call.name} were {each}", call.id, call.name) for each in told)
+        return call  # the model reads what is wrong with its text
+    changes = [*forgiven, *changed] or ["with characters that are not Unicode"]
+    notes.extend(CallRepaired(f"the arguments of {call.name} were {each}", call.id, call.name) for each in changes)
     return replace(call, arguments=arguments, malformed="")
 
 

@@ -85,7 +85,7 @@ _INDEX = (
 
 _ADVICE: Mapping[int, str] = {
     sqlite3.SQLITE_BUSY: "another program has locked it for longer than the timeout; end what holds it, and try again",
-    sqlite3.SQLITE_FULL: "its disk is full; make room, and try again",
+    sqlite3.SQLITE_FULL: "its disk is full; free some space, and try again",
     sqlite3.SQLITE_READONLY: "it may not be written; change the rights of the file and of its directory",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check the rights of the file and of its directory",
     sqlite3.SQLITE_NOTADB: "it is not a SQLite database; choose another file",

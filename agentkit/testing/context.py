@@ -17,7 +17,7 @@ def context(deps: T, *, emit: Emit = ignore_event) -> ToolContext[T]:
 
     Args:
         deps: What the tool finds as ``context.deps``.
-        emit: Told what the tool reports.
+        emit: Receives what the tool reports.
     """
     return ToolContext(
         deps=deps, run_id="run", turn=1, call_id="call", tool="tool", idempotency_key="run:call:call", emit=emit

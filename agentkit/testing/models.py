@@ -1,4 +1,4 @@
-"""Models for tests: they answer without a network, through the same door as a real one."""
+"""Models for tests: they answer without a network, through the same interface as a real one."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class ValueType:
         wrapped: Whether the value is the member ``value`` of that object, as it is not an object itself.
 
     Raises:
-        DefinitionError: No JSON Schema expresses the type, or two alternatives cannot be told apart.
+        DefinitionError: No JSON Schema expresses the type, or two alternatives are indistinguishable.
     """
 
     def __init__(self, kind: Any, *, name: str = "", description: str = "") -> None:

@@ -143,7 +143,7 @@ class Files(Toolset):
         files: Annotated[str, "A glob of the files to look in, such as '*.py'."] = "*",
         case_sensitive: Annotated[bool, "Whether capital and small letters differ."] = False,
     ) -> ToolResult:
-        """Search the text of all files for a text and get the lines it is in, as path:line: text."""
+        """Search the text of all files for a string and get the matching lines, as path:line: text."""
         if not text or "\n" in text:
             raise ModelRetry("text must be part of one line")
         hits: list[str] = []

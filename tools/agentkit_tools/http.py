@@ -116,7 +116,7 @@ class Http(Toolset):
         return await request_result(answer)
 
 
-_TOLD = ("content-type", "location", "link", "retry-after", "x-ratelimit-remaining", "x-total-count")
+_SHOWN = ("content-type", "location", "link", "retry-after", "x-ratelimit-remaining", "x-total-count")
 
 
 async def request_result(answer: Answer) -> ToolResult:
@@ -126,8 +126,8 @@ async def request_result(answer: Answer) -> ToolResult:
         ToolError: The body is not text.
     """
     text = await anyio.to_thread.run_sync(_text_of, answer)
-    told = [f"{name}: {answer.headers[name]}" for name in _TOLD if name in answer.headers]
-    return _result(answer, "\n".join([f"HTTP {answer.status}", *told, "", text]))
+    shown = [f"{name}: {answer.headers[name]}" for name in _SHOWN if name in answer.headers]
+    return _result(answer, "\n".join([f"HTTP {answer.status}", *shown, "", text]))
 
 
 def _text_of(answer: Answer) -> str:

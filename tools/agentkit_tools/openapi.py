@@ -75,7 +75,7 @@ class OpenApi(Toolset):
         ConfigError: The document cannot be read, says nothing of where the API is, or has more operations than fit.
     """
 
-    def __init__(  # noqa: PLR0913 - a front door: each is one setting of the whole
+    def __init__(  # noqa: PLR0913 - a constructor of users: each is one setting of the whole
         self,
         document: str | Path | Json,
         base_url: str = "",

@@ -154,7 +154,7 @@ class _Calls:
             result = await run.call_tool(ToolRequest(run, called, call, context))
         except ToolError as error:
             result = ToolResult(str(error), is_error=True)
-        except Exception as error:  # noqa: BLE001 - of the tool: the code is told, as the model would be
+        except Exception as error:  # noqa: BLE001 - of the tool: the code reads it, as the model would
             result, unexpected = ToolResult(f"{called.name} failed: {type(error).__name__}", is_error=True), error
         finally:
             self._context.emit(CallFinished(call, result, time.monotonic() - started, unexpected))

@@ -242,7 +242,7 @@ class Root:
     def write(self, path: str, data: bytes) -> None:
         """Replace or create a file, completely or not at all; missing directories are made.
 
-        The data goes to a new file beside it, which then takes its name, so that a hard link to a file elsewhere never
+        The data goes to a new file next to it, which then takes its name, so that a hard link to a file elsewhere never
         changes that file.
 
         Raises:

@@ -1,4 +1,4 @@
-"""`Sandbox`: what bubblewrap is told so that a command can see, change and use what it may, and nothing else.
+"""`Sandbox`: the options of bubblewrap that let a command see, change and use what it may, and nothing else.
 
 Everything is namespaces of Linux: the system read-only, one folder, an empty environment, no network, no other
 processes. Limits are those of the kernel for each process (``prlimit``). They count processes by user, and do not hold

@@ -185,7 +185,7 @@ class Search(Toolset):
 
 
 def _passages(text: str) -> Iterator[tuple[int, str]]:
-    """The passages of a text, each with its first line; none of what is not a text."""
+    """The passages of a text file, each with its first line; none for a binary file."""
     if "\0" in text[:8192]:
         return
     start, lines, size = 1, list[str](), 0

@@ -54,7 +54,7 @@ class Shell(Toolset):
         ConfigError: There is no sandbox, no such folder, or the options contradict each other.
     """
 
-    def __init__(  # noqa: PLR0913 - a front door: each is one setting of the whole
+    def __init__(  # noqa: PLR0913 - a constructor of users: each is one setting of the whole
         self,
         folder: str | Path,
         *,

@@ -227,8 +227,8 @@ class _Adapter:
         if self.body.get(fact.member) == value:
             return
         self.body[fact.member] = value
-        beside = f" {fact.relation} {fact.other}" if fact.relation else ""
-        self.note(f"{fact.member} is set to {fact.value}{beside}")
+        condition = f" {fact.relation} {fact.other}" if fact.relation else ""
+        self.note(f"{fact.member} is set to {fact.value}{condition}")
         if fact.member == "stream":
             self.body.setdefault("stream_options", {"include_usage": True})
 

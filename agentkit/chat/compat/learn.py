@@ -115,8 +115,8 @@ def learn_from_error(body: Body, error: StatusError, *, never_drop: frozenset[st
         return None
     if not _TOGETHER.search(said):
         return Lesson(Profile(drop=frozenset(map(str, dropped))))
-    beside = [_beside(each, body, said) for each in dropped]
-    return Lesson(Profile(drop=frozenset(map(str, beside))), lasting=all(each.relation for each in beside))
+    conditions = [_condition(each, body, said) for each in dropped]
+    return Lesson(Profile(drop=frozenset(map(str, conditions))), lasting=all(each.relation for each in conditions))
 
 
 def _naming(member: str, error: StatusError, said: str) -> str:
@@ -136,11 +136,11 @@ def _assigned(body: Body, error: StatusError, said: str) -> Fact | None:
             member = error.params[0]
         known = member in body or member in Parameters.__annotations__ or "_" in member or member == "stream"
         if known and member not in _NEVER_ASSIGNED and json.dumps(body.get(member)) != value:
-            return _beside(Fact(member, value), body, said)
+            return _condition(Fact(member, value), body, said)
     return None
 
 
-def _beside(fact: Fact, body: Body, said: str) -> Fact:
+def _condition(fact: Fact, body: Body, said: str) -> Fact:
     """The fact for requests that also have, or lack, the other member that the error names; else as it is."""
     if _NOT_STREAMED.search(said) and not body.get("stream"):
         return replace(fact, relation="without", other="stream")

@@ -68,7 +68,7 @@ class Profile:
 
     Attributes:
         drop: Members that are not sent: ``"seed"``, ``"messages.refusal"``, ``"tools.function.strict"``; a single value
-            of a member, ``'reasoning_effort="minimal"'``; or only beside another member, ``"prediction with tools"``.
+            of a member, ``'reasoning_effort="minimal"'``; or only with another member, ``"prediction with tools"``.
         assign: Members that are sent with this value whatever was asked for: ``"temperature=1"``,
             ``'reasoning_effort="none" with tools'``, ``"enable_thinking=false without stream"``.
         token_limit: The only name that a limit of tokens is sent under.

@@ -58,7 +58,7 @@ class ResponseDecoder:
         choices: The number of answers that were requested.
         offered: The tools of the request: name -> JSON Schema of its arguments, None for a custom tool.
         taken: Ids of earlier calls, which no call of the reply gets.
-        calls_in_text: Whether the server has no parser for calls, so that those in a text are read; the limits can
+        calls_in_text: Whether the server has no parser for calls, so that those in the text are read; the limits can
             overrule it.
         redactor: Knows the keys, which must not appear in any error. What the model says is never changed for them.
         read_limits: How much is read, and how.

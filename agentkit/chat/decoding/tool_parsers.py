@@ -38,7 +38,7 @@ class _NoCalls(Exception):
 
 
 def read_calls(text: str, offered: Offered) -> list[tuple[str, str]]:
-    """The calls that a text consists of, the name and the arguments of each; none if it is anything else."""
+    """The calls that the text consists of, the name and the arguments of each; none if it is anything else."""
     for mark, read in _FORMATS:
         if not text.startswith(mark):
             continue
@@ -273,4 +273,4 @@ _FORMATS: tuple[tuple[str, _Format], ...] = (
 )
 
 MARKS = tuple(dict.fromkeys(mark for mark, _ in _FORMATS))
-"""The marks that calls in a text begin with."""
+"""The marks that calls in text begin with."""

@@ -113,9 +113,9 @@ def _worth_it(error: ModelError) -> bool:
     if isinstance(error, QuotaExceeded | ContextTooLong):
         return False
     if isinstance(error, StatusError):
-        told = error.headers.get("x-should-retry")
-        if told in ("true", "false"):
-            return told == "true"
+        wish = error.headers.get("x-should-retry")
+        if wish in ("true", "false"):
+            return wish == "true"
         return error.status in _TRY_AGAIN or error.status >= 500
     if isinstance(error, InvalidReply):
         return error.again

@@ -168,7 +168,7 @@ def _is_without_credit(text: str) -> bool:
 
 
 def _words_of(value: object) -> str:
-    """All that the server said, wherever it put it, with what a gateway was told by the server behind it.
+    """All that the server said, wherever it put it, with what the server behind a gateway said to it.
 
     Gateways put the body of another error into a string, as JSON; of a page of HTML only the words are taken.
     """

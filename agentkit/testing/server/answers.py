@@ -65,7 +65,7 @@ _answers(
 
 _answers(21, "status_500", "500 with a JSON body.", _error("The server had an error."), "500 Internal Server Error")
 _answers(21, "status_502", "502 with HTML.", "<html><h1>502 Bad Gateway</h1></html>", "502 Bad Gateway")
-_answers(21, "status_503", "503 with a text.", "no healthy upstream", "503 Service Unavailable", retry_after=0)
+_answers(21, "status_503", "503 with plain text.", "no healthy upstream", "503 Service Unavailable", retry_after=0)
 _answers(21, "status_504", "504 with nothing.", "", "504 Gateway Timeout")
 _answers(21, "status_529", "529 with a JSON body.", _error("Overloaded", type="overloaded_error"), "529 Overloaded")
 _answers(22, "unauthorized", "401.", _error("Incorrect API key provided.", code="invalid_api_key"), "401 Unauthorized")
@@ -99,7 +99,7 @@ def wrong_content_type(wire: Wire) -> None:
 
 
 _answers(26, "error_200", "200 with an error in it.", _error("The upstream failed.", code=503))
-_answers(26, "error_text_200", "200 with an error that is a text.", json.dumps({"error": "model is loading"}))
+_answers(26, "error_text_200", "200 with an error that is a string.", json.dumps({"error": "model is loading"}))
 
 
 def _reply(number: int, name: str, sentence: str, **members: Any) -> None:

@@ -163,7 +163,7 @@ for _name, _what, _arguments in (
     ("array", "are an array", "[1]"),
     ("cut", "are cut, though the reply says it is whole", '{"amount": 1'),
     ("wrong_type", "have the wrong type", '{"amount": "much"}'),
-    ("object", "are an object in place of a text", {"amount": 1}),
+    ("object", "are an object instead of a string", {"amount": 1}),
     ("twice", "are encoded twice", json.dumps('{"amount": 1}')),
     ("keys_twice", "have a key twice", '{"amount": 1, "amount": 2}'),
     ("nan", "have a NaN", '{"amount": NaN}'),

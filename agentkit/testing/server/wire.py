@@ -66,7 +66,7 @@ class Wire:
 
     Args:
         connection: The connected socket.
-        record: Told of each request.
+        record: Called with each request.
 
     Attributes:
         request: The request that was read last.

@@ -125,7 +125,7 @@ class ConcurrencyLimit:
                 each.awaited.remove(self)
 
     def _admit(self) -> None:
-        """Nobody overtakes the first of the queue, even if it needs more room than the second: it would never run."""
+        """Nothing overtakes the first of the queue, even if it needs more than the second: it would never run."""
         while self._waiting and len(self._running) < self._waiting[0].most:
             waiter = self._waiting.popleft()
             self._running.add(waiter.permit)

@@ -84,7 +84,7 @@ def _folded(name: str) -> str:
     return re.sub(r"[-_]", "", name.lower())
 
 
-# A text that is almost JSON.
+# Text that is almost JSON.
 
 
 _DEEPEST = 200
