@@ -33,6 +33,7 @@ from agentkit.chat.settings import (
 from agentkit.chat.stream import ReplyStream
 from agentkit.chat.tokens import size_around, size_of_messages, size_of_request, size_of_text
 from agentkit.chat.transport.http import Deadlines
+from agentkit.chat.transport.redaction import Redactor
 from agentkit.chat.transport.retry import RetryPolicy
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "PromptCacheOptions",
     "Provider",
     "ReadLimits",
+    "Redactor",
     "Reply",
     "ReplyStream",
     "ResponseFormat",

@@ -22,6 +22,7 @@ from agentkit.cli.options import (
     SessionOption,
     TimeoutOption,
     ToolsOption,
+    TraceOption,
     WithOption,
 )
 from agentkit.cli.output import open_display
@@ -40,6 +41,7 @@ def chat(  # noqa: PLR0913 - each is an option of the command
     timeout: TimeoutOption = None,
     max_turns: Annotated[int, typer.Option("--max-turns", min=1, metavar="N", help=f"{TURNS_HELP}.")] = TURNS,
     session: SessionOption = None,
+    trace: TraceOption = "",
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -63,6 +65,6 @@ def chat(  # noqa: PLR0913 - each is an option of the command
             what = [one_line(model), f"tools: {', '.join(agent.tools)}" if agent.tools else "no tools"]
             what += [] if stored is None else [describe(stored)]
             typer.echo(f"{', '.join(what)}; /quit or Ctrl-D ends, Ctrl-C stops an answer", err=True)
-        display = open_display(sys.stdout, as_json=as_json)
+        display = open_display(sys.stdout, as_json=as_json, trace=trace)
         report_failure = functools.partial(report_error, debug=debug)
         raise typer.Exit(converse(agent, display, report_failure, stored, resume_command_of("", session)))

@@ -19,6 +19,7 @@ __all__ = [
     "SessionOption",
     "TimeoutOption",
     "ToolsOption",
+    "TraceOption",
     "WithOption",
 ]
 
@@ -60,6 +61,9 @@ TimeoutOption = Annotated[
     typer.Option(
         "--timeout", min=1, metavar="SECONDS", help="Longest wait for one reply of the model; 600 if not given."
     ),
+]
+TraceOption = Annotated[
+    str, typer.Option("--trace", metavar="FILE", help="Write every event here, for `agentkit view`.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print events for programs, one JSON object a line.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]

@@ -20,6 +20,7 @@ from agentkit.events import (
     CallDenied,
     CallFinished,
     CallStarted,
+    Emit,
     Event,
     LimitWarning,
     MessageAdded,
@@ -34,6 +35,7 @@ from agentkit.events import (
     ToolChanged,
     TurnFinished,
     event_to_dict,
+    ignore_event,
 )
 from agentkit.messages import ToolMessage
 from agentkit.run import RunState
@@ -46,16 +48,21 @@ class Display:
 
     Args:
         stdout: Where the answer goes.
+
+    Attributes:
+        trace: Where every event is written to, besides.
     """
 
     def __init__(self, stdout: TextIO) -> None:
         self.stdout = stdout
+        self.trace: Emit = ignore_event
         self.state: RunState | None = None  # of the last run
         self.error: BaseException | None = None
         self.running = False
 
     def handle(self, event: Event) -> None:
         """Show an event."""
+        self.trace(event)
         if isinstance(event, RunStarted):
             self.state, self.running = event.state, True
         if isinstance(event, RunFinished):
@@ -272,11 +279,19 @@ class TerminalDisplay(PlainDisplay):
             self.thinking = False
 
 
-def open_display(stdout: TextIO, *, as_json: bool) -> Display:
-    """Choose the observer that fits where the output goes."""
-    if as_json:
-        return JsonDisplay(stdout)
-    return TerminalDisplay(stdout) if stdout.isatty() else PlainDisplay(stdout)
+def open_display(stdout: TextIO, *, as_json: bool, trace: str = "") -> Display:
+    """Choose the observer that fits where the output goes; it writes a trace to a file, if one is named.
+
+    Raises:
+        ConfigError: The trace cannot be written.
+    """
+    kind = JsonDisplay if as_json else TerminalDisplay if stdout.isatty() else PlainDisplay
+    display = kind(stdout)
+    if trace:
+        from agentkit.trace import Trace  # noqa: PLC0415 - few commands write one
+
+        display.trace = Trace(trace)
+    return display
 
 
 def _note(event: Event, room: int) -> list[tuple[str, str]]:

@@ -29,6 +29,7 @@ from agentkit.cli.options import (
     SessionOption,
     TimeoutOption,
     ToolsOption,
+    TraceOption,
     WithOption,
 )
 from agentkit.cli.output import open_display
@@ -56,6 +57,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
         str, typer.Option("--state", metavar="FILE", help="Save the state of the run here, for `agentkit resume`.")
     ] = "",
     session: SessionOption = None,
+    trace: TraceOption = "",
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -93,7 +95,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
             else:
                 require_tools(agent, last_state(save.session))
                 more_turns = limits if max_turns is not None else None
-        raise typer.Exit(_answer(agent, prompt, save, limits=more_turns, as_json=as_json))
+        raise typer.Exit(_answer(agent, prompt, save, limits=more_turns, trace=trace, as_json=as_json))
 
 
 def resume(  # noqa: PLR0913 - each is an option of the command
@@ -109,6 +111,7 @@ def resume(  # noqa: PLR0913 - each is an option of the command
     with_: WithOption = None,
     instructions: InstructionsOption = "",
     timeout: TimeoutOption = None,
+    trace: TraceOption = "",
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -132,7 +135,7 @@ def resume(  # noqa: PLR0913 - each is an option of the command
         agent = Agent(open_named(model, timeout), tools=load(tools, with_), instructions=instructions)
         require_tools(agent, saved)
         save = _Save(state, stored, resume_command_of(state, session))
-        raise typer.Exit(_answer(agent, saved, save, as_json=as_json))
+        raise typer.Exit(_answer(agent, saved, save, trace=trace, as_json=as_json))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +148,18 @@ class _Save:
 
 
 def _answer(
-    agent: Agent, prompt: str | RunState | None, save: _Save, *, limits: Limits | None = None, as_json: bool
+    agent: Agent,
+    prompt: str | RunState | None,
+    save: _Save,
+    *,
+    limits: Limits | None = None,
+    trace: str,
+    as_json: bool,
 ) -> int:
     """Run, save the state in the file if there is one, and return the exit code."""
     if save.file:
         check_writable(save.file, "state")
-    display = open_display(sys.stdout, as_json=as_json)
+    display = open_display(sys.stdout, as_json=as_json, trace=trace)
     can_ask = sys.stdin.isatty() and sys.stderr.isatty() and not as_json
     ask_agent = functools.partial(ask, agent, display=display, session=save.session, limits=limits)
     try:
