@@ -99,7 +99,7 @@ def test_words_and_members_newer_than_our_list_are_taken(settings: dict[str, Any
         ({"response_format": {}}, "response_format must have type"),
         ({"response_format": {"type": "json_schema"}}, "must have json_schema="),
         ({"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}}, "must have name"),
-        ({"response_format": json_schema("two words", {})}, "'two words'"),
+        ({"response_format": json_schema("two words", {}, strict=None)}, "'two words'"),
         ({"logit_bias": {"1": 101}}, "from -100 to 100"),
         ({"logit_bias": {"word": 1}}, "its keys are digits"),
         ({"functions": []}, "functions must be 1 to 128"),
@@ -144,12 +144,39 @@ def test_objects_can_be_written_as_typed_values() -> None:
 
 
 def test_a_schema_for_the_answer_is_written_as_the_api_wants_it() -> None:
-    schema = {"type": "object"}
+    schema = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
     assert json_schema("city", schema, description="A city.") == {
         "type": "json_schema",
         "json_schema": {"name": "city", "schema": schema, "description": "A city.", "strict": True},
     }
     assert "strict" not in json_schema("city", schema, strict=None)["json_schema"]
+
+
+def test_a_strict_schema_is_closed_and_one_that_cannot_be_strict_is_refused_with_the_reason() -> None:
+    name: dict[str, Any] = {"type": "string", "title": "Name"}
+    sent = json_schema("city", {"type": "object", "properties": {"name": name}, "required": ["name"]})["json_schema"]
+    assert sent["schema"] == {
+        "type": "object",
+        "properties": {"name": {"type": "string"}},
+        "required": ["name"],
+        "additionalProperties": False,
+    }
+    for schema, reason in (
+        ({"type": "object", "properties": {"name": name}}, "'name' is optional; make it required, and a union"),
+        ({"type": "array", "items": name}, "it is not an object; make it a member of one"),
+        ({"type": "object"}, "takes members of any name"),
+        (_object(list={"type": "array", "uniqueItems": True, "items": name}), "'list' has 'uniqueItems'"),
+        (_object(pair={"type": "array", "prefixItems": [name, {"type": "integer"}]}), "'pair' is a tuple of several"),
+        (_object(pet={"oneOf": [name, {"type": "integer"}]}), "'pet' has 'oneOf'"),
+        (_object(any={"description": "Anything."}), "'any' may be anything; give it a type"),
+    ):
+        with pytest.raises(ConfigError, match=f"json_schema 'city' cannot be strict: .*{reason}.*; or give strict=N"):
+            json_schema("city", schema)
+        assert json_schema("city", schema, strict=None)["json_schema"]["schema"] == schema
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
 
 
 @pytest.mark.parametrize(

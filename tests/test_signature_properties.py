@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 from pydantic_core import to_jsonable_python
 
+from agentkit.chat.strict import strict_form
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.tools.calls.arguments import validate_arguments
 from agentkit.tools.schema.generate import stable
 from agentkit.tools.schema.signature import Signature, read_signature
-from agentkit.tools.schema.strict import strict_form
 
 
 class Color(enum.Enum):

@@ -13,11 +13,11 @@ from agentkit.chat.compat.apply import apply_profile
 from agentkit.chat.compat.profile import Profile
 from agentkit.chat.messages import UserMessage
 from agentkit.chat.request import ChatRequest
+from agentkit.chat.strict import strict_form
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.tools.calls.arguments import validate_arguments
 from agentkit.tools.context import ToolContext
 from agentkit.tools.schema.signature import read_signature
-from agentkit.tools.schema.strict import strict_form
 from agentkit.tools.tool import Tool, tool
 
 UNSET: Any = object()

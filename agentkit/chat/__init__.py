@@ -9,7 +9,19 @@ from agentkit.chat.compat.store import ProfileFile
 from agentkit.chat.decoding.decoder import ReadLimits
 from agentkit.chat.messages import encode_json
 from agentkit.chat.providers import PROVIDERS, Provider
-from agentkit.chat.reply import Choice, Logprobs, Model, ModelInfo, Reply, TokenLogprob, Usage, read_reply
+from agentkit.chat.reply import (
+    Choice,
+    Logprobs,
+    Model,
+    ModelInfo,
+    ParsedReply,
+    Reply,
+    ReplyShape,
+    ReplyType,
+    TokenLogprob,
+    Usage,
+    read_reply,
+)
 from agentkit.chat.request import ChatRequest, CustomTool, FunctionTool, Grammar, ToolDefinition
 from agentkit.chat.settings import (
     AllowedTools,
@@ -30,7 +42,7 @@ from agentkit.chat.settings import (
     WebSearchOptions,
     json_schema,
 )
-from agentkit.chat.stream import ReplyStream
+from agentkit.chat.stream import ParsedReplyStream, ReplyStream
 from agentkit.chat.tokens import size_around, size_of_messages, size_of_request, size_of_text
 from agentkit.chat.transport.http import Deadlines
 from agentkit.chat.transport.redaction import Redactor
@@ -56,6 +68,8 @@ __all__ = [
     "ModerationPolicy",
     "NamedTool",
     "Parameters",
+    "ParsedReply",
+    "ParsedReplyStream",
     "Prediction",
     "Profile",
     "ProfileFile",
@@ -64,7 +78,9 @@ __all__ = [
     "ReadLimits",
     "Redactor",
     "Reply",
+    "ReplyShape",
     "ReplyStream",
+    "ReplyType",
     "ResponseFormat",
     "RetryPolicy",
     "StreamOptions",

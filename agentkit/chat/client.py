@@ -7,11 +7,11 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
 from urllib.parse import urljoin, urlsplit
 
 import anyio
@@ -35,10 +35,19 @@ from agentkit.chat.events import (
     ignore_event,
 )
 from agentkit.chat.providers import PROVIDERS, find_provider, is_self_hosted
-from agentkit.chat.reply import Model, ModelInfo, Reply
+from agentkit.chat.reply import (
+    Model,
+    ModelInfo,
+    Out,
+    ParsedReply,
+    Reply,
+    ReplyShape,
+    parse_reply,
+    reply_type,
+)
 from agentkit.chat.request import ChatRequest, FunctionTool, Prompt, ToolLike, request_of
-from agentkit.chat.settings import ChatSettings, Parameters
-from agentkit.chat.stream import ReplyStream
+from agentkit.chat.settings import ChatSettings, OtherParameters, Parameters, ResponseFormat
+from agentkit.chat.stream import ParsedReplyStream, ReplyStream
 from agentkit.chat.transport.address import parse_address, without_secrets
 from agentkit.chat.transport.credentials import ApiKey, Credentials
 from agentkit.chat.transport.http import Deadlines, Http
@@ -132,41 +141,115 @@ class ChatClient:
         """Everything known of the model: what was given, what the file knew, and what was learned since."""
         return self._profile
 
+    @overload
     async def create(
         self,
         prompt: Prompt,
         *,
+        response_format: ReplyShape[Out],
         tools: Sequence[ToolLike] = (),
         settings: ChatSettings | None = None,
         emit: Emit = ignore_event,
-        **parameters: Unpack[Parameters],
+        **parameters: Unpack[OtherParameters],
+    ) -> ParsedReply[Out]: ...
+
+    @overload
+    async def create(
+        self,
+        prompt: Prompt,
+        *,
+        response_format: ResponseFormat | None = None,
+        tools: Sequence[ToolLike] = (),
+        settings: ChatSettings | None = None,
+        emit: Emit = ignore_event,
+        **parameters: Unpack[OtherParameters],
+    ) -> Reply: ...
+
+    async def create(
+        self,
+        prompt: Prompt,
+        *,
+        response_format: Any = None,
+        tools: Sequence[ToolLike] = (),
+        settings: ChatSettings | None = None,
+        emit: Emit = ignore_event,
+        **parameters: Unpack[OtherParameters],
     ) -> Reply:
         """Ask and wait for the whole reply.
 
         Args:
             prompt: A question, a message, or a whole transcript.
+            response_format: The form of the answer: a type, whose value is then ``reply.parsed`` (see `ParsedReply`),
+                or a `ResponseFormat` as the API has it.
             tools: What the model may call; the calls are in ``reply.message.tool_calls``, nothing is run.
             settings: Parameters that go with the request.
             emit: Receives retries and adaptations.
             **parameters: The same by name: ``temperature=0.2``; they take precedence over ``settings``.
 
         Raises:
-            ModelError: There is no usable reply.
+            ModelError: There is no usable reply; with a type, also if the reply is a refusal (`Refused`), is truncated
+                (`IncompleteReply`) or holds no valid value (`InvalidReply`).
             ConfigError: A parameter is out of its limits, or the key is missing.
+            DefinitionError: No JSON Schema expresses the type.
         """
-        return await self.reply(request_of(prompt, tools, settings, parameters), emit)
+        ask = self._asking(prompt, tools, settings, response_format, parameters)[0]
+        return await ask(emit)
+
+    @overload
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        response_format: ReplyShape[Out],
+        tools: Sequence[ToolLike] = (),
+        settings: ChatSettings | None = None,
+        **parameters: Unpack[OtherParameters],
+    ) -> ParsedReplyStream[Out]: ...
+
+    @overload
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        response_format: ResponseFormat | None = None,
+        tools: Sequence[ToolLike] = (),
+        settings: ChatSettings | None = None,
+        **parameters: Unpack[OtherParameters],
+    ) -> ReplyStream: ...
 
     def stream(
         self,
         prompt: Prompt,
         *,
+        response_format: Any = None,
         tools: Sequence[ToolLike] = (),
         settings: ChatSettings | None = None,
-        **parameters: Unpack[Parameters],
+        **parameters: Unpack[OtherParameters],
     ) -> ReplyStream:
         """Ask as `create` does and read the reply as it is made; see `ReplyStream`."""
-        request = request_of(prompt, tools, settings, parameters, stream=True)
-        return ReplyStream(lambda emit: self.reply(request, emit))
+        ask, typed = self._asking(prompt, tools, settings, response_format, parameters, stream=True)
+        return ParsedReplyStream[Any](ask) if typed else ReplyStream(ask)
+
+    def _asking(
+        self,
+        prompt: Prompt,
+        tools: Sequence[ToolLike],
+        settings: ChatSettings | None,
+        form: Any,
+        parameters: OtherParameters,
+        *,
+        stream: bool = False,
+    ) -> tuple[Callable[[Emit], Awaitable[Reply]], bool]:
+        """What makes the reply, and whether it has a type."""
+        kind = None if form is None or isinstance(form, Mapping) else reply_type(form)
+        given: Parameters = {**parameters, "response_format": kind.response_format if kind else form}
+        request = request_of(prompt, tools, settings, given, stream=stream)
+
+        async def ask(emit: Emit) -> Reply:
+            reply = await self.reply(request, emit)
+            return await parse_reply(kind, reply) if kind else reply
+
+        return ask, kind is not None
 
     async def reply(self, request: ChatRequest, emit: Emit = ignore_event) -> Reply:
         """Answer a request: adapted to the server, and repeated where that helps, as long as no text was shown.

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from agentkit.chat.decoding.lenient import as_mapping
 
 __all__ = [
     "JSON_TYPES",
     "KEYWORDS",
+    "JsonSchema",
     "Subschema",
     "inlined",
     "keywords_in",
@@ -27,6 +28,8 @@ __all__ = [
     "types_of",
     "without_keywords",
 ]
+
+JsonSchema: TypeAlias = dict[str, Any]
 
 # Where a schema holds other schemas, by keyword: one, a list of them, or some by name.
 _SINGLE = frozenset(

@@ -8,28 +8,40 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+from types import UnionType
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 from agentkit.chat.content import AudioOutput
 from agentkit.chat.decoding.lenient import as_count, as_mapping, as_mappings, as_number, as_text, json_safe, omit
 from agentkit.chat.events import Emit
 from agentkit.chat.messages import AssistantMessage, read_message
 from agentkit.chat.request import ChatRequest
+from agentkit.chat.settings import ResponseFormat
+from agentkit.errors import ConfigError, ContentFiltered, IncompleteReply, InvalidReply, ModelError, ModelRetry, Refused
 
 __all__ = [
+    "REPLY_TYPES",
     "Choice",
     "Logprobs",
     "Model",
     "ModelInfo",
+    "ParsedReply",
     "Reply",
+    "ReplyShape",
+    "ReplyType",
     "TokenLogprob",
     "Usage",
+    "parse_reply",
     "read_logprobs",
     "read_reply",
     "read_usage",
+    "reply_type",
 ]
+
+Out = TypeVar("Out")
+Out_co = TypeVar("Out_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,6 +288,93 @@ def _read_answer(record: object) -> AssistantMessage:
     if isinstance(message, AssistantMessage):
         return message
     raise ValueError(f"the message of a reply is the assistant's, not the {message.role}'s")
+
+
+@runtime_checkable
+class ReplyType(Protocol[Out_co]):
+    """A type of values that a client requests and reads, such as a `TypedOutput` or an `OutputSchema`."""
+
+    @property
+    def response_format(self) -> ResponseFormat:
+        """What requests a value."""
+        ...
+
+    async def parse(self, text: str) -> tuple[Out_co, Sequence[str]]:
+        """The value in the text of an answer, and what was repaired in it.
+
+        Raises:
+            ModelRetry: There is no valid value.
+        """
+        ...
+
+
+ReplyShape: TypeAlias = ReplyType[Out] | type[Out] | Sequence[type[Out]] | UnionType
+"""What stands for the type of a reply: a type, a union or a list of types, or a `ReplyType`."""
+
+REPLY_TYPES: list[Callable[[Any], ReplyType[Any]]] = []
+"""What makes a `ReplyType` of a Python type. This package knows no types: `agentkit.tools` puts its reader in here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedReply(Reply, Generic[Out_co]):
+    """A reply that was requested with a type for its answer.
+
+    Attributes:
+        parsed_or_none: The value of the first answer; None if it calls tools instead.
+    """
+
+    parsed_or_none: Out_co | None = None
+
+    @property
+    def parsed(self) -> Out_co:
+        """The value of the first answer.
+
+        Raises:
+            ConfigError: It calls tools instead.
+        """
+        if self.message.tool_calls:
+            raise ConfigError("this reply calls tools, so it has no value yet: answer its calls and ask again")
+        return cast("Out_co", self.parsed_or_none)
+
+
+def reply_type(shape: Any) -> ReplyType[Any]:
+    """Return the type of a reply that something stands for.
+
+    Raises:
+        DefinitionError: No JSON Schema expresses it.
+    """
+    is_one = not isinstance(shape, type) and isinstance(shape, ReplyType)
+    return cast("ReplyType[Any]", shape) if is_one else REPLY_TYPES[-1](shape)
+
+
+async def parse_reply(kind: ReplyType[Out], reply: Reply) -> ParsedReply[Out]:
+    """Read the value of a reply.
+
+    Raises:
+        Refused: The model declined.
+        IncompleteReply: The reply was truncated at its token limit: what looks like a value may not be one.
+        ContentFiltered: It was truncated by a filter.
+        InvalidReply: It holds no valid value; the message says what is wrong, ``partial`` is its text.
+    """
+    members: dict[str, Any] = {each.name: getattr(reply, each.name) for each in fields(reply)}
+    if reply.message.tool_calls:
+        return ParsedReply(**members)
+    if reply.message.refusal and not reply.text:
+        raise Refused(f"the model declined to answer: {reply.message.refusal}")
+    try:
+        if reason := reply.choices[0].truncated:
+            early = IncompleteReply if reply.finish_reason == "length" else ContentFiltered
+            raise early(f"{reason}, so it holds no value")
+        value, notes = await kind.parse(reply.text)
+    except ModelError as error:
+        error.partial = reply.text
+        raise
+    except ModelRetry as complaint:
+        invalid = InvalidReply(f"the reply holds no valid value: {complaint}")
+        invalid.partial = reply.text
+        raise invalid from complaint
+    members["repairs"] = (*reply.repairs, *notes)
+    return ParsedReply(**members, parsed_or_none=value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 from agentkit.chat.decoding.lenient import as_mapping
+from agentkit.chat.strict import strict_form, why_not_strict
 from agentkit.errors import ConfigError
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "ModerationOptions",
     "ModerationPolicy",
     "NamedTool",
+    "OtherParameters",
     "Parameters",
     "Prediction",
     "PromptCacheOptions",
@@ -53,10 +55,18 @@ def json_schema(
         name: 1 to 64 letters, digits, underscores and dashes.
         schema: The JSON Schema.
         description: The purpose of the answer; the model reads it.
-        strict: Whether the server must follow the schema, which may then use only part of JSON Schema; None sends
-            nothing.
+        strict: Whether the server must follow the schema. True sends it in the part of JSON Schema that strict servers
+            take: each object is closed. None does not mention it.
+
+    Raises:
+        ConfigError: It cannot be strict; the message says which member is in the way.
     """
-    members: dict[str, Any] = {"name": name, "schema": dict(schema)}
+    form = strict_form(name, schema, strict=None, of_function=False) if strict else dict(schema)
+    if form is None:
+        place, reason = why_not_strict(schema, of_function=False) or ("", "")
+        member = f"{place!r} " if place else ""
+        raise ConfigError(f"the json_schema {name!r} cannot be strict: {member}{reason}; or give strict=None")
+    members: dict[str, Any] = {"name": name, "schema": form}
     if description:
         members["description"] = description
     if strict is not None:
@@ -516,8 +526,8 @@ def _given(settings: ChatSettings) -> dict[str, Any]:
     return {name: value for name, value in values if value is not None}
 
 
-class Parameters(TypedDict, total=False):
-    """The keywords of `ChatClient.create` and `ChatClient.stream`; `ChatSettings` explains and checks them."""
+class OtherParameters(TypedDict, total=False):
+    """The parameters besides ``response_format``."""
 
     temperature: float | None
     top_p: float | None
@@ -535,7 +545,6 @@ class Parameters(TypedDict, total=False):
     verbosity: str | None
     tool_choice: ToolChoice | None
     parallel_tool_calls: bool | None
-    response_format: ResponseFormat | None
     modalities: Sequence[str] | None
     audio: AudioOptions | Mapping[str, Any] | None
     prediction: Prediction | Mapping[str, Any] | None
@@ -554,3 +563,9 @@ class Parameters(TypedDict, total=False):
     function_call: str | Mapping[str, Any] | None
     extra_body: Mapping[str, Any] | None
     extra_headers: Mapping[str, str] | None
+
+
+class Parameters(OtherParameters, total=False):
+    """The keywords of `ChatClient.create` and `ChatClient.stream`; `ChatSettings` explains and checks them."""
+
+    response_format: ResponseFormat | None

@@ -9,16 +9,16 @@ from copy import copy
 from dataclasses import fields
 from io import StringIO
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, cast
 
 import anyio
 
 from agentkit.chat.background import BackgroundTask
 from agentkit.chat.events import CallDelta, Emit, Event, ReasoningDelta, RefusalDelta, TextDelta
-from agentkit.chat.reply import Reply
+from agentkit.chat.reply import Out, ParsedReply, Reply
 from agentkit.errors import ConfigError
 
-__all__ = ["Channel", "EventQueue", "ReplyStream", "TextFilter"]
+__all__ = ["Channel", "EventQueue", "ParsedReplyStream", "ReplyStream", "TextFilter"]
 
 log = logging.getLogger("agentkit")
 
@@ -300,3 +300,16 @@ class ReplyStream(Channel):
     def __repr__(self) -> str:
         state = "not started" if self._task is None else "complete" if self._reply is not None else "incomplete"
         return f"ReplyStream({state})"
+
+
+class ParsedReplyStream(ReplyStream, Generic[Out]):
+    """A reply as it is made, that was requested with a type for its answer."""
+
+    async def reply(self) -> ParsedReply[Out]:
+        """Wait for the end and return the reply, whose value is ``parsed``.
+
+        Raises:
+            ModelError: There is no usable reply, or no valid value in it.
+            ConfigError: The stream was cancelled or left before the reply was complete.
+        """
+        return cast("ParsedReply[Out]", await super().reply())

@@ -24,7 +24,7 @@ from agentkit.chat.events import ReplyRepaired, RequestAdapted
 from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall
 from agentkit.chat.reply import Choice, Model, Reply
 from agentkit.chat.request import ChatRequest, FunctionTool
-from agentkit.chat.settings import json_schema
+from agentkit.chat.settings import ResponseFormat
 from agentkit.errors import (
     BadRequest,
     ConfigError,
@@ -209,6 +209,15 @@ class TypedOutput(Output[Out]):
     def _value_type(self, output_type: Any, name: str, description: str) -> ValueType:
         return ValueType(output_type, name=name, description=description)
 
+    @property
+    def response_format(self) -> ResponseFormat:
+        """What requests the output from a server that takes schemas; a `ChatClient` takes the output as it is."""
+        return self.value_type.response_format
+
+    async def parse(self, text: str) -> tuple[Out, Sequence[str]]:
+        """Read the output in the text of an answer; see `ReplyType`."""
+        return await self.value_type.parse(text)
+
     async def ask(self, turn: ModelTurn, inner: NextModel) -> Reply:
         """Send the request in the first way that the server takes; what it refuses is remembered for the model.
 
@@ -249,11 +258,9 @@ class TypedOutput(Output[Out]):
     def _request(self, request: ChatRequest, way: str) -> ChatRequest:
         if request.settings.response_format is not None:
             raise ConfigError("the settings have a response_format and the agent has an output_type: give only one")
-        settings, value_type = request.settings, self.value_type
+        settings = request.settings
         if way == "native":
-            schema, strict = (value_type.strict, True) if value_type.strict is not None else (value_type.schema, None)
-            form = json_schema(value_type.name, schema, description=value_type.description, strict=strict)
-            return replace(request, settings=replace(settings, response_format=form))
+            return replace(request, settings=replace(settings, response_format=self.response_format))
         if way in ("forced tool", "tool"):
             if any(each.name == OUTPUT_TOOL for each in request.tools):
                 raise ConfigError(f"a tool is named {OUTPUT_TOOL!r}, which is the name of the output: rename it")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol
 
 from agentkit.chat.json_values import encode_json
 from agentkit.chat.request import CustomTool, FunctionTool, Grammar, ToolDefinition
+from agentkit.chat.strict import strict_form
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.tools.calls.arguments import parse_arguments, validate_arguments
 from agentkit.tools.calls.execute import Kind, check_place, kind_of, run_function
@@ -27,7 +28,6 @@ from agentkit.tools.options import Execution, ToolOptions
 from agentkit.tools.result import ToolResult
 from agentkit.tools.schema.signature import Signature, arguments_of, is_method, name_of, read_signature
 from agentkit.tools.schema.simplify import check_schema
-from agentkit.tools.schema.strict import strict_form
 
 if TYPE_CHECKING:  # a type variable with a default, which `typing` has from Python 3.13 on
     from typing_extensions import TypeVar

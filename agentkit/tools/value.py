@@ -19,7 +19,10 @@ from pydantic_core import CoreSchema, core_schema
 
 from agentkit.chat.json_schema import leaf_schemas
 from agentkit.chat.json_values import encode_json, parse_json
-from agentkit.errors import DefinitionError, ModelRetry
+from agentkit.chat.reply import REPLY_TYPES
+from agentkit.chat.settings import ResponseFormat, json_schema
+from agentkit.chat.strict import strict_form, why_not_strict
+from agentkit.errors import ConfigError, DefinitionError, ModelRetry
 from agentkit.tools.calls.arguments import validate_value
 from agentkit.tools.calls.repair import Unreadable, fit_arguments, json_values_in, repair_json
 from agentkit.tools.context import RunContext
@@ -27,7 +30,6 @@ from agentkit.tools.schema.check import faults_of
 from agentkit.tools.schema.generate import AllArguments
 from agentkit.tools.schema.signature import Signature, name_of, read_signature, signature_of_value
 from agentkit.tools.schema.simplify import JsonSchema, check_schema
-from agentkit.tools.schema.strict import strict_form, why_not_strict
 
 __all__ = ["VALUE", "FunctionCall", "NoValue", "SchemaType", "ValueType"]
 
@@ -139,6 +141,26 @@ class ValueType:
             for leaf in leaf_schemas(inner, self.schema)
         )
 
+    @property
+    def response_format(self) -> ResponseFormat:
+        """What requests the value from a server: strict, if the schema can be."""
+        schema, strict = (self.schema, None) if self.strict is None else (self.strict, True)
+        return json_schema(self.name, schema, description=self.description, strict=strict)
+
+    async def parse(self, text: str) -> tuple[Any, list[str]]:
+        """Read the value in the text of an answer as `read_text` does; of a function, what it returns.
+
+        Raises:
+            ModelRetry: There is no valid value.
+            ConfigError: The function takes the context of a run.
+        """
+        value, notes = self.read_text(text)
+        if not isinstance(value, FunctionCall):
+            return value, notes
+        if value.signature.context is not None:
+            raise ConfigError(f"{name_of(value.function)} takes the context of a run: give it to an agent")
+        return await value.run(None), notes
+
     def read(self, value: Any) -> tuple[Any, list[str]]:
         """Read a JSON value that the model wrote; the second value names what had to be repaired.
 
@@ -209,6 +231,9 @@ class ValueType:
             each and given.get("properties") == each.get("properties", ...) and given.get("type") == "object"
             for each in (self.schema, self.strict)
         )
+
+
+REPLY_TYPES.append(ValueType)
 
 
 class NoValue(ModelRetry):

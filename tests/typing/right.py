@@ -6,7 +6,8 @@ from typing import Any, assert_type
 
 from pydantic import BaseModel
 
-from agentkit import Agent, OutputSchema, RunContext, ToolContext, TypedOutput, tool
+from agentkit import Agent, ChatClient, OutputSchema, RunContext, ToolContext, TypedOutput, tool
+from agentkit.chat import ParsedReply, Reply
 from agentkit.run import RunResult
 
 
@@ -59,6 +60,21 @@ async def outputs() -> None:
     assert_type(Agent("m", output_type=Invoice).run_sync("").output, Invoice)
     async with Agent("m", output_type=Invoice).stream("") as events:
         assert_type((await events.result()).output, Invoice)
+
+
+async def replies(client: ChatClient) -> None:
+    assert_type(await client.create(""), Reply)
+    assert_type(await client.create("", response_format={"type": "json_object"}, temperature=0), Reply)
+    assert_type((await client.create("", response_format=Invoice, seed=1)).parsed, Invoice)
+    assert_type((await client.create("", response_format=list[Invoice])).parsed, list[Invoice])
+    assert_type((await client.create("", response_format=TypedOutput(Invoice))).parsed, Invoice)
+    assert_type((await client.create("", response_format=OutputSchema({}))).parsed_or_none, dict[str, Any] | None)
+    either: ParsedReply[Invoice | Refusal] = await client.create("", response_format=Invoice | Refusal)
+    assert_type(either.parsed, Invoice | Refusal)
+    async with client.stream("", response_format=Invoice) as deltas:
+        assert_type((await deltas.reply()).parsed, Invoice)
+    async with client.stream("") as plain:
+        assert_type(await plain.reply(), Reply)
 
 
 async def unions() -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
-from agentkit.chat.json_schema import JSON_TYPES, map_subschemas, subschemas
+from agentkit.chat.json_schema import JSON_TYPES, JsonSchema, map_subschemas, subschemas
 from agentkit.chat.json_values import encode_json
 from agentkit.errors import DefinitionError
 
 __all__ = ["DECIMAL", "JsonSchema", "check_schema", "compact"]
-
-JsonSchema: TypeAlias = dict[str, Any]
 
 DECIMAL = "x-decimal"
 """Marks the schema of a `Decimal` for `calls.arguments`; no model sees it."""

@@ -1,4 +1,4 @@
-"""The strict form of a tool's schema, which makes servers that know it produce only arguments that fit.
+"""The strict form of a schema, which makes servers that know it produce only arguments and answers that fit.
 
 Such a schema has every property required: what a plain schema lets the model leave out may be null here, and
 `Signature.validate` reads that null as left out. Only what every server with strict schemas takes is used. What cannot
@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from agentkit.chat.json_schema import JsonSchema
 from agentkit.chat.json_values import encode_json
 from agentkit.errors import DefinitionError
-from agentkit.tools.schema.simplify import JsonSchema
 
 __all__ = ["strict_form", "why_not_strict"]
 
@@ -93,6 +93,8 @@ class _Form:
     _written: dict[str, JsonSchema] = field(default_factory=dict[str, JsonSchema])
 
     def of_root(self, schema: Mapping[str, Any]) -> JsonSchema:
+        if schema.get("type") != "object":
+            raise _NotStrict("", "it is not an object; make it a member of one")
         root = self.of({key: value for key, value in schema.items() if key != "$defs"}, "", 1)
         for count, most, what in (
             (self.properties, _MOST_PROPERTIES, "properties"),
