@@ -14,7 +14,7 @@ CORE = ["errors", "chat", "tools", "run", "agent"]
 FACES = ["events", "messages"]  # they only re-export
 OPTIONAL = [
     *("testing", "local", "middleware", "compaction", "sessions", "cli", "constrained", "probe", "lint"),
-    *("handoff", "mcp", "serve", "durable", "otel", "trace", "prices"),
+    *("automation", "handoff", "mcp", "serve", "durable", "otel", "trace", "prices"),
 ]
 START = ["__main__", "_startup"]  # what a process begins with
 PUBLIC = {"agentkit", *(f"agentkit.{each}" for each in ("chat", "tools", "run", "events", "messages", "errors"))}

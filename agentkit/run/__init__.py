@@ -1,5 +1,6 @@
 """One run of an agent: its state, limits, approvals, journal and middleware."""
 
+from agentkit.chat.background import BackgroundTask
 from agentkit.run.approvals import ApprovalRequest, Decision, PendingCall, StandingDecision, may_need_approval
 from agentkit.run.artifacts import is_attachment
 from agentkit.run.blocking import SyncRunStream, call_sync
@@ -17,6 +18,7 @@ from agentkit.run.middleware import (
     around_model,
     around_run,
     around_tool,
+    nested_run,
 )
 from agentkit.run.output import Output, OutputSchema, TextOutput, TypedOutput, Way, WithCalls
 from agentkit.run.session_run import Session, SessionSnapshot, SessionUpdate
@@ -29,6 +31,7 @@ from agentkit.run.transcript import begins_exchange
 __all__ = [
     "ApprovalRequest",
     "AskModel",
+    "BackgroundTask",
     "Decision",
     "Finish",
     "History",
@@ -71,5 +74,6 @@ __all__ = [
     "call_sync",
     "is_attachment",
     "may_need_approval",
+    "nested_run",
     "next_step",
 ]

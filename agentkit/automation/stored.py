@@ -1,0 +1,64 @@
+"""A run under a name: begun, resumed or read again, whatever its session holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from agentkit import Agent, Limits, RunResult
+from agentkit.errors import ConfigError
+from agentkit.events import Emit, ignore_event
+from agentkit.run import Prompt, RunState, Session
+
+__all__ = ["SessionStore", "StoredRun", "check_sessions"]
+
+Out = TypeVar("Out")
+
+
+class SessionStore(Protocol):
+    """Sessions by their names: `SQLiteSessions`, `MemorySessions`, or your own."""
+
+    def __getitem__(self, name: str, /) -> Session:
+        """Return the session of this name, which need not exist yet."""
+        ...
+
+
+def check_sessions(sessions: object) -> None:
+    """Refuse what are not sessions.
+
+    Raises:
+        ConfigError: A path, one session, or something else.
+    """
+    if isinstance(sessions, str) or not hasattr(sessions, "__getitem__"):
+        raise ConfigError(f'sessions= takes all sessions of a file, SQLiteSessions("work.db"), not {sessions!r:.80}')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """How the run of a session is begun or continued.
+
+    Attributes:
+        deps: The dependencies of the run.
+        limits: The limits of the run, also when it is resumed; None for those of the agent.
+        on_event: Receives its events.
+    """
+
+    deps: Any = None
+    limits: Limits | None = None
+    on_event: Emit = field(default=ignore_event, repr=False)
+
+    async def finish(
+        self, agent: Agent[Any, Out], prompt: Prompt, session: Session, state: RunState | None
+    ) -> RunResult[Out]:
+        """Begin the run, or resume it: one that is done asks the model nothing, and only its output is read again.
+
+        Args:
+            agent: The agent.
+            prompt: The prompt, sent only if there is no run in the session.
+            session: Where the run is stored.
+            state: The state that the session holds, perhaps with decisions.
+        """
+        limits = self.limits or agent.limits
+        if state is None:
+            return await agent.run(prompt, deps=self.deps, session=session, limits=limits, on_event=self.on_event)
+        return await agent.run(resume=state, deps=self.deps, session=session, limits=limits, on_event=self.on_event)
