@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from agentkit import Agent, Limits, RunResult
@@ -13,6 +13,7 @@ from agentkit.run import Prompt, RunState, Session
 __all__ = ["SessionStore", "StoredRun", "check_sessions"]
 
 Out = TypeVar("Out")
+_READ = Limits(calls=None, tokens=None, seconds=None, on_limit="stop")  # with no turn left, the model is not asked
 
 
 class SessionStore(Protocol):
@@ -50,7 +51,9 @@ class StoredRun:
     async def finish(
         self, agent: Agent[Any, Out], prompt: Prompt, session: Session, state: RunState | None
     ) -> RunResult[Out]:
-        """Begin the run, or resume it: one that is done asks the model nothing, and only its output is read again.
+        """Begin the run, or resume it. Of one that is done, only the output is read again.
+
+        An output that the agent does not accept any more is asked for again.
 
         Args:
             agent: The agent.
@@ -61,4 +64,9 @@ class StoredRun:
         limits = self.limits or agent.limits
         if state is None:
             return await agent.run(prompt, deps=self.deps, session=session, limits=limits, on_event=self.on_event)
+        if state.status == "done":
+            done = replace(state, revision=0)  # nothing is stored by reading it
+            result = await agent.run(resume=done, deps=self.deps, limits=replace(_READ, turns=max(1, state.turns)))
+            if result.has_output:
+                return result
         return await agent.run(resume=state, deps=self.deps, session=session, limits=limits, on_event=self.on_event)

@@ -179,6 +179,17 @@ async def test_typed_outputs_are_read_again_from_the_session() -> None:
     assert len(agent.model.requests) == 1
 
 
+async def test_an_output_that_is_not_accepted_any_more_is_asked_for_again_and_stored() -> None:
+    sessions = MemorySessions()
+    await map_runs(Agent(FunctionModel(lambda _: "seven")), ["how many?"], sessions=sessions)
+    agent = Agent(FunctionModel(lambda _: '{"value": 7}'), output_type=int)
+    for _ in range(2):
+        (outcome,) = await map_runs(agent, ["how many?"], sessions=sessions)
+        assert outcome.output == 7
+    assert isinstance(agent.model, FunctionModel)
+    assert len(agent.model.requests) == 1
+
+
 async def test_an_interrupted_run_is_resumed_where_it_stood() -> None:
     sessions = MemorySessions()
     done: list[int] = []
