@@ -6,12 +6,14 @@ import json
 import time
 from typing import Any, Literal
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from agentkit import Agent, ChatClient
+from agentkit.errors import OutputInvalid
 from agentkit.events import TextDelta
 from agentkit.run import TypedOutput
 from agentkit.testing import Chunks, ScriptedModel, Server, call
@@ -62,6 +64,17 @@ async def test_drafts_grow_and_the_last_one_is_the_validated_output() -> None:
     assert {each["number"] for each in drafts if "number" in each} == {123456}
     assert len({each.get("text") for each in drafts}) > 5
     assert all("done" not in each or each["done"] is True for each in drafts)
+
+
+def test_code_that_is_not_async_reads_the_same_drafts() -> None:
+    chunks = Chunks('{"kind": "report", "num', 'ber": 123', '456, "text": "x"}')
+    with Agent(ScriptedModel([chunks]), output_type=Report).stream_sync("go") as stream:
+        drafts = list(stream.output())
+        assert stream.result().output == drafts[-1] == Report(kind="report", number=123456, text="x")
+    assert drafts[:-1] == anyio.run(drafts_of, ScriptedModel([chunks]), Report)[:-1] != []
+    unread = Agent(ScriptedModel(["{}", "{}"]), output_type=TypedOutput(Report, retries=1)).stream_sync("go")
+    with pytest.raises(OutputInvalid):
+        list(unread.output())
 
 
 async def test_earlier_drafts_stay_as_they_were() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentkit import Agent, ChatClient, tool
-from agentkit.chat import ChatRequest
+from agentkit.chat import ChatRequest, Profile
 from agentkit.errors import BadRequest, ContextTooLong, MalformedToolCall, NotFound
 from agentkit.events import Event, RequestAdapted
 from agentkit.run import TypedOutput
@@ -151,6 +152,39 @@ async def test_json_that_groq_refuses_to_return_is_an_invalid_answer() -> None:
     result = await Agent(model, output_type=TypedOutput(Line, way="native")).run("go")
     assert result.output == Line(**LINE)
     assert result.messages[2].text == "the answer is not valid:\n- price: missing"
+
+
+@pytest.mark.parametrize(
+    ("first", "learned"),
+    [
+        (["The tea costs 2.50.", json.dumps(LINE)], ["native"]),
+        ([bad("I will not."), json.dumps(LINE)], ["native"]),
+        ([bad("I will not."), bad("I will not."), json.dumps(LINE)], ["json", "native"]),
+    ],
+    ids=["ignored", "refused in odd words", "both refused"],
+)
+async def test_what_was_learned_is_in_the_profile_and_in_its_file(
+    first: list[Any], learned: list[str], tmp_path: Path
+) -> None:
+    with Server([*first, json.dumps(LINE)]) as server:
+        for _ in range(2):  # the second client is one of another process
+            client = ChatClient(server.url, model="m", profile_file=tmp_path / "profiles.json")
+            assert (await Agent(client, output_type=Line).run("go")).output == Line(**LINE)
+            await client.aclose()
+            assert client.profile.to_json() == {"no_output_by": learned}
+        forms = [each.parameters.get("response_format", {}).get("type") for each in server.requests]
+    assert forms[0] == "json_schema"
+    assert forms[-1] == forms[-2] == ("json_object" if learned == ["native"] else None)
+
+
+async def test_the_tools_are_tried_no_more_by_a_client_that_knows_better() -> None:
+    known = Profile(no_output_by=frozenset({"forced tool", "tool"}))
+    with Server([json.dumps(LINE)]) as server:
+        client = ChatClient(server.url, model="m", profile=known)
+        await Agent(client, output_type=Line, tools=[look]).run("go")
+        await client.aclose()
+    assert server.requests[0].parameters["response_format"] == {"type": "json_object"}
+    assert [each["function"]["name"] for each in server.requests[0].parameters["tools"]] == ["look"]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

@@ -282,7 +282,7 @@ class ChatClient:
                 watch(RequestAdapted("; ".join(each for each in again.changes if each not in prepared.changes)))
                 prepared, steps = again, steps + 1
             else:
-                await self._remember(lasting)
+                await self.remember(lasting)
                 return replace(reply, adaptations=prepared.changes) if prepared.changes else reply
 
     async def _reply_retrying(
@@ -366,9 +366,8 @@ class ChatClient:
             return None
         return learn_from_error(from_json(body), error, never_drop=self._never_drop)
 
-    async def _remember(self, facts: Profile) -> None:
-        if not facts:
-            return
+    async def remember(self, facts: Profile) -> None:
+        """Add facts to the profile of this client, and to its file if it has one."""
         known = self._profile | facts
         if known == self._profile:
             return

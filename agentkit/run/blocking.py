@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import CancelledError, Future, wait
 from contextlib import suppress
 from types import TracebackType
-from typing import Generic, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar
 
 import anyio
 from anyio.from_thread import BlockingPortal
@@ -285,6 +285,15 @@ class SyncRunStream(Generic[Out]):
         """Return an iterator of the text only; see `RunStream.text`."""
         wanted = TextFilter(path)
         return filter(None, map(wanted.text_of, self))
+
+    def output(self) -> Iterator[Any]:
+        """Return an iterator of the output as it grows, and in the end the output itself; see `RunStream.output`."""
+        drafts, end = self._stream.output(), object()
+
+        async def read() -> Any:
+            return await anext(drafts, end)
+
+        return iter(lambda: self._call(read), end)
 
     def result(self) -> RunResult[Out]:
         """Wait for the end and return the result; see `RunStream.result`."""

@@ -13,16 +13,23 @@ refuses a way or ignores it. Whatever the way, the answer is read from an output
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import UnionType
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+from pydantic_core import to_jsonable_python
+
+from agentkit.chat.client import ChatClient
+from agentkit.chat.compat.profile import Profile
 from agentkit.chat.events import ReplyRepaired, RequestAdapted
+from agentkit.chat.json_values import encode_json
 from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall
-from agentkit.chat.reply import Choice, Model, Reply
+from agentkit.chat.reply import Choice, Model, Reply, TokenLogprob
 from agentkit.chat.request import ChatRequest, FunctionTool
 from agentkit.chat.settings import ResponseFormat
 from agentkit.errors import (
@@ -36,7 +43,7 @@ from agentkit.errors import (
 )
 from agentkit.run.drafts import Drafts, JsonDrafts, TextDrafts
 from agentkit.run.middleware import ModelTurn, NextModel, Run
-from agentkit.run.transcript import CUT
+from agentkit.run.transcript import CONFIDENCE, CUT, labeled
 from agentkit.tools.calls.arguments import parse_arguments
 from agentkit.tools.calls.repair import repair_json
 from agentkit.tools.context import RunContext, ToolContext
@@ -102,11 +109,14 @@ _refused: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
 
 def _refused_by(model: Model) -> set[str]:
-    """The ways that a model is known to refuse or to ignore: as long as there is the object."""
+    """The ways that a model is known to refuse or to ignore: as long as there is the object, or by its profile."""
     try:
-        return _refused.setdefault(model, set())
+        refused = _refused.setdefault(model, set())
     except TypeError:  # it has no hash or takes no weak references
-        return _refused.setdefault(type(model), set())
+        refused = _refused.setdefault(type(model), set())
+    if isinstance(model, ChatClient):
+        refused |= model.profile.no_output_by
+    return refused
 
 
 class Output(Generic[Out]):
@@ -166,11 +176,13 @@ class TypedOutput(Output[Out]):
         with_calls: What happens to an output in a reply that also calls tools, whose results the model has not read:
             ``"ask_again"`` runs the tools and does not take the output; ``"run"`` takes it and runs the tools;
             ``"skip"`` takes it and runs none of them. Output in text that comes with calls is never taken.
+        confidence: Whether to ask for log probabilities, so that ``result.confidence`` says how sure the model was; for
+            a bool, a Literal or an Enum.
 
     Raises:
         DefinitionError: No JSON Schema expresses the type, a function has no annotations, or two alternatives are
             indistinguishable.
-        ConfigError: There is no such way.
+        ConfigError: There is no such way, or the type has no confidence.
     """
 
     def __init__(
@@ -182,6 +194,7 @@ class TypedOutput(Output[Out]):
         name: str = "",
         description: str = "",
         with_calls: WithCalls = "ask_again",
+        confidence: bool = False,
     ) -> None:
         if way not in _WAYS:
             raise ConfigError(f"way={way!r} must be one of {', '.join(_WAYS)}")
@@ -190,6 +203,9 @@ class TypedOutput(Output[Out]):
         if retries < 0:
             raise ConfigError(f"retries={retries} must not be negative")
         self.value_type = self._value_type(output_type, name, description)
+        if confidence and not self.value_type.is_choice:
+            raise ConfigError(f"confidence=True is for a bool, a Literal or an Enum, not for {self.value_type.name}")
+        self.confidence = confidence
         self.way = way
         self.retries = retries
         self.with_calls: WithCalls = with_calls
@@ -239,10 +255,13 @@ class TypedOutput(Output[Out]):
                     raise
                 turn.emit(RequestAdapted(f"the output is requested by {ways[at + 1]}, as {way} was refused: {error}"))
                 continue
-            _refused_by(turn.model).update(ways[:at])
+            refused = _refused_by(turn.model)
+            refused.update(ways[:at])
+            if isinstance(turn.model, ChatClient):
+                await turn.model.remember(Profile(no_output_by=frozenset(refused)))
             memory.invalid = memory.invalid if memory.way == way else 0
             memory.way = way
-            return reply
+            return self._with_confidence(reply) if self.confidence else reply
         raise AssertionError("there is always a way")
 
     def _ways(self, turn: ModelTurn, memory: _Memory) -> Sequence[str]:
@@ -258,7 +277,7 @@ class TypedOutput(Output[Out]):
     def _request(self, request: ChatRequest, way: str) -> ChatRequest:
         if request.settings.response_format is not None:
             raise ConfigError("the settings have a response_format and the agent has an output_type: give only one")
-        settings = request.settings
+        settings = replace(request.settings, logprobs=True) if self.confidence else request.settings
         if way == "native":
             return replace(request, settings=replace(settings, response_format=self.response_format))
         if way in ("forced tool", "tool"):
@@ -270,6 +289,19 @@ class TypedOutput(Output[Out]):
         if way == "json":
             settings = replace(settings, response_format={"type": "json_object"})
         return replace(request, messages=_instructed(request.messages, self._instruction(request)), settings=settings)
+
+    def _with_confidence(self, reply: Reply) -> Reply:
+        """Label an answer with the probability of its value, if the server reported what that is made of."""
+        choice = reply.choices[0]
+        tokens = choice.logprobs.content if choice.logprobs is not None else ()
+        try:
+            value = to_jsonable_python(self.value_type.read_text("".join(each.token for each in tokens))[0])
+        except ModelRetry:
+            return reply
+        is_prefix = any(each != value and each.startswith(str(value)) for each in self.value_type.strings)
+        probability = _probability(encode_json(value).decode(), tokens, to_the_end=is_prefix)
+        message = choice.message if probability is None else labeled(choice.message, **{CONFIDENCE: probability})
+        return replace(reply, choices=(replace(choice, message=message), *reply.choices[1:]))
 
     def _instruction(self, request: ChatRequest) -> str:
         first = "When you need no more tools, answer" if request.tools else "Answer"
@@ -347,6 +379,24 @@ def _arguments(call: ToolCall) -> Any:
         except ValueError as error:
             raise ModelRetry(f"the arguments are not valid JSON ({error}); send one complete JSON object") from error
     return parse_arguments(call.written)
+
+
+def _probability(written: str, tokens: Sequence[TokenLogprob], *, to_the_end: bool) -> float | None:
+    """The probability of the tokens that make up a value where it is written last; None if it is not.
+
+    Args:
+        written: The value as JSON; a string may come without its quotes.
+        tokens: The tokens of the answer.
+        to_the_end: Whether the quote behind a string counts, as there are longer values that begin like it.
+    """
+    text = "".join(each.token for each in tokens)
+    bare = written.strip('"')
+    quote = len(written) > len(bare) and written in text
+    begin = text.rfind(written if quote else bare) + quote
+    end = begin + len(bare) + (quote and to_the_end)
+    ends = itertools.accumulate(len(each.token) for each in tokens)
+    inside = [each for each, at in zip(tokens, ends, strict=True) if at > begin and at - len(each.token) < end]
+    return math.prod(each.probability for each in inside) if bare in text else None
 
 
 def _not_run(_context: ToolContext[Any], _arguments: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from agentkit.run.artifacts import is_attachment
 from agentkit.run.inputs import Prompt, parse_prompt
 from agentkit.run.limits import Limits
 from agentkit.run.serialization import dump_state, load_state
-from agentkit.run.transcript import REFUSED, UNANSWERED, labeled, last_reply, open_calls
+from agentkit.run.transcript import CONFIDENCE, REFUSED, UNANSWERED, labeled, last_reply, open_calls
 from agentkit.tools.result import to_result
 
 __all__ = ["RunResult", "RunState", "Status"]
@@ -336,6 +336,15 @@ class RunResult(Generic[Out_co]):
     def output_or_none(self) -> Out_co | None:
         """The output of the agent; None if the run stopped before there was one."""
         return self._output if self._has_output else None
+
+    @property
+    def confidence(self) -> float | None:
+        """The probability of the output, from 0 to 1, as the model gave it; with ``TypedOutput(..., confidence=True)``.
+
+        None if the server reports no log probabilities, or if the output came as a call of a tool.
+        """
+        last = last_reply(self.state.messages)
+        return last.meta.get(CONFIDENCE) if last is not None and self._has_output else None
 
     @property
     def status(self) -> Status:

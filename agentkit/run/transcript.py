@@ -20,6 +20,7 @@ from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMess
 from agentkit.chat.settings import is_tool_name
 
 __all__ = [
+    "CONFIDENCE",
     "CONTINUES",
     "CUT",
     "FINAL",
@@ -46,6 +47,7 @@ M = TypeVar("M", bound=Message)
 
 # Labels in the `meta` of a message, which is stored and never sent.
 CONTINUES = "continues"  # of the user's: it belongs to the exchange before it
+CONFIDENCE = "confidence"  # of the assistant's: the probability of the output in it, from 0 to 1
 CUT = "cut"  # of the assistant's: why the reply stopped early, so that it holds no output
 FINAL = "final"  # of a tool's: it ended the run
 REFUSED = "refused"  # of the user's: a guard rejected it; it is never sent again

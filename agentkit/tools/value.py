@@ -126,6 +126,14 @@ class ValueType:
         self.schema: JsonSchema = {**schema, "$defs": dict(definitions)} if definitions else schema
 
     @functools.cached_property
+    def is_choice(self) -> bool:
+        """Whether the value is one of a few: a bool, a constant, a member of an enum."""
+        leaves = leaf_schemas(self.schema["properties"][VALUE], self.schema) if self.wrapped else []
+        return bool(leaves) and all(
+            each.keys() & {"enum", "const"} or each.get("type") in ("boolean", "null") for each in leaves
+        )
+
+    @functools.cached_property
     def strings(self) -> frozenset[str]:
         """The strings that the value itself may be, if it is one of a few: a model may write them without quotes."""
         inner: JsonSchema = self.schema["properties"][VALUE] if self.wrapped else {}

@@ -89,6 +89,7 @@ class Profile:
         inline_schemas: ``$ref`` in JSON Schemas is replaced by what it points to, ``const`` by ``enum``.
         schema_drop: Keywords of JSON Schema that are not sent.
         calls_in_text: The server has no parser for calls: those that its model writes into its text are read.
+        no_output_by: Ways to request a typed output that it refuses or ignores (``"native"``, ``"json"``, ...).
     """
 
     drop: frozenset[str] = frozenset()
@@ -109,6 +110,7 @@ class Profile:
     inline_schemas: bool = False
     schema_drop: frozenset[str] = frozenset()
     calls_in_text: bool = False
+    no_output_by: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         return self != NO_FACTS
@@ -118,7 +120,7 @@ class Profile:
         """True if it concerns parameters only, neither messages nor tools."""
         given = {each.name for each in fields(self) if getattr(self, each.name)}
         dropped = map(Fact.parse, self.drop)
-        parameters = {"drop", "assign", "token_limit", "calls_in_text"}
+        parameters = {"drop", "assign", "token_limit", "calls_in_text", "no_output_by"}
         return given <= parameters and not any("." in each.member for each in dropped)
 
     def keeping(self, names: Collection[str]) -> Profile:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from pydantic_core import from_json
 
-from agentkit.chat import Reply
+from agentkit.chat import Choice, Reply
 
 __all__ = ["Gone", "Request", "Wire", "answer_of", "as_chunks", "as_events", "chunks_of", "completion", "head", "whole"]
 
@@ -207,7 +207,12 @@ def answer_of(
 def completion(reply: Reply) -> dict[str, Any]:
     """A reply as the value of an answer that is not streamed."""
     choices = [
-        {"index": index, "message": choice.message.to_wire(), "finish_reason": choice.finish_reason}
+        {
+            "index": index,
+            "message": choice.message.to_wire(),
+            "finish_reason": choice.finish_reason,
+            **_logprobs(choice),
+        }
         for index, choice in enumerate(reply.choices)
     ]
     return {**_members(reply), "object": "chat.completion", "choices": choices, "usage": _usage(reply)}
@@ -217,8 +222,8 @@ def chunks_of(reply: Reply, parts: Sequence[str] = (), *, usage: bool = False) -
     """A reply as the chunks of a stream: its text in words or in ``parts``, the arguments of calls in halves."""
     members = {**_members(reply), "object": "chat.completion.chunk"}
 
-    def chunk(index: int, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
-        return {**members, "choices": [{"index": index, "delta": delta, "finish_reason": reason}]}
+    def chunk(index: int, delta: dict[str, Any], reason: str | None = None, **more: Any) -> dict[str, Any]:
+        return {**members, "choices": [{"index": index, "delta": delta, "finish_reason": reason, **more}]}
 
     for index, choice in enumerate(reply.choices):
         message = choice.message.to_wire()
@@ -229,9 +234,14 @@ def chunks_of(reply: Reply, parts: Sequence[str] = (), *, usage: bool = False) -
         for place, call in enumerate(calls):
             for part in _halves(call):
                 yield chunk(index, {"tool_calls": [{"index": place, **part}]})
-        yield chunk(index, {}, choice.finish_reason)
+        yield chunk(index, {}, choice.finish_reason, **_logprobs(choice))
     if usage:
         yield {**members, "choices": [], "usage": _usage(reply)}
+
+
+def _logprobs(choice: Choice) -> dict[str, Any]:
+    record = choice.to_record()
+    return {"logprobs": record["logprobs"]} if "logprobs" in record else {}
 
 
 def _halves(call: dict[str, Any]) -> Iterator[dict[str, Any]]:
