@@ -22,6 +22,9 @@ class Mood(enum.Enum):
     BAD = "bad"
 
 
+KIND: Any = Literal["spam", "ham"]
+
+
 def reply(*tokens: tuple[str, float]) -> Reply:
     """A reply of these tokens, each with its probability."""
     content = tuple(TokenLogprob(token=token, logprob=math.log(probability)) for token, probability in tokens)
@@ -92,7 +95,7 @@ async def test_there_is_none_for_a_call_an_invalid_answer_and_where_it_was_not_a
     assert (await Agent(model, output_type=classified(Literal["spam", "ham"])).run("go")).confidence == pytest.approx(
         0.25
     )
-    plain = await Agent(model, output_type=TypedOutput[Any](Literal["spam", "ham"])).run("go")
+    plain = await Agent(model, output_type=KIND).run("go")
     assert (plain.output, plain.confidence, model.requests[-1].settings.logprobs) == ("ham", None, None)
 
 
