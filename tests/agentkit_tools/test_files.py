@@ -1,10 +1,12 @@
 """The tools for files, as a model uses them."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from agentkit_tools import Files
+from agentkit_tools.regex import matching_lines
 
 from agentkit import Agent, CallFinished, Event
 from agentkit.errors import ConfigError, ModelRetry, ToolError
@@ -127,6 +129,52 @@ def test_images_are_images_pdfs_are_text_and_other_bytes_are_refused(folder: Pat
         files.read_file("broken.pdf")
     with pytest.raises(ToolError, match="not a text file"):
         files.read_file("data.bin")
+
+
+@pytest.fixture(params=["Python", "ripgrep"])
+def matcher(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """A search path with what matches regular expressions; a program that takes ripgrep's options stands for it."""
+    programs = tmp_path_factory.mktemp("programs")
+    if request.param == "ripgrep":
+        (programs / "rg").write_text(
+            f"""#!{sys.executable}
+import re, sys
+assert sys.argv[1:7] == "--no-config --text --line-number --no-filename --color=never --max-columns=1".split()
+*flags, pattern, source = sys.argv[7:]
+assert source == "-"
+try:
+    pattern = re.compile(pattern.removeprefix("--regexp="), 2 if flags else 0)
+except re.error as error:
+    sys.exit(f"rg: regex parse error: {{error}}")
+for number, line in enumerate(sys.stdin, 1):
+    if pattern.search(line):
+        print(f"{{number}}:[Omitted long matching line]")
+"""
+        )
+        (programs / "rg").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    return str(request.param)
+
+
+def test_a_regular_expression_is_matched_in_a_process_of_its_own(folder: Path, matcher: str) -> None:
+    files = Files(folder)
+    (folder / "dates.txt").write_text("2026-11-29 ä\r\nno date\n2026-12-01")
+    found = files.search_files(r"\d{4}-\d\d-\d\d", regex=True).content
+    assert found == "dates.txt:1: 2026-11-29 ä\ndates.txt:3: 2026-12-01"
+    assert files.search_files("^HELLO", regex=True, case_sensitive=True).content == "no file matches '^HELLO'"
+    assert files.search_files("^hello", regex=True).content == "readme.md:3: Hello world."
+    with pytest.raises(ModelRetry, match=r"'\(' is not a regular expression: .*"):
+        files.search_files("(", regex=True)
+    with pytest.raises(ModelRetry, match="1 to 1000 characters"):
+        files.search_files("a" * 1001, regex=True)
+
+
+def test_a_regular_expression_that_would_take_years_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")  # Python matches it
+    with pytest.raises(ToolError, match=r"took more than 0\.5 seconds to match"):
+        matching_lines("(a+)+$", ["a" * 60 + "b"], case_sensitive=True, seconds=0.5)
 
 
 def test_searching_gives_places_and_skips_what_is_hidden_or_no_text(folder: Path) -> None:

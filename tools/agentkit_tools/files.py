@@ -9,12 +9,13 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, TypeAlias, TypedDict
 
 from agentkit import Tool, tool
 from agentkit.errors import ConfigError, ModelRetry, ToolError
 from agentkit.messages import ImagePart
 from agentkit.tools import Approval, ToolResult, Toolset
+from agentkit_tools.regex import check_pattern, matching_lines
 from agentkit_tools.root import Entry, Root
 
 __all__ = ["Edit", "Files", "matches_glob", "pdf_text"]
@@ -25,7 +26,9 @@ _MOST_HITS = 200
 _LONGEST_LINE = 400  # characters shown of a line that was found
 _MOST_DIFF = 8_000  # characters shown of a diff
 _LARGEST_DIFF = 400_000  # characters compared for one
+_LARGEST_BATCH = 4_000_000  # characters that one process matches
 _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
+_Line: TypeAlias = tuple[str, int, str]  # the path, the number of the line, and the line
 
 
 class Edit(TypedDict):
@@ -139,23 +142,47 @@ class Files(Toolset):
 
     def search_files(
         self,
-        text: Annotated[str, "The text to look for, as it is written; it is not a regular expression."],
+        text: Annotated[str, "The text to look for, exactly as it is written unless `regex` is true."],
         files: Annotated[str, "A glob of the files to look in, such as '*.py'."] = "*",
-        case_sensitive: Annotated[bool, "Whether capital and small letters differ."] = False,
+        case_sensitive: Annotated[bool, "Whether uppercase and lowercase letters differ."] = False,
+        regex: Annotated[bool, "Whether `text` is a regular expression, without look-around."] = False,
     ) -> ToolResult:
         """Search the text of all files for a string and get the matching lines, as path:line: text."""
         if not text or "\n" in text:
             raise ModelRetry("text must be part of one line")
-        hits: list[str] = []
-        for path, number, line in self._lines(files):
-            if text in line if case_sensitive else text.lower() in line.lower():
-                hits.append(f"{path}:{number}: {line.strip()[:_LONGEST_LINE]}")
-            if len(hits) > _MOST_HITS:
-                hits[-1] = f"[only the first {_MOST_HITS} lines are shown; search for a longer text, or in fewer files]"
-                break
-        return self._result(".", "\n".join(hits) or f"no file contains {text!r}", hits)
+        found = self._matching(text, files, case_sensitive) if regex else self._containing(text, files, case_sensitive)
+        hits = [
+            f"{path}:{number}: {line.strip()[:_LONGEST_LINE]}"
+            for (path, number, line), _ in zip(found, range(_MOST_HITS + 1), strict=False)
+        ]
+        if len(hits) > _MOST_HITS:
+            hits[-1] = f"[only the first {_MOST_HITS} lines are shown; search for a longer text, or in fewer files]"
+        verb = "matches" if regex else "contains"
+        return self._result(".", "\n".join(hits) or f"no file {verb} {text!r}", hits)
 
-    def _lines(self, files: str) -> Iterator[tuple[str, int, str]]:
+    def _containing(self, text: str, files: str, case_sensitive: bool) -> Iterator[_Line]:
+        for line in self._lines(files):
+            if text in line[2] if case_sensitive else text.lower() in line[2].lower():
+                yield line
+
+    def _matching(self, pattern: str, files: str, case_sensitive: bool) -> Iterator[_Line]:
+        check_pattern(pattern)
+        for batch in self._batches(files):
+            for place in matching_lines(pattern, [line for _, _, line in batch], case_sensitive=case_sensitive):
+                yield batch[place]
+
+    def _batches(self, files: str) -> Iterator[list[_Line]]:
+        batch: list[_Line] = []
+        size = 0
+        for line in self._lines(files):
+            batch.append(line)
+            size += len(line[2])
+            if size > _LARGEST_BATCH:
+                yield batch
+                batch, size = [], 0
+        yield batch
+
+    def _lines(self, files: str) -> Iterator[_Line]:
         matches = matches_glob(files)
         for entry in self._root.walk():
             if entry.is_dir or entry.size > self._max_bytes or not matches(entry.path):
