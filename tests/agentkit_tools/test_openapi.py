@@ -3,6 +3,8 @@
 import copy
 import json
 from collections.abc import Iterator, Sequence
+from email.parser import BytesParser
+from email.policy import HTTP
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +204,7 @@ async def test_wrong_arguments_are_said_and_nothing_is_sent(
         ({"type": "http", "scheme": "basic"}, "authorization", "Basic dXNlcjpjYW5hcnk="),
         ({"type": "apiKey", "in": "header", "name": "X-Key"}, "x-key", "user:canary"),
         ({"type": "apiKey", "in": "query", "name": "key"}, "", "/v1/pets/1?key=user%3Acanary"),
+        ({"type": "apiKey", "in": "cookie", "name": "sid"}, "cookie", "sid=user:canary"),
         ({"type": "oauth2", "flows": {}}, "authorization", "Bearer user:canary"),
     ],
 )
@@ -213,6 +216,51 @@ async def test_credentials_go_where_the_document_says_and_the_model_never_sees_t
     result = await api(site, raw, auth="user:canary")["get_pets_id"].call(context(None), '{"id": "1"}')
     assert (site.seen[0].headers[place] if place else site.seen[0].path) == value
     assert "canary" not in repr(result)
+
+
+async def test_cookies_join_the_one_that_carries_the_secret(site: Site) -> None:
+    raw = document(security=[{"main": []}])
+    raw["components"]["securitySchemes"] = {"main": {"type": "apiKey", "in": "cookie", "name": "sid"}}
+    theme = {"name": "theme", "in": "cookie", "schema": {"type": "string"}}
+    raw["paths"]["/pets/{id}"]["get"]["parameters"].append(theme)
+    result = await api(site, raw, auth="canary")["get_pets_id"].call(context(None), '{"id": "1", "theme": "a; sid=x"}')
+    assert site.seen[0].headers["cookie"] == "sid=canary; theme=a%3B%20sid%3Dx"
+    assert "canary" not in repr(result)
+
+
+async def test_a_multipart_body_has_a_part_for_each_member_and_files_are_named(site: Site) -> None:
+    raw = document()
+    properties = {"photo": {"type": "string", "format": "binary"}, "tags": {"type": "array", "items": {}}, "meta": {}}
+    raw["paths"]["/pets"]["post"]["requestBody"]["content"] = {
+        "multipart/form-data": {"schema": {"type": "object", "properties": properties}}
+    }
+    body = {"photo": "ä\r\n--x", "tags": ["a", 2], "meta": {"k": 1}}
+    await api(site, raw)["createPet"].call(context(None), json.dumps({"body": body}))
+    seen = site.seen[0]
+    head = f"content-type: {seen.headers['content-type']}\r\n\r\n".encode()
+    parsed = BytesParser(policy=HTTP).parsebytes(head + seen.body)
+    assert [
+        (part.get_param("name", header="content-disposition"), part.get_filename(), part.get_payload(decode=True))
+        for part in parsed.iter_parts()
+    ] == [
+        ("photo", "file", "ä\r\n--x".encode()),
+        ("tags", None, b"a"),
+        ("tags", None, b"2"),
+        ("meta", None, b'{"k": 1}'),
+    ]
+
+
+async def test_a_server_without_a_scheme_is_asked_over_tls() -> None:
+    asked: list[tuple[str, int]] = []
+
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        asked.append((host, port))
+        return []
+
+    tools = OpenApi(document(servers=[{"url": "//pets.test"}]), resolve=resolve)
+    with pytest.raises(ToolError):
+        await tools["pets_list"].call(context(None), "{}")
+    assert asked == [("pets.test", 443)]
 
 
 def test_operations_are_chosen_by_name_path_and_tag() -> None:

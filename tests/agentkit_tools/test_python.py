@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from agentkit_tools import Python
 
@@ -16,6 +17,7 @@ from agentkit.testing import Answer, ScriptedModel, call, context, lint_tools
 
 pytestmark = pytest.mark.anyio
 CANARY = "canary-51b7"
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @tool
@@ -54,6 +56,43 @@ async def run(python: Python, code: str) -> ToolResult:
 
 def test_a_model_could_not_misread_the_tool() -> None:
     assert lint_tools([Python()]) == []
+
+
+async def test_files_that_code_writes_come_back_and_images_are_shown() -> None:
+    python = Python()
+    code = f"open('a.csv', 'w').write('a,b')\nopen('p.png', 'wb').write({PNG!r})\nopen('raw', 'wb').write(b'\\xff')"
+    written = await run(python, code)
+    assert written.content == "1\n[wrote a.csv, 3 bytes]\n[wrote p.png, 8 bytes]\n[wrote raw, 1 bytes]"
+    assert written.data["files"] == {"a.csv": "a,b", "p.png": PNG, "raw": b"\xff"}
+    assert [part.url.partition(",")[0] for part in written.files] == ["data:image/png;base64"]
+    read = await run(python, "print(open('a.csv').read())\nopen('a.csv', 'w').write('c')")
+    assert read.content == "a,b\n1\n[wrote a.csv, 1 bytes]"
+    assert read.data["files"] == {"a.csv": "c"}
+
+
+async def test_files_have_a_size_in_all() -> None:
+    small = Python(max_files=1_000)
+    assert not (await run(small, "open('a', 'w').write('x' * 600)")).is_error
+    assert "limit" in (await run(small, "open('b', 'w').write('x' * 600)")).content
+    many = await run(small, "for name in range(30):\n    open('f' + str(name), 'w').close()")
+    assert many.content.endswith("[and 10 other files]")
+
+
+def test_files_are_gone_with_the_toolset(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made = Python()
+    anyio.run(run, made, "open('a', 'w').write('x')")
+    assert len(list(tmp_path.iterdir())) == 1
+    del made
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_after_a_timeout_nothing_of_the_session_is_used_again(python: Python) -> None:
+    await run(python, "kept = 1\nopen('kept', 'w').write('x')")
+    assert (await run(python, "while True: pass")).content.endswith("All variables and files are lost.")
+    assert "NameError" in (await run(python, "kept")).content
+    assert "FileNotFoundError" in (await run(python, "open('kept')")).content
 
 
 async def test_what_is_printed_and_the_last_value_are_shown_and_variables_last(python: Python) -> None:

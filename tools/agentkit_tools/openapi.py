@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -25,7 +26,7 @@ _SAFE = ("get", "head")
 _MOST_TOOLS = 128  # servers refuse requests with more
 _LONGEST_DESCRIPTION = 1_000
 _PAGING = {"page", "per_page", "page_size", "pagesize", "limit", "offset", "cursor", "after", "page_token", "pagetoken"}
-_FORM, _JSON = "application/x-www-form-urlencoded", "application/json"
+_FORM, _PARTS, _JSON = "application/x-www-form-urlencoded", "multipart/form-data", "application/json"
 Query: TypeAlias = list[tuple[str, str]]
 
 
@@ -51,6 +52,7 @@ class _Operation:
     parameters: Sequence[_Parameter]
     body: str  # the media type, empty if there is none
     body_required: bool
+    files: frozenset[str]  # members of a multipart body that are files
 
 
 class OpenApi(Toolset):
@@ -92,11 +94,12 @@ class OpenApi(Toolset):
         self._document = Document(document if isinstance(document, Mapping) else _load(Path(document)))
         self._base = _base_url(self._document.raw, base_url)
         headers, self._query = self._document.credentials(auth) if isinstance(auth, str) else (dict(auth), [])
+        self._cookies = [headers.pop("cookie")] if "cookie" in headers else []
         where = urlsplit(self._base)
         self._web = Web(
             [f"{where.hostname}:{where.port or (443 if where.scheme == 'https' else 80)}"],
             secrets={str(where.hostname): headers},
-            hidden=[value for _, value in self._query],
+            hidden=[*(value for _, value in self._query), *(each.partition("=")[2] for each in self._cookies)],
             private=private,
             timeout=timeout,
             max_bytes=max_bytes,
@@ -163,7 +166,7 @@ class OpenApi(Toolset):
         if media:
             properties["body"] = body_schema
             required += ["body"] * body_required
-        operation = _Operation(method, path, parameters, media, body_required)
+        operation = _Operation(method, path, parameters, media, body_required, self._files(body_schema))
         lines = [str(raw.get("summary") or ""), str(raw.get("description") or "")]
         text = "\n".join(dict.fromkeys(line.strip() for line in lines if line.strip())) or f"{method.upper()} {path}"
         paging = [each.argument for each in parameters if each.name.lower() in _PAGING]
@@ -188,7 +191,7 @@ class OpenApi(Toolset):
             found[parameter["name"], parameter["in"]] = parameter
         names = [name for name, _ in found]
         for (name, place), parameter in found.items():
-            if place == "cookie" or (place == "header" and name.lower() in ("accept", "content-type", "authorization")):
+            if place == "header" and name.lower() in ("accept", "content-type", "authorization", "cookie"):
                 continue
             argument = re.sub(r"[^\w-]", "_", name)[:60]
             if names.count(name) > 1 or argument == "body":
@@ -214,26 +217,35 @@ class OpenApi(Toolset):
             return "", {}, False
         plain = {media.partition(";")[0].strip(): each for media, each in content.items()}
         media = next((each for each in plain if each == _JSON or each.endswith("+json")), "")
-        media = media or (_FORM if _FORM in plain else next(iter(plain)))
-        is_object = media == _FORM or "json" in media
+        media = media or next((each for each in (_FORM, _PARTS) if each in plain), next(iter(plain)))
+        is_object = media in (_FORM, _PARTS) or "json" in media
         schema: Json = (plain[media].get("schema") or {}) if is_object else {"type": "string"}
         words = body.get("description") or (f"The body, of type {media}." if not is_object else "The body.")
         return media, described(schema, words), bool(body.get("required"))
 
+    def _files(self, body: Json) -> frozenset[str]:
+        properties: Mapping[str, Json] = resolve(self._document, body).get("properties") or {}
+        members = {name: resolve(self._document, each) for name, each in properties.items()}
+        single = {name: resolve(self._document, each.get("items") or each) for name, each in members.items()}
+        return frozenset(name for name, each in single.items() if each.get("format") == "binary")
+
     async def _call(self, operation: _Operation, context: ToolContext[Any], arguments: dict[str, Any]) -> ToolResult:
         path, query = operation.path, list(self._query)
-        headers = {"accept": "application/json, */*;q=0.5"}
+        headers, cookies = {"accept": "application/json, */*;q=0.5"}, list(self._cookies)
         for each, value in self._given(operation, arguments):
             if each.place == "path":
                 path = path.replace("{" + each.name + "}", _segment(each, value))
             elif each.place == "query":
                 query += _query(each, value)
+            elif each.place == "cookie":
+                cookies.append(f"{each.name}={quote(_text(value), safe='')}")
             else:
                 headers[each.name] = _header(each, value)
         content = b""
         if arguments.get("body") is not None and operation.body:
-            content = _encoded(operation.body, arguments["body"])
-            headers["content-type"] = operation.body
+            headers["content-type"], content = _encoded(operation, arguments["body"])
+        if cookies:
+            headers["cookie"] = "; ".join(cookies)
         if operation.method not in _SAFE:
             headers["idempotency-key"] = context.idempotency_key
         url = f"{self._base}{path}{'?' if query else ''}{urlencode(query)}"
@@ -307,6 +319,7 @@ def _server(raw: Json) -> str:
 
 def _base_url(raw: Json, given: str) -> str:
     url = given or _server(raw)
+    url = f"https:{url}" if url.startswith("//") else url  # a server that leaves the scheme to the document's own
     where = urlsplit(url)
     if where.scheme not in ("http", "https") or not where.hostname or where.query or where.username:
         raise ConfigError(f"OpenApi: {url!r} is not where an API can be; give base_url='https://api.example.com/v1'")
@@ -354,14 +367,24 @@ def _header(parameter: _Parameter, value: object) -> str:
     return text
 
 
-def _encoded(media: str, body: object) -> bytes:
+def _encoded(operation: _Operation, body: object) -> tuple[str, bytes]:
+    """The content type of a body, and its bytes."""
+    media = operation.body
+    if media not in (_FORM, _PARTS):
+        return media, json.dumps(body).encode() if "json" in media else _text(body).encode()
+    if not isinstance(body, dict):
+        raise ModelRetry("the body must be an object")
+    pairs = [
+        (name, _text(each))
+        for name, value in cast("dict[str, object]", body).items()
+        for each in (cast("list[object]", value) if isinstance(value, list) else [value])
+    ]
     if media == _FORM:
-        if not isinstance(body, dict):
-            raise ModelRetry("the body must be an object")
-        pairs = [
-            (name, _text(each))
-            for name, value in cast("dict[str, object]", body).items()
-            for each in (cast("list[object]", value) if isinstance(value, list) else [value])
-        ]
-        return urlencode(pairs).encode()
-    return json.dumps(body).encode() if "json" in media else _text(body).encode()
+        return media, urlencode(pairs).encode()
+    boundary = secrets.token_hex(16)
+    parts = [
+        f'--{boundary}\r\ncontent-disposition: form-data; name="{quote(name, safe=" []")}"'
+        f"{'; filename=file' if name in operation.files else ''}\r\n\r\n{text}\r\n"
+        for name, text in pairs
+    ]
+    return f"{media}; boundary={boundary}", f"{''.join(parts)}--{boundary}--\r\n".encode()

@@ -89,6 +89,8 @@ class Document:
             return {}, [(scheme["name"], auth)]
         if scheme.get("type") == "apiKey" and scheme.get("in") == "header":
             return {scheme["name"]: auth}, []
+        if scheme.get("type") == "apiKey" and scheme.get("in") == "cookie":
+            return {"cookie": f"{scheme['name']}={auth}"}, []
         if scheme.get("scheme", "").lower() == "basic":
             return {"authorization": f"Basic {base64.b64encode(auth.encode()).decode()}"}, []
         return {"authorization": auth if " " in auth else f"Bearer {auth}"}, []

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import json
+import tempfile
 import threading
 import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, cast
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, cast
 
 import anyio.from_thread
 import anyio.to_thread
@@ -18,6 +20,7 @@ from pydantic_core import to_jsonable_python
 
 from agentkit import CallFinished, CallStarted, Tool, ToolCall, tool
 from agentkit.errors import ConfigError, ModelRetry, ToolError
+from agentkit.messages import ImagePart
 from agentkit.run import Run, ToolRequest
 from agentkit.tools import Access, Approval, ToolContext, ToolLike, ToolResult, Toolset, flat_tools
 
@@ -35,15 +38,23 @@ _TYPES = {
     "null": "None",
 }
 _METADATA = {"source": "python"}
+_IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
+_MOST_DOINGS = 10_000  # calls of tools and operations on files, in one run
+_MOST_NAMED = 20  # new files that are named
+_DIRECTORY = "/files"  # as code sees it
+_Outcome: TypeAlias = tuple[str, bool, dict[str, bytes]]  # what is shown, whether it failed, and the new files
 
 
 class Python(Toolset):
-    """One tool, ``run_python``: Python in a worker process of `pydantic-monty`, without files, network or environment.
+    """One tool, ``run_python``: Python in a worker process of `pydantic-monty`, without network or environment.
 
     Variables and functions last for the run. With ``tools``, code can call them like functions (*code mode*): one turn
     does what would take a turn for each call, and what lies between two calls never passes through the model. A call
     from code counts for the limits of the run, passes through its middleware, and is an event. Tools that may need
     approval are not offered to code but to the model itself, so that a run can wait for an answer.
+
+    Code has an empty directory of its own that lasts as long as its variables. Images that it writes there are shown to
+    the model; all new files are in the ``data`` of the result, a dict of text or bytes by name under ``"files"``.
 
     Args:
         tools: The tools that code can call.
@@ -51,6 +62,7 @@ class Python(Toolset):
         memory: Bytes that code may use.
         most_calls: Of tools, in one call of ``run_python``.
         max_output: Characters that are printed and shown.
+        max_files: Bytes that code may write to files in one run.
         requires_approval: Of running code; see `ToolOptions`.
 
     Raises:
@@ -65,10 +77,11 @@ class Python(Toolset):
         memory: int = 64 * 1024 * 1024,
         most_calls: int = 100,
         max_output: int = 50_000,
+        max_files: int = 5 * 1024 * 1024,
         requires_approval: Approval = False,
     ) -> None:
-        if min(timeout, memory, most_calls, max_output) <= 0:
-            raise ConfigError("Python: timeout, memory, most_calls and max_output must be above 0")
+        if min(timeout, memory, most_calls, max_output, max_files) <= 0:
+            raise ConfigError("Python: timeout, memory, most_calls, max_output and max_files must be above 0")
         given = flat_tools(tools)
         waiting = [each for each in given if each.requires_approval is not False or each.is_external or each.is_custom]
         self._offered = {each.name: each for each in given if each not in waiting}
@@ -76,7 +89,13 @@ class Python(Toolset):
         if unusable:
             raise ConfigError(f"Python: code cannot call a tool named {unusable[0]!r}: rename it with .renamed(...)")
         self._sessions = _Sessions(
-            {"max_feed_duration_secs": timeout, "max_memory": memory, "max_recursion_depth": 500}
+            {
+                "max_feed_duration_secs": timeout,
+                "max_memory": memory,
+                "max_recursion_depth": 500,
+                "max_suspensions": _MOST_DOINGS,
+            },
+            max_files,
         )
         weakref.finalize(self, self._sessions.close)
         self._most_calls, self._max_output = most_calls, max_output
@@ -96,17 +115,26 @@ class Python(Toolset):
     ) -> ToolResult:
         """Run Python code to calculate or to process data. Variables last until the next call.
 
-        A part of the standard library can be imported: math, json, re, datetime, random and others.
+        A part of the standard library can be imported: math, json, re, datetime, random and others. Files can be
+        written to the current directory; images among them are shown.
         """
         if len(code) > _LONGEST_CODE:
             raise ModelRetry(f"the code has more than {_LONGEST_CODE:,} characters")
         calls = _Calls(context, self._most_calls)
         functions = {name: functools.partial(calls.run, each) for name, each in self._offered.items()}
         # A cancelled call waits for the worker, which the limit on its time ends.
-        shown, failed = await anyio.to_thread.run_sync(self._run, context.run_id, code, functions)
-        return ToolResult(shown or "(nothing was printed)", shown, is_error=failed, metadata=_METADATA)
+        shown, failed, files = await anyio.to_thread.run_sync(self._run, context.run_id, code, functions)
+        listed = [f"[wrote {name}, {len(content):,} bytes]" for name, content in [*files.items()][:_MOST_NAMED]]
+        listed += [f"[and {len(files) - _MOST_NAMED} other files]"] * (len(files) > _MOST_NAMED)
+        return ToolResult(
+            "\n".join([shown, *listed] if shown else listed) or "(nothing was printed)",
+            {"output": shown, "files": {name: _text_or_bytes(content) for name, content in files.items()}},
+            is_error=failed,
+            files=[ImagePart.from_bytes(each) for each in files.values() if each.startswith(_IMAGES)],
+            metadata=_METADATA,
+        )
 
-    def _run(self, run_id: str, code: str, functions: Mapping[str, Callable[..., object]]) -> tuple[str, bool]:
+    def _run(self, run_id: str, code: str, functions: Mapping[str, Callable[..., object]]) -> _Outcome:
         session = self._sessions.take(run_id)
         try:
             return session.run(code, functions, self._max_output)
@@ -171,46 +199,80 @@ def _value(result: ToolResult) -> object:
         return result.content
 
 
-class _Session:
-    """A worker process with the variables of one run."""
+def _text_or_bytes(content: bytes) -> str | bytes:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content
 
-    def __init__(self, checkout: Any) -> None:
+
+class _Session:
+    """A worker process with the variables and the files of one run."""
+
+    def __init__(self, checkout: Any, max_files: int) -> None:
         self._checkout, self.lost, self.busy = checkout, False, False
+        self._folder = tempfile.TemporaryDirectory(prefix="agentkit-")
+        self._max_files = max_files
+        self._known: dict[str, bytes] = {}
         self._worker = checkout.__enter__()
 
     def close(self) -> None:
         """Give the worker back."""
         self._checkout.__exit__(None, None, None)
+        self._folder.cleanup()
 
-    def run(self, code: str, functions: Mapping[str, Callable[..., object]], most: int) -> tuple[str, bool]:
-        """Run code and return its printed output with its last value, and whether it failed."""
+    def new_files(self) -> dict[str, bytes]:
+        """The files that are new or have changed since the last call, by their path."""
+        root = Path(self._folder.name)
+        found = {
+            str(path.relative_to(root)): path.read_bytes()
+            for path in sorted(root.rglob("*"))
+            if path.is_file() and not path.is_symlink()
+        }
+        new = {name: content for name, content in found.items() if self._known.get(name) != content}
+        self._known = found
+        return new
+
+    def run(self, code: str, functions: Mapping[str, Callable[..., object]], most: int) -> _Outcome:
+        """Run code and return its printed output with its last value, whether it failed, and the files it wrote."""
         import pydantic_monty as monty  # noqa: PLC0415 - an extra
 
         printed = monty.CollectString(max_bytes=10 * 1024 * 1024)
+        left = self._max_files - sum(map(len, self._known.values()))
+        mount = monty.MountDir(
+            virtual_path=_DIRECTORY, host_path=self._folder.name, mode="read-write", write_bytes_limit=max(left, 0)
+        )
         try:
-            value = self._worker.feed_run(code, external_lookup=dict(functions), print_callback=printed)
+            value = self._worker.feed_run(
+                code, external_lookup=dict(functions), print_callback=printed, mount=mount, cwd=_DIRECTORY
+            )
             last, failed = "" if value is None else repr(value), False
         except monty.MontyCrashedError as error:
             self.lost = True
             last, failed = f"the worker ended, and all variables are lost: {error}", True
         except (monty.MontyRuntimeError, monty.MontySyntaxError) as error:
             last, failed = error.display(), True
+            if isinstance(
+                error.exception(), TimeoutError
+            ):  # stopped anywhere: what it left in memory is not used again
+                self.lost = True
+                last += "\nAll variables and files are lost."
         except (monty.MontyError, ValueError, TypeError) as error:  # a value that cannot leave the sandbox
             last, failed = str(error), True
         shown = "\n".join(part for part in (_bounded(printed.output.rstrip("\n"), most), _bounded(last, most)) if part)
-        return shown, failed
+        return shown, failed, self.new_files()
 
 
 class _Sessions:
     """The workers of the runs that have run code lately."""
 
-    def __init__(self, limits: Mapping[str, Any]) -> None:
+    def __init__(self, limits: Mapping[str, Any], max_files: int) -> None:
         try:
             from pydantic_monty import Monty  # noqa: PLC0415 - an extra
         except ModuleNotFoundError:
             raise ConfigError("Python: running code needs the extra agentkit[python]") from None
         self._pool = Monty(min_processes=0, max_processes=_MOST_SESSIONS)
-        self._limits = limits
+        self._limits, self._max_files = limits, max_files
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
         self._lock = threading.Lock()
         self._started = False
@@ -232,7 +294,7 @@ class _Sessions:
                         raise ToolError(f"{_MOST_SESSIONS} runs are running code, as many as may; try again later")
                     self._sessions.pop(idle[0]).close()
                 limits: Any = self._limits
-                self._sessions[run_id] = _Session(self._pool.checkout(limits=limits))
+                self._sessions[run_id] = _Session(self._pool.checkout(limits=limits), self._max_files)
             self._sessions.move_to_end(run_id)
             self._sessions[run_id].busy = True
             return self._sessions[run_id]

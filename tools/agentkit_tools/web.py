@@ -191,7 +191,7 @@ class Web:
         host = _host(url)
         found: Sequence[str] = []
         with suppress(OSError, UnicodeError):
-            found = await self.resolve(host, url.port or 80)
+            found = await self.resolve(host, url.port or (443 if url.scheme == "https" else 80))
         if not found:
             raise ToolError(f"there is no host {host!r}")
         addresses = [ipaddress.ip_address(each.partition("%")[0]) for each in found]
