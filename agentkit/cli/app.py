@@ -42,6 +42,7 @@ COMMANDS = (
     Command("tools", "agentkit.cli.tools:tools", "Print the schemas of tools, or what could be better about them."),
     Command("models", "agentkit.cli.models:app", "List where models can be; download the embedded one."),
     Command("sessions", "agentkit.cli.sessions:app", "Look into saved conversations."),
+    Command("view", "agentkit.cli.view:view", "Make a page of a trace: what a run did, and when."),
     Command("doctor", "agentkit.cli.doctor:doctor", "Find out what a model and its server can do."),
 )
 

@@ -104,8 +104,7 @@ class _Loop:
 
     def result(self) -> RunResult[Any]:
         """The result of the run that has ended."""
-        state = self.run_.state
-        return RunResult(state, *self.output)
+        return RunResult(self.run_.state, *self.output, tuple(self.run_.events))
 
     async def run(self) -> RunState:
         """Run the turns within the time limit; what runs longer is cancelled, and the run proceeds to its answer."""

@@ -7,13 +7,24 @@ emitted as events.
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
-from agentkit.chat.events import Emit, Event, Origin
+from agentkit.chat.events import (
+    AudioDelta,
+    CallDelta,
+    ChoiceDelta,
+    Emit,
+    Event,
+    Origin,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+)
 from agentkit.chat.messages import Message, ToolCall, UserMessage
 from agentkit.chat.reply import Model, Reply, Usage
 from agentkit.chat.request import ChatRequest
@@ -25,7 +36,7 @@ from agentkit.run.limits import Limits, limits_within, remaining
 from agentkit.run.state import RunState
 from agentkit.run.transcript import stamped
 from agentkit.tools.calls.execute import kind_of
-from agentkit.tools.context import Remaining, RunContext, ToolContext
+from agentkit.tools.context import Progress, Remaining, RunContext, ToolContext
 from agentkit.tools.options import Approval
 from agentkit.tools.result import ToolResult
 from agentkit.tools.tool import Tool
@@ -47,6 +58,9 @@ __all__ = [
     "wrap_tool",
 ]
 
+_EVENTS = 2_000  # of a run, for its result
+_PASSING = (TextDelta, ReasoningDelta, RefusalDelta, AudioDelta, CallDelta, ChoiceDelta, Progress)
+
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
 Deps = TypeVar("Deps")
@@ -66,6 +80,7 @@ class Run(Generic[Deps]):
         local: Memory of middleware and tool sources for this run, each under a key of its own.
         turn: The turn, counted from 1; 0 before the first.
         call_tool: Runs a tool call inside all the middleware of the run.
+        events: Its last 2,000 events, those of nested runs included, without deltas and progress.
     """
 
     state: RunState
@@ -78,6 +93,7 @@ class Run(Generic[Deps]):
     local: dict[Any, Any] = field(default_factory=dict[Any, Any], repr=False)
     turn: int = 0
     call_tool: NextTool = field(default_factory=lambda: wrap_tool(()), repr=False)
+    events: deque[Event] = field(default_factory=lambda: deque[Event](maxlen=_EVENTS), repr=False)
 
     @property
     def run_id(self) -> str:
@@ -127,6 +143,8 @@ class Run(Generic[Deps]):
         if event.origin is None:
             origin = Origin(self.state.run_id, self.state.agent, self.path, self.turn, self.journal.clock())
             object.__setattr__(event, "origin", origin)
+        if not isinstance(event, _PASSING):
+            self.events.append(event)
         self.observer(event)
 
     def stamp(self, message: M) -> M:

@@ -6,8 +6,10 @@ import time
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
+from importlib import import_module
 from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, cast
 
+from agentkit.chat.events import Event
 from agentkit.chat.messages import AssistantMessage, ContentPart, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.reply import Usage
 from agentkit.errors import ConfigError, RunError, StateError
@@ -295,11 +297,13 @@ class RunResult(Generic[Out_co]):
 
     Attributes:
         state: Everything that is known about the run.
+        events: The events since it started or was resumed, without deltas and progress; of many, the last 2,000.
     """
 
     state: RunState
     _output: Out_co | None = None
     _has_output: bool = False
+    events: tuple[Event, ...] = ()
 
     def __repr__(self) -> str:
         shown = repr(self._output) if self._has_output else f"pending={[each.name for each in self.pending]}"
@@ -312,6 +316,14 @@ class RunResult(Generic[Out_co]):
         if not self._has_output:
             return f"*{self.status}* {self.limit}".strip()
         return self._output if isinstance(self._output, str) else f"```python\n{self._output!r}\n```"
+
+    def _repr_html_(self) -> str:
+        """The output and a timeline, as a notebook shows them."""
+        return str(import_module("agentkit.trace").render_result(self))  # optional: only a notebook asks for it
+
+    def explain(self) -> str:
+        """Say why each retry, repair, adaptation, limit and pause in ``events`` happened: a line for each."""
+        return str(import_module("agentkit.trace").explain(self.events))
 
     @property
     def output(self) -> Out_co:
