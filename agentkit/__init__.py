@@ -24,6 +24,7 @@ from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, Too
 from agentkit.chat.reply import Model, Reply, Usage
 from agentkit.chat.settings import ChatSettings
 from agentkit.errors import AgentKitError, ConfigError, DefinitionError, ModelError, ModelRetry, RunError, ToolError
+from agentkit.handoff import handoff
 from agentkit.run.events import ApprovalRequested, CallFinished, CallStarted, RunFinished, RunStarted
 from agentkit.run.limits import Limits
 from agentkit.run.middleware import Middleware
@@ -81,5 +82,6 @@ __all__ = [
     "TypedOutput",
     "Usage",
     "UserMessage",
+    "handoff",
     "tool",
 ]

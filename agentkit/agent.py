@@ -14,9 +14,11 @@ from agentkit.chat.client import open_model
 from agentkit.chat.events import Emit, ReplyRepaired, ignore_event
 from agentkit.chat.reply import Model
 from agentkit.chat.settings import ChatSettings
-from agentkit.errors import ConfigError, DefinitionError, RunPaused, StateError, ToolError
+from agentkit.errors import ConfigError, StateError
+from agentkit.run.agent_tool import agent_tool
 from agentkit.run.blocking import SyncRunStream, run_blocking
 from agentkit.run.checks import check_agent, check_deps, check_limits, check_observer, check_run, check_settings
+from agentkit.run.handoffs import agents_of, agents_of_run
 from agentkit.run.inputs import History, Prompt, parse_history, parse_prompt
 from agentkit.run.journal import Journal, PlainJournal
 from agentkit.run.limits import Limits
@@ -30,11 +32,9 @@ from agentkit.run.state import RunResult, RunState
 from agentkit.run.stream import RunStream
 from agentkit.run.transcript import stamped
 from agentkit.tools.calls.process import check_process
-from agentkit.tools.context import ToolContext
 from agentkit.tools.options import Approval, ToolOptions
-from agentkit.tools.result import ToolResult, to_result
 from agentkit.tools.source import ToolSource
-from agentkit.tools.tool import Tool, tool
+from agentkit.tools.tool import Tool
 from agentkit.tools.toolset import ToolLike, split_tools
 
 if TYPE_CHECKING:  # defaults of type variables are known to type checkers on every version, at run time from 3.13
@@ -174,15 +174,16 @@ class Agent(Generic[Deps_contra, Out]):
             requires_approval=requires_approval,
             on_tool_error=on_tool_error,
             repair=repair,
+            middleware=tuple(middleware),
         )
         self._run = RunSpec(
-            agents={name: self._spec},
+            agents=agents_of(self._spec),
             limits=limits or Limits(),
             middleware=tuple(middleware),
             journal=journal or PlainJournal(),
         )
         self._open: list[AsyncExitStack] = []
-        check_limits(self._run.limits, self._spec)
+        check_limits(self._run.limits, self.agents)
 
     if not TYPE_CHECKING:
 
@@ -200,6 +201,11 @@ class Agent(Generic[Deps_contra, Out]):
         return self  # nothing in it changes
 
     # Its parts.
+
+    @property
+    def agents(self) -> Mapping[str, AgentSpec]:
+        """The specifications of the agents of its runs by name: its own first, then those that it hands off to."""
+        return self._run.agents
 
     @property
     def model(self) -> Model:
@@ -332,7 +338,7 @@ class Agent(Generic[Deps_contra, Out]):
         spec = self._run_spec(deps, model, tools, settings, limits, stream=True)
         return RunStream(
             *_start(spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id),
-            self._spec.output.drafts,
+            {name: agent.output.drafts for name, agent in spec.agents.items()},
         )
 
     def run_sync(  # noqa: PLR0913 - spelled out, so that editors complete them
@@ -408,42 +414,21 @@ class Agent(Generic[Deps_contra, Out]):
         Args:
             name: The name of the tool; by default that of the agent.
             description: The description that the model reads; by default that of the agent.
-            input_type: The type of the argument ``prompt``, such as a dataclass or a pydantic model, which the agent
-                reads as JSON; a string by default.
+            input_type: A dataclass, a pydantic model or a TypedDict: its fields are the arguments, and the agent reads
+                them as JSON. By default there is one argument, the ``prompt``, a string.
             **options: See `ToolOptions`. By default the tool has no timeout, and the ``access`` that the agent's own
                 tools have without an approval.
 
         Raises:
-            DefinitionError: The agent has no name or no description, or the type cannot be described to a model.
+            DefinitionError: The agent has no name or no description, or the type cannot be described to a model or has
+                no fields.
         """
-        name, description = name or self.name, description or self.description
-        if not name or not description:
-            raise DefinitionError(f"{self!r} needs a name and a description to be a tool: give them to as_tool(...)")
-
-        async def run(context: ToolContext[Any], prompt: str) -> ToolResult:
-            resume = cast("RunState | None", context.nested)
-            given: RunOptions = {"deps": context.deps, "run_id": context.idempotency_key}
-            stream = self.stream(None if resume else prompt, resume=resume, **given)
-            async with stream:
-                async for event in stream:
-                    context.emit(event)
-                result = await stream.result()
-            if result.status == "paused":
-                raise RunPaused(f"the agent {name} waits for decisions", state=result.state)
-            if result.output_or_none is None:
-                raise ToolError(f"the agent {name} stopped without an output: it reached {result.limit}")
-            return to_result(result.output)
-
-        options.setdefault("timeout", None)
-        if self.requires_approval is False:
-            free = [each for each in self.tools.values() if each.requires_approval is False]
-            options.setdefault("access", frozenset(kind for each in free for kind in each.access))
-        return cast("Tool", tool(_prompted(run, input_type), name=name, description=description, **options))
+        return agent_tool(self, name or self.name, description or self.description, input_type, options)
 
     async def __aenter__(self) -> Self:
         stack = AsyncExitStack()
         async with stack:
-            for source in self._spec.sources:
+            for source in self._sources():
                 await stack.enter_async_context(source)
             self._open.append(stack.pop_all())
         return self
@@ -456,11 +441,19 @@ class Agent(Generic[Deps_contra, Out]):
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections of the model and the middleware in this event loop; the agent can still be used."""
-        for each in (self.model, *self._run.middleware):
+        """Close the connections of the model and the middleware in this event loop; the agent can still be used.
+
+        Those of the agents that it hands off to are closed too.
+        """
+        agents = self.agents.values()
+        for each in (*(agent.model for agent in agents), *(each for agent in agents for each in agent.middleware)):
             close = getattr(each, "aclose", None)
             if close is not None:
                 await close()
+
+    def _sources(self) -> list[ToolSource]:
+        sources = {id(source): source for agent in self.agents.values() for source in agent.sources}
+        return list(sources.values())
 
     def _run_spec(
         self,
@@ -483,29 +476,13 @@ class Agent(Generic[Deps_contra, Out]):
             agent = replace(agent, model=_model(model))
         if settings:
             agent = replace(agent, settings=settings.over(agent.settings))
-        check_deps(deps, self.deps_type, agent.tools.values())
+        agents = agents_of_run(agent, self._run.middleware)
+        check_deps(deps, self.deps_type, [tool for each in agents.values() for tool in each.tools.values()])
         if limits is not None:
-            check_limits(limits, agent)
+            check_limits(limits, agents)
         limits = limits or self._run.limits
-        opened = self._spec.sources if self._open else ()
-        return replace(self._run, agents={agent.name: agent}, deps=deps, limits=limits, stream=stream, opened=opened)
-
-
-def _prompted(
-    run: Callable[[ToolContext[Any], str], Awaitable[ToolResult]], input_type: type[Any] | None
-) -> Callable[..., Awaitable[ToolResult]]:
-    """A function with the signature of a tool that runs an agent."""
-
-    async def ask(context: ToolContext[Any], prompt: str) -> ToolResult:
-        return await run(context, prompt)
-
-    async def fill(context: ToolContext[Any], prompt: Any) -> ToolResult:
-        return await run(context, to_result(prompt).content)
-
-    if input_type is None:
-        return ask
-    fill.__annotations__["prompt"] = input_type
-    return fill
+        opened = self._sources() if self._open else ()
+        return replace(self._run, agents=agents, deps=deps, limits=limits, stream=stream, opened=opened)
 
 
 def _start(
@@ -524,14 +501,17 @@ def _start(
         return _start_again(spec, prompt, session, None if resume is True else resume, limits)
     messages, notes = parse_history(history)
     spec = replace(spec, opening_events=[ReplyRepaired(note) for note in notes])
-    (agent,) = spec.agents
+    earlier: object = getattr(history, "state", history)  # of a result
+    agent = next(iter(spec.agents))
+    if isinstance(earlier, RunState) and earlier.agent in spec.agents:
+        agent = earlier.agent
     state = RunState(
         messages=[*messages, stamped(parse_prompt(prompt), spec.journal.clock(), agent)],
         prior_messages=len(messages),
         run_id=run_id or spec.journal.new_id(),
         agent=agent,
         limits=spec.limits,
-        artifacts=dict(getattr(getattr(history, "state", history), "artifacts", ())),
+        artifacts=dict(getattr(earlier, "artifacts", ())),
     )
     if session is None:
         return state, lambda emit: execute_run(spec, state, emit)

@@ -17,6 +17,7 @@ from agentkit.chat.events import (
     ignore_event,
 )
 from agentkit.run.events import (
+    AgentChanged,
     ApprovalRequested,
     CallDenied,
     CallFinished,
@@ -36,6 +37,7 @@ from agentkit.run.events import (
 from agentkit.tools.context import CallRetried, EventLoopBlocked, Progress, ThreadAbandoned
 
 __all__ = [
+    "AgentChanged",
     "ApprovalRequested",
     "AudioDelta",
     "CallDelta",

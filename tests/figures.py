@@ -1,6 +1,6 @@
 """Figures on how easy the core is to read: ``python -m tests.figures`` prints them beside their budgets.
 
-- Lines and modules of the core (errors, chat, tools, run, agent), everything in its files counted.
+- Lines and modules of the core (errors, chat, tools, run, agent, handoff), everything in its files counted.
 - Private functions of modules for each thousand of these lines: methods and nested functions are not counted.
 - Files and hops of one tool call: what a reader has to open to follow a call from the model's reply to its result. The
   files are those of the package in which a function runs; a hop is a call of a function in another file. The call is of
@@ -22,7 +22,7 @@ from agentkit.events import Event
 from agentkit.testing import Answer, FunctionModel, call
 
 PACKAGE = Path(agentkit.__file__).parent
-CORE = ("errors.py", "chat", "tools", "run", "agent.py")
+CORE = ("errors.py", "chat", "tools", "run", "agent.py", "handoff.py")
 
 
 class Budget(NamedTuple):
@@ -33,8 +33,8 @@ class Budget(NamedTuple):
 
 
 BUDGETS = {
-    "lines of the core": Budget(20_350, 14_000),
-    "modules of the core": Budget(86, 80),
+    "lines of the core": Budget(20_900, 14_000),
+    "modules of the core": Budget(89, 80),
     "private functions per 1,000 lines": Budget(15.6, 8.0),
     "files of one tool call": Budget(25, 16),
     "hops of one tool call": Budget(88, 40),

@@ -2,9 +2,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, Field
 
 from agentkit import Agent, Limits, RunState, ToolContext, tool
-from agentkit.errors import DefinitionError, StateError
+from agentkit.errors import ConfigError, DefinitionError, StateError
 from agentkit.events import ApprovalRequested, CallFinished, Event, RunFinished, TextDelta
 from agentkit.sessions import MemorySessions
 from agentkit.testing import Answer, Chunks, FunctionModel, ScriptedModel, call
@@ -63,10 +64,38 @@ async def test_its_arguments_can_be_the_fields_of_a_type() -> None:
 
     inner = Agent(FunctionModel(lambda request: request.messages[-1].text), name="payer", description="Pays.")
     made = inner.as_tool(input_type=Bill)
-    asked = call("payer", prompt={"payee": "Ann", "amount": 5})
+    asked = call("payer", payee="Ann", amount=5)
     model = ScriptedModel([asked, "done"])
     await Agent(model, tools=[made]).run("go")
     assert model.requests[1].messages[-1].text == '{"payee":"Ann","amount":5}'
+
+
+async def test_fields_are_validated_before_the_agent_runs_or_anybody_is_asked() -> None:
+    class Bill(BaseModel):
+        amount: int = Field(gt=0)
+        currency: str = "EUR"
+
+    asked: list[Any] = []
+
+    def policy(_context: ToolContext[Any], arguments: dict[str, Any]) -> bool:
+        asked.append(arguments)
+        return False
+
+    model = ScriptedModel(["paid"])
+    inner = Agent(model, name="payer", description="Pays.")
+    made = inner.as_tool(input_type=Bill, requires_approval=policy)
+    assert made.parameters["properties"].keys() == {"amount", "currency"}
+    assert made.parameters["required"] == ["amount"]
+    outer = ScriptedModel([call("payer", amount=0), call("payer", amount=5), "done"])
+    await Agent(outer, tools=[made]).run("go")
+    assert "greater than 0" in outer.requests[1].messages[-1].text
+    assert asked == [{"amount": 5, "currency": "EUR"}]
+    assert model.requests[0].messages[-1].text == '{"amount":5,"currency":"EUR"}'
+
+
+def test_a_type_without_fields_is_no_input() -> None:
+    with pytest.raises(DefinitionError, match="its fields become the arguments of the tool, and it has none"):
+        accountant().as_tool(input_type=list[int])
 
 
 @pytest.mark.parametrize("missing", [{"name": ""}, {"description": ""}], ids=["name", "description"])
@@ -231,3 +260,25 @@ async def test_a_limit_of_the_inner_run_is_an_answer_or_an_error() -> None:
     model = ScriptedModel([ASK, "ok"])
     await Agent(model, tools=[inner.as_tool()]).run("go")
     assert model.requests[1].messages[-1].text == "as far as I got"
+
+
+# Mistakes in writing.
+
+
+def test_an_agent_that_would_call_itself_is_refused_where_it_is_written() -> None:
+    clerk = Agent(
+        ScriptedModel([]), tools=[boss(inner=accountant()).replace(description="Leads.").as_tool()], name="clerk"
+    )
+    with pytest.raises(DefinitionError, match="the agent 'accountant' would call itself through its tool clerk"):
+        accountant().replace(tools=[clerk.replace(description="Files.").as_tool()])
+
+
+def test_limits_under_which_an_inner_agent_could_never_run_are_refused() -> None:
+    middle = boss(inner=accountant()).replace(description="Leads.")
+    with pytest.raises(
+        ConfigError, match=r"nested_depth=1\): the agent 'accountant' is 2 deep in the tool boss and could never"
+    ):
+        Agent(ScriptedModel([]), tools=[middle.as_tool()], limits=Limits(nested_depth=1))
+    agent = Agent(ScriptedModel([]), tools=[middle.as_tool()], limits=Limits(nested_depth=2))
+    with pytest.raises(ConfigError, match="could never run: raise the limit"):
+        agent.run_sync("go", limits=Limits(nested_depth=0))

@@ -13,6 +13,7 @@ from agentkit.cli.output import Display, JsonDisplay, PlainDisplay, TerminalDisp
 from agentkit.cli.terminal_text import call_line, exact_line, one_line, printable, shortened
 from agentkit.errors import AgentKitError, ConfigError, DefinitionError
 from agentkit.events import (
+    AgentChanged,
     ApprovalRequested,
     CallFinished,
     CallStarted,
@@ -265,12 +266,14 @@ def test_what_happens_beside_the_answer_is_a_line_each_and_escaped(capsys: pytes
         LimitWarning("seconds", 48.5, 60),
         LimitWarning("turns", 1, 1),
         ToolChanged("f\x1b", "changed"),
+        AgentChanged("a", "b\x1b"),
         MessageAdded(UserMessage("and\nhurry\x1b")),
     )
     assert shown(PlainDisplay(io.StringIO()), *told) == ""
     assert capsys.readouterr().err.splitlines() == [
         "near the limit of seconds: 48.5 of 60 are used",
         "the tool f\\u001b was changed since the run was saved",
+        "handed off to b\\u001b",
         "added: and hurry\\u001b",
     ]
 

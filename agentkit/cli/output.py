@@ -17,6 +17,7 @@ from agentkit.cli.console import NotesConsole
 from agentkit.cli.terminal_text import call_line, one_line, plural, printable, shortened
 from agentkit.constrained import ModelPreparing
 from agentkit.events import (
+    AgentChanged,
     CallDenied,
     CallFinished,
     CallStarted,
@@ -305,6 +306,8 @@ def _note(event: Event, room: int) -> list[tuple[str, str]]:
             return [(f"adapted: {one_line(what)}", "dim")]
         case LimitWarning(limit, used, most) if used < most:  # one that is reached is reported at the end
             return [(f"near the limit of {limit}: {used:g} of {most:g} are used", "dim")]
+        case AgentChanged(_, agent):
+            return [(f"handed off to {one_line(agent)}", "dim")]
         case ToolChanged(tool, how):
             return [(f"the tool {one_line(tool)} was {how} since the run was saved", "yellow")]
         case MessageAdded(message):

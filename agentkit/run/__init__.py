@@ -4,6 +4,7 @@ from agentkit.chat.background import BackgroundTask
 from agentkit.run.approvals import ApprovalRequest, Decision, PendingCall, StandingDecision, may_need_approval
 from agentkit.run.artifacts import is_attachment
 from agentkit.run.blocking import SyncRunStream, call_sync
+from agentkit.run.handoffs import Handoff, Keep
 from agentkit.run.inputs import History, Prompt
 from agentkit.run.journal import Journal, PlainJournal, Slot, SlotKind
 from agentkit.run.limits import Limits, Price
@@ -34,8 +35,10 @@ __all__ = [
     "BackgroundTask",
     "Decision",
     "Finish",
+    "Handoff",
     "History",
     "Journal",
+    "Keep",
     "Limits",
     "Middleware",
     "ModelTurn",

@@ -26,12 +26,21 @@ from agentkit.run.approvals import (
 )
 from agentkit.run.artifacts import READ_RESULT, attached, keep, shown
 from agentkit.run.events import ApprovalRequested, CallDenied, CallFinished, CallStarted
+from agentkit.run.handoffs import Handoff
 from agentkit.run.journal import Slot
 from agentkit.run.middleware import Run, ToolRequest
 from agentkit.run.spec import AgentSpec, RunSpec
 from agentkit.run.state import RunState
 from agentkit.run.step import RefusedCall, RunCalls
-from agentkit.run.transcript import FINAL, insert_results, interrupted_result, labeled, last_reply, open_calls
+from agentkit.run.transcript import (
+    FINAL,
+    HANDED_TO,
+    insert_results,
+    interrupted_result,
+    labeled,
+    last_reply,
+    open_calls,
+)
 from agentkit.tools.calls.repair import unknown_tool_message
 from agentkit.tools.context import LoopEmit, ToolContext
 from agentkit.tools.result import OWN_KEYS, ToolResult, describe_error, to_result
@@ -272,6 +281,9 @@ class _Batch:
         if result.files:
             self.state.files[call.id] = list(result.files)
         message = self.run_.stamp(ToolMessage(content, call.id))
+        tool, decision = self.tools.get(call.name), self.state.decisions.get(call.id)
+        if isinstance(tool, Handoff) and not result.is_error and (decision is None or decision.kind != "answer"):
+            message = labeled(message, **{HANDED_TO: tool.to})
         return labeled(message, **{FINAL: True}) if result.final else message
 
     def end(self, calls: Iterable[ToolCall]) -> None:

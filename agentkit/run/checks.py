@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from agentkit.chat.events import Emit
 from agentkit.chat.settings import ChatSettings
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, DefinitionError
+from agentkit.run.agent_tool import AgentTool
 from agentkit.run.artifacts import READ_RESULT
 from agentkit.run.limits import Limits
 from agentkit.run.middleware import Middleware
@@ -111,14 +112,38 @@ def expected(wanted: str, name: str, given: object) -> str:
     return f"{name}= takes {wanted}, not {given!r:.80}"
 
 
-def check_limits(limits: Limits, agent: AgentSpec) -> None:
-    """Refuse limits on tools that do not exist, unless sources may still provide them."""
-    per_tool = limits.calls_per_tool
-    for name in per_tool if isinstance(per_tool, Mapping) and not agent.sources else ():
-        if name not in agent.tools and name != READ_RESULT:
-            near = get_close_matches(name, agent.tools, 1)
-            meant = f"did you mean {near[0]!r}?" if near else f"the agent has {', '.join(agent.tools) or 'none'}"
+def check_limits(limits: Limits, agents: Mapping[str, AgentSpec]) -> None:
+    """Refuse limits on tools that do not exist, unless sources may still provide them, and agents that cannot run."""
+    for agent in agents.values():
+        _check_nested(agent, limits)
+    per_tool, several = limits.calls_per_tool, agents.values()
+    tools = [name for agent in several for name in agent.tools]
+    for name in per_tool if isinstance(per_tool, Mapping) and not any(agent.sources for agent in several) else ():
+        if name not in tools and name != READ_RESULT:
+            near = get_close_matches(name, tools, 1)
+            meant = f"did you mean {near[0]!r}?" if near else f"the agent has {', '.join(tools) or 'none'}"
             raise ConfigError(f"Limits(calls_per_tool=...) names {name!r}, and there is no such tool: {meant}")
+
+
+def _check_nested(agent: AgentSpec, limits: Limits) -> None:
+    """Refuse an agent that would run itself through its tools, and limits that let one of its tools never run.
+
+    Raises:
+        DefinitionError: It would run itself.
+        ConfigError: An agent is nested too deep.
+    """
+    for tool in agent.tools.values():
+        for name, depth in tool.inside.items() if isinstance(tool, AgentTool) else ():
+            if name and name == agent.name:
+                raise DefinitionError(
+                    f"the agent {name!r} would call itself through its tool {tool.name}: remove it, or, if another "
+                    "agent of that name is meant, rename one"
+                )
+            if depth > limits.nested_depth:
+                raise ConfigError(
+                    f"Limits(nested_depth={limits.nested_depth}): the agent {name!r} is {depth} deep in the tool "
+                    f"{tool.name} and could never run: raise the limit, or remove the tool"
+                )
 
 
 def check_deps(deps: object, deps_type: object, tools: Iterable[Tool]) -> None:

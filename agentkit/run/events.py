@@ -16,6 +16,7 @@ from agentkit.run.state import RunState
 from agentkit.tools.result import ToolResult, json_value
 
 __all__ = [
+    "AgentChanged",
     "ApprovalRequested",
     "CallDenied",
     "CallFinished",
@@ -103,6 +104,14 @@ class ToolChanged(Event):
 
     tool: str
     how: Literal["changed", "removed", "added"]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentChanged(Event):
+    """The agent ``previous`` has handed off to ``agent``, whose turn is next."""
+
+    previous: str
+    agent: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 N = TypeVar("N", int, float)
-_NEEDED = ("turns", "nested_depth", "request_retries")  # must be numbers
+_NEEDED = ("turns", "nested_depth", "request_retries", "handoffs")  # must be numbers
 _ANSWERING = 0.1  # of the time of a run: reserved for its last answer
 _NEARLY = 1e-6  # of a second: clocks are floats
 
@@ -102,6 +102,7 @@ class Limits:
             before the third, the model gets a warning.
         failed_turns: Most turns in a row in which every call fails.
         request_retries: Most requests that are sent again.
+        handoffs: Most hand-offs between agents in one exchange; one above it gets an error as its result.
         on_limit: ``"answer"`` asks the model once more, without tools, for an answer from what it has; ``"stop"`` ends
             the run as it is; ``"raise"`` raises `LimitReached`.
     """
@@ -117,6 +118,7 @@ class Limits:
     repeated_turns: int | None = 5
     failed_turns: int | None = 10
     request_retries: int = 20
+    handoffs: int = 10
     on_limit: Literal["answer", "stop", "raise"] = "answer"
 
     def __post_init__(self) -> None:
@@ -127,7 +129,7 @@ class Limits:
 
     def _wrong_kinds(self) -> Iterator[str]:
         """Yield the members of a wrong type."""
-        for name in ("turns", "nested_depth", "request_retries", "calls", "tokens", "repeated_turns", "failed_turns"):
+        for name in (*_NEEDED, "calls", "tokens", "repeated_turns", "failed_turns"):
             value: object = getattr(self, name)
             if not _is_count(value) and (value is not None or name in _NEEDED):
                 yield f"{name}={value!r}): must be a whole number{'' if name in _NEEDED else ', or None for no limit'}"
@@ -156,6 +158,7 @@ class Limits:
             ("calls", "calls"),
             ("nested_depth", "levels"),
             ("request_retries", "request_retries"),
+            ("handoffs", "hand-offs"),
             ("tokens", "tokens"),
         ):
             value = getattr(self, name)

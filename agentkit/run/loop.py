@@ -17,6 +17,7 @@ from agentkit.chat.transport.retry import retry_budget
 from agentkit.errors import AgentKitError, LimitReached, ModelRetry, OutputInvalid, SessionError
 from agentkit.run.calls import attach_files, run_calls
 from agentkit.run.events import LimitWarning, RunFinished, RunStarted
+from agentkit.run.handoffs import follow_handoff
 from agentkit.run.limits import limit_usage, time_limit_in_words
 from agentkit.run.middleware import Run, nested_run, wrap_run, wrap_tool
 from agentkit.run.output import OUTPUT_TOOL, TextOutput, count_invalid_output
@@ -55,7 +56,7 @@ async def execute_run(spec: RunSpec, state: RunState, observer: Emit) -> RunResu
         observer=observer,
         journal=spec.journal,
         turn=state.turns,
-        call_tool=wrap_tool(spec.middleware),
+        call_tool=wrap_tool(spec.agents[state.agent].middleware),
     )
     loop = _Loop(run, spec)
     state.status = "running"
@@ -126,7 +127,7 @@ class _Loop:
         tools = None  # what the model may call, as it was when it was asked
         while True:
             state.seconds = anyio.current_time() - began
-            await self.read_output_calls()
+            await self.finish_reply()
             await spec.journal.save(state)
             limits = run.effective_limits()
             match next_step(state, limits):
@@ -204,6 +205,12 @@ class _Loop:
         calls = [each for each in (reply.tool_calls if reply else ()) if final and each.id == final.tool_call_id]
         is_output = self.agent.output.tool is not None and any(each.name == OUTPUT_TOOL for each in calls)
         return AssistantMessage(None, tuple(calls)) if is_output else AssistantMessage(final.text if final else "")
+
+    async def finish_reply(self) -> None:
+        """Do what the last reply asks for besides running tools: take its output, follow its hand-off."""
+        await self.read_output_calls()
+        if len(self.spec.agents) > 1:
+            follow_handoff(self.run_, self.spec)
 
     async def read_output_calls(self) -> None:
         """Answer the open calls of the output tool, which is never run: the first that is valid is the output.

@@ -143,6 +143,8 @@ async def run_in_session(session: Session, spec: RunSpec, state: RunState, emit:
         state.messages[:0] = before.messages
         state.prior_messages = len(before.messages)
         state.artifacts, state.rules = before.artifacts, before.rules
+        if before.agent in spec.agents:  # it had the conversation
+            state.agent = before.agent
         journal = _SessionJournal(session, saved, stored, spec.journal)
         events = [*map(ReplyRepaired, notes), *spec.opening_events]
         return await execute_run(replace(spec, journal=journal, opening_events=events), state, emit)

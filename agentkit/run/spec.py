@@ -46,6 +46,7 @@ class AgentSpec:
         requires_approval: The approval policy, in addition to those of the tools.
         on_tool_error: The effect of an unexpected exception in a tool.
         repair: Whether calls that can only mean one thing are repaired.
+        middleware: What wraps the model requests and tool calls of its turns; the first is the outermost.
     """
 
     model: Model
@@ -59,6 +60,7 @@ class AgentSpec:
     requires_approval: Approval = False
     on_tool_error: Literal["report", "report_type", "raise"] = "report"
     repair: bool = True
+    middleware: Sequence[Middleware] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +68,10 @@ class RunSpec:
     """The specification of a run; it never changes while the run is running.
 
     Attributes:
-        agents: The agents by name; ``agent`` of the state names the one whose turn it is.
+        agents: The agents by name, the one that was asked to run first; ``agent`` of the state names the one whose turn
+            it is.
         limits: The limits of the run.
-        middleware: The middleware; the first is the outermost.
+        middleware: What wraps the run as a whole; the first is the outermost.
         journal: Provides the slots of its effects.
         deps: The dependencies, which tools receive as ``context.deps``.
         stream: Whether replies are requested as streams.

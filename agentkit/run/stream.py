@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Generic, Self, TypeVar
 
 from agentkit.chat.events import Emit
@@ -39,7 +40,7 @@ class RunStream(Channel, Generic[Out]):
         self,
         state: RunState,
         start: Callable[[Emit], Awaitable[RunResult[Out]]],
-        drafts: Callable[[], Drafts] = TextDrafts,
+        drafts: Mapping[str, Callable[[], Drafts]] = MappingProxyType({}),
     ) -> None:
         self._drafts = drafts
         self._result: RunResult[Out] | None = None
@@ -78,7 +79,7 @@ class RunStream(Channel, Generic[Out]):
         there before it is whole. When the model starts again, so do the drafts. The last value is the validated output;
         there is none if the run stops without one. Drafts share what is complete in them: do not change them.
         """
-        return _Outputs(self, self._drafts())
+        return _Outputs(self, self._drafts)
 
     def send(self, prompt: Prompt) -> None:
         """Send a message to the running run; the model reads it in its next turn.
@@ -105,8 +106,9 @@ class RunStream(Channel, Generic[Out]):
 class _Outputs:
     """The drafts of a stream and its output; not a generator, which a cancelled wait for its next item would end."""
 
-    def __init__(self, stream: RunStream[Any], drafts: Drafts) -> None:
-        self._stream, self._drafts, self._over = stream, drafts, False
+    def __init__(self, stream: RunStream[Any], drafts: Mapping[str, Callable[[], Drafts]]) -> None:
+        self._stream, self._over = stream, False
+        self._made = {agent: make() for agent, make in drafts.items()}
 
     def __aiter__(self) -> Self:
         return self
@@ -122,7 +124,8 @@ class _Outputs:
                     return result.output
                 break
             if event.origin is None or not event.origin.path:
-                draft, there = self._drafts.feed(event)
+                drafts = self._made.setdefault(event.origin.agent if event.origin else "", TextDrafts())
+                draft, there = drafts.feed(event)
                 if there:
                     return draft
         raise StopAsyncIteration

@@ -24,6 +24,8 @@ __all__ = [
     "CONTINUES",
     "CUT",
     "FINAL",
+    "HANDED_TO",
+    "LEFT_OUT",
     "REFUSED",
     "TRUNCATED",
     "UNANSWERED",
@@ -50,6 +52,8 @@ CONTINUES = "continues"  # of the user's: it belongs to the exchange before it
 CONFIDENCE = "confidence"  # of the assistant's: the probability of the output in it, from 0 to 1
 CUT = "cut"  # of the assistant's: why the reply stopped early, so that it holds no output
 FINAL = "final"  # of a tool's: it ended the run
+HANDED_TO = "handed to"  # of a tool's: the call handed off to the agent of this name
+LEFT_OUT = "left out"  # of any: a hand-off left it out of what later agents read; it is never sent again
 REFUSED = "refused"  # of the user's: a guard rejected it; it is never sent again
 TRUNCATED = "truncated"  # of the assistant's: it was shown to somebody, but the reply never ended
 UNANSWERED = "unanswered"  # of the user's: its run ended without any reply; it is sent only if that run is resumed
@@ -71,8 +75,8 @@ def unlabeled(message: M, label: str) -> M:
 
 
 def is_sent(message: Message) -> bool:
-    """Return True if requests include the message: not if it was refused, or never answered."""
-    return not message.meta or not (message.meta.get(REFUSED) or message.meta.get(UNANSWERED))
+    """Return True if requests include the message: not if it was refused, never answered, or left out by a hand-off."""
+    return not message.meta or not any(map(message.meta.get, (REFUSED, UNANSWERED, LEFT_OUT)))
 
 
 def begins_exchange(message: Message) -> bool:

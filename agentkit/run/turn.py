@@ -20,6 +20,7 @@ from agentkit.chat.tokens import size_of_messages, size_of_request
 from agentkit.errors import ConfigError, MalformedToolCall, Refused, ToolFailed
 from agentkit.run.artifacts import with_reader
 from agentkit.run.events import CallRepaired, ToolChanged, TurnFinished, TurnStarted
+from agentkit.run.handoffs import readable_by
 from agentkit.run.limits import Limits, priced_usage
 from agentkit.run.middleware import ModelTurn, Run, wrap_model
 from agentkit.run.output import Output, TextOutput, count_invalid_output
@@ -124,7 +125,7 @@ async def ask_model(
     slot = spec.journal.reserve(f"{state.run_id}:turn:{turn}", "model")
     _take_inbox(run)
     run.emit(TurnStarted(turn))
-    request = await _request(run, agent, step, tools, stream=spec.stream)
+    request = await _request(run, spec, agent, step, tools)
     shown: list[str] = []
 
     def emit(event: Event) -> None:
@@ -134,7 +135,7 @@ async def ask_model(
             shown.clear()
         run.emit(event)
 
-    ask = wrap_model(spec.middleware)
+    ask = wrap_model(agent.middleware)
     try:
         reply = await slot.run(
             lambda: agent.output.ask(
@@ -192,11 +193,13 @@ def _record_truncated(run: Run[Any], request: ChatRequest, text: str) -> None:
 
 
 async def _request(
-    run: Run[Any], agent: AgentSpec, step: AskModel, tools: Mapping[str, Tool], *, stream: bool
+    run: Run[Any], spec: RunSpec, agent: AgentSpec, step: AskModel, tools: Mapping[str, Tool]
 ) -> ChatRequest:
     """The request of the turn. Instructions and notes are sent and not stored: nobody said them."""
     settings = agent.settings
     messages = [message for message in run.state.messages if is_sent(message)]
+    if len(spec.agents) > 1:
+        messages = [readable_by(agent, spec.agents, message) for message in messages]
     instructions = await _instructions(run, agent)
     if instructions:
         messages.insert(0, SystemMessage(instructions))
@@ -212,7 +215,7 @@ async def _request(
         messages=messages,
         tools=[tool.definition for tool in tools.values()],
         settings=_with_room(settings, run.state.messages),
-        stream=stream,
+        stream=spec.stream,
         used_ids=_used_ids(run.state),
     )
 

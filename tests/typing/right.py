@@ -6,9 +6,10 @@ from typing import Any, assert_type
 
 from pydantic import BaseModel
 
-from agentkit import Agent, ChatClient, OutputSchema, RunContext, ToolContext, TypedOutput, tool
+from agentkit import Agent, ChatClient, OutputSchema, RunContext, ToolContext, TypedOutput, handoff, tool
 from agentkit.chat import ParsedReply, Reply
-from agentkit.run import RunResult
+from agentkit.run import Handoff, RunResult
+from agentkit.tools import Needs
 
 
 class Invoice(BaseModel):
@@ -82,6 +83,16 @@ async def unions() -> None:
     assert_type((await either.run("")).output, Invoice | Refusal)
     listed: Agent[None, Invoice | Refusal] = Agent("m", output_type=[Invoice, Refusal])
     assert_type((await listed.run("")).output, Invoice | Refusal)
+
+
+async def handoffs() -> None:
+    billing = Agent("m", output_type=Invoice, name="billing", description="Bills.")
+    triage: Agent[None, str | Invoice] = Agent("m", tools=[handoff(billing), add], name="triage")
+    assert_type((await triage.run("")).output, str | Invoice)
+    needing = Agent("m", tools=[whoami], deps_type=Deps, name="needing", description="Needs.")
+    assert_type(handoff(needing), Handoff[Needs[Deps]])
+    first = Agent("m", tools=[handoff(needing), handoff("other", when="Else.")], deps_type=Deps, name="first")
+    await first.run("", deps=Deps(user="ada"))
 
 
 async def functions_that_are_async() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentkit import Agent, TypedOutput
+from agentkit import Agent, TypedOutput, handoff
 from tests.typing.right import Deps, Invoice, Other, add, whoami
 
 
@@ -21,5 +21,6 @@ async def dependencies() -> None:
     agent = Agent("m", tools=[whoami, add], deps_type=Deps)
     await agent.run("", deps=Other(key="a"))  # refused
     Agent("m", tools=[whoami], deps_type=Other)  # refused
+    Agent("m", tools=[handoff(agent)], deps_type=Other, name="first")  # refused
     other: Agent[Other] = Agent("m", tools=[whoami])  # refused by mypy
     assert other
