@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 
 from pydantic_core import from_json
 
+from agentkit.chat.strict import strict_form
 from agentkit.errors import DefinitionError, RunPaused, ToolError
 from agentkit.run.inputs import Prompt
 from agentkit.run.spec import AgentSpec
@@ -17,7 +18,6 @@ from agentkit.tools.calls.arguments import parse_arguments
 from agentkit.tools.context import ToolContext
 from agentkit.tools.options import ToolOptions
 from agentkit.tools.result import ToolResult, to_result
-from agentkit.tools.schema.strict import strict_form
 from agentkit.tools.tool import Arguments, Needs_co, Tool, tool
 from agentkit.tools.value import ValueType
 
