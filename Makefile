@@ -16,7 +16,7 @@ CHECKOUT := tests/test_layers.py tests/test_vocabulary.py tests/test_requirement
 # The suite starts many interpreters; without compiled modules each would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-wheel explore check format lock bench bench-hostile fuzz clean
+.PHONY: demo test test-wheel explore check format lock bench bench-frameworks bench-model bench-hostile fuzz clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python examples/demo.py $(ARGS)
@@ -53,7 +53,15 @@ lock: $(VENV)/.dev
 	@$(LOCK) --extra local --extra cli --output-file requirements/demo.txt $(ARGS)
 	@$(LOCK) --extra dev --constraint requirements/demo.txt --output-file requirements/dev.txt $(ARGS)
 
+# Against loops written by hand and, once `make bench-frameworks` has installed them, other frameworks
 bench: $(VENV)/.dev
+	@$(BIN)/python benchmarks/speed/compare.py $(ARGS)
+
+bench-frameworks: $(VENV)/.dev
+	@$(BIN)/python benchmarks/speed/environments.py $(ARGS)
+
+# How often the embedded model calls the right tool
+bench-model: $(VENV)/.dev
 	@$(BIN)/python benchmarks/local_model.py
 
 # Blocked loop, memory and growth over hostile inputs: make bench-hostile ARGS="calls"

@@ -1,6 +1,6 @@
 """Measure how often the embedded model calls the right tool with the right arguments, and what an answer costs.
 
-    make bench
+    make bench-model
     python benchmarks/local_model.py unseen      # one of the two sets; --misses prints what went wrong
 
 Two sets of fixed questions, each over tools of its own: `local_model.jsonl` (81 questions, 8 tools: 59 for one call, 8

@@ -1,0 +1,1 @@
+"""A module for each contender: ``open(base_url, model)`` makes its agent."""
