@@ -12,6 +12,7 @@ from agentkit_tools import Python
 
 from agentkit import Agent, CallFinished, CallStarted, Event, Limits, Middleware, ToolResult, tool
 from agentkit.errors import ConfigError, ModelRetry, ToolError
+from agentkit.messages import ImagePart
 from agentkit.run import NextTool, ToolRequest
 from agentkit.testing import Answer, ScriptedModel, call, context, lint_tools
 
@@ -64,7 +65,7 @@ async def test_files_that_code_writes_come_back_and_images_are_shown() -> None:
     written = await run(python, code)
     assert written.content == "1\n[wrote a.csv, 3 bytes]\n[wrote p.png, 8 bytes]\n[wrote raw, 1 bytes]"
     assert written.data["files"] == {"a.csv": "a,b", "p.png": PNG, "raw": b"\xff"}
-    assert [part.url.partition(",")[0] for part in written.files] == ["data:image/png;base64"]
+    assert written.files == (ImagePart.from_bytes(PNG),)
     read = await run(python, "print(open('a.csv').read())\nopen('a.csv', 'w').write('c')")
     assert read.content == "a,b\n1\n[wrote a.csv, 1 bytes]"
     assert read.data["files"] == {"a.csv": "c"}
