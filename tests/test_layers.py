@@ -19,12 +19,14 @@ OPTIONAL = [
 START = ["__main__", "_startup"]  # what a process begins with
 PUBLIC = {"agentkit", *(f"agentkit.{each}" for each in ("chat", "tools", "run", "events", "messages", "errors"))}
 ALONE = {  # a third-party library -> the one module that may import it
-    "httpx2": "agentkit.chat.transport.http",
+    "httpx2": ("agentkit.chat.transport.http", "agentkit.mcp.http"),  # the SDK of MCP takes a client
     "httpx": "nobody",
     "docstring_parser": "agentkit.tools.schema.docstrings",
     "typer": "agentkit.cli",
     "rich": "agentkit.cli",
     "xllamacpp": "nobody",
+    "mcp": "agentkit.mcp",
+    "mcp_types": "agentkit.mcp",
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))

@@ -3,10 +3,12 @@
 Messages and content parts are in `agentkit.messages`, events in `agentkit.events`.
 """
 
+from agentkit.chat.background import BackgroundTask
 from agentkit.chat.client import ChatClient, open_model
 from agentkit.chat.compat.profile import Profile
 from agentkit.chat.compat.store import ProfileFile
 from agentkit.chat.decoding.decoder import ReadLimits
+from agentkit.chat.log import escape_controls
 from agentkit.chat.messages import encode_json
 from agentkit.chat.providers import PROVIDERS, Provider
 from agentkit.chat.reply import (
@@ -53,6 +55,7 @@ __all__ = [
     "AllowedTools",
     "ApproximateLocation",
     "AudioOptions",
+    "BackgroundTask",
     "ChatClient",
     "ChatRequest",
     "ChatSettings",
@@ -92,6 +95,7 @@ __all__ = [
     "VoiceId",
     "WebSearchOptions",
     "encode_json",
+    "escape_controls",
     "json_schema",
     "open_model",
     "read_reply",

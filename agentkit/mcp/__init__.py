@@ -1,0 +1,17 @@
+"""MCP servers as tools.
+
+::
+
+    from agentkit import Agent
+    from agentkit.mcp import MCPToolset
+
+    agent = Agent("openai:gpt-5-mini", tools=[MCPToolset("uvx mcp-server-time")])
+
+The SDK (``pip install 'agentkit[mcp]'``) is imported when a connection opens. See docs/mcp.md.
+"""
+
+from agentkit.mcp.errors import MCPError
+from agentkit.mcp.events import ServerLogged
+from agentkit.mcp.toolset import MCPToolset
+
+__all__ = ["MCPError", "MCPToolset", "ServerLogged"]

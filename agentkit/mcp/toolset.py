@@ -1,0 +1,227 @@
+"""`MCPToolset`: the tools of an MCP server, for agents."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+import anyio.to_thread
+from anyio.lowlevel import EventLoopToken, current_token
+
+from agentkit.errors import ConfigError, DefinitionError
+from agentkit.mcp.errors import MCPError
+from agentkit.mcp.options import Options
+from agentkit.mcp.target import Target, read_target
+from agentkit.mcp.tools import Policy, make_tools, to_tool_result
+from agentkit.tools import Approval, SourceRun, Tool, ToolContext, ToolResult
+
+if TYPE_CHECKING:
+    from agentkit.mcp.connection import Connection
+
+__all__ = ["MCPToolset"]
+
+_Change: TypeAlias = Callable[[list[Tool], bool], list[Tool]]  # the tools; whether they are the first that are known
+
+log = logging.getLogger("agentkit.mcp")
+
+
+class MCPToolset:
+    """The tools of an MCP server. Give it to ``Agent(tools=[...])`` among other tools.
+
+    The server is started, or connected to, by ``async with agent``, once for all runs inside, else by each run; making
+    this object does nothing. A server that ends is started again for the next call or turn, but a call in flight is
+    never repeated: the model reads that nobody knows whether it had an effect.
+
+    Args:
+        server: A command (a string, or a list of the program and its arguments), a URL, or a server object of the SDK.
+        name: What it is called in errors and events; by default the last part of the command, or the host.
+        env: Variables for the command, besides the few that every program needs (``PATH``, ``HOME`` and the like). It
+            gets no other variable of this process, so no key that it is not given.
+        cwd: The directory that the command starts in.
+        headers: Headers of each HTTP request, ``{"authorization": "Bearer ..."}`` for example.
+        requires_approval: As of `ToolOptions`, for all of its tools.
+        trust_annotations: Whether to believe the server that a tool only reads (``readOnlyHint``): such a tool needs no
+            approval then.
+        timeout: Seconds that a call may take, counted again from each progress that the server reports, and at most an
+            hour; None for no limit.
+        start_timeout: Seconds in which the server has to be ready, and to answer when its tools are listed.
+        roots: Directories that the server is told it may work in.
+        log_level: The least level of the log lines that the server is asked for, as `ServerLogged` events; ``""`` for
+            none.
+
+    Raises:
+        DefinitionError: The server is none of these, or an option does not fit it.
+    """
+
+    def __init__(  # noqa: PLR0913 - the way in: an option has a name and a default
+        self,
+        server: str | Sequence[str] | object,
+        *,
+        name: str = "",
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+        headers: Mapping[str, str] | None = None,
+        requires_approval: Approval = False,
+        trust_annotations: bool = False,
+        timeout: float | None = 60,
+        start_timeout: float = 60,
+        roots: Sequence[str | Path] = (),
+        log_level: str = "info",
+    ) -> None:
+        target = read_target(server, env=env, cwd=cwd, headers=headers, sandbox=False)
+        for option, seconds in (("timeout", timeout), ("start_timeout", start_timeout)):
+            if seconds is not None and not seconds > 0:
+                raise DefinitionError(f"MCPToolset: {option}={seconds!r} must be above 0 seconds")
+        options = Options(
+            name=name or target.name,
+            start_timeout=start_timeout,
+            log_level=log_level,
+            roots=tuple(Path(each) for each in roots),
+        )
+        self._policy = Policy(requires_approval, trust_annotations)
+        self._timeout = timeout
+        self._server = _Server(target, options)
+        self._changes: tuple[_Change, ...] = ()
+        self._made: tuple[object, list[Tool]] = (None, [])
+        self._output_schemas: dict[str, Mapping[str, Any] | None] = {}
+
+    @property
+    def name(self) -> str:
+        """What the server is called."""
+        return self._server.options.name
+
+    def __repr__(self) -> str:
+        return f"MCPToolset({self._server.target})"
+
+    async def __aenter__(self) -> Self:
+        await self._server.enter()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._server.leave()
+
+    async def tools(self, run: SourceRun | None = None) -> Sequence[Tool]:  # noqa: ARG002 - of every source
+        """The tools of the server, as they are now.
+
+        Raises:
+            MCPError: The server cannot be reached, and its tools are not known yet.
+            DefinitionError: A tool is renamed that the server does not have.
+        """
+        try:
+            listing = await self._server.connection().tools()
+        except MCPError as error:
+            if self._made[0] is None:
+                raise
+            log.warning("%s; its tools stay as they were", error)
+            return self._made[1]
+        if listing is not self._made[0]:
+            tools = make_tools(listing, self._policy, self._call)
+            for change in self._changes:
+                tools = change(tools, self._made[0] is None)
+            self._made = (listing, tools)
+            self._output_schemas = {each.name: each.output_schema for each in listing}
+        return self._made[1]
+
+    async def _call(self, name: str, arguments: dict[str, Any], context: ToolContext[Any]) -> ToolResult:
+        result = await self._server.connection().call(name, arguments, context, self._timeout)
+        return to_tool_result(result, self._output_schemas.get(name))
+
+    # Derived toolsets, which share the connection.
+
+    def prefixed(self, prefix: str) -> MCPToolset:
+        """With this prefix before each name: ``"fs_"`` makes ``fs_read`` of ``read``."""
+        return self._changed(lambda tools, _: [_renamed(each, prefix + each.name, prefix) for each in tools])
+
+    def filtered(self, keep: Callable[[Tool], bool]) -> MCPToolset:
+        """Only the tools that the function returns True for."""
+        return self._changed(lambda tools, _: [each for each in tools if keep(each)])
+
+    def only(self, *names: str) -> MCPToolset:
+        """Only the tools of these names."""
+        return self._changed(lambda tools, _: [each for each in tools if each.name in names])
+
+    def without(self, *names: str) -> MCPToolset:
+        """All but the tools of these names."""
+        return self._changed(lambda tools, _: [each for each in tools if each.name not in names])
+
+    def renamed(self, names: Mapping[str, str] | None = None, /, **more: str) -> MCPToolset:
+        """With other names: ``renamed(read="read_file")``, or ``renamed({"get-user": "get_user"})``."""
+        new = {**(names or {}), **more}
+
+        def change(tools: list[Tool], first: bool) -> list[Tool]:  # noqa: FBT001 - nobody else calls it
+            missing = new.keys() - {each.name for each in tools}
+            if missing and first:
+                known = ", ".join(each.name for each in tools) or "none"
+                raise DefinitionError(f"the MCP server {self.name} has no tool {min(missing)!r}; there are {known}")
+            return [replace(each, name=new.get(each.name, each.name)) for each in tools]
+
+        return self._changed(change)
+
+    def _changed(self, change: _Change) -> MCPToolset:
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__, _changes=(*self._changes, change), _made=(None, []))
+        return made
+
+
+def _renamed(tool: Tool, name: str, prefix: str) -> Tool:
+    if len(name) > 64:
+        name = f"{name[:57]}_{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return replace(tool, name=name, prefix=prefix + tool.prefix)
+
+
+class _Server:
+    """A server, and its connection in each event loop that uses it."""
+
+    def __init__(self, target: Target, options: Options) -> None:
+        self.target, self.options = target, options
+        self._here: dict[EventLoopToken, Connection] = {}
+
+    async def enter(self) -> None:
+        """Use the connection of this event loop from now on; the first who does opens it.
+
+        Raises:
+            ConfigError: The extra is not installed.
+            MCPError: The server cannot be started or reached.
+        """
+        module = await anyio.to_thread.run_sync(_load)
+        token = current_token()
+        connection = self._here.setdefault(token, module.Connection(self.target, self.options))
+        connection.users += 1
+        try:
+            await connection.live()
+        except BaseException:
+            await self.leave()
+            raise
+
+    async def leave(self) -> None:
+        """Use it no more; the last who does closes it."""
+        connection = self.connection()
+        connection.users -= 1
+        if not connection.users:
+            del self._here[current_token()]
+            await connection.close()
+
+    def connection(self) -> Connection:
+        """The connection of this event loop."""
+        try:
+            return self._here[current_token()]
+        except KeyError:
+            raise ConfigError(f"the MCP server {self.options.name} is not open: use it in `async with`") from None
+
+
+def _load() -> Any:
+    """The module that needs the SDK: importing it takes a second or two, in which the event loop must not stop."""
+    try:
+        return importlib.import_module("agentkit.mcp.connection")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types"):
+            raise
+        raise ConfigError("MCP servers need the mcp package: pip install 'agentkit[mcp]'") from None
