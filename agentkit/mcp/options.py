@@ -23,7 +23,7 @@ class Options:
         name: What the server is called in errors and events.
         start_timeout: Seconds until it has to have answered; also for each list that it is asked for.
         log_level: The least level of its log lines that it is asked to send; empty for none.
-        roots: The directories that it is told it may work in.
+        roots: The directories that it may work in, as it is informed.
         sampling: Answers its requests for a model's reply; None if it may not ask.
         elicitation: Answers its questions to a person; None if it may not ask.
     """

@@ -51,7 +51,7 @@ class MCPToolset:
         timeout: Seconds that a call may take, counted again from each progress that the server reports, and at most an
             hour; None for no limit.
         start_timeout: Seconds in which the server has to be ready, and to answer when its tools are listed.
-        roots: Directories that the server is told it may work in.
+        roots: Directories that the server may work in; it is informed of them.
         log_level: The least level of the log lines that the server is asked for, as `ServerLogged` events; ``""`` for
             none.
 
