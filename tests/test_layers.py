@@ -27,6 +27,8 @@ ALONE = {  # a third-party library -> the one module that may import it
     "xllamacpp": "nobody",
     "mcp": "agentkit.mcp",
     "mcp_types": "agentkit.mcp",
+    "opentelemetry": "agentkit.otel.middleware",
+    "genai_prices": "agentkit.prices",
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))

@@ -2,6 +2,7 @@
 
 from agentkit.chat.json_schema import subschemas
 from agentkit.chat.strict import why_not_strict
+from agentkit.tools.calls.process import around_process_call
 from agentkit.tools.calls.repair import match_tool_name
 from agentkit.tools.context import LoopEmit, Remaining, RunContext, ToolContext
 from agentkit.tools.options import Access, Approval, ToolOptions
@@ -28,6 +29,7 @@ __all__ = [
     "ToolResult",
     "ToolSource",
     "Toolset",
+    "around_process_call",
     "flat_tools",
     "match_tool_name",
     "split_tools",

@@ -140,6 +140,7 @@ _NOTES: dict[str, Callable[[Raw], Note | None]] = {
     "CallDenied": lambda e: Note(
         "pause", f"{name_of(e.get('call'))} was denied: {e.get('reason') or 'no reason was given'}"
     ),
+    "AgentChanged": lambda e: Note("other", f"{e.get('previous')} handed off to {e.get('agent')}."),
     "ToolChanged": lambda e: Note("other", f"The tool {e.get('tool')} was {e.get('how')} since the run was saved."),
     "EventLoopBlocked": lambda e: Note(
         "other", f"{e.get('tool')} kept the event loop busy for {_seconds(e.get('seconds'))}; nothing else could run."

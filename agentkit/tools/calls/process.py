@@ -18,6 +18,8 @@ import inspect
 import math
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any, cast
@@ -28,7 +30,13 @@ from agentkit.errors import ConfigError, DefinitionError, ModelRetry, ToolError
 from agentkit.tools.result import ToolResult, to_result
 from agentkit.tools.schema.signature import name_of
 
-__all__ = ["check_portable", "check_process", "open_process", "run_in_process"]
+__all__ = ["around_process_call", "check_portable", "check_process", "open_process", "run_in_process"]
+
+around_process_call: ContextVar[Callable[[], AbstractContextManager[object]]] = ContextVar(
+    "agentkit_around_process_call", default=nullcontext
+)
+"""Makes the context manager in which a call runs in its process. It is sent there: a function of a module, or a partial
+of one. A middleware sets it around a tool call, so that a trace goes on in there."""
 
 _UNGUARDED = (
     "the script runs agents also when a process for tools imports it: "
@@ -116,7 +124,7 @@ async def run_in_process(call: functools.partial[Any]) -> ToolResult:
     from anyio import to_process  # noqa: PLC0415 - as above
 
     limiter = anyio.CapacityLimiter(math.inf)  # the call has its permit already
-    work = functools.partial(_perform, portable, call.args, call.keywords)
+    work = functools.partial(_perform, portable, call.args, call.keywords, around_process_call.get())
     return await to_process.run_sync(work, cancellable=True, limiter=limiter)
 
 
@@ -124,11 +132,17 @@ def _nothing() -> None:
     """Show that the process is there."""
 
 
-def _perform(function: _Named | Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> ToolResult:
+def _perform(
+    function: _Named | Callable[..., Any],
+    args: tuple[Any, ...],
+    keywords: dict[str, Any],
+    around: Callable[[], AbstractContextManager[object]],
+) -> ToolResult:
     found = function.find() if isinstance(function, _Named) else function
     _RUNNING[:] = [name_of(found)]
     try:
-        result = to_result(found(*args, **keywords))
+        with around():
+            result = to_result(found(*args, **keywords))
     except Exception as error:
         if _travels(error):
             raise
