@@ -25,6 +25,7 @@ from agentkit.run.approvals import (
     rule_hash,
 )
 from agentkit.run.artifacts import READ_RESULT, attached, keep, shown
+from agentkit.run.deferred import missing_tool
 from agentkit.run.events import ApprovalRequested, CallDenied, CallFinished, CallStarted
 from agentkit.run.handoffs import Handoff
 from agentkit.run.journal import Slot
@@ -41,7 +42,6 @@ from agentkit.run.transcript import (
     last_reply,
     open_calls,
 )
-from agentkit.tools.calls.repair import unknown_tool_message
 from agentkit.tools.context import LoopEmit, ToolContext
 from agentkit.tools.result import OWN_KEYS, ToolResult, describe_error, to_result
 from agentkit.tools.tool import Tool
@@ -237,7 +237,7 @@ class _Batch:
         """Run a call; an exception becomes a result that the model reads, an unexpected one is added to ``errors``."""
         try:
             if tool is None:
-                raise ToolError(unknown_tool_message(call.name, self.tools, self.agent.tools))
+                raise ToolError(missing_tool(call.name, self.tools, self.agent.tools))
             if call.id in self.wrong:
                 raise self.wrong[call.id]
             request, decision = ToolRequest(self.run_, tool, call, context), self.state.decisions.get(call.id)

@@ -19,6 +19,7 @@ from agentkit.chat.settings import ChatSettings, without_force
 from agentkit.chat.tokens import size_of_messages, size_of_request
 from agentkit.errors import ConfigError, MalformedToolCall, Refused, ToolFailed
 from agentkit.run.artifacts import with_reader
+from agentkit.run.deferred import with_search
 from agentkit.run.events import CallRepaired, ToolChanged, TurnFinished, TurnStarted
 from agentkit.run.handoffs import readable_by
 from agentkit.run.limits import Limits, priced_usage
@@ -42,7 +43,8 @@ _EMPTY = "agentkit.empty_reply"  # in `Run.local`: the last reply was empty, and
 async def offered_tools(run: Run[Any], agent: AgentSpec) -> Mapping[str, Tool]:
     """The tools of the turn: those of the agent and of its sources whose condition, if they have one, is true.
 
-    A run that is resumed with open calls asks again, and conditions then see what they saw when the model was asked.
+    Deferred ones are offered once they were found. A run that is resumed with open calls asks again, and conditions
+    then see what they saw when the model was asked.
 
     Raises:
         ToolFailed: A condition raised.
@@ -56,14 +58,15 @@ async def offered_tools(run: Run[Any], agent: AgentSpec) -> Mapping[str, Tool]:
             tools[each.name] = each
     _report_changes(run, tools)
     offered = with_reader(tools, run.artifacts)
-    if all(each.condition is None for each in offered.values()):
+    if not any(each.condition or each.deferred for each in offered.values()):
         return offered
     context = run.context()
     if open_calls(run.state.messages):
         context = replace(context, view=_Earlier(run, run.messages[: last_reply_at(run.state.messages)]))
     else:
         context = replace(context, turn=run.state.turns + 1)
-    return {name: each for name, each in offered.items() if _is_offered(run, each, context)}
+    offered = {name: each for name, each in offered.items() if _is_offered(run, each, context)}
+    return with_search(offered, context.messages)
 
 
 @dataclass(frozen=True, slots=True)

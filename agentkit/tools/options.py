@@ -48,6 +48,7 @@ class ToolOptions(TypedDict, total=False):
         access: What a call can do: read private data (``"private"``), read content that strangers may have written
             (``"untrusted"``), send something out (``"outside"``). It changes no call: `lint_tools` warns of tools that
             can do all three together, as such content can have a model send the data out.
+        deferred: Whether the model is offered the tool only when it has searched for it, with ``search_tools``.
     """
 
     sequential: bool
@@ -62,6 +63,7 @@ class ToolOptions(TypedDict, total=False):
     read_only: bool
     requires_approval: Approval
     access: Collection[Access]
+    deferred: bool
 
 
 class Mark:
@@ -86,6 +88,7 @@ class Execution:
     read_only: bool = field(default=False, repr=False)
     requires_approval: Approval = field(default=False, repr=False)
     access: Collection[Access] = field(default=(), repr=False)
+    deferred: bool = field(default=False, repr=False)
     mark: Mark = field(default_factory=Mark, repr=False)
 
     def check_options(self, name: str) -> None:

@@ -166,6 +166,10 @@ class Toolset:
 
         return Toolset(*(replace(each, condition=both(each.condition)) for each in self))
 
+    def deferred(self) -> Toolset:
+        """Offered to the model only when it has searched for them: it gets the tool ``search_tools`` in their place."""
+        return Toolset(*(replace(each, deferred=True) for each in self))
+
     def _check(self, names: Iterable[str]) -> None:
         for name in names:
             if name not in self._tools:
