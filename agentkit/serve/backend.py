@@ -1,0 +1,146 @@
+"""The parts that agents and gateways share: who asks, what answers, and the parameters of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, cast
+
+from agentkit.chat import (
+    AllowedTools,
+    ChatSettings,
+    CustomTool,
+    FunctionTool,
+    Grammar,
+    NamedTool,
+    ToolChoice,
+    ToolDefinition,
+)
+from agentkit.errors import ConfigError
+from agentkit.serve.completion import Answer, Completion, Part
+from agentkit.serve.errors import bad_request
+from agentkit.serve.wire import ChatBody, Json
+
+__all__ = ["Backend", "Caller", "Job", "Send", "read_choice", "read_settings", "read_tools"]
+
+
+class Send(Protocol):
+    """Sends a part of an answer."""
+
+    def __call__(self, index: int, part: Part, *, more: bool = True) -> Awaitable[None]:
+        """Send a part of the answer with this index; with ``more``, it goes out together with what follows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends a request.
+
+    Attributes:
+        owner: Stands for the token, without being one; empty where none is needed.
+        headers: The headers, with names in lower case.
+    """
+
+    owner: str
+    headers: Mapping[str, str]
+
+
+class Job(Protocol):
+    """An answer that is ready to be made."""
+
+    completion: Completion
+
+    async def run(self, send: Send | None) -> Sequence[Answer]:
+        """Make the answers.
+
+        Args:
+            send: Sends each part as it is made; None if they are sent together.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """Answers the requests for one model."""
+
+    @property
+    def name(self) -> str:
+        """The name of the model."""
+        ...
+
+    async def prepare(self, body: ChatBody, raw: Json, caller: Caller) -> Job:
+        """Prepare the answer of a request.
+
+        Args:
+            body: The request, validated.
+            raw: The same as the client wrote it.
+            caller: Who sends it.
+
+        Raises:
+            ApiError: Something in it is wrong.
+        """
+        ...
+
+
+_PASSED_ON = frozenset(each.name for each in fields(ChatSettings)) - {"extra_body", "extra_headers"}
+
+
+def read_settings(raw: Json, *, without: Collection[str], **more: Any) -> ChatSettings:
+    """Read the parameters that are passed on to the model.
+
+    Args:
+        raw: The request as the client wrote it.
+        without: Parameters that are not passed on, as the server itself does what they say.
+        **more: Further settings.
+
+    Raises:
+        ApiError: Some of them cannot be together; ``param`` names one.
+    """
+    names = _PASSED_ON - set(without)
+    given: dict[str, Any] = {name: raw[name] for name in raw if name in names and raw[name] is not None}
+    try:
+        return ChatSettings(**given, **more)
+    except ConfigError as error:
+        param = min((name for name in given if name in str(error)), key=str(error).index, default=None)
+        raise bad_request(f"Invalid value: {error}.", param, code="invalid_value") from None
+
+
+def read_choice(raw: Any, names: Collection[str]) -> ToolChoice | None:
+    """Read a tool choice that was validated.
+
+    Args:
+        raw: The choice; None if there is none.
+        names: The names of the request's tools.
+
+    Raises:
+        ApiError: There are no tools to choose from, or it names another one.
+    """
+    if raw is None:
+        return None
+    if raw in ("none", "auto"):
+        return "none" if raw == "none" else "auto"
+    if not names:
+        raise bad_request("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
+    if raw == "required":
+        return "required"
+    chosen = raw["allowed_tools"]["tools"] if raw["type"] == "allowed_tools" else [raw]
+    named = [NamedTool(each[each["type"]]["name"], each["type"]) for each in chosen]
+    for each in named:
+        if each.name not in names:
+            raise bad_request(f"'tool_choice' names {each.name!r}, which is not one of 'tools'.", "tool_choice")
+    return AllowedTools(named, raw["allowed_tools"]["mode"]) if raw["type"] == "allowed_tools" else named[0]
+
+
+def read_tools(raw: Sequence[Mapping[str, Any]]) -> list[ToolDefinition]:
+    """Read tools that were validated."""
+    return [_custom(each["custom"]) if each["type"] == "custom" else _function(each["function"]) for each in raw]
+
+
+def _function(raw: Mapping[str, Any]) -> FunctionTool:
+    parameters: Json = raw.get("parameters") or {"type": "object", "properties": {}}
+    return FunctionTool(raw["name"], raw.get("description") or "", parameters, raw.get("strict"))
+
+
+def _custom(raw: Mapping[str, Any]) -> CustomTool:
+    grammar: Json | None = cast("Json", raw.get("format") or {}).get("grammar")
+    form = None if grammar is None else Grammar(grammar["syntax"], grammar["definition"])
+    return CustomTool(raw["name"], raw.get("description") or "", form)

@@ -1,0 +1,141 @@
+"""A model that answers requests as they are: what an odd server behind sends looks right to every client."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from agentkit.chat import ChatRequest, CustomTool, Model, Reply, ReplyStream
+from agentkit.errors import AgentKitError, ConfigError
+from agentkit.events import (
+    AudioDelta,
+    CallDelta,
+    ChoiceDelta,
+    DeltasDiscarded,
+    Emit,
+    Event,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+)
+from agentkit.middleware import UNAVAILABLE
+from agentkit.serve.backend import Caller, Job, Send, read_choice, read_settings, read_tools
+from agentkit.serve.completion import Answer, Completion
+from agentkit.serve.conversation import read_messages
+from agentkit.serve.errors import bad_request
+from agentkit.serve.reader import ReplyReader
+from agentkit.serve.wire import ChatBody, Json
+
+__all__ = ["GatewayBackend", "Recorder"]
+
+_DELTAS = (TextDelta, ReasoningDelta, RefusalDelta, AudioDelta, CallDelta, ChoiceDelta)
+
+
+class Recorder:
+    """Appends each request and its reply to a file, a JSON object a line. Only its owner can read the file.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._lock = threading.Lock()
+        try:
+            self._file = os.fdopen(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "a", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{str(path)!r} cannot be written: {error.strerror}") from error
+
+    def write(self, model: str, request: ChatRequest, *, reply: Reply | None = None, error: str | None = None) -> None:
+        """Append one request."""
+        answered = None if reply is None else reply.to_record()
+        record = {"at": round(time.time(), 3), "model": model, "request": json.loads(request.encode(model))}
+        line = json.dumps({**record, "reply": answered, "error": error}, ensure_ascii=False)
+        with self._lock:
+            self._file.write(f"{line}\n")
+            self._file.flush()
+
+
+class GatewayBackend:
+    """Answers requests with one request to a model, or to the next one where it cannot.
+
+    Args:
+        name: The name of the model that clients ask for.
+        models: The model, and those to be asked if it gives no reply.
+        recorder: Records requests and replies.
+    """
+
+    def __init__(self, name: str, models: Sequence[Model], recorder: Recorder | None = None) -> None:
+        self.name, self._models, self._recorder = name, models, recorder
+
+    async def prepare(self, body: ChatBody, raw: Json, caller: Caller) -> Job:  # noqa: ARG002 - as of every backend
+        """Prepare the answer of a request.
+
+        Raises:
+            ApiError: Something in the request is wrong.
+        """
+        if body.agentkit is not None:
+            raise bad_request("A gateway runs no agent, so there is nothing to show of one.", "agentkit")
+        tools = read_tools(raw.get("tools") or ())
+        choice = read_choice(raw.get("tool_choice"), {each.name for each in tools})
+        extra = dict(body.model_extra or {}) or None
+        settings = read_settings(raw, without=("tool_choice", "stream_options"), tool_choice=choice, extra_body=extra)
+        request = ChatRequest(
+            messages=read_messages(raw["messages"]), tools=tools, settings=settings, stream=bool(body.stream)
+        )
+        try:
+            request.encode(body.model)
+        except ConfigError as error:
+            named = (name for name in ("response_format", "tools", "messages") if name in str(error))
+            raise bad_request(f"{error}.", next(named, None)) from None
+        return _GatewayJob(self, Completion(body.model, body.metadata), request)
+
+    async def ask(self, request: ChatRequest, emit: Emit) -> Reply:
+        """Ask the models in their order until one replies; what was shown of one is not taken back."""
+        shown = False
+
+        def watch(event: Event) -> None:
+            nonlocal shown
+            shown = (shown or isinstance(event, _DELTAS)) and request.stream
+            emit(event)
+
+        for at, model in enumerate(self._models):
+            try:
+                reply = await model.reply(request, watch)
+            except AgentKitError as error:
+                if self._recorder is not None:
+                    self._recorder.write(self.name, request, error=f"{type(error).__name__}: {error}")
+                if shown or at == len(self._models) - 1 or not isinstance(error, UNAVAILABLE):
+                    raise
+                emit(DeltasDiscarded())
+            else:
+                if self._recorder is not None:
+                    self._recorder.write(self.name, request, reply=reply)
+                return reply
+        raise AssertionError("there is a last model")
+
+
+class _GatewayJob:
+    def __init__(self, backend: GatewayBackend, completion: Completion, request: ChatRequest) -> None:
+        self.completion = completion
+        self._backend, self._request = backend, request
+
+    async def run(self, send: Send | None) -> Sequence[Answer]:
+        """Ask the model, and send each part of the answers as soon as it is known, if that is wanted."""
+        custom = {each.name for each in self._request.tools if isinstance(each, CustomTool)}
+        logprobs = bool(self._request.settings.logprobs)
+        reader = ReplyReader(streams=send is not None, logprobs=logprobs, custom=custom)
+        if send is None:
+            for _ in reader.end(await self._backend.ask(self._request, reader.read)):
+                pass
+        else:
+            async with ReplyStream(lambda emit: self._backend.ask(self._request, emit)) as stream:
+                async for event in stream:
+                    for index, part in reader.feed(event):
+                        await send(index, part, more=bool(stream.unread))
+                for index, part in reader.end(await stream.reply()):
+                    await send(index, part)
+        return [reader.answers[index] for index in sorted(reader.answers)]

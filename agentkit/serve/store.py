@@ -1,0 +1,135 @@
+"""What a server remembers between requests: runs that wait, and answers to requests with an idempotency key."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import anyio.to_thread
+
+from agentkit.errors import ConfigError
+
+__all__ = ["FileStore", "MemoryStore", "Store"]
+
+T = TypeVar("T")
+_MOST = 10_000  # entries in memory
+_TABLE = "create table if not exists entries (key text primary key, value text not null, until real not null)"
+
+
+class Store(Protocol):
+    """Strings by key, each for some time."""
+
+    async def get(self, key: str) -> str | None:
+        """Return a value; None if there is none, or no longer."""
+        ...
+
+    async def put(self, key: str, value: str, seconds: float) -> None:
+        """Set a value for so many seconds."""
+        ...
+
+    async def add(self, key: str, value: str, seconds: float) -> str | None:
+        """Set a value if there is none; otherwise change nothing and return the one that is there."""
+        ...
+
+    async def take(self, key: str) -> str | None:
+        """Remove a value and return it: of several that take it at once, one gets it."""
+        ...
+
+
+class MemoryStore:
+    """Remembers as long as the process lives; of more than 10,000 entries the oldest are forgotten."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[str, tuple[str, float]] = OrderedDict()
+
+    async def get(self, key: str) -> str | None:  # noqa: D102
+        value, until = self._entries.get(key, ("", 0.0))
+        return value if until > time.time() else None
+
+    async def put(self, key: str, value: str, seconds: float) -> None:  # noqa: D102
+        self._entries[key] = (value, time.time() + seconds)
+        self._entries.move_to_end(key)
+        while self._entries and (len(self._entries) > _MOST or next(iter(self._entries.values()))[1] < time.time()):
+            self._entries.popitem(last=False)
+
+    async def add(self, key: str, value: str, seconds: float) -> str | None:  # noqa: D102
+        known = await self.get(key)
+        if known is None:
+            await self.put(key, value, seconds)
+        return known
+
+    async def take(self, key: str) -> str | None:  # noqa: D102
+        value = await self.get(key)
+        self._entries.pop(key, None)
+        return value
+
+
+class FileStore:
+    """Remembers in a SQLite file, for several processes and across restarts. Only its owner can read the file.
+
+    Raises:
+        ConfigError: The file cannot be used.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = str(path)
+        try:
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            with closing(self._connect()) as connection, connection:
+                connection.execute("pragma journal_mode = wal")
+                connection.execute(_TABLE)
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigError(f"the file {self._path!r} cannot hold the runs of a server: {error}") from error
+
+    async def get(self, key: str) -> str | None:  # noqa: D102
+        return await self._perform(lambda each: _value(each, key))
+
+    async def put(self, key: str, value: str, seconds: float) -> None:  # noqa: D102
+        await self._perform(lambda each: _put(each, key, value, seconds))
+
+    async def add(self, key: str, value: str, seconds: float) -> str | None:  # noqa: D102
+        def add(connection: sqlite3.Connection) -> str | None:
+            known = _value(connection, key)
+            if known is None:
+                _put(connection, key, value, seconds)
+            return known
+
+        return await self._perform(add)
+
+    async def take(self, key: str) -> str | None:  # noqa: D102
+        def take(connection: sqlite3.Connection) -> str | None:
+            value = _value(connection, key)
+            connection.execute("delete from entries where key = ?", (key,))
+            return value
+
+        return await self._perform(take)
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=10, isolation_level=None)
+
+    async def _perform(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def perform() -> T:
+            with closing(self._connect()) as connection:
+                connection.execute("begin immediate")
+                value = work(connection)
+                connection.execute("commit")
+                return value
+
+        return await anyio.to_thread.run_sync(perform)  # a thread is waited for, so no value that was taken is lost
+
+
+def _value(connection: sqlite3.Connection, key: str) -> str | None:
+    row = connection.execute("select value from entries where key = ? and until > ?", (key, time.time())).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _put(connection: sqlite3.Connection, key: str, value: str, seconds: float) -> None:
+    now = time.time()
+    connection.execute("delete from entries where until < ?", (now,))
+    connection.execute("insert or replace into entries values (?, ?, ?)", (key, value, now + seconds))
