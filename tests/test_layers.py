@@ -22,7 +22,9 @@ ALONE = {  # a third-party library -> the one module that may import it
     "httpx2": ("agentkit.chat.transport.http", "agentkit.mcp.http"),  # the SDK of MCP takes a client
     "httpx": "nobody",
     "docstring_parser": "agentkit.tools.schema.docstrings",
+    "starlette": "agentkit.serve.http",
     "typer": "agentkit.cli",
+    "uvicorn": "agentkit.serve.process",
     "rich": "agentkit.cli",
     "xllamacpp": "nobody",
     "mcp": "agentkit.mcp",

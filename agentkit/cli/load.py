@@ -1,4 +1,4 @@
-"""Tools from what a user names: ``module``, ``module:name``, ``dir/file.py`` or ``dir/file.py:name``, and toolsets."""
+"""Tools, toolsets and agents that a user names: ``module``, ``module:name``, ``dir/file.py``, ``dir/file.py:name``."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
+from agentkit import Agent
 from agentkit.cli.toolsets import open_toolset
 from agentkit.errors import ConfigError, DefinitionError
 from agentkit.tools import Tool, ToolLike, Toolset, flat_tools
 
-__all__ = ["load_tools"]
+__all__ = ["load_agent", "load_tools"]
 
 _PACKAGE = Path(__file__).parent.parent
 
@@ -53,17 +54,41 @@ def load_tools(names: Sequence[str], toolsets: Sequence[str] = ()) -> list[Tool]
     return [tool for _, tool in found.values()]
 
 
+def load_agent(where: str) -> Agent[Any, Any]:
+    """Import an agent: the one that a name means, or the only one of a module.
+
+    Raises:
+        ConfigError: There is no such module or name, or it is not an agent.
+    """
+    value = _load(where)
+    if isinstance(value, ModuleType):
+        agents: dict[str, Agent[Any, Any]] = {
+            name: each for name, each in vars(value).items() if isinstance(each, Agent)
+        }
+        if len({id(each) for each in agents.values()}) != 1:
+            names = ", ".join(f"{where}:{name}" for name in agents)
+            raise ConfigError(f"{where} has several agents: name one of {names}" if agents else f"{where} has no agent")
+        value = next(iter(agents.values()))
+    if not isinstance(value, Agent):
+        raise ConfigError(f"{where} is a value of type {type(value).__name__}, where an agent is needed")
+    return value  # pyright: ignore[reportUnknownVariableType] - of whatever types it is
+
+
 def _imported(names: Sequence[str]) -> Iterator[tuple[str, Iterable[Tool]]]:
     for where in names:
-        place, name = _split(where)
-        value: object = _import(place)
-        for part in filter(None, name.split(".")):
-            if not hasattr(value, part):
-                near = difflib.get_close_matches(part, dir(value), n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ConfigError(f"{where}: there is no {part!r} in it{hint}")
-            value = getattr(value, part)
-        yield where, _tools_in(value, where)
+        yield where, _tools_in(_load(where), where)
+
+
+def _load(where: str) -> object:
+    place, name = _split(where)
+    value: object = _import(place)
+    for part in filter(None, name.split(".")):
+        if not hasattr(value, part):
+            near = difflib.get_close_matches(part, dir(value), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"{where}: there is no {part!r} in it{hint}")
+        value = getattr(value, part)
+    return value
 
 
 def _split(where: str) -> tuple[str, str]:

@@ -4,14 +4,22 @@
 
     from agentkit import serve
 
-    app = serve.app(agent)  # an ASGI app; `agentkit serve app.py:agent` runs it
+    serve.run(serve.app(agent))  # the same as `agentkit serve app.py:agent`
 
 `gateway` puts a model behind the API without an agent.
 """
 
-from agentkit.serve.apps import app, gateway
-from agentkit.serve.events import events
-from agentkit.serve.http import Server, ServerLimits
-from agentkit.serve.store import FileStore, MemoryStore, Store
+from agentkit.errors import ConfigError
 
-__all__ = ["FileStore", "MemoryStore", "Server", "ServerLimits", "Store", "app", "events", "gateway"]
+try:
+    from agentkit.serve.apps import app, gateway
+    from agentkit.serve.events import events
+    from agentkit.serve.http import Server, ServerLimits
+    from agentkit.serve.process import run
+    from agentkit.serve.store import FileStore, MemoryStore, Store
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "starlette":
+        raise
+    raise ConfigError("agentkit.serve needs starlette: pip install 'agentkit[serve]'") from error
+
+__all__ = ["FileStore", "MemoryStore", "Server", "ServerLimits", "Store", "app", "events", "gateway", "run"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from typing import Any, cast
 
 import anyio
@@ -12,7 +13,7 @@ import anyio
 from agentkit import Agent, ChatSettings, Limits, OutputSchema, RunResult, RunState, Tool, ToolContext
 from agentkit.chat import AllowedTools, CustomTool, FunctionTool, Reply, ToolChoice
 from agentkit.errors import ConfigError, DefinitionError, Refused, StateError
-from agentkit.messages import AssistantMessage, DeveloperMessage, Message, SystemMessage, UserMessage
+from agentkit.messages import AssistantMessage, DeveloperMessage, Message, SystemMessage, TextPart, UserMessage
 from agentkit.run import Middleware, ModelTurn, NextModel
 from agentkit.serve.backend import Caller, Job, Send, read_choice, read_settings, read_tools
 from agentkit.serve.completion import Answer, Completion
@@ -164,7 +165,7 @@ class AgentBackend:
             run_id = found.run_id
         elif new:
             run_id = new_run_id()
-            options = {"prompt": new[-1], "history": new[:-1], "run_id": run_id}
+            options = {"prompt": new[0] if len(new) == 1 else _together(new), "run_id": run_id}
         else:
             raise bad_request("A request in a session needs a message of the user.", "messages")
         run = WaitingRun(model=self.name, body=_without_messages(raw), session=session.name)
@@ -404,6 +405,12 @@ def _with_format(
 
 def _given(settings: ChatSettings) -> set[str]:
     return {each.name for each in fields(settings) if getattr(settings, each.name) is not None}
+
+
+def _together(messages: Sequence[UserMessage]) -> UserMessage:
+    """Several messages of the user as one."""
+    parts = [(TextPart(each.content),) if isinstance(each.content, str) else each.content for each in messages]
+    return UserMessage(tuple(chain.from_iterable(parts)))
 
 
 def _renewed(limits: Limits, state: RunState) -> Limits:

@@ -27,7 +27,7 @@ from agentkit.serve.backend import Caller, Job, Send, read_choice, read_settings
 from agentkit.serve.completion import Answer, Completion
 from agentkit.serve.conversation import read_messages
 from agentkit.serve.errors import bad_request
-from agentkit.serve.reader import ReplyReader
+from agentkit.serve.reader import GatewayReader
 from agentkit.serve.wire import ChatBody, Json
 
 __all__ = ["GatewayBackend", "Recorder"]
@@ -127,7 +127,7 @@ class _GatewayJob:
         """Ask the model, and send each part of the answers as soon as it is known, if that is wanted."""
         custom = {each.name for each in self._request.tools if isinstance(each, CustomTool)}
         logprobs = bool(self._request.settings.logprobs)
-        reader = ReplyReader(streams=send is not None, logprobs=logprobs, custom=custom)
+        reader = GatewayReader(streams=send is not None, logprobs=logprobs, custom=custom)
         if send is None:
             for _ in reader.end(await self._backend.ask(self._request, reader.read)):
                 pass

@@ -7,7 +7,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -116,6 +116,11 @@ class Server:
             Route("/openapi.json", self._openapi),
         ]
         self._router = Router(routes, redirect_slashes=False, default=_not_found, lifespan=self._lifespan)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it lets in everybody who can reach it."""
+        return self._guard.is_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -316,11 +321,12 @@ class Server:
         data = bytearray()
         try:
             with anyio.fail_after(self._limits.body_seconds):
-                async for chunk in request.stream():
-                    data += chunk
-                    if max(len(data), int(length) if length.isdecimal() else 0) > self._limits.body:
-                        too_large = f"The request is larger than {self._limits.body:,} bytes."
-                        raise ApiError(413, too_large, code="request_too_large")
+                async with aclosing(request.stream()) as chunks:
+                    async for chunk in chunks:
+                        data += chunk
+                        if max(len(data), int(length) if length.isdecimal() else 0) > self._limits.body:
+                            too_large = f"The request is larger than {self._limits.body:,} bytes."
+                            raise ApiError(413, too_large, code="request_too_large")
         except TimeoutError:
             raise ApiError(408, "The request did not arrive in time.", code="timeout") from None
         except ClientDisconnect:

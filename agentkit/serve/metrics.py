@@ -15,7 +15,7 @@ _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)  # secon
 
 
 class Metrics:
-    """Counts requests, tokens and time. Each process of a server has its own, told apart by the label ``process``.
+    """Counts requests, tokens and time. Each process of a server has its own, with the label ``process``.
 
     Attributes:
         active: The requests for a completion that are being answered.

@@ -25,7 +25,7 @@ from agentkit.serve.conversation import call_id
 from agentkit.serve.errors import ApiError
 from agentkit.serve.events import event_to_json, summary
 
-__all__ = ["ReplyReader", "RunReader"]
+__all__ = ["GatewayReader", "RunReader"]
 
 _DELTAS = (CallDelta, ReasoningDelta, TextDelta)
 
@@ -247,7 +247,7 @@ def _of_message(answer: Answer, message: AssistantMessage, logprobs: Mapping[str
         yield answer.add(Part({}, logprobs=logprobs))
 
 
-class ReplyReader:
+class GatewayReader:
     """Reads the events of one request to a model, for a gateway.
 
     Args:

@@ -55,6 +55,11 @@ class Guard:
         self._hosts = frozenset({*_LOOPBACK, *(each.lower() for each in hosts)})
         self._origins = frozenset(each.rstrip("/").lower() for each in origins)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether requests need no token."""
+        return not self._tokens
+
     def check_place(self, headers: Mapping[str, str]) -> str:
         """Check the ``Host`` and the ``Origin`` of a request, so that no page of another site can use the server.
 
