@@ -98,7 +98,8 @@ def gateway(
     if not backends or not all(given.values()):
         raise ConfigError("serve.gateway needs a model to serve")
     guard = Guard(token, hosts, origins)
-    return Server(backends, guard=guard, limits=limits or ServerLimits(), store=store or MemoryStore())
+    limits, store = limits or ServerLimits(), store or MemoryStore()
+    return Server(backends, guard=guard, limits=limits, store=store, opens=backends)
 
 
 def _name(model: object) -> str:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 from agentkit.chat import ChatRequest, CustomTool, Model, Reply, ReplyStream
 from agentkit.errors import AgentKitError, ConfigError
@@ -70,6 +71,15 @@ class GatewayBackend:
 
     def __init__(self, name: str, models: Sequence[Model], recorder: Recorder | None = None) -> None:
         self.name, self._models, self._recorder = name, models, recorder
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_details: object) -> None:
+        """Close the connections of the models."""
+        for each in self._models:
+            if (close := getattr(each, "aclose", None)) is not None:
+                await close()
 
     async def prepare(self, body: ChatBody, raw: Json, caller: Caller) -> Job:  # noqa: ARG002 - as of every backend
         """Prepare the answer of a request.

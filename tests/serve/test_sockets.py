@@ -32,6 +32,9 @@ STREAMS = 200 if EXPLORE else 40
 LEAVING = 1000 if EXPLORE else 60
 
 
+CLIENTS: list[openai.OpenAI] = []  # closed before their server ends
+
+
 @contextmanager
 def running(app: serve.Server) -> Iterator[str]:
     """Run a server in a thread; its address."""
@@ -42,6 +45,8 @@ def running(app: serve.Server) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
+        while CLIENTS:
+            CLIENTS.pop().close()
         server.should_exit = True
         thread.join(20)
         listener.close()
@@ -52,8 +57,9 @@ def of_script(*script: Answer, **options: Any) -> serve.Server:
     return serve.app(Agent(ScriptedModel(script), **options), token=TOKEN)
 
 
-def official(address: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{address}/v1", api_key=TOKEN, max_retries=0)
+def official(address: str, token: str = TOKEN) -> openai.OpenAI:
+    CLIENTS.append(openai.OpenAI(base_url=f"{address}/v1", api_key=token, max_retries=0))
+    return CLIENTS[-1]
 
 
 @tool
@@ -118,7 +124,7 @@ def test_the_official_client_raises_its_own_errors() -> None:
     with running(of_script("x")) as address:
         messages: list[Any] = [{"role": "user", "content": "hi"}]
         with pytest.raises(openai.AuthenticationError):
-            openai.OpenAI(base_url=f"{address}/v1", api_key="wrong-token").models.list()
+            official(address, "wrong-token").models.list()
         with pytest.raises(openai.NotFoundError, match="does not exist"):
             official(address).chat.completions.create(model="nobody", messages=messages)
         with pytest.raises(openai.BadRequestError) as caught:
@@ -263,6 +269,8 @@ def process(directory: Path, *options: str) -> Iterator[tuple[subprocess.Popen[s
             assert line.startswith("serving shop at http://127.0.0.1:"), line + running.stderr.read()
             yield running, line.split()[3].removesuffix("/v1")
         finally:
+            while CLIENTS:
+                CLIENTS.pop().close()
             if running.poll() is None:
                 running.send_signal(signal.SIGTERM)
             running.wait(30)
