@@ -2,11 +2,12 @@
 
 import gc
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 from agentkit_tools import Python
 
@@ -65,7 +66,7 @@ async def test_files_that_code_writes_come_back_and_images_are_shown() -> None:
     written = await run(python, code)
     assert written.content == "1\n[wrote a.csv, 3 bytes]\n[wrote p.png, 8 bytes]\n[wrote raw, 1 bytes]"
     assert written.data["files"] == {"a.csv": "a,b", "p.png": PNG, "raw": b"\xff"}
-    assert written.files == (ImagePart.from_bytes(PNG),)
+    assert list(written.files) == [ImagePart.from_bytes(PNG)]
     read = await run(python, "print(open('a.csv').read())\nopen('a.csv', 'w').write('c')")
     assert read.content == "a,b\n1\n[wrote a.csv, 1 bytes]"
     assert read.data["files"] == {"a.csv": "c"}
@@ -79,14 +80,18 @@ async def test_files_have_a_size_in_all() -> None:
     assert many.content.endswith("[and 10 other files]")
 
 
-def test_files_are_gone_with_the_toolset(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    made = Python()
-    anyio.run(run, made, "open('a', 'w').write('x')")
-    assert len(list(tmp_path.iterdir())) == 1
-    del made
-    gc.collect()
-    assert list(tmp_path.iterdir()) == []
+def test_files_are_gone_with_the_process(tmp_path: Path) -> None:
+    program = """
+import anyio, os, sys
+from agentkit_tools import Python
+from agentkit.testing import context
+result = anyio.run(Python().run_python, context(None), "open('a', 'w').write('x')")
+print(len(os.listdir(sys.argv[1])))
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert (done.stdout, list(tmp_path.iterdir())) == ("1\n", [])
 
 
 async def test_after_a_timeout_nothing_of_the_session_is_used_again(python: Python) -> None:
