@@ -402,8 +402,8 @@ class _Call:
             self._asked.close()
         if outcome is None:
             raise ToolError(
-                f"the MCP server {self.live.options.name} did not answer within {self._seconds:g} seconds, and was asked "
-                "to stop; it is not known whether the call had any effect"
+                f"the MCP server {self.live.options.name} did not answer within {self._seconds:g} seconds "
+                "and was asked to stop; it is not known whether the call had any effect"
             )
         if isinstance(outcome, Exception):
             raise outcome
