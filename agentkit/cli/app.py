@@ -44,6 +44,7 @@ COMMANDS = (
     Command("models", "agentkit.cli.models:app", "List where models can be; download the embedded one."),
     Command("sessions", "agentkit.cli.sessions:app", "Look into saved conversations."),
     Command("view", "agentkit.cli.view:view", "Make a page of a trace: what a run did, and when."),
+    Command("mcp", "agentkit.cli.mcp:app", "Approve the tools of MCP servers."),
     Command("doctor", "agentkit.cli.doctor:doctor", "Find out what a model and its server can do."),
 )
 

@@ -12,6 +12,7 @@ The SDK (``pip install 'agentkit[mcp]'``) is imported when a connection opens. S
 
 from agentkit.mcp.errors import MCPError
 from agentkit.mcp.events import ServerLogged
+from agentkit.mcp.lock import LockFile, hidden_in
 from agentkit.mcp.toolset import MCPToolset
 
-__all__ = ["MCPError", "MCPToolset", "ServerLogged"]
+__all__ = ["LockFile", "MCPError", "MCPToolset", "ServerLogged", "hidden_in"]

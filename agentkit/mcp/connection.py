@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
 
 import anyio
+import anyio.to_thread
 import mcp_types as types
 from mcp.client.client import Client
 from mcp.client.session import ClientSession
@@ -234,10 +235,16 @@ class _Live:
     def _transport(self) -> Any:
         target = self.target
         if isinstance(target, Command):
-            return process_streams(target.command_line(), target.environment, target.cwd, self.wire)
+            return self._process(target)
         if isinstance(target, Url):
             return self._http(target)
         return target.server
+
+    @asynccontextmanager
+    async def _process(self, target: Command) -> AsyncGenerator[Any]:
+        arguments = await anyio.to_thread.run_sync(target.command_line, self.options.roots)
+        async with process_streams(arguments, target.environment, target.cwd, self.wire) as streams:
+            yield streams
 
     @asynccontextmanager
     async def _http(self, target: Url) -> AsyncGenerator[Any]:

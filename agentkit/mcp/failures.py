@@ -13,6 +13,7 @@ from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT, UNSUPPORTED_PROTOCOL_V
 from pydantic import ValidationError
 
 from agentkit.chat import escape_controls
+from agentkit.errors import AgentKitError
 from agentkit.mcp.errors import MCPError
 from agentkit.mcp.http import SAID, STATUS
 from agentkit.mcp.target import Command, Target
@@ -49,6 +50,8 @@ def as_error(error: BaseException | None, what: str, target: Target, name: str, 
     error = None if error is None else first_of(error)
     if isinstance(error, MCPError):
         return error
+    if isinstance(error, AgentKitError):  # a sandbox that is not there, for example
+        return MCPError(f"the MCP server {target} cannot be started: {error}", server=name)
     status = status_of(error)
     if isinstance(error, OSError) and isinstance(target, Command):
         text = _not_started(error, target)

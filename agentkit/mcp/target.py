@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from agentkit.errors import DefinitionError
@@ -36,13 +36,13 @@ class Command:
         arguments: The program and its arguments.
         env: Variables that it gets besides the few that every program needs.
         cwd: Where it starts; None for the current directory.
-        sandbox: Whether it runs in bubblewrap.
+        sandbox: Whether it runs in bubblewrap: with True without a network, with ``"network"`` with one.
     """
 
     arguments: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     cwd: Path | None = None
-    sandbox: bool = False
+    sandbox: bool | Literal["network"] = False
 
     @property
     def key(self) -> str:
@@ -77,9 +77,22 @@ class Command:
         """The whole environment of its process."""
         return {name: os.environ[name] for name in _INHERITED if name in os.environ} | dict(self.env)
 
-    def command_line(self) -> tuple[str, ...]:
-        """The program that is started, with its arguments."""
-        return self.arguments
+    def command_line(self, writable: Sequence[Path]) -> tuple[str, ...]:
+        """The program that is started, with its arguments.
+
+        Args:
+            writable: Directories that it may change, besides the one that it is given to start in.
+
+        Raises:
+            ConfigError: There is no sandbox here.
+        """
+        if not self.sandbox:
+            return self.arguments
+        from agentkit.mcp.sandbox import in_sandbox  # noqa: PLC0415 - the ready-made tools need not be there otherwise
+
+        folders = [*writable, *([self.cwd] if self.cwd else [])]
+        network = self.sandbox == "network"
+        return in_sandbox(self.arguments, environment=self.environment, writable=folders, network=network)
 
     def __str__(self) -> str:
         return f"`{self.key[:200]}`"
@@ -136,7 +149,7 @@ def read_target(
     env: Mapping[str, str] | None,
     cwd: str | Path | None,
     headers: Mapping[str, str] | None,
-    sandbox: bool,
+    sandbox: bool | Literal["network"],
 ) -> Target:
     """Say what kind of server this is.
 

@@ -9,16 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import anyio.to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
-from agentkit.errors import ConfigError, DefinitionError
+from agentkit.errors import ConfigError, DefinitionError, ToolError
+from agentkit.mcp.config import read_config
 from agentkit.mcp.errors import MCPError
+from agentkit.mcp.hidden import show_hidden
+from agentkit.mcp.lock import LockFile, hidden_in
 from agentkit.mcp.options import Options
 from agentkit.mcp.target import Target, read_target
-from agentkit.mcp.tools import Policy, make_tools, to_tool_result
+from agentkit.mcp.tools import Listed, Policy, make_tools, to_tool_result, valid_names
 from agentkit.tools import Approval, SourceRun, Tool, ToolContext, ToolResult
 
 if TYPE_CHECKING:
@@ -45,6 +48,9 @@ class MCPToolset:
             gets no other variable of this process, so no key that it is not given.
         cwd: The directory that the command starts in.
         headers: Headers of each HTTP request, ``{"authorization": "Bearer ..."}`` for example.
+        sandbox: Whether the command runs in bubblewrap (Linux): it reads the system but no home directory, changes only
+            ``cwd`` and ``roots``, and has no network; ``"network"`` gives it one.
+        lock: The lock file, see ``agentkit mcp lock``. A tool that is not as it was approved is blocked.
         requires_approval: As of `ToolOptions`, for all of its tools.
         trust_annotations: Whether to believe the server that a tool only reads (``readOnlyHint``): such a tool needs no
             approval then.
@@ -67,6 +73,8 @@ class MCPToolset:
         env: Mapping[str, str] | None = None,
         cwd: str | Path | None = None,
         headers: Mapping[str, str] | None = None,
+        sandbox: bool | Literal["network"] = False,
+        lock: str | Path | None = None,
         requires_approval: Approval = False,
         trust_annotations: bool = False,
         timeout: float | None = 60,
@@ -74,7 +82,7 @@ class MCPToolset:
         roots: Sequence[str | Path] = (),
         log_level: str = "info",
     ) -> None:
-        target = read_target(server, env=env, cwd=cwd, headers=headers, sandbox=False)
+        target = read_target(server, env=env, cwd=cwd, headers=headers, sandbox=sandbox)
         for option, seconds in (("timeout", timeout), ("start_timeout", start_timeout)):
             if seconds is not None and not seconds > 0:
                 raise DefinitionError(f"MCPToolset: {option}={seconds!r} must be above 0 seconds")
@@ -84,12 +92,46 @@ class MCPToolset:
             log_level=log_level,
             roots=tuple(Path(each) for each in roots),
         )
+        self._lock = None if lock is None else LockFile(lock)
+        self._blocked: dict[str, str] = {}
         self._policy = Policy(requires_approval, trust_annotations)
         self._timeout = timeout
         self._server = _Server(target, options)
         self._changes: tuple[_Change, ...] = ()
         self._made: tuple[object, list[Tool]] = (None, [])
         self._output_schemas: dict[str, Mapping[str, Any] | None] = {}
+
+    @classmethod
+    def from_config(
+        cls,
+        path: str | Path,
+        *names: str,
+        prefix: bool = True,
+        lock: str | Path | None = None,
+        requires_approval: Approval = False,
+    ) -> list[MCPToolset]:
+        """The servers of an ``mcp.json``, as other programs have it: ``tools=[*MCPToolset.from_config("mcp.json")]``.
+
+        Args:
+            path: The file. ``${VAR}`` and ``${VAR:-default}`` in it are filled in from the environment.
+            *names: Which of its servers; all if none is named.
+            prefix: Whether the name of a server stands before the names of its tools, so that they differ.
+            lock: See `MCPToolset`.
+            requires_approval: As of `ToolOptions`, for all of their tools.
+
+        Raises:
+            ConfigError: The file cannot be read, or has no such server.
+        """
+        entries = read_config(path)
+        if unknown := [each for each in names if each not in {entry.name for entry in entries}]:
+            known = ", ".join(each.name for each in entries) or "none"
+            raise ConfigError(f"{path} has no server {unknown[0]!r}; there are {known}")
+        made: list[MCPToolset] = [
+            cls(each.server, name=each.name, lock=lock, requires_approval=requires_approval, **each.options)
+            for each in entries
+            if not names or each.name in names
+        ]
+        return [each.prefixed(f"{valid_names([each.name])[each.name]}_") for each in made] if prefix else made
 
     @property
     def name(self) -> str:
@@ -112,7 +154,8 @@ class MCPToolset:
         """The tools of the server, as they are now.
 
         Raises:
-            MCPError: The server cannot be reached, and its tools are not known yet.
+            MCPError: The server cannot be reached, and its tools are not known yet; or none of them is approved.
+            ConfigError: The lock file cannot be read.
             DefinitionError: A tool is renamed that the server does not have.
         """
         try:
@@ -123,14 +166,48 @@ class MCPToolset:
             log.warning("%s; its tools stay as they were", error)
             return self._made[1]
         if listing is not self._made[0]:
-            tools = make_tools(listing, self._policy, self._call)
+            tools = make_tools(self._screened(listing), self._policy, self._call)
             for change in self._changes:
                 tools = change(tools, self._made[0] is None)
             self._made = (listing, tools)
             self._output_schemas = {each.name: each.output_schema for each in listing}
         return self._made[1]
 
+    async def listed(self) -> Sequence[Listed]:
+        """The tools as the server lists them, whatever is approved.
+
+        Raises:
+            MCPError: The server cannot be reached.
+        """
+        return await self._server.connection().tools()
+
+    def _screened(self, listing: Sequence[Listed]) -> list[Listed]:
+        """What the model may be offered: no hidden characters, and with a lock file what was approved."""
+        self._blocked = {}
+        seen: list[Listed] = []
+        for each in listing:
+            if where := hidden_in(each):
+                log.warning("%s: the tool %s is left out: %s", self.name, show_hidden(each.name), where)
+            else:
+                seen.append(each)
+        if self._lock is None:
+            return seen
+        if not self._lock.knows(self.name):
+            raise MCPError(
+                f"no tool of the MCP server {self.name} is approved in {str(self._lock.path)!r}: "
+                "look at its tools and approve them with `agentkit mcp lock`",
+                server=self.name,
+            )
+        changes = {each.name: each for each in self._lock.changes(self.name, seen)}
+        for change in changes.values():
+            log.warning("%s: %s", self.name, f"{change}".replace("\n", " | "))
+            self._blocked[change.name] = str(change)
+        approved = [changes[each.name].approved if each.name in changes else each for each in seen]
+        return [each for each in approved if each is not None]
+
     async def _call(self, name: str, arguments: dict[str, Any], context: ToolContext[Any]) -> ToolResult:
+        if name in self._blocked:
+            raise ToolError(f"not run: {self._blocked[name]}\nApprove it with `agentkit mcp lock`.")
         result = await self._server.connection().call(name, arguments, context, self._timeout)
         return to_tool_result(result, self._output_schemas.get(name))
 

@@ -33,6 +33,14 @@ LISTS: dict[str, list[Any]] = {
         {**ECHO, "name": 5},
     ],
     "ten thousand": [{**ECHO, "name": f"tool_{number}"} for number in range(10_000)],
+    "rug": [  # what it says changes with the environment
+        {**ECHO, "description": os.environ.get("SAYS", ECHO["description"])},
+        *([{**ECHO, "name": "more"}] if "MORE" in os.environ else []),
+    ],
+    "hidden": [
+        {**ECHO, "description": "Add.\U000e0041\U000e0042"},
+        {**ECHO, "name": "fine", "description": "\U0001f468‍\U0001f469"},
+    ],
     "hints": [
         {**ECHO, "name": "look", "annotations": {"readOnlyHint": True, "openWorldHint": False}},
         {**ECHO, "name": "wipe", "annotations": {"destructiveHint": True, "idempotentHint": True, "title": 5}},
