@@ -20,8 +20,8 @@ def in_sandbox(
 ) -> tuple[str, ...]:
     """The command line that runs a server in the sandbox.
 
-    It can read the system, but not the home directories, ``/tmp`` and ``/run``: of those only where its program lies and
-    the files that its arguments name.
+    It can read the system, but not the home directories, ``/tmp`` and ``/run``: of those only where its program lies
+    and the files that its arguments name.
 
     Args:
         arguments: The program and its arguments.
