@@ -22,7 +22,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def find_hidden(text: str) -> list[int]:
-    """The places of the hidden characters of a text that have no honest use."""
+    """The places of the hidden characters of a string that have no honest use."""
     if text.isascii() and not _CONTROLS.search(text):
         return []
     plain = _FLAG.sub(lambda found: "x" * len(found[0]), text)
@@ -37,7 +37,7 @@ def find_hidden(text: str) -> list[int]:
 
 
 def show_hidden(text: str) -> str:
-    r"""The text with each of them escaped: ``\u202e``."""
+    r"""The string with each of them escaped: ``\u202e``."""
     places = set(find_hidden(text))
     return "".join(
         each.encode("unicode_escape").decode("ascii") if at in places else each for at, each in enumerate(text)
