@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
 
+from agentkit import Agent, tool
 from agentkit.chat.log import escape_controls, log
+from agentkit.testing import ScriptedModel, call
+
+pytestmark = pytest.mark.anyio
 
 FORGED = "first\r\n2026-01-01 CRITICAL paid\x1b[2K\x1b]0;title\x07\u202ehidden\u2028next\x9b1A\ufeff\ud800"
 
@@ -79,3 +85,41 @@ def test_causes_are_shown_in_their_order(written: io.StringIO) -> None:
 
 def test_what_can_be_printed_stays_as_it_is() -> None:
     assert escape_controls("Größe: 5 € 列出 😀 a\\b") == "Größe: 5 € 列出 😀 a\\b"
+
+
+def test_a_tool_that_raises_is_one_line_with_the_place_and_the_traceback_is_for_debugging(
+    written: io.StringIO, caplog: pytest.LogCaptureFixture
+) -> None:
+    @tool
+    def convert(text: str) -> int:
+        """Convert."""
+        return int(json.loads(text)["n"]) + int("x\n2026-01-01 CRITICAL paid")
+
+    agent = Agent(ScriptedModel([[call("convert", id="c1", text='{"n": 1}')], "done"]), tools=[convert], name="ada")
+    agent.run_sync("go", run_id="r1")
+    (line,) = written.getvalue().splitlines()
+    where = rf"\({re.escape(__file__)}:\d+, in convert\)$"
+    assert line.startswith(
+        r"WARNING tool convert raised ValueError: invalid literal for int() with base 10: 'x\n2026-"
+    )
+    assert re.search(where, line)
+    (record,) = [each for each in caplog.records if each.levelno == logging.WARNING]
+    fields = ("run_id", "agent", "turn", "tool", "call_id")
+    assert [vars(record)[name] for name in fields] == ["r1", "ada", 1, "convert", "c1"]
+    written.truncate(0)
+    with caplog.at_level(logging.DEBUG, "agentkit"):
+        Agent(ScriptedModel([[call("convert", text="[")], "done"]), tools=[convert]).run_sync("go")
+    text = written.getvalue()
+    assert re.search(rf"WARNING tool convert raised JSONDecodeError: .* {where[:-1]}", text)  # not where json is
+    assert "Traceback (most recent call last):" in text
+
+
+async def test_a_run_that_goes_well_logs_nothing_from_info_on(caplog: pytest.LogCaptureFixture) -> None:
+    @tool
+    def add(a: int, b: int) -> int:
+        """Add."""
+        return a + b
+
+    with caplog.at_level(logging.DEBUG):
+        await Agent(ScriptedModel([[call("add", a=1, b=2)], "3"]), tools=[add]).run("go")
+    assert [each for each in caplog.records if each.name.startswith("agentkit") and each.levelno >= logging.INFO] == []

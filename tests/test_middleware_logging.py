@@ -111,3 +111,16 @@ async def test_logger_and_level_can_be_chosen(caplog: pytest.LogCaptureFixture) 
     caplog.set_level(logging.DEBUG, "mine")
     await Agent(ScriptedModel(["x"]), middleware=[Logging("mine", level=logging.DEBUG)]).run("go")
     assert {(each.name, each.levelno) for each in caplog.records} == {("mine", logging.DEBUG)}
+
+
+async def test_a_record_has_its_figures_as_fields(caplog: pytest.LogCaptureFixture) -> None:
+    usage = Usage(requests=1, prompt_tokens=7, completion_tokens=3, total_tokens=10)
+    answer = Reply(choices=(Choice(message=AssistantMessage("a secret answer"), finish_reason="stop"),), usage=usage)
+    await lines(caplog, [[call("find", id="c1", word="none")], answer], Logging(contents=True))
+    asked, called, answered, ended = [vars(each) for each in caplog.records if each.levelno == logging.INFO]
+    assert {asked["run_id"], called["run_id"], answered["run_id"], ended["run_id"]} == {"r1"}
+    assert (called["tool"], called["call_id"], called["turn"], called["ending"]) == ("find", "c1", 1, "failed")
+    assert (answered["ending"], answered["prompt_tokens"], answered["completion_tokens"]) == ("stop", 7, 3)
+    assert "prompt_tokens" not in asked  # nobody reported them
+    assert ended["ending"] == "done"
+    assert ended["seconds"] >= 0

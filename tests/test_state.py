@@ -71,6 +71,7 @@ STATES = st.builds(
     calls=COUNT,
     calls_by_tool=mapped(COUNT),
     usage=st.builds(Usage, requests=COUNT, prompt_tokens=COUNT, total_tokens=COUNT, cost=st.none() | SECONDS),
+    usage_by_model=mapped(st.builds(Usage, requests=COUNT, total_tokens=COUNT, cost=st.none() | SECONDS)),
     seconds=SECONDS,
     limits=st.none() | LIMITS,
     limit=TEXT,

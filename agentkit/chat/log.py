@@ -8,17 +8,31 @@ from __future__ import annotations
 
 import logging
 import re
+import sysconfig
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
-__all__ = ["escape_controls", "format_failure", "log"]
+__all__ = ["escape_controls", "failure_in_short", "format_failure", "log"]
 
+_OURS = str(Path(__file__).parent.parent)  # frames of agentkit, of libraries and of Python are not the user's own
+_INSTALLED = tuple({_OURS, *(sysconfig.get_path(each) for each in ("stdlib", "purelib", "platlib"))})
+_LONGEST = 300  # characters of a message in one line
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 def escape_controls(text: str) -> str:
     r"""Write each control character, line end and mark of direction as Python does: ``\n``, ``\x1b``."""
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+def failure_in_short(error: BaseException) -> str:
+    """Describe an exception in one line: its type and message, and the last frame of the user's own code."""
+    said = escape_controls(f"{type(error).__name__}: {error}".removesuffix(": "))
+    said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [each for each in frames if not each.filename.startswith((*_INSTALLED, "<"))] or frames
+    return f"{said} ({own[-1].filename}:{own[-1].lineno}, in {own[-1].name})" if own else said
 
 
 def format_failure(error: BaseException) -> str:

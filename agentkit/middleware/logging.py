@@ -22,6 +22,9 @@ _LONGEST = 2_000  # characters of a content
 class Logging(Middleware):
     """Logs a line when a run, a turn or a call ends: what it was, how it ended, tokens and seconds.
 
+    A record also has them as fields: ``run_id``, ``agent``, ``turn``, ``tool``, ``call_id``, ``ending``, ``seconds``,
+    ``prompt_tokens`` and ``completion_tokens``, as far as they apply.
+
     Args:
         logger: The logger's name.
         level: The level of all lines.
@@ -33,26 +36,32 @@ class Logging(Middleware):
         self._log, self._level, self._contents = logging.getLogger(logger), level, contents
 
     async def around_run(self, run: Run[Any], inner: NextRun) -> RunState:  # noqa: D102
-        return await self._timed(f"run {run.run_id}", inner())
+        return await self._timed(f"run {run.run_id}", inner(), {"run_id": run.run_id, "agent": run.agent})
 
     async def around_model(self, turn: ModelTurn, inner: NextModel) -> Reply:  # noqa: D102
-        return await self._timed(f"run {turn.run.run_id} turn {turn.turn}", inner(turn))
+        fields = {"run_id": turn.run.run_id, "agent": turn.run.agent, "turn": turn.turn}
+        return await self._timed(f"run {turn.run.run_id} turn {turn.turn}", inner(turn), fields)
 
     async def around_tool(self, call: ToolRequest, inner: NextTool) -> ToolResult:  # noqa: D102
         where = f"run {call.context.run_id} turn {call.context.turn}"
-        return await self._timed(f"{where} call {call.call.name}{self._content(call.call.written)}", inner(call))
+        what = f"{where} call {call.call.name}{self._content(call.call.written)}"
+        return await self._timed(what, inner(call), call.context.fields)
 
-    async def _timed(self, what: str, work: Awaitable[T]) -> T:
-        started, end = anyio.current_time(), "cancelled"
+    async def _timed(self, what: str, work: Awaitable[T], fields: dict[str, Any]) -> T:
+        started, end, usage = anyio.current_time(), "cancelled", dict[str, Any]()
         try:
             value = await work
             end = self._ending(value)
+            if not isinstance(value, ToolResult) and value.usage.total_tokens:
+                usage = {"prompt_tokens": value.usage.prompt_tokens, "completion_tokens": value.usage.completion_tokens}
         except Exception as error:
             end = f"failed, {type(error).__name__}{self._content(str(error))}"
             raise
         finally:
-            line = f"{what}: {end}, {anyio.current_time() - started:.3f} s"
-            self._log.log(self._level, "%s", "".join(map(_printable, line)))
+            seconds = anyio.current_time() - started
+            line = f"{what}: {end}, {seconds:.3f} s"
+            fields = {**fields, "ending": end.partition(" ")[0].rstrip(","), "seconds": seconds, **usage}
+            self._log.log(self._level, "%s", "".join(map(_printable, line)), extra=fields)
         return value
 
     def _ending(self, value: RunState | Reply | ToolResult) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -11,6 +10,7 @@ from typing import Any, cast
 
 import anyio
 
+from agentkit.chat.log import failure_in_short, log
 from agentkit.chat.messages import ToolCall, ToolMessage
 from agentkit.errors import ModelRetry, RunPaused, ToolError, ToolFailed, TooManyMistakes
 from agentkit.run.approvals import (
@@ -47,8 +47,6 @@ from agentkit.tools.result import OWN_KEYS, ToolResult, describe_error, to_resul
 from agentkit.tools.tool import Tool
 
 __all__ = ["attach_files", "run_calls"]
-
-log = logging.getLogger("agentkit")
 
 # Members of a result's metadata. They are in what a journal records, so that a replay comes to the same end.
 _MISTAKE = f"{OWN_KEYS}mistake"  # counts against the tool's `retries`
@@ -247,8 +245,9 @@ class _Batch:
             return ToolResult(f"Error: {error}", is_error=True, metadata={_MISTAKE: wrong})
         except RunPaused:
             raise
-        except Exception as error:  # a tool may raise anything, and its siblings must finish
-            log.warning("tool %s raised", call.name, exc_info=error)
+        except Exception as error:  # noqa: BLE001 - a tool may raise anything, and its siblings must finish
+            log.warning("tool %s raised %s", call.name, failure_in_short(error), extra=context.fields)
+            log.debug("the traceback of %s:", call.name, exc_info=error, extra=context.fields)
             errors.append(error)
             reported = describe_error(error, type_only=self.agent.on_tool_error == "report_type")
             return ToolResult(f"Error: {call.name} failed with {reported}", is_error=True, metadata={_RAISED: reported})

@@ -130,12 +130,15 @@ class Run(Generic[Deps]):
             return replace(limits, on_limit="stop")  # it has nothing to answer from
         return limits
 
-    def spend(self, usage: Usage = Usage(), *, calls: int = 0) -> None:
-        """Count usage in this run and in the outer runs."""
+    def spend(self, usage: Usage = Usage(), *, model: str = "", calls: int = 0) -> None:
+        """Count usage of a model, and calls, in this run and in the outer runs."""
         run: Run[Any] | None = self
         while run is not None:
             run.state.usage += usage
             run.state.calls += calls
+            if usage.requests:
+                by_model = run.state.usage_by_model
+                by_model[model] = by_model.get(model, Usage()) + usage
             run = run.parent
 
     def emit(self, event: Event) -> None:

@@ -114,6 +114,7 @@ class _Stored(BaseModel):
     calls: _Count
     calls_by_tool: dict[str, _Count]
     usage: _Usage
+    usage_by_model: dict[str, _Usage]
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     limits: Limits | None
     limit: str

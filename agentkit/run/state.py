@@ -46,6 +46,7 @@ class RunState:
         calls: Tool calls so far, those of agents inside tools included.
         calls_by_tool: Tool calls so far, by name.
         usage: Tokens so far, those of agents inside tools included.
+        usage_by_model: The same by the name of the model that replied; empty where it is not known.
         seconds: How long it has run, without pauses.
         limits: The limits that apply.
         limit: The limit that was reached, in words; empty while there is none.
@@ -75,6 +76,7 @@ class RunState:
     calls: int = 0
     calls_by_tool: dict[str, int] = field(default_factory=dict[str, int])
     usage: Usage = Usage()
+    usage_by_model: dict[str, Usage] = field(default_factory=dict[str, Usage])
     seconds: float = 0.0
     limits: Limits | None = None
     limit: str = ""
@@ -387,3 +389,8 @@ class RunResult(Generic[Out_co]):
     def usage(self) -> Usage:
         """The tokens that the run used."""
         return self.state.usage
+
+    @property
+    def usage_by_model(self) -> Mapping[str, Usage]:
+        """The same by the name of the model that replied. A cost that is None is not known, and not in ``usage``."""
+        return self.state.usage_by_model

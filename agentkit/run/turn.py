@@ -156,7 +156,7 @@ async def ask_model(
         raise
     state.turns = turn
     _record(run, agent, reply, tools)
-    run.spend(priced_usage(reply, request, state, limits))
+    run.spend(priced_usage(reply, request, state, limits), model=reply.model)
     run.emit(TurnFinished(turn, reply))
     if problem:
         state.failed_turns += 1

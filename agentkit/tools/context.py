@@ -170,6 +170,11 @@ class ToolContext(RunContext[Deps]):
     _state: _CallState = field(default_factory=_CallState, repr=False, compare=False)
 
     @property
+    def fields(self) -> dict[str, Any]:
+        """Which call this is, as the fields of a log record: ``logger.info("...", extra=context.fields)``."""
+        return {name: getattr(self, name) for name in ("run_id", "agent", "turn", "call_id", "tool")}
+
+    @property
     def cancelled(self) -> bool:
         """True if nobody waits for this call any longer: it timed out, or the run was cancelled.
 

@@ -196,7 +196,9 @@ class _Call:
             raise
         except BaseException:
             if running.abandon():
-                log.warning("tool %s was given up, but its thread goes on", self.context.tool)
+                log.warning(
+                    "tool %s was given up, but its thread goes on", self.context.tool, extra=self.context.fields
+                )
                 self.context.emit(ThreadAbandoned(self.context.call_id, self.context.tool))
             raise
         return value if isinstance(value, ToolResult) else await self.in_loop(value.result)
@@ -273,7 +275,8 @@ class _Watched:
 
     def _report(self, seconds: float) -> None:
         if seconds >= _BLOCKED:
-            log.warning("tool %s blocked the event loop for %.1f seconds", self.context.tool, seconds)
+            fields = self.context.fields
+            log.warning("tool %s blocked the event loop for %.1f seconds", fields["tool"], seconds, extra=fields)
             self.context.emit(EventLoopBlocked(self.context.call_id, self.context.tool, seconds))
 
 
