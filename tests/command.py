@@ -85,13 +85,17 @@ def fresh_imports() -> Iterator[None]:
 def process(*arguments: str, **environment: str) -> dict[str, Any]:
     """Say how to start the command as a process of its own."""
     given = {**OUR_ENVIRONMENT, **environment}
-    return {"args": [sys.executable, "-m", "agentkit", *arguments], "env": given, "text": True}
+    return {
+        "args": [sys.executable, "-m", "agentkit", *arguments],
+        "env": given,
+        "text": True,
+        "stdin": subprocess.DEVNULL,
+    }
 
 
 def run_process(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        **process(*arguments, **environment), input=stdin, capture_output=True, check=False, timeout=60
-    )
+    given = process(*arguments, **environment) | {"stdin": None}
+    return subprocess.run(**given, input=stdin, capture_output=True, check=False, timeout=60)
 
 
 def interrupted_at(sign: str, stream: str, *arguments: str, url: str) -> tuple[int, str, str]:
@@ -109,13 +113,16 @@ def interrupted_at(sign: str, stream: str, *arguments: str, url: str) -> tuple[i
     return started.returncode, (seen if stream == "stdout" else "") + out, (seen if stream == "stderr" else "") + err
 
 
+PROMPT = "\x1b[?2004h"  # what prompt_toolkit sends when it begins to read
+
+
 class Terminal:
     """The command on a terminal of its own."""
 
     def __init__(self, *arguments: str, **environment: str) -> None:
         self.ours, theirs = os.openpty()
-        given = process(*arguments, TERM="xterm", COLUMNS="100", **environment)
-        self.process = subprocess.Popen(**given, stdin=theirs, stdout=theirs, stderr=theirs)
+        given = process(*arguments, TERM="xterm", COLUMNS="100", PROMPT_TOOLKIT_NO_CPR="1", **environment)
+        self.process = subprocess.Popen(**given | {"stdin": theirs}, stdout=theirs, stderr=theirs)
         os.close(theirs)
         self.seen = ""
         self.limit = threading.Timer(30, self.process.kill)

@@ -1,6 +1,9 @@
+import atexit
 import os
 import re
+import shutil
 import signal
+import tempfile
 from collections.abc import Generator, Sequence
 
 import pytest
@@ -11,6 +14,10 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+# The commands that tests run have a log of their own.
+os.environ["AGENTKIT_DATA"] = tempfile.mkdtemp(prefix="agentkit-data-")
+atexit.register(shutil.rmtree, os.environ["AGENTKIT_DATA"], ignore_errors=True)
 
 # A shell that starts the suite in the background has it ignore Ctrl-C, and so would every program that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

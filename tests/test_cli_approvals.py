@@ -39,6 +39,17 @@ def pay(amounts: list[float], to: dict[str, float]) -> str:
     "Pay."
     return "paid"
 """
+EDITS = """
+from agentkit import tool
+
+def diff(context, arguments):
+    return "it changes a\\n--- a\\n+++ a\\n-old\\x1b[2J\\n+new"
+
+@tool(requires_approval=diff)
+def edit(path: str) -> str:
+    "Edit."
+    return path
+"""
 EVIL = "a\x1b[2J\u202eb" + "x" * 3000 + "the end"
 
 
@@ -78,7 +89,8 @@ def test_a_person_is_asked_with_all_that_the_tool_would_get_escaped(place: Path)
     with replay(calls(("delete", {"path": EVIL})), ASKED[1]) as server:
         done = on_terminal("run", "go", url=server.url, typed="\nnot that one\n")
     shown = "a\\u001b[2J\\u202eb" + "x" * 3000 + "the end"
-    assert done.stderr.count(f'  path = "{shown}"') == 2
+    assert done.stderr.count(f'  path = "{shown}"') == 1
+    assert "that is neither yes nor no: y lets the call run, n or a reason refuses it" in done.stderr
     assert "the tool delete requires approval of every call" in done.stderr
     assert "\u202e" not in done.stderr
     assert (done.returncode, done.stdout, deleted()) == (0, "Done.\n", [])
@@ -97,20 +109,69 @@ def test_a_number_is_shown_in_the_digits_that_the_model_wrote(place: Path, numbe
     assert f'  to = {{"x": {number}}}\n' in done.stderr
 
 
-@pytest.mark.parametrize(("said", "gone"), [("y", ["a"]), ("Yes", ["a"]), ("n", []), ("ye", [])])
-def test_only_yes_is_yes(place: Path, said: str, gone: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("said", "gone"),
+    [("y", ["a"]), ("Yes", ["a"]), (" always ", ["a"]), ("n", []), ("No", []), ("no, it is mine", []), ("wrong", [])],
+)
+def test_yes_lets_a_call_run_and_a_reason_refuses_it(place: Path, said: str, gone: list[str]) -> None:
     with replay(*ASKED) as server:
         done = on_terminal("run", "go", url=server.url, typed=f"{said}\n")
     assert (done.returncode, done.stdout, deleted()) == (0, "Done.\n", gone)
     assert len(results(server)) == 2
 
 
+@pytest.mark.parametrize("said", ["", "Yes please", "ye", "yess", "ok", "sure, go on", "/model", "?", "allways", "x"])
+def test_an_answer_that_could_mean_either_is_asked_again(place: Path, said: str) -> None:
+    with replay(*ASKED) as server:
+        done = on_terminal("run", "go", url=server.url, typed=f"{said}\nn\n")
+    assert (done.returncode, done.stdout, deleted()) == (0, "Done.\n", [])
+    assert done.stderr.count("that is neither yes nor no") == 1
+    assert results(server)[0] == "Error: not run: a person refused this call"
+
+
+def test_other_arguments_can_be_given_and_the_tool_gets_those(place: Path) -> None:
+    with replay(*ASKED) as server:
+        typed = 'e\n{"path": \ne\n[]\ne\n\nedit\n{"path": "b"}\n'
+        done = on_terminal("run", "go", url=server.url, typed=typed)
+    assert (done.returncode, done.stdout, deleted()) == (0, "Done.\n", ["b"])
+    assert 'the arguments as they are: {"path": "a"}' in done.stderr
+    assert done.stderr.count("the call still waits: ") == 3
+
+
+def test_what_the_tool_says_about_a_change_is_shown_as_a_diff_and_escaped(place: Path) -> None:
+    Path("edits.py").write_text(EDITS, encoding="utf-8")
+    with replay(calls(("edit", {"path": "a"})), ASKED[1]) as server:
+        done = run("run", "-m", "openai:m", "-t", "edits.py", "go", stdin="n\n", tty=True, OPENAI_BASE_URL=server.url)
+    assert "it changes a" in done.stderr
+    assert "\n  --- a\n  +++ a\n  -old\\u001b[2J\n  +new\n" in done.stderr
+
+
+def test_a_run_is_resumed_with_the_model_and_tools_that_it_was_started_with(place: Path) -> None:
+    with replay(*ASKED) as server:
+        start(server.url)
+        done = run("resume", "run.json", "--approve", "c0", OPENAI_BASE_URL=server.url)
+    assert (done.returncode, done.stdout, deleted()) == (0, "Done.\n", ["a"])
+    assert done.stderr.startswith("resumed as it was started: openai:m, tools.py\n")
+
+
+def test_what_is_missing_to_resume_a_run_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with replay(ASKED[0]) as server:
+        start(server.url)
+        unknown = run("resume", "run.json", "--approve", "c0", AGENTKIT_DATA=str(place / "empty"))
+        (place / "elsewhere").mkdir()
+        monkeypatch.chdir(place / "elsewhere")
+        away = run("resume", "../run.json", "--approve", "c0")
+    assert (unknown.returncode, away.returncode, len(server.requests)) == (2, 2, 1)
+    assert unknown.stderr.startswith("error: the log of runs does not know how this run was started: give --model")
+    assert away.stderr == f"error: this run was started in '{place}', from where its tools came: resume it there\n"
+
+
 def test_what_is_typed_before_the_question_is_no_answer(place: Path) -> None:
     with replay(calls(("delete", {"path": "a"}), ("delete", {"path": "b"})), ASKED[1]) as server:
         command = terminal("go", url=server.url)
-        command.read_until("why not: ")
+        command.read_until("refuse: ")
         command.type("n\ny\ny\n")
-        command.read_until("why not: ")
+        command.read_until("refuse: ")
         command.type("n\n")
         command.read_all()
     assert deleted() == []
@@ -120,7 +181,7 @@ def test_always_holds_for_the_conversation(place: Path) -> None:
     answers = [ASKED[0], ASKED[1], calls(("delete", {"path": "b"})), events({"content": "Both."})]
     with replay(*answers) as server:
         done = on_terminal("chat", url=server.url, typed="go\na\nmore\n/quit\n")
-    assert (done.stdout, done.stderr.count("why not"), deleted()) == ("Done.\nBoth.\n", 1, ["a", "b"])
+    assert (done.stdout, done.stderr.count("Allow?"), deleted()) == ("Done.\nBoth.\n", 1, ["a", "b"])
 
 
 def test_an_external_tool_asks_for_its_result(place: Path) -> None:
@@ -133,9 +194,9 @@ def test_an_external_tool_asks_for_its_result(place: Path) -> None:
 def test_ctrl_c_at_the_question_leaves_a_run_that_can_be_resumed(place: Path) -> None:
     with replay(calls(("delete", {"path": "a"}), ("delete", {"path": "b"})), ASKED[1]) as server:
         command = terminal("--state", "run.json", "go", url=server.url)
-        command.read_until("why not: ")
+        command.read_until("refuse: ")
         command.type("y\n")
-        command.read_until("why not: ")
+        command.read_until("refuse: ")
         command.interrupt()
         assert "--approve c1" in command.read_all()
         assert (command.process.returncode, deleted()) == (4, [])
@@ -147,9 +208,9 @@ def resume(*arguments: str, url: str) -> Done:
     return run("resume", "run.json", "-m", "openai:m", "-t", "tools.py", *arguments, OPENAI_BASE_URL=url)
 
 
-def start(url: str, *arguments: str) -> Done:
+def start(url: str, *arguments: str, **environment: str) -> Done:
     given = ("run", "-m", "openai:m", "-t", "tools.py", "--state", "run.json", *arguments, "go")
-    return run(*given, OPENAI_BASE_URL=url)
+    return run(*given, OPENAI_BASE_URL=url, **environment)
 
 
 def test_without_a_terminal_the_run_pauses_and_its_state_goes_on_later(place: Path) -> None:
@@ -261,9 +322,10 @@ def test_a_run_that_waits_is_not_overwritten_by_another(place: Path) -> None:
 
 
 def test_tools_that_are_forgotten_when_a_run_goes_on_are_named(place: Path) -> None:
+    off = {"AGENTKIT_LOG": "off"}
     with replay(ASKED[0]) as server:
-        start(server.url)
-        done = run("resume", "run.json", "-m", "openai:m", "--approve", "c0", OPENAI_BASE_URL=server.url)
+        start(server.url, **off)
+        done = run("resume", "run.json", "-m", "openai:m", "--approve", "c0", OPENAI_BASE_URL=server.url, **off)
     said = "error: this run has the tools ask, delete, look: give the same --tools and --with as when it was started\n"
     assert (done.returncode, done.stderr, len(server.requests)) == (2, said, 1)
 

@@ -100,12 +100,12 @@ def test_a_run_that_was_interrupted_goes_on_without_a_question(place: Path) -> N
 
 
 def test_a_run_that_ended_at_its_limit_goes_on_with_more_turns(place: Path) -> None:
-    given = ("run", "-m", "openai:m", "-t", "tools.py", *ADA, "--max-turns")
+    given = ("run", "-m", "openai:m", "-t", "tools.py", *ADA, "--limit")
     looks = calls(("look", {}))
     answers = [looks, events({"content": "So far."}), looks, looks, events({"content": "All."})]
     with replay(*answers) as server:
-        assert run(*given, "1", "go", OPENAI_BASE_URL=server.url).returncode == 3
-        done = run(*given, "9", OPENAI_BASE_URL=server.url)
+        assert run(*given, "turns=1", "go", OPENAI_BASE_URL=server.url).returncode == 3
+        done = run(*given, "turns=9", OPENAI_BASE_URL=server.url)
     assert (done.returncode, done.stdout) == (0, "All.\n")
 
 

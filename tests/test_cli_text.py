@@ -3,13 +3,15 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
 from agentkit.chat import Choice, Reply
+from agentkit.cli.live import LiveDisplay, split_blocks
 from agentkit.cli.load import load_tools
-from agentkit.cli.output import Display, JsonDisplay, PlainDisplay, TerminalDisplay, ToolOutput
+from agentkit.cli.output import Display, JsonDisplay, PlainDisplay
 from agentkit.cli.terminal_text import call_line, exact_line, one_line, printable, shortened
 from agentkit.errors import AgentKitError, ConfigError, DefinitionError
 from agentkit.events import (
@@ -20,6 +22,7 @@ from agentkit.events import (
     Event,
     LimitWarning,
     MessageAdded,
+    Origin,
     Progress,
     ReasoningDelta,
     Retrying,
@@ -215,9 +218,7 @@ def shown(display: Display, *events: Event) -> str:
     return display.stdout.getvalue()
 
 
-def test_text_of_an_attempt_that_is_retried_is_called_void_and_never_reaches_a_pipe(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_text_of_an_attempt_that_is_retried_is_discarded_and_never_reaches_a_pipe() -> None:
     state = RunState(messages=[UserMessage("?"), AssistantMessage("yes")], status="done", turns=1)
     message = AssistantMessage("yes")
     played = (
@@ -228,36 +229,115 @@ def test_text_of_an_attempt_that_is_retried_is_called_void_and_never_reaches_a_p
         TurnFinished(1, Reply(choices=(Choice(message=message),))),
         RunFinished(state),
     )
-    assert shown(TerminalDisplay(io.StringIO()), *played) == "no, I\nyes\n"
-    notes = capsys.readouterr().err
-    assert notes.startswith("trying again in 0.5 s: the connection broke\nthe unfinished answer above is discarded\n")
+    assert on_screen(*played)[:4] == [
+        "no, I",
+        "trying again in 0.5 s: the connection broke",
+        "the unfinished answer above is discarded",
+        "yes",
+    ]
     assert shown(PlainDisplay(io.StringIO()), *played) == "yes\n"
+
+
+def on_screen(*events: Event, width: int = 80) -> list[str]:
+    """The lines that stay on a terminal; lines that are drawn again are left out, and so are empty ones."""
+    console = Console(file=io.StringIO(), width=width, force_terminal=False, highlight=False, markup=False, emoji=False)
+    display = LiveDisplay(io.StringIO(), console)
+    for event in events:
+        display.handle(event)
+    assert isinstance(console.file, io.StringIO)
+    return [line.rstrip() for line in console.file.getvalue().splitlines() if line.strip(" ⠋")]
 
 
 def test_a_terminal_shows_the_answer_of_a_model_that_does_not_stream() -> None:
     state = RunState(messages=[UserMessage("?"), AssistantMessage("yes")], status="done", turns=1)
     reply = Reply(choices=(Choice(message=AssistantMessage("yes")),))
-    assert (
-        shown(TerminalDisplay(io.StringIO()), RunStarted(state), TurnFinished(1, reply), RunFinished(state)) == "yes\n"
-    )
+    assert on_screen(RunStarted(state), TurnFinished(1, reply), RunFinished(state))[0] == "yes"
 
 
-def test_a_run_that_was_done_before_it_went_on_shows_its_answer() -> None:
+def test_a_run_that_was_done_before_it_was_resumed_shows_its_answer() -> None:
     state = RunState(messages=[UserMessage("?"), AssistantMessage("yes")], status="done", turns=1)
-    for display in (PlainDisplay(io.StringIO()), TerminalDisplay(io.StringIO())):
-        assert shown(display, RunStarted(state), RunFinished(state)) == "yes\n"
+    assert shown(PlainDisplay(io.StringIO()), RunStarted(state), RunFinished(state)) == "yes\n"
+    assert on_screen(RunStarted(state), RunFinished(state))[0] == "yes"
 
 
-def test_thoughts_calls_and_what_tools_print_never_cut_a_line_of_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_tools_a_pipe_gets_the_text_as_it_comes() -> None:
+    state = RunState(messages=[UserMessage("?"), AssistantMessage("a\x1b b")], status="done", turns=1)
+    display = PlainDisplay(io.StringIO(), streams=True)
+    assert shown(display, RunStarted(state), TextDelta("a\x1b")) == "a\\u001b"
+    assert shown(display, TextDelta(" b"), RunFinished(state)) == "a\\u001b b\n"
+
+
+def test_a_terminal_shows_reasoning_calls_and_what_tools_print_in_lines_of_their_own() -> None:
     state = RunState(messages=[UserMessage("?")], status="failed", turns=1)
-    display = TerminalDisplay(io.StringIO())
-    shown(display, RunStarted(state), ReasoningDelta("hm\x1b"), TextDelta("Let me"))
-    ToolOutput(display).write("printed\x1b\n")
+    call, other = ToolCall("1", "f", "{}"), ToolCall("2", "g", '{"a": "\\u001b"}')
+    lines = on_screen(
+        RunStarted(state),
+        ReasoningDelta("hm\x1b"),
+        TextDelta("**Let** me\x1b see"),
+        CallStarted(call),
+        CallStarted(other),
+        Progress("1", "f", 0.5, "far\x1b"),
+        CallFinished(other, ToolResult("bad\x1b", is_error=True), 0.25),
+        CallFinished(call, ToolResult(" "), 1.25),
+    )
+    assert lines == [
+        "  hm\\u001b",
+        "Let me\\u001b see",
+        '✗ g(a="\\u001b")  0.2 s',
+        "  → bad\\u001b",
+        "✓ f()  1.2 s",
+        "  → (nothing)",
+    ]
+
+
+def test_what_an_agent_in_a_tool_says_is_not_the_answer_and_its_calls_are_shown_with_their_path() -> None:
+    def inner(event: Event) -> Event:
+        object.__setattr__(event, "origin", Origin("r", "inner", ("outer",), 1, 0.0))
+        return event
+
+    state = RunState(messages=[UserMessage("?"), AssistantMessage("yes")], status="done")
+    nested = RunState(messages=[UserMessage("secret")], status="done")
     call = ToolCall("1", "f", "{}")
-    shown(display, TextDelta(" see"), CallStarted(call), Progress("1", "f", cast("float", "x"), "far"))
-    assert shown(display, CallFinished(call, ToolResult(" "), 0.25)) == "Let me\n see\n"
-    notes = ["hm\\u001b", "printed\\u001b", "call 1  f()", "  .. 1  far", "  -> 1  (nothing)  0.2 s"]
-    assert capsys.readouterr().err.splitlines() == notes
+    played = (
+        RunStarted(state),
+        inner(RunStarted(nested)),
+        inner(TextDelta("within")),
+        inner(CallStarted(call)),
+        inner(CallFinished(call, ToolResult("1"), 0.25)),
+        inner(RunFinished(nested)),
+        RunFinished(state),
+    )
+    display = PlainDisplay(io.StringIO())
+    assert shown(display, *played) == "yes\n"
+    assert display.state is state
+    assert on_screen(*played) == ["✓ outer > f()  0.2 s", "  → 1", "yes"]
+
+
+@pytest.mark.parametrize("width", [20, 80, 120])
+def test_long_words_emoji_and_right_to_left_text_fit_the_screen(width: int) -> None:
+    text = (
+        f"{'x' * 300} 👨\u200d👩\u200d👧 {'日本' * 80} \u05e9\u05dc\u05d5\u05dd [link](https://example.com/{'y' * 90})"
+    )
+    state = RunState(messages=[UserMessage("?"), AssistantMessage(text)], status="done")
+    lines = on_screen(RunStarted(state), TextDelta(text), RunFinished(state), width=width)
+    assert max(cell_len(line) for line in lines) <= width
+    assert "https://example.com/" in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "complete", "rest"),
+    [
+        ("one", "", "one"),
+        ("one\n\n", "", "one\n\n"),
+        ("one\n\ntwo", "one\n\n", "two"),
+        ("one\n\n  more", "", "one\n\n  more"),
+        ("```py\na\n\nb", "", "```py\na\n\nb"),
+        ("```py\na\n\nb\n```\n\nc", "```py\na\n\nb\n```\n\n", "c"),
+        ("~~~~\n```\n\n~~~~\n\nx", "~~~~\n```\n\n~~~~\n\n", "x"),
+    ],
+)
+def test_markdown_is_printed_block_by_block(text: str, complete: str, rest: str) -> None:
+    assert split_blocks(text) == (complete, rest)
 
 
 def test_what_happens_beside_the_answer_is_a_line_each_and_escaped(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,39 +1,315 @@
-"""The agent that a command line describes: its model, tools and limits."""
+"""The agent that a command line describes: a named one, or a model with tools; and what its runs are given."""
 
 from __future__ import annotations
 
 import contextlib
+import difflib
+import inspect
+import json
+import os
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, cast
 
-from agentkit import Agent, RunState, Tool
-from agentkit.chat import Deadlines, Model, open_model
-from agentkit.cli.load import load_tools
-from agentkit.errors import StateError
+import anyio
 
-__all__ = ["load", "open_named", "require_tools"]
+from agentkit import Agent, ChatSettings, Limits, OutputSchema, RunState
+from agentkit.chat import ChatClient, Deadlines, Model, open_model
+from agentkit.cli.console import NotesConsole
+from agentkit.cli.load import call_named, load_agent, load_tools, load_value
+from agentkit.cli.logs import LoggedRun, find_run, log_run
+from agentkit.cli.models import check_key, choose_model
+from agentkit.cli.terminal_text import one_line
+from agentkit.errors import ConfigError, StateError
+from agentkit.messages import UserMessage
+from agentkit.run import Price, call_sync
+
+__all__ = ["OpenAgent", "Setup", "open_agent", "started_as"]
 
 
-def open_named(model: str, timeout: float | None) -> str | Model:
-    """Open a model that waits this long for a reply; without a wait, leave its name to `Agent`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """The options of a command line that describe an agent, as they were written.
+
+    Attributes:
+        agent: ``module:name`` of an agent; empty for a plain one.
+        model: The model, in place of the agent's own.
+        tools: Modules and files with tools, and names in them.
+        toolsets: Specs of ready-made tools.
+        instructions: Instructions, in addition to the agent's own.
+        deps: ``module:name`` of a function that returns the dependencies of the runs, or of the dependencies.
+        parameters: Parameters of requests, each ``name=value``.
+        limits: Limits of runs, each ``name=value``.
+        schema: ``module:name`` of the type of the output, or a file with a JSON Schema.
+        timeout: The longest wait for one reply, in seconds.
+    """
+
+    agent: str = ""
+    model: str = ""
+    tools: Sequence[str] = ()
+    toolsets: Sequence[str] = ()
+    instructions: str = ""
+    deps: str = ""
+    parameters: Sequence[str] = ()
+    limits: Sequence[str] = ()
+    schema: str = ""
+    timeout: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what was given, as JSON values. Headers are left out, as they may hold keys."""
+        given = {name: value for name, value in asdict(self).items() if value}
+        given["parameters"] = [each for each in self.parameters if not each.startswith("extra_headers")]
+        return {name: value for name, value in given.items() if value}
+
+    def over(self, started: Mapping[str, Any]) -> Setup:
+        """Return the options of an earlier command line with those of this one in their place."""
+        known = {each.name for each in fields(self)}
+        return Setup(**{**{name: value for name, value in started.items() if name in known}, **self.to_dict()})
+
+
+@dataclass(slots=True, kw_only=True)
+class OpenAgent:
+    """An agent that is ready to run.
+
+    Attributes:
+        agent: The agent.
+        model: The name of its model, as people read it.
+        options: What each of its runs is given.
+        limits: Limits that were given, by name.
+        setup: What was written, with the model that was chosen.
+    """
+
+    agent: Agent[Any, Any]
+    model: str
+    options: dict[str, Any]
+    limits: Mapping[str, Any]
+    setup: Setup
+    _deps: object = field(default=None, repr=False)
+
+    @property
+    def tools(self) -> list[str]:
+        """The names of its tools, without those of sources that are not open."""
+        return [*self.agent.tools, *(tool.name for tool in self.options.get("tools", ()))]
+
+    def options_for(self, state: RunState | None = None) -> dict[str, Any]:
+        """Return the options of a run, or of one that is resumed from a state."""
+        if not self.limits:
+            return self.options
+        limits = (state and state.limits) or self.agent.limits
+        return {**self.options, "limits": replace(limits, **self.limits)}
+
+    @property
+    def has_tools(self) -> bool:
+        """True if it may have tools: the sources of a named agent are not known before they are open."""
+        return bool(self.setup.agent or self.tools or self.is_typed)
+
+    @property
+    def is_typed(self) -> bool:
+        """True if its output is something other than the text of the model."""
+        return self.agent.output_type is not str
+
+    def log(self, state: RunState) -> None:
+        """Write a run, as it is now, into the log."""
+        said = [each for each in state.messages[state.prior_messages :] if isinstance(each, UserMessage)]
+        log_run(
+            LoggedRun(
+                id=state.run_id,
+                started=time.time() - state.seconds,
+                directory=str(Path.cwd()),
+                setup=json.dumps(self.setup.to_dict()),
+                model=self.model,
+                prompt=said[0].text if said else "",
+                answer=state.text if state.turns else "",
+                status=state.status,
+                turns=state.turns,
+                calls=state.calls,
+                tokens=state.usage.total_tokens,
+                cost=state.usage.cost,
+                seconds=state.seconds,
+            )
+        )
+
+    def require_tools(self, state: RunState) -> None:
+        """Make sure that the tools of a run are here again.
+
+        Raises:
+            StateError: The run has tools, and the agent has none.
+        """
+        known = state.fingerprints.get(state.agent)
+        if known and not self.setup.agent and not self.tools:
+            names = ", ".join(sorted(known))
+            raise StateError(f"this run has the tools {names}: give the same --tools and --with as when it was started")
+
+    @contextlib.contextmanager
+    def hold(self) -> Generator[None]:
+        """Hold the sources of the agent's tools and its dependencies open, for all runs inside.
+
+        One task opens and closes them, in the event loop of `call_sync`, as scopes of anyio demand.
+        """
+        ready: Future[Callable[[], None]] = Future()
+
+        async def keep_open() -> None:
+            end = anyio.Event()
+            try:
+                async with contextlib.AsyncExitStack() as stack:
+                    if self._deps is not None:
+                        self.options["deps"] = await _entered(self._deps, stack)
+                    await stack.enter_async_context(self.agent)
+                    ready.set_result(end.set)
+                    await end.wait()
+            except Exception as error:
+                if ready.done():
+                    raise
+                ready.set_exception(error)
+
+        thread = threading.Thread(target=call_sync, args=[keep_open], daemon=True)
+        thread.start()
+        close = ready.result()
+
+        async def finish() -> None:
+            close()
+
+        try:
+            yield
+        finally:
+            call_sync(finish)
+            thread.join(10)
+
+
+async def _entered(made: Any, stack: contextlib.AsyncExitStack) -> Any:
+    """Wait for a value and enter it, where it wants that."""
+    value = await made if inspect.isawaitable(made) else made
+    if isinstance(value, contextlib.AbstractAsyncContextManager):
+        return await stack.enter_async_context(cast("Any", value))
+    if isinstance(value, contextlib.AbstractContextManager):
+        return stack.enter_context(cast("Any", value))
+    return value
+
+
+def open_agent(setup: Setup) -> OpenAgent:
+    """Make the agent that was described. What its modules print goes to standard error.
+
+    Raises:
+        ConfigError: Something that was named is not there or is wrong, there is no model, or its key is missing.
+        DefinitionError: A function cannot become a tool, or two tools have one name.
+    """
+    with contextlib.redirect_stdout(sys.stderr):
+        changes: dict[str, Any] = {"output_type": _load_schema(setup.schema)} if setup.schema else {}
+        deps = load_value(setup.deps, "dependencies") if setup.deps else None
+        deps = call_named(deps, setup.deps) if callable(deps) else deps
+        tools = load_tools(setup.tools, setup.toolsets)
+        options: dict[str, Any] = {}
+        if setup.agent:
+            agent = load_agent(setup.agent)
+            model, opened = setup.model, _open_model(setup.model, setup.timeout) if setup.model else agent.model
+            own = agent.instructions
+            if setup.instructions:
+                listed = [own] if isinstance(own, str) or callable(own) else [*own]
+                changes["instructions"] = [*listed, setup.instructions]
+            agent = agent.replace(model=opened, **changes)
+            if tools:
+                options["tools"] = tools
+        else:
+            model, why = choose_model(setup.model)
+            opened = _open_model(model, setup.timeout)
+            if why:
+                NotesConsole().say((f"model {one_line(model)}: {why}", "dim"))
+            agent = Agent(opened, tools=tools, instructions=setup.instructions, **changes)
+    if setup.timeout is not None and not model:
+        raise ConfigError("--timeout is for the model of --model: this agent has a model of its own")
+    check_key(opened)
+    if setup.parameters:
+        options["settings"] = _settings(setup.parameters)
+    given = _assignments(setup.limits, "--limit", [each.name for each in fields(Limits)])
+    if isinstance(given.get("price"), dict):
+        given["price"] = Price(**given["price"])
+    replace(agent.limits, **given)  # refuses what is wrong
+    shown = model or _name_of(opened)
+    return OpenAgent(
+        agent=agent, model=shown, options=options, limits=given, setup=replace(setup, model=model), _deps=deps
+    )
+
+
+def started_as(state: RunState, setup: Setup) -> Setup:
+    """Return the options that a run was started with, and those of this command line in their place.
+
+    The log of runs knows them. A saved state does not name code: whoever wrote it could have any code imported.
+
+    Raises:
+        ConfigError: The log does not know the run, and there is no model; or it was started in another directory.
+    """
+    run = find_run(state.run_id)
+    if run is None:
+        if not (setup.model or setup.agent or os.environ.get("AGENTKIT_MODEL")):
+            raise ConfigError(
+                "the log of runs does not know how this run was started: "
+                "give --model, or --agent, and the same --tools and --with as when it was started"
+            )
+        return setup
+    started: dict[str, Any] = json.loads(run.setup)
+    places = [name for name in ("agent", "tools", "toolsets", "deps", "schema") if started.get(name)]
+    if run.directory != str(Path.cwd()) and places:
+        raise ConfigError(
+            f"this run was started in {run.directory!r}, from where its {places[0]} came: resume it there"
+        )
+    made = setup.over(started)
+    what = [made.agent, made.model, *made.tools, *made.toolsets]
+    NotesConsole().say((one_line(f"resumed as it was started: {', '.join(filter(None, what))}"), "dim"))
+    return made
+
+
+def _open_model(model: str, timeout: float | None) -> Model:
     if timeout is None:
-        return model
+        return open_model(model)
     return open_model(model, deadlines=Deadlines(first_byte=timeout, idle=timeout, total=timeout))
 
 
-def require_tools(agent: Agent, state: RunState) -> None:
-    """Make sure that the tools of a run were given again.
-
-    Raises:
-        StateError: The run has tools, and the agent has none.
-    """
-    known = state.fingerprints.get(state.agent)
-    if known and not agent.tools:
-        names = ", ".join(sorted(known))
-        raise StateError(f"this run has the tools {names}: give the same --tools and --with as when it was started")
+def _name_of(model: Model) -> str:
+    info = getattr(model, "info", None)
+    return f"{info.provider}:{info.model}" if isinstance(model, ChatClient) and info else type(model).__name__
 
 
-def load(names: Sequence[str] | None, toolsets: Sequence[str] | None) -> list[Tool]:
-    """Load tools as `load_tools` does. What a module prints is not part of the answer."""
-    with contextlib.redirect_stdout(sys.stderr):
-        return load_tools(names or (), toolsets or ())
+def _load_schema(where: str) -> Any:
+    """Import the type of the output, or read a JSON Schema from a file."""
+    if not where.endswith(".json"):
+        return load_value(where, "type")
+    try:
+        schema = json.loads(Path(where).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the schema {where!r} cannot be read: {error}") from None
+    return OutputSchema(schema)
+
+
+def _settings(parameters: Sequence[str]) -> ChatSettings:
+    """Read parameters of requests. One that no table knows is sent as it is, as many servers have their own."""
+    names = [each.name for each in fields(ChatSettings)]
+    given = _assignments(parameters, "-o", names, others=True)
+    known = {name: value for name, value in given.items() if name in names}
+    extra = {name: value for name, value in given.items() if name not in names}
+    if extra:
+        known["extra_body"] = {**(known.get("extra_body") or {}), **extra}
+    return ChatSettings(**known)
+
+
+def _assignments(given: Sequence[str], option: str, names: Sequence[str], *, others: bool = False) -> dict[str, Any]:
+    """Read ``name=value`` each; a value is JSON, or a string if it is not."""
+    found: dict[str, Any] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        name = name.strip().replace("-", "_")
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.85 if others else 0.5)
+        if not equals:
+            raise ConfigError(f"{option} {each!r:.80}: write {option} {name or 'name'}=VALUE")
+        if name not in names and (near or not others or not name):
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+            raise ConfigError(f"{option} {each!r:.80}: there is no {name!r}; {hint}")
+        try:
+            found[name] = None if value == "none" else json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found

@@ -45,6 +45,7 @@ COMMANDS = (
     Command("sessions", "agentkit.cli.sessions:app", "Look into saved conversations."),
     Command("view", "agentkit.cli.view:view", "Make a page of a trace: what a run did, and when."),
     Command("mcp", "agentkit.cli.mcp:app", "Approve the tools of MCP servers."),
+    Command("logs", "agentkit.cli.logs:logs", "Look into the log of runs."),
     Command("doctor", "agentkit.cli.doctor:doctor", "Find out what a model and its server can do."),
 )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
 import json
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -12,20 +14,31 @@ from typing import Any
 
 from agentkit.cli.console import NotesConsole
 from agentkit.cli.terminal_text import one_line, printable, written_arguments
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, StateError
 from agentkit.messages import AssistantMessage
 from agentkit.run import PendingCall, RunResult, RunState
 
-__all__ = ["QUIT", "decide", "list_pending", "read_line", "settle"]
+__all__ = ["QUIT", "decide", "is_reason", "list_pending", "read_line", "settle"]
 
 QUIT = "/quit"
+_QUESTION = "Allow? [y]es, [n]o, [a]lways, [e]dit, or type a reason to refuse: "
+_SHORTEST = 3  # characters of a reason
+_CONSENT = frozenset(
+    [
+        *("y", "ye", "yes", "yea", "yeah", "yep", "yup", "ya", "ok", "okay", "okey", "k", "sure", "fine", "allow"),
+        *("allowed", "approve", "approved", "accept", "accepted", "go", "do", "please", "always", "a", "e", "edit"),
+        *("proceed", "continue", "confirm", "confirmed", "agree", "agreed", "alright", "right", "correct", "true"),
+        *("good", "great", "run", "1", "t"),
+    ]
+)
+_DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
 
 class _Quit(EOFError):
     """Somebody typed ``/quit`` instead of a decision."""
 
 
-def settle(result: RunResult[str], resume: Callable[[RunState], RunResult[str]]) -> tuple[RunResult[str], bool]:
+def settle(result: RunResult[Any], resume: Callable[[RunState], RunResult[Any]]) -> tuple[RunResult[Any], bool]:
     """Ask about the calls that wait and resume the run, until it ends or nobody wants to answer (Ctrl-C, Ctrl-D).
 
     Returns:
@@ -45,33 +58,77 @@ def settle(result: RunResult[str], resume: Callable[[RunState], RunResult[str]])
 
 
 def _ask_about(call: PendingCall, state: RunState) -> None:
-    """Ask for a decision about a call. An empty line decides nothing."""
+    """Ask for a decision about a call until there is one. Nothing but a clear yes lets it run."""
     _show(call, state)
     with contextlib.suppress(ImportError, OSError, ValueError):  # not on Windows; not a terminal
         termios: Any = importlib.import_module("termios")
         termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)  # whatever was typed before is no answer to this
-    prompt = "its result: " if call.external else "[y]es, [n]o, [a]lways this tool, or why not: "
-    match read_line(prompt).strip():
-        case "":
-            pass
-        case said if said == QUIT:
-            raise _Quit
-        case said if call.external:
+    while not _is_decided(call, state):
+        pass
+
+
+def _is_decided(call: PendingCall, state: RunState) -> bool:
+    """Ask once; return True if the answer decides about the call."""
+    said = read_line("its result: " if call.external else _QUESTION).strip()
+    answer = said.lower()
+    if answer == QUIT:
+        raise _Quit
+    if call.external:
+        if said:
             state.answer(call.id, said)
-        case said if said.lower() in ("y", "yes"):
-            state.approve(call.id)
-        case said if said.lower() in ("a", "always"):
-            state.approve(call.id, always="tool")
-        case said:
-            state.deny(call.id, "" if said.lower() in ("n", "no") else said)
+    elif answer in ("y", "yes"):
+        state.approve(call.id)
+    elif answer in ("a", "always"):
+        state.approve(call.id, always="tool")
+    elif answer in ("e", "edit"):
+        return _edit(call, state)
+    elif answer in ("n", "no"):
+        state.deny(call.id)
+    elif is_reason(answer):
+        state.deny(call.id, said)
+    else:
+        NotesConsole().say(("that is neither yes nor no: y lets the call run, n or a reason refuses it", "yellow"))
+        return False
+    return bool(said)
+
+
+def is_reason(answer: str) -> bool:
+    """Return True if an answer is a reason to refuse: not a command, and nothing that could be meant as a consent."""
+    words = re.findall(r"[^\W_]+", answer.lower())
+    if answer.startswith("/") or not words or len(answer) < _SHORTEST:
+        return False
+    return words[0] not in _CONSENT and not difflib.get_close_matches(words[0], ("yes", "always", "edit"), cutoff=0.75)
+
+
+def _edit(call: PendingCall, state: RunState) -> bool:
+    """Ask for other arguments, and approve the call with them."""
+    written = json.dumps(dict(call.arguments), ensure_ascii=not sys.stdout.isatty())
+    NotesConsole().say((f"the arguments as they are: {printable(written)}", "dim"))
+    said = read_line("other arguments, as JSON: ").strip()
+    try:
+        state.approve(call.id, arguments=json.loads(said))
+    except (ValueError, StateError) as error:
+        what = one_line(str(error)) if said else "nothing was changed"
+        NotesConsole().say((f"the call still waits: {what}", "yellow"))
+        return False
+    return True
 
 
 def _show(call: PendingCall, state: RunState, *before: tuple[str, str]) -> None:
-    """Show everything that the tool would get, exactly: one argument a line, as JSON, with nothing left out."""
+    """Show everything that the tool would get, exactly: one argument a line, as JSON, with nothing left out.
+
+    A reason of several lines is what the tool says about the call, such as the change that it would make as a diff.
+    """
     notes = NotesConsole()
-    notes.say(*before, (one_line(call.name), "bold"), (f"  {one_line(call.reason)}", "dim"))
+    first, _, rest = call.reason.strip().partition("\n")
+    notes.say(*before, (" > ".join(map(one_line, (*call.path, call.name))), "bold"), (f"  {one_line(first)}", "dim"))
+    for line in rest.splitlines():
+        notes.say("  ", (printable(line), _DIFF_STYLES.get(line[:1], "")))
+    *outer, id_ = call.id.split("/")
+    for each in outer:
+        state = state.nested.get(each, state)
     calls = (each for message in state.messages if isinstance(message, AssistantMessage) for each in message.tool_calls)
-    written = next((written_arguments(each) for each in reversed([*calls]) if each.id == call.id), None)
+    written = next((written_arguments(each) for each in reversed([*calls]) if each.id in (id_, call.id)), None)
     if written is None:
         written = {name: json.dumps(value, ensure_ascii=False) for name, value in call.arguments.items()}
     for name, value in written.items():

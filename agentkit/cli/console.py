@@ -19,10 +19,9 @@ class NotesConsole(Console):
         """The number of characters of a result to show: on a terminal, what fits into its line."""
         return max(40, min(200, self.width - 40)) if self.is_terminal else 200
 
-    def on_broken_pipe(self) -> None:
-        """Leave it to the command, as for standard output; rich would end the process here."""
-        raise BrokenPipeError
-
     def say(self, *parts: str | tuple[str, str]) -> None:
         """Print one line of parts that are printable already, each a string or a string with its style."""
-        self.print(Text.assemble(*parts))
+        with self.capture() as line:  # rich would write it again if Ctrl-C came while it writes
+            self.print(Text.assemble(*parts))
+        self.file.write(line.get())
+        self.file.flush()

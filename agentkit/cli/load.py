@@ -1,4 +1,7 @@
-"""Tools, toolsets and agents that a user names: ``module``, ``module:name``, ``dir/file.py``, ``dir/file.py:name``."""
+"""Agents, tools and other values from what a user names: ``module``, ``module:name``, ``dir/file.py[:name]``.
+
+Only what is named is imported, and only from where it is named.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ import importlib.util
 import inspect
 import itertools
 import pkgutil
+import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -18,12 +22,13 @@ from typing import Any, Protocol, cast
 
 from agentkit import Agent
 from agentkit.cli.toolsets import open_toolset
-from agentkit.errors import ConfigError, DefinitionError
+from agentkit.errors import AgentKitError, ConfigError, DefinitionError
 from agentkit.tools import Tool, ToolLike, Toolset, flat_tools
 
-__all__ = ["load_agent", "load_tools"]
+__all__ = ["call_named", "is_place", "load_agent", "load_tools", "load_value"]
 
 _PACKAGE = Path(__file__).parent.parent
+_PLACE = re.compile(r"[^\s:]+\.py(:[A-Za-z_][\w.]*)?|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 def load_tools(names: Sequence[str], toolsets: Sequence[str] = ()) -> list[Tool]:
@@ -42,8 +47,9 @@ def load_tools(names: Sequence[str], toolsets: Sequence[str] = ()) -> list[Tool]
         DefinitionError: A function cannot become a tool, or two tools have one name.
     """
     found: dict[str, tuple[str, Tool]] = {}
+    imported = ((where, _tools_in(load_value(where, "tool"), where)) for where in names)
     made = ((f"--with {spec}", open_toolset(spec)) for spec in dict.fromkeys(toolsets))
-    for where, tools in itertools.chain(_imported(names), made):
+    for where, tools in itertools.chain(imported, made):
         for tool in tools:
             first, known = found.setdefault(tool.name, (where, tool))
             if known.function is not tool.function:
@@ -55,32 +61,55 @@ def load_tools(names: Sequence[str], toolsets: Sequence[str] = ()) -> list[Tool]
 
 
 def load_agent(where: str) -> Agent[Any, Any]:
-    """Import an agent: the one that a name means, or the only one of a module.
+    """Import an agent: the one that a name means, what a function of that name returns, or the only one of a module.
 
     Raises:
         ConfigError: There is no such module or name, or it is not an agent.
     """
-    value = _load(where)
+    value = load_value(where, "agent")
     if isinstance(value, ModuleType):
-        agents: dict[str, Agent[Any, Any]] = {
-            name: each for name, each in vars(value).items() if isinstance(each, Agent)
-        }
+        agents = {name: each for name, each in vars(value).items() if isinstance(each, Agent)}
         if len({id(each) for each in agents.values()}) != 1:
             names = ", ".join(f"{where}:{name}" for name in agents)
             raise ConfigError(f"{where} has several agents: name one of {names}" if agents else f"{where} has no agent")
         value = next(iter(agents.values()))
+    if not isinstance(value, Agent) and callable(value):
+        value = call_named(value, where)
     if not isinstance(value, Agent):
         raise ConfigError(f"{where} is a value of type {type(value).__name__}, where an agent is needed")
-    return value  # pyright: ignore[reportUnknownVariableType] - of whatever types it is
+    return cast("Agent[Any, Any]", value)
 
 
-def _imported(names: Sequence[str]) -> Iterator[tuple[str, Iterable[Tool]]]:
-    for where in names:
-        yield where, _tools_in(_load(where), where)
+def call_named(function: Callable[..., object], where: str) -> object:
+    """Call a function that was named, without arguments.
+
+    Raises:
+        ConfigError: It failed.
+    """
+    try:
+        return function()
+    except (KeyboardInterrupt, AgentKitError):
+        raise
+    except Exception as error:
+        raise ConfigError(f"{where} cannot be called: {_reason(error)}") from error
 
 
-def _load(where: str) -> object:
-    place, name = _split(where)
+def is_place(text: str) -> bool:
+    """Return True if a text names a value in code: ``file.py``, ``dir/file.py:name`` or ``package.module:name``."""
+    return bool(_PLACE.fullmatch(text))
+
+
+def load_value(where: str, what: str) -> object:
+    """Import the value that a name means; without a name behind the colon, the module.
+
+    Args:
+        where: What was named.
+        what: What it should be, for errors.
+
+    Raises:
+        ConfigError: There is no such module or name, or it cannot be imported.
+    """
+    place, name = _split(where, what)
     value: object = _import(place)
     for part in filter(None, name.split(".")):
         if not hasattr(value, part):
@@ -91,13 +120,14 @@ def _load(where: str) -> object:
     return value
 
 
-def _split(where: str) -> tuple[str, str]:
+def _split(where: str, what: str) -> tuple[str, str]:
     """Split a name at its colon; the colon behind a drive is part of the path."""
     place, colon, name = where.rpartition(":")
     if colon and not place:
         raise ConfigError(f"{where!r} names no module: write module:name")
     if colon and not name:
-        raise ConfigError(f"{where!r} names no tool behind the colon: write {place}:name, or {place} for all its tools")
+        instead = f", or {place} for all its tools" if what == "tool" else ""
+        raise ConfigError(f"{where!r} names no {what} behind the colon: write {place}:name{instead}")
     return (place, name) if colon and name.replace(".", "_").isidentifier() else (where, "")
 
 
@@ -112,7 +142,7 @@ def _tools_in(value: object, where: str) -> list[Tool]:
                 f"{where} has no tools: decorate its functions with @tool, or name a function behind a colon"
             )
         return flat_tools(tools)
-    values = list(cast("Iterable[object]", value)) if isinstance(value, list | tuple | Toolset) else [value]
+    values = list(cast("Sequence[object]", value)) if isinstance(value, list | tuple | Toolset) else [value]
     for each in values:
         if not isinstance(each, Tool) and not callable(each):
             raise ConfigError(

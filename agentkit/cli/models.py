@@ -16,7 +16,7 @@ import anyio
 import typer
 
 from agentkit import local
-from agentkit.chat import PROVIDERS
+from agentkit.chat import PROVIDERS, ChatClient
 from agentkit.cli.errors import handle_errors
 from agentkit.cli.options import DebugOption
 from agentkit.cli.terminal_text import one_line
@@ -24,7 +24,7 @@ from agentkit.errors import ConfigError
 
 app = typer.Typer(rich_markup_mode=None)
 
-__all__ = ["ModelList", "ProviderRow", "app", "list_models"]
+__all__ = ["ModelList", "ProviderRow", "app", "check_key", "choose_model", "list_models"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,62 @@ class ModelList:
             f"{name:<{widths[0]}}  {where:<{widths[1]}}  {key}".rstrip()
             for name, where, key in (tuple(map(one_line, row)) for row in rows)
         )
+
+
+# The model that a provider's key chooses: small, cheap, and good at calling tools. A provider whose variable serves
+# other purposes too (GITHUB_TOKEN, HF_TOKEN), or whose models have names of the account's own, is never chosen.
+_FIRST_MODELS: Mapping[str, str] = {
+    "openai": "gpt-5-mini",
+    "acedata": "gpt-5-mini",
+    "anthropic": "claude-haiku-4-5",
+    "gemini": "gemini-2.5-flash",
+    "openrouter": "openai/gpt-5-mini",
+    "groq": "openai/gpt-oss-20b",
+    "mistral": "mistral-small-latest",
+    "deepseek": "deepseek-chat",
+    "xai": "grok-4",
+    "together": "openai/gpt-oss-20b",
+    "fireworks": "accounts/fireworks/models/gpt-oss-20b",
+    "cerebras": "gpt-oss-120b",
+}
+
+
+def choose_model(given: str, environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
+    """Choose the model: the given one, that of ``AGENTKIT_MODEL``, the first whose key is set, else the embedded one.
+
+    Returns:
+        Its name, and why it was chosen unless it was given.
+
+    Raises:
+        ConfigError: There is none: no key is set, and the embedded model is not there.
+    """
+    if given:
+        return given, ""
+    if named := environment.get("AGENTKIT_MODEL", "").strip():
+        return named, "AGENTKIT_MODEL names it"
+    for name, model in _FIRST_MODELS.items():
+        variable = PROVIDERS[name].key_variable
+        if environment.get(variable, "").strip():
+            return f"{name}:{model}", f"{variable} is set; --model or AGENTKIT_MODEL choose another"
+    if local.find_weights() is None or importlib.util.find_spec("xllamacpp") is None:
+        raise ConfigError(
+            "there is no model: name one with --model (such as ollama:qwen3), set the key of a provider "
+            "(such as OPENAI_API_KEY), or get the embedded one: the extra agentkit[local] and `agentkit models pull`"
+        )
+    return "local", "the embedded one, only to try things on, as no provider's key is set"
+
+
+def check_key(model: object, environment: Mapping[str, str] = os.environ) -> None:
+    """Make sure that the key of a provider's model is set, before anything is asked.
+
+    Raises:
+        MissingKey: It is not.
+    """
+    provider = PROVIDERS.get(model.name) if isinstance(model, ChatClient) else None
+    if provider is not None and isinstance(model, ChatClient):
+        provider = provider.from_environment(environment)
+        if provider.base_url.rstrip("/") == model.base_url.rstrip("/"):
+            provider.key(environment)
 
 
 def list_models(environment: Mapping[str, str] = os.environ) -> ModelList:

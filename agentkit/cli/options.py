@@ -7,15 +7,18 @@ from typing import Annotated
 import typer
 
 __all__ = [
-    "TURNS",
-    "TURNS_HELP",
     "AnswerOption",
     "ApproveOption",
+    "AttachOption",
     "DebugOption",
     "DenyOption",
+    "DepsOption",
     "InstructionsOption",
     "JsonOption",
+    "LimitOption",
     "ModelOption",
+    "ParameterOption",
+    "SchemaOption",
     "SessionOption",
     "TimeoutOption",
     "ToolsOption",
@@ -23,12 +26,38 @@ __all__ = [
     "WithOption",
 ]
 
-TURNS = 50
-TURNS_HELP = "Most replies of the model in one run"
-
 ModelOption = Annotated[
     str,
-    typer.Option("--model", "-m", envvar="AGENTKIT_MODEL", metavar="MODEL", help="PROVIDER:MODEL or local."),
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="PROVIDER:MODEL or local. Default: the agent's own, else AGENTKIT_MODEL, else by the keys that are set.",
+    ),
+]
+DepsOption = Annotated[
+    str,
+    typer.Option("--deps", metavar="MODULE:NAME", help="The dependencies of the agent, or a function that makes them."),
+]
+ParameterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option", "-o", metavar="NAME=VALUE", help="A parameter of requests, as temperature=0.2; can be repeated."
+    ),
+]
+LimitOption = Annotated[
+    list[str] | None,
+    typer.Option("--limit", metavar="NAME=VALUE", help="A limit of the run, as turns=5 or cost=0.5; can be repeated."),
+]
+SchemaOption = Annotated[
+    str,
+    typer.Option("--schema", metavar="MODULE:TYPE", help="The type of the output, or a JSON Schema in a file.json."),
+]
+AttachOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attach", "-a", metavar="FILE", help="An image, sound, PDF or text, or an image's URL; can be repeated."
+    ),
 ]
 ToolsOption = Annotated[
     list[str] | None,

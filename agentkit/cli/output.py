@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any, TextIO
 
-from rich.text import Text
-
+from agentkit import Usage
 from agentkit.cli.console import NotesConsole
 from agentkit.cli.terminal_text import call_line, one_line, plural, printable, shortened
 from agentkit.constrained import ModelPreparing
@@ -38,10 +38,21 @@ from agentkit.events import (
     event_to_dict,
     ignore_event,
 )
-from agentkit.messages import ToolMessage
+from agentkit.messages import ToolCall, ToolMessage
 from agentkit.run import RunState
 
-__all__ = ["Display", "JsonDisplay", "PlainDisplay", "TerminalDisplay", "ToolOutput", "open_display"]
+__all__ = [
+    "Display",
+    "JsonDisplay",
+    "PlainDisplay",
+    "ToolOutput",
+    "describe_end",
+    "describe_event",
+    "seconds_text",
+    "usage_text",
+]
+
+_OF_A_RUN = (RunStarted, RunFinished, TurnFinished, TextDelta, ReasoningDelta)
 
 
 class Display:
@@ -51,20 +62,36 @@ class Display:
         stdout: Where the answer goes.
 
     Attributes:
+        state: The last run.
         trace: Where every event is written to, besides.
+        writes_answer: Whether the text of the model is the answer; otherwise the caller writes the output.
     """
+
+    shows_nested = False  # whether it shows what agents inside of tools say
 
     def __init__(self, stdout: TextIO) -> None:
         self.stdout = stdout
+        self.state: RunState | None = None
         self.trace: Emit = ignore_event
-        self.state: RunState | None = None  # of the last run
+        self.writes_answer = True
         self.error: BaseException | None = None
         self.running = False
+        self.started = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken."""
+        return time.monotonic() - self.started
 
     def handle(self, event: Event) -> None:
         """Show an event."""
         self.trace(event)
+        if event.origin is not None and event.origin.path:
+            if self.shows_nested or not isinstance(event, _OF_A_RUN):
+                self.show(event)
+            return
         if isinstance(event, RunStarted):
+            self.started = time.monotonic()
             self.state, self.running = event.state, True
         if isinstance(event, RunFinished):
             if event.state.status == "failed" and event.error is None:
@@ -81,6 +108,12 @@ class Display:
     def show(self, event: Event) -> None:
         """Show an event in this observer's way."""
         raise NotImplementedError
+
+    @staticmethod
+    def line_of(event: Event, call: ToolCall) -> str:
+        """Write a call, after the names of the calls that its run is nested in."""
+        path = event.origin.path if event.origin is not None else ()
+        return " > ".join([*map(one_line, path), call_line(call)])
 
     def show_printed(self, text: str) -> None:
         """Show what a tool has printed."""
@@ -115,6 +148,8 @@ class ToolOutput:
 class JsonDisplay(Display):
     """Shows each event as a line of ASCII JSON on standard output, in the form of `event_to_dict`."""
 
+    shows_nested = True
+
     def show(self, event: Event) -> None:
         """Write the event."""
         if isinstance(event, RunFinished) and isinstance(self.error, Exception) and event.error is None:
@@ -123,181 +158,82 @@ class JsonDisplay(Display):
 
 
 class PlainDisplay(Display):
-    """Shows the answer, once it is known to be one, on standard output, and the rest on standard error."""
+    """Shows the answer on standard output and the rest on standard error.
 
-    def __init__(self, stdout: TextIO) -> None:
+    Without tools, all text is the answer, and is shown as it comes. With tools, a reply is the answer only if it calls
+    none: it is shown when it is complete, and other text is a note.
+
+    Args:
+        stdout: Where the answer goes.
+        streams: Whether all text is the answer.
+    """
+
+    def __init__(self, stdout: TextIO, *, streams: bool = False) -> None:
         super().__init__(stdout)
         self.notes = NotesConsole()
-        self.started = 0.0
+        self.streams = streams
         self.numbers: dict[str, int] = {}
         self.reason = ""
+        self.last = ""  # what was written last
 
     def show(self, event: Event) -> None:
         """Show what a reader wants to know."""
         match event:
             case RunStarted():
-                self.started, self.numbers, self.reason = time.monotonic(), {}, ""
+                self.numbers, self.reason, self.last = {}, "", ""
+            case TextDelta(text) if self.streams and text:
+                self.write(printable(text, after=self.last))
+                self.last = text
             case TurnFinished(_, reply) if reply.message.tool_calls and reply.text.strip():
-                self.aside(reply.text)
+                self.say((printable(reply.text.strip()), "dim"))
             case CallDenied(call):
                 self.say(("denied  ", "yellow"), (call_line(call), "bold"))
             case CallStarted(call):
                 self.numbers[call.id] = len(self.numbers) + 1
-                self.say((f"call {self.numbers[call.id]}  ", "cyan"), (call_line(call), "bold"))
+                self.say((f"call {self.numbers[call.id]}  ", "cyan"), (self.line_of(event, call), "bold"))
             case CallFinished():
-                self._show_result(event)
+                number = self.numbers.get(event.call.id, 0)
+                content = shortened(event.result.content, self.notes.room) or "(nothing)"
+                style = "red" if event.result.is_error else "green"
+                self.say((f"  -> {number}  ", "cyan"), (content, style), (f"  {seconds_text(event.seconds)}", "dim"))
             case Progress(call_id, _, fraction, message):
                 part = f"{fraction:.0%} " if isinstance(fraction, int | float) else ""
                 number = self.numbers.get(call_id, 0)
                 self.say((f"  .. {number}  {part}{one_line(message)}", "dim"))
-            case Retrying():
-                self.retrying(event)
             case RunFinished(state):
-                self.answer(state)
-                self._show_ending(state)
-            case _ if note := _note(event, self.notes.room):
-                self.say(*note)
+                self._end(state)
             case _:
-                pass
+                self._note(event)
 
     def say(self, *parts: str | tuple[str, str]) -> None:
         """Print a line of notes."""
         self.notes.say(*parts)
 
-    def retrying(self, event: Retrying) -> None:
-        """Say that a request is sent again."""
-        why = "" if event.reason == self.reason else f": {one_line(event.reason)}"
-        self.reason = event.reason
-        self.say((f"trying again in {event.wait:.1f} s{why}", "dim"))
+    def _note(self, event: Event) -> None:
+        """Say what else there is to say, and the reason of retries once."""
+        if isinstance(event, Retrying) and event.reason == self.reason:
+            self.say((f"trying again in {event.wait:.1f} s", "dim"))
+        elif note := describe_event(event, self.notes.room):
+            self.reason = event.reason if isinstance(event, Retrying) else self.reason
+            self.say(*note)
 
-    def aside(self, text: str) -> None:
-        """Show what the model said along with its calls, which is not the answer."""
-        self.say((printable(text.strip()), "dim"))
-
-    def answer(self, state: RunState) -> None:
-        """Write the answer of a run that has one."""
-        if state.status in ("done", "limited") and state.text:
-            text = printable(state.text)
-            self.write(text if text.endswith("\n") else f"{text}\n")
-
-    def _show_result(self, event: CallFinished) -> None:
-        number = self.numbers.get(event.call.id, 0)
-        content = shortened(event.result.content, self.notes.room) or "(nothing)"
-        style = "red" if event.result.is_error else "green"
-        self.say((f"  -> {number}  ", "cyan"), (content, style), (f"  {_seconds(event.seconds)}", "dim"))
-
-    def _show_ending(self, state: RunState) -> None:
-        if state.status == "done" and not state.text:
-            self.say(("the answer of the model is empty", "yellow"))
-        if state.status == "limited":
-            self.say((f"the run ended early: {one_line(state.limit)}", "yellow"))
-        if state.status == "cancelled":
-            self.say(("interrupted", "yellow"))
-        if not state.turns:
-            return
-        usage, denied = state.usage, _denied(state)
-        count = sum(isinstance(each, ToolMessage) and each.tool_call_id in denied for each in state.messages)
-        figures = [plural(state.turns, "turn"), plural(state.calls - count, "call")]
-        figures += [f"{count} denied"] if count else []
-        about = "about " if usage.estimated_tokens else ""
-        figures += [f"{about}{usage.total_tokens:,} tokens" if usage.total_tokens else "tokens not reported"]
-        self.say((", ".join([*figures, _seconds(time.monotonic() - self.started)]), "dim"))
+    def _end(self, state: RunState) -> None:
+        """Write what is missing of the answer, and how the run ended."""
+        text = printable(state.text) if state.status in ("done", "limited") and not self.last else ""
+        if not self.writes_answer:
+            text = ""
+        if text or self.last:
+            self.write(text if text.endswith("\n") else "" if self.last.endswith("\n") else f"{text}\n")
+        self.last = ""
+        for line in describe_end(state, self.seconds, empty=self.writes_answer):
+            self.say(line)
 
 
-class TerminalDisplay(PlainDisplay):
-    """Shows the answer in chunks, as it comes, and the rest in between."""
-
-    def __init__(self, stdout: TextIO) -> None:
-        super().__init__(stdout)
-        self.last = ""  # what was written last in the line that is still open; empty at the start of a line
-        self.thinking = False
-        self.shown = False  # whether text of the reply that is under way was shown
-        self.replied = False  # whether the model has said anything in this run
-
-    def show(self, event: Event) -> None:
-        """Show chunks of text at once, and everything else on lines of its own."""
-        match event:
-            case RunStarted():
-                self.replied = False
-                super().show(event)
-            case TextDelta(text) if text:
-                self._end_thinking()
-                self.write(printable(text, after=self.last))
-                self.last = "" if text.endswith("\n") else text[-1]
-                self.shown = True
-            case ReasoningDelta(text) if text:
-                self._end_line()
-                self.notes.print(Text(printable(text), "dim italic"), end="")
-                self.thinking = True
-            case TurnFinished(_, reply):
-                if not self.shown:  # by a model that does not stream
-                    self.write(printable(reply.text))
-                    self.last = reply.text[-1:].strip("\n")
-                self._end_line()
-                self.shown, self.replied = False, True
-            case _:
-                super().show(event)
-
-    def say(self, *parts: str | tuple[str, str]) -> None:
-        """Print a line of notes, never inside a line of the answer."""
-        self._end_thinking()
-        self._end_line()
-        super().say(*parts)
-
-    def show_printed(self, text: str) -> None:
-        """Show what a tool has printed, never inside a line of the answer."""
-        self._end_thinking()
-        self._end_line()
-        super().show_printed(text)
-
-    def retrying(self, event: Retrying) -> None:
-        """Say that a request is sent again, and what becomes of the text above."""
-        super().retrying(event)
-        if self.shown:
-            self.say(("the unfinished answer above is discarded", "yellow"))
-        self.shown = False
-
-    def answer(self, state: RunState) -> None:
-        """End the line of the answer. Its text is there already, unless the run was done before it was resumed."""
-        if state.status == "cancelled":
-            self.last = self.last or "^C"  # which the terminal has echoed
-        self._end_thinking()
-        self._end_line()
-        if self.shown and state.status in ("failed", "cancelled"):
-            self.say(("the answer above is not complete", "yellow"))
-        self.shown = False
-        if not self.replied:
-            super().answer(state)
-
-    def _end_line(self) -> None:
-        if self.last:
-            self.write("\n")
-            self.last = ""
-
-    def _end_thinking(self) -> None:
-        if self.thinking:
-            self.notes.print()
-            self.thinking = False
-
-
-def open_display(stdout: TextIO, *, as_json: bool, trace: str = "") -> Display:
-    """Choose the observer that fits where the output goes; it writes a trace to a file, if one is named.
-
-    Raises:
-        ConfigError: The trace cannot be written.
-    """
-    kind = JsonDisplay if as_json else TerminalDisplay if stdout.isatty() else PlainDisplay
-    display = kind(stdout)
-    if trace:
-        from agentkit.trace import Trace  # noqa: PLC0415 - few commands write one
-
-        display.trace = Trace(trace)
-    return display
-
-
-def _note(event: Event, room: int) -> list[tuple[str, str]]:
+def describe_event(event: Event, room: int) -> list[tuple[str, str]]:
     """Describe an event in a line of its own; most have none."""
     match event:
+        case Retrying():
+            return [(f"trying again in {event.wait:.1f} s: {one_line(event.reason)}", "dim")]
         case ReplyRepaired(what):
             return [(f"repaired: {one_line(what)}", "dim")]
         case ModelPreparing(what):
@@ -316,10 +252,36 @@ def _note(event: Event, room: int) -> list[tuple[str, str]]:
             return []
 
 
-def _denied(state: RunState | None) -> set[str]:
-    decisions = {} if state is None else state.decisions
-    return {id_ for id_, decision in decisions.items() if decision.kind == "deny"}
+def describe_end(state: RunState, seconds: float, *, empty: bool = True) -> Iterator[tuple[str, str]]:
+    """Describe how a run ended, and what it took.
+
+    Args:
+        state: The run.
+        seconds: How long it took.
+        empty: Say that the answer is empty, if it is.
+    """
+    if empty and state.status == "done" and not state.text:
+        yield "the answer of the model is empty", "yellow"
+    if state.status == "limited":
+        yield f"the run ended early: {one_line(state.limit)}", "yellow"
+    if state.status == "cancelled":
+        yield "interrupted", "yellow"
+    if not state.turns:
+        return
+    denied = {id_ for id_, decision in state.decisions.items() if decision.kind == "deny"}
+    count = sum(isinstance(each, ToolMessage) and each.tool_call_id in denied for each in state.messages)
+    figures = [plural(state.turns, "turn"), plural(state.calls - count, "call")]
+    figures += [f"{count} denied"] if count else []
+    yield ", ".join([*figures, usage_text(state.usage), seconds_text(seconds)]), "dim"
 
 
-def _seconds(seconds: float) -> str:
+def usage_text(usage: Usage) -> str:
+    """Write tokens, and the cost where it is known."""
+    about = "about " if usage.estimated_tokens else ""
+    tokens = f"{about}{usage.total_tokens:,} tokens" if usage.total_tokens else "tokens not reported"
+    return tokens if usage.cost is None else f"{tokens}, cost {usage.cost:.4g}"
+
+
+def seconds_text(seconds: float) -> str:
+    """Write a time."""
     return f"{seconds:.1f} s" if seconds >= 0.1 else f"{seconds * 1000:.0f} ms"

@@ -5,54 +5,65 @@ from __future__ import annotations
 import functools
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
+from pydantic_core import to_json
 
-from agentkit import Agent, Limits, RunState
-from agentkit.cli.agents import load, open_named, require_tools
+from agentkit import RunState
+from agentkit.cli.agents import OpenAgent, Setup, open_agent, started_as
 from agentkit.cli.approvals import decide, list_pending, settle
 from agentkit.cli.conversation import ask
 from agentkit.cli.errors import handle_errors
 from agentkit.cli.files import check_unused, check_writable, load_state, write_private
+from agentkit.cli.inputs import read_prompt
+from agentkit.cli.live import open_display
+from agentkit.cli.load import is_place
 from agentkit.cli.options import (
-    TURNS,
-    TURNS_HELP,
     AnswerOption,
     ApproveOption,
+    AttachOption,
     DebugOption,
     DenyOption,
+    DepsOption,
     InstructionsOption,
     JsonOption,
+    LimitOption,
     ModelOption,
+    ParameterOption,
+    SchemaOption,
     SessionOption,
     TimeoutOption,
     ToolsOption,
     TraceOption,
     WithOption,
 )
-from agentkit.cli.output import open_display
 from agentkit.cli.sessions import check_not_a_session, check_nothing_waits, last_state, open_session
-from agentkit.cli.terminal_text import one_line
+from agentkit.cli.terminal_text import one_line, printable
 from agentkit.errors import ConfigError
+from agentkit.run import Prompt
 from agentkit.sessions import StoredSession
 
-__all__ = ["resume", "run"]
+__all__ = ["resume", "resume_command_of", "run"]
 
 
 def run(  # noqa: PLR0913 - each is an option of the command
-    prompt: Annotated[
-        str | None, typer.Argument(metavar="PROMPT", help="The question; - reads it from standard input.")
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[AGENT] PROMPT", help="An agent, as app.py:agent, and the question; - reads a pipe."),
     ] = None,
-    model: ModelOption = "local",
+    attach: AttachOption = None,
+    model: ModelOption = "",
     tools: ToolsOption = None,
     with_: WithOption = None,
     instructions: InstructionsOption = "",
+    deps: DepsOption = "",
+    parameters: ParameterOption = None,
+    limits: LimitOption = None,
+    schema: SchemaOption = "",
     timeout: TimeoutOption = None,
-    max_turns: Annotated[
-        int | None, typer.Option("--max-turns", min=1, metavar="N", help=f"{TURNS_HELP}; {TURNS} by default.")
-    ] = None,
     state: Annotated[
         str, typer.Option("--state", metavar="FILE", help="Save the state of the run here, for `agentkit resume`.")
     ] = "",
@@ -63,39 +74,47 @@ def run(  # noqa: PLR0913 - each is an option of the command
 ) -> None:
     """Answer one question.
 
-    The answer goes to standard output, tool calls and notes to standard error. On a terminal you are asked about calls
-    that need approval; elsewhere the run pauses with exit code 4. With --session and no question, the last run of the
-    session is resumed.
+    The answer goes to standard output, tool calls and notes to standard error. What is piped in is sent before the
+    question, or is the question. On a terminal you are asked about calls that need approval; elsewhere the run pauses
+    with exit code 4. With --session and no question, the last run of the session is resumed.
 
     \b
     agentkit run --model openai:gpt-5-mini --tools tools.py:add "What is 19 + 23?"
-    agentkit run --with files:notes --with http:api.example.com "What is in my notes?"
+    agentkit run app.py:agent --deps app.py:connect "Which orders are late?"
+    cat notes.txt | agentkit run "Summarize"
+    agentkit run -a photo.jpg "What is this?"
     agentkit run --session chat.db:ada "I am Ada."
     """  # noqa: D301
     with handle_errors(debug=debug):
+        agent, question = _split_words(words or ())
+        prompt = read_prompt(question, attach or ())
         if prompt is None and session is None:
             raise ConfigError("the question is missing; `agentkit run --help` says more")
         if state and session is not None:
             raise ConfigError("a run is saved in a session or in a file: give --session or --state, not both")
-        limits = Limits(turns=max_turns or TURNS)
-        agent = Agent(open_named(model, timeout), tools=load(tools, with_), instructions=instructions, limits=limits)
+        setup = Setup(
+            agent=agent,
+            model=model,
+            tools=tools or (),
+            toolsets=with_ or (),
+            instructions=instructions,
+            deps=deps,
+            parameters=parameters or (),
+            limits=limits or (),
+            schema=schema,
+            timeout=timeout,
+        )
+        stored = None if session is None else open_session(session, existing=prompt is None)
+        opened = open_agent(setup if stored is None or prompt is not None else started_as(last_state(stored), setup))
         resume_command = resume_command_of(state, session)
         if state:
             check_unused(state, resume_command)
-        if prompt == "-":
-            try:
-                prompt = sys.stdin.read()
-            except UnicodeDecodeError as error:
-                raise ConfigError(f"standard input is not {error.encoding} text: {error.reason}") from error
-        save = _Save(state, None if session is None else open_session(session, existing=prompt is None), resume_command)
-        more_turns = None
-        if session is not None and save.session is not None:
+        if session is not None and stored is not None:
             if prompt is not None:
-                check_nothing_waits(save.session, session)
+                check_nothing_waits(stored, session)
             else:
-                require_tools(agent, last_state(save.session))
-                more_turns = limits if max_turns is not None else None
-        raise typer.Exit(_answer(agent, prompt, save, limits=more_turns, trace=trace, as_json=as_json))
+                opened.require_tools(last_state(stored))
+        raise typer.Exit(_answer(opened, prompt, _Save(state, stored, resume_command), trace=trace, as_json=as_json))
 
 
 def resume(  # noqa: PLR0913 - each is an option of the command
@@ -106,21 +125,30 @@ def resume(  # noqa: PLR0913 - each is an option of the command
     approve: ApproveOption = None,
     deny: DenyOption = None,
     answer: AnswerOption = None,
-    model: ModelOption = "local",
+    agent: Annotated[
+        str, typer.Option("--agent", metavar="MODULE[:NAME]", help="The agent, if it is not known any more.")
+    ] = "",
+    model: ModelOption = "",
     tools: ToolsOption = None,
     with_: WithOption = None,
     instructions: InstructionsOption = "",
+    deps: DepsOption = "",
+    parameters: ParameterOption = None,
+    limits: LimitOption = None,
+    schema: SchemaOption = "",
     timeout: TimeoutOption = None,
     trace: TraceOption = "",
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Resume a run that was saved, with the same model, tools and instructions.
+    """Resume a run that was saved, with the agent, model and tools that it was started with.
+
+    They are known from the log of runs; an option takes the place of what the log says.
 
     \b
     agentkit run --tools tools.py --state run.json "Clean up."
-    agentkit resume run.json --tools tools.py --approve call_1
-    agentkit resume --session chat.db:ada --tools tools.py --approve call_1
+    agentkit resume run.json --approve call_1
+    agentkit resume --session chat.db:ada --approve call_1
     """  # noqa: D301
     with handle_errors(debug=debug):
         if state and session is not None:
@@ -132,10 +160,30 @@ def resume(  # noqa: PLR0913 - each is an option of the command
             check_not_a_session(state)
         saved = load_state(state) if stored is None else last_state(stored)
         decide(saved, approve or (), deny or (), answer or ())
-        agent = Agent(open_named(model, timeout), tools=load(tools, with_), instructions=instructions)
-        require_tools(agent, saved)
+        setup = Setup(
+            agent=agent,
+            model=model,
+            tools=tools or (),
+            toolsets=with_ or (),
+            instructions=instructions,
+            deps=deps,
+            parameters=parameters or (),
+            limits=limits or (),
+            schema=schema,
+            timeout=timeout,
+        )
+        opened = open_agent(started_as(saved, setup))
+        opened.require_tools(saved)
         save = _Save(state, stored, resume_command_of(state, session))
-        raise typer.Exit(_answer(agent, saved, save, trace=trace, as_json=as_json))
+        raise typer.Exit(_answer(opened, saved, save, trace=trace, as_json=as_json))
+
+
+def _split_words(words: Sequence[str]) -> tuple[str, str | None]:
+    """Split what was typed into the agent, if there is one, and the question."""
+    agent, rest = (words[0], words[1:]) if words and is_place(words[0]) else ("", words)
+    if len(rest) > 1:
+        raise ConfigError("the question is one argument: put it into quotes; `agentkit run --help` says more")
+    return agent, rest[0] if rest else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,32 +195,28 @@ class _Save:
     resume_command: str
 
 
-def _answer(
-    agent: Agent,
-    prompt: str | RunState | None,
-    save: _Save,
-    *,
-    limits: Limits | None = None,
-    trace: str,
-    as_json: bool,
-) -> int:
+def _answer(opened: OpenAgent, prompt: Prompt | RunState | None, save: _Save, *, trace: str, as_json: bool) -> int:
     """Run, save the state in the file if there is one, and return the exit code."""
     if save.file:
         check_writable(save.file, "state")
-    display = open_display(sys.stdout, as_json=as_json, trace=trace)
+    display = open_display(sys.stdout, as_json=as_json, streams=not opened.has_tools, trace=trace)
+    display.writes_answer = not opened.is_typed
     can_ask = sys.stdin.isatty() and sys.stderr.isatty() and not as_json
-    ask_agent = functools.partial(ask, agent, display=display, session=save.session, limits=limits)
+    ask_agent = functools.partial(ask, opened, display=display, session=save.session)
     try:
-        result = ask_agent(prompt)
-        if can_ask:
-            result, _ = settle(result, ask_agent)
+        with opened.hold():
+            result = ask_agent(prompt)
+            if can_ask:
+                result, _ = settle(result, ask_agent)
     except KeyboardInterrupt:
         if save.resume_command and display.state is not None and not as_json:
-            typer.echo(f"`{save.resume_command}` resumes it, given the same model and tools", err=True)
+            typer.echo(f"`{save.resume_command}` resumes it", err=True)
         raise
     finally:
         if save.file and display.state is not None:
             write_private(save.file, display.state.to_json(), "state")
+    if result.has_output and opened.is_typed and not as_json:
+        typer.echo(printable(to_json(result.output, indent=2, fallback=repr).decode()))
     if result.status == "paused" and not as_json:
         # A session stores no decisions about only some of the calls: the others are listed together with them.
         paused = result.state if save.session is None else last_state(save.session)

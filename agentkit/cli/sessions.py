@@ -9,7 +9,7 @@ import difflib
 import functools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +31,7 @@ __all__ = [
     "check_nothing_waits",
     "describe",
     "last_state",
+    "message_text",
     "open_session",
     "split_session",
     "waiting_state",
@@ -208,11 +209,8 @@ def show(where: _SessionArgument, debug: _DebugOption = False) -> None:
     """Print a conversation: who said what, the calls and their results."""
     with handle_errors(debug=debug):
         messages = anyio.run(open_session(where, existing=True).messages)
-        calls = {
-            call.id: call.name for each in messages if isinstance(each, AssistantMessage) for call in each.tool_calls
-        }
         for number, message in enumerate(messages):
-            typer.echo(_message_text(number, message, calls))
+            typer.echo(message_text(number, message, messages))
 
 
 @app.command()
@@ -293,9 +291,12 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _message_text(number: int, message: Message, calls: Mapping[str, str]) -> str:
-    """Show a message. Its text is indented, so that no text can look like the head of another message."""
-    name = f" {one_line(calls.get(message.tool_call_id, ''))}" if isinstance(message, ToolMessage) else ""
+def message_text(number: int, message: Message, messages: Sequence[Message]) -> str:
+    """Show a message of a conversation. Its text is indented: none can look like the head of another message."""
+    name = ""
+    if isinstance(message, ToolMessage):
+        calls = (call for each in messages if isinstance(each, AssistantMessage) for call in each.tool_calls)
+        name = f" {one_line(next((call.name for call in calls if call.id == message.tool_call_id), ''))}"
     lines = [f"{number}  {message.role}{name}"]
     content = message.content
     parts = () if content is None or isinstance(content, str) else content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -9,8 +10,8 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from agentkit.cli.agents import load
 from agentkit.cli.errors import handle_errors
+from agentkit.cli.load import load_tools
 from agentkit.cli.options import DebugOption, WithOption
 from agentkit.cli.terminal_text import one_line, plural, printable
 from agentkit.errors import ConfigError
@@ -137,7 +138,8 @@ def tools(
     with handle_errors(debug=debug):
         if not names and not with_:
             raise ConfigError("say which tools: MODULE[:NAME], or --with NAME; `agentkit tools --help` says more")
-        found = load(names, with_)
+        with contextlib.redirect_stdout(sys.stderr):  # what a module prints
+            found = load_tools(names or (), with_ or ())
         if check:
             raise typer.Exit(1 if report(found, as_json=as_json, write=typer.echo) else 0)
         schemas = [tool.definition.to_wire() for tool in found]

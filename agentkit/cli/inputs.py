@@ -1,0 +1,93 @@
+"""What is asked: the words of the command line, a pipe, and attached files."""
+
+from __future__ import annotations
+
+import contextlib
+import mimetypes
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from agentkit import FilePart, ImagePart, TextPart
+from agentkit.errors import ConfigError
+from agentkit.messages import AudioPart, ContentPart
+from agentkit.run import Prompt
+
+__all__ = ["attach", "read_prompt"]
+
+_PATIENCE = 2.0  # seconds of silence of a pipe, after which it is said that it is read
+
+
+def read_prompt(prompt: str | None, attachments: Sequence[str] = ()) -> Prompt | None:
+    """Put the question together: what is piped in, then what was typed, then the attached files.
+
+    Args:
+        prompt: What was typed; ``-`` for standard input alone.
+        attachments: Files, or URLs of images; ``-`` for standard input.
+
+    Returns:
+        None if there is nothing at all.
+
+    Raises:
+        ConfigError: Standard input is not text, or a file cannot be read or sent.
+    """
+    piped = "" if "-" in attachments else _read_pipe(wanted=prompt == "-")
+    typed = "" if prompt is None or prompt == "-" else prompt
+    if prompt is not None and prompt != "-" and not typed.strip() and not piped.strip():
+        return prompt  # an empty question is refused, and not taken for a missing one
+    text = f"{piped.rstrip()}\n\n{typed}" if piped.strip() and typed else typed or piped
+    parts = [attach(each) for each in attachments]
+    if not parts:
+        return text or None
+    return [TextPart(text), *parts] if text.strip() else parts
+
+
+def _read_pipe(*, wanted: bool) -> str:
+    """Read standard input if it is not a terminal, or is wanted even then."""
+    if sys.stdin is None or (sys.stdin.isatty() and not wanted):
+        return ""
+    note = "reading standard input; `< /dev/null` if there is nothing in it\n"
+    waiting = threading.Timer(_PATIENCE, lambda: sys.stderr.write(note))
+    waiting.daemon = True
+    waiting.start()
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"standard input is not {error.encoding} text: {error.reason}; -a - attaches it as a file"
+        ) from error
+    except (OSError, ValueError):  # closed, or not to be read
+        return ""
+    finally:
+        waiting.cancel()
+
+
+def attach(where: str) -> ContentPart:
+    """Make a part of a message from a file or a URL: an image, sound, a PDF, or text.
+
+    Raises:
+        ConfigError: It cannot be read, or no model reads such files.
+    """
+    if where.startswith(("http://", "https://", "data:")):
+        return ImagePart(where)
+    path = Path(where)
+    try:
+        data = sys.stdin.buffer.read() if where == "-" else path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"the attachment {where!r} cannot be read: {error.strerror}") from None
+    name = "standard input" if where == "-" else path.name
+    kind = mimetypes.guess_type(name)[0] or ""
+    if data.startswith(b"%PDF-"):
+        return FilePart.from_bytes(data, filename="input.pdf" if where == "-" else name)
+    if kind.startswith("audio/"):
+        return AudioPart.from_path(path)
+    if kind.startswith("image/") and kind != "image/svg+xml":
+        return ImagePart.from_bytes(data, mime_type=kind)
+    with contextlib.suppress(UnicodeDecodeError):
+        if "\0" not in (text := data.decode()):
+            return TextPart(f"{name}:\n\n{text}")
+    try:
+        return ImagePart.from_bytes(data)
+    except ConfigError:
+        raise ConfigError(f"the attachment {where!r} is neither an image, sound, a PDF nor text") from None
