@@ -208,9 +208,9 @@ def resume(*arguments: str, url: str) -> Done:
     return run("resume", "run.json", "-m", "openai:m", "-t", "tools.py", *arguments, OPENAI_BASE_URL=url)
 
 
-def start(url: str, *arguments: str, **environment: str) -> Done:
+def start(url: str, *arguments: str, log: str = "on") -> Done:
     given = ("run", "-m", "openai:m", "-t", "tools.py", "--state", "run.json", *arguments, "go")
-    return run(*given, OPENAI_BASE_URL=url, **environment)
+    return run(*given, OPENAI_BASE_URL=url, AGENTKIT_LOG=log)
 
 
 def test_without_a_terminal_the_run_pauses_and_its_state_goes_on_later(place: Path) -> None:
@@ -322,10 +322,11 @@ def test_a_run_that_waits_is_not_overwritten_by_another(place: Path) -> None:
 
 
 def test_tools_that_are_forgotten_when_a_run_goes_on_are_named(place: Path) -> None:
-    off = {"AGENTKIT_LOG": "off"}
     with replay(ASKED[0]) as server:
-        start(server.url, **off)
-        done = run("resume", "run.json", "-m", "openai:m", "--approve", "c0", OPENAI_BASE_URL=server.url, **off)
+        start(server.url, log="off")
+        done = run(
+            "resume", "run.json", "-m", "openai:m", "--approve", "c0", OPENAI_BASE_URL=server.url, AGENTKIT_LOG="off"
+        )
     said = "error: this run has the tools ask, delete, look: give the same --tools and --with as when it was started\n"
     assert (done.returncode, done.stderr, len(server.requests)) == (2, said, 1)
 

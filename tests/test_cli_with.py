@@ -120,12 +120,13 @@ def test_ready_made_tools_and_those_of_a_file_are_used_together() -> None:
 
 def test_a_command_waits_and_is_resumed_with_the_same_spec() -> None:
     common = ["-m", "openai:x", "--with", "shell:notes"]
-    off = {"AGENTKIT_LOG": "off"}
     with replay(calls(("run_command", {"command": "ls"}))) as server:
-        waiting = run("run", *common, "--state", "run.json", "List.", OPENAI_BASE_URL=server.url, **off)
+        waiting = run("run", *common, "--state", "run.json", "List.", OPENAI_BASE_URL=server.url, AGENTKIT_LOG="off")
     assert waiting.returncode == 4
     with replay(events({"content": "I may not."})) as server:
-        without = run("resume", "run.json", "-m", "openai:x", "--deny", "c0", OPENAI_BASE_URL=server.url, **off)
+        without = run(
+            "resume", "run.json", "-m", "openai:x", "--deny", "c0", OPENAI_BASE_URL=server.url, AGENTKIT_LOG="off"
+        )
         assert "give the same --tools and --with as when it was started" in without.stderr
         resumed = run("resume", "run.json", *common, "--deny", "c0", OPENAI_BASE_URL=server.url)
     assert (resumed.returncode, resumed.stdout) == (0, "I may not.\n")

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import anyio
 
-from agentkit import Agent, ChatSettings, Limits, OutputSchema, RunState
+from agentkit import Agent, ChatSettings, Limits, OutputSchema, RunOptions, RunState
 from agentkit.chat import ChatClient, Deadlines, Model, open_model
 from agentkit.cli.console import NotesConsole
 from agentkit.cli.load import call_named, load_agent, load_tools, load_value
@@ -86,7 +86,7 @@ class OpenAgent:
 
     agent: Agent[Any, Any]
     model: str
-    options: dict[str, Any]
+    options: RunOptions
     limits: Mapping[str, Any]
     setup: Setup
     _deps: object = field(default=None, repr=False)
@@ -94,9 +94,9 @@ class OpenAgent:
     @property
     def tools(self) -> list[str]:
         """The names of its tools, without those of sources that are not open."""
-        return [*self.agent.tools, *(tool.name for tool in self.options.get("tools", ()))]
+        return [*self.agent.tools, *(tool.name for tool in cast("Any", self.options.get("tools", ())))]
 
-    def options_for(self, state: RunState | None = None) -> dict[str, Any]:
+    def options_for(self, state: RunState | None = None) -> RunOptions:
         """Return the options of a run, or of one that is resumed from a state."""
         if not self.limits:
             return self.options
@@ -203,7 +203,7 @@ def open_agent(setup: Setup) -> OpenAgent:
         deps = load_value(setup.deps, "dependencies") if setup.deps else None
         deps = call_named(deps, setup.deps) if callable(deps) else deps
         tools = load_tools(setup.tools, setup.toolsets)
-        options: dict[str, Any] = {}
+        options: RunOptions = {}
         if setup.agent:
             agent = load_agent(setup.agent)
             model, opened = setup.model, _open_model(setup.model, setup.timeout) if setup.model else agent.model

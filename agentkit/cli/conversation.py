@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any, TextIO, cast
 
-from agentkit import RunState
+from agentkit import RunOptions, RunState
 from agentkit.cli.agents import OpenAgent
 from agentkit.cli.output import Display, ToolOutput
 from agentkit.messages import Message
@@ -40,21 +40,17 @@ def ask(
         KeyboardInterrupt: It was interrupted; its end has been shown.
     """
     state = prompt if isinstance(prompt, RunState) else session.sync.state() if session and prompt is None else None
-    options = {**opened.options_for(state), "session": session}
+    options: RunOptions = {**opened.options_for(state), "session": session}
     if prompt is None or isinstance(prompt, RunState):
         stream = opened.agent.stream_sync(resume=prompt or True, **options)
     else:
-        stream = opened.agent.stream_sync(prompt, history=history or None, **options)
+        options["history"] = history
+        stream = opened.agent.stream_sync(prompt, **options)
     stream.state.rules += rules
     try:
         with contextlib.redirect_stdout(cast("TextIO", ToolOutput(display))), stream:
-            try:
-                for event in stream:
-                    display.handle(event)
-            except KeyboardInterrupt:
-                for event in stream:  # what happened until the run had ended
-                    display.handle(event)
-                raise
+            for event in stream:
+                display.handle(event)
             return stream.result()
     except BrokenPipeError:
         raise

@@ -9,12 +9,11 @@ import difflib
 import importlib
 import importlib.util
 import inspect
-import itertools
 import pkgutil
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -47,9 +46,11 @@ def load_tools(names: Sequence[str], toolsets: Sequence[str] = ()) -> list[Tool]
         DefinitionError: A function cannot become a tool, or two tools have one name.
     """
     found: dict[str, tuple[str, Tool]] = {}
-    imported = ((where, _tools_in(load_value(where, "tool"), where)) for where in names)
+    imported: Iterable[tuple[str, Iterable[Tool]]] = (
+        (where, _tools_in(load_value(where, "tool"), where)) for where in names
+    )
     made = ((f"--with {spec}", open_toolset(spec)) for spec in dict.fromkeys(toolsets))
-    for where, tools in itertools.chain(imported, made):
+    for where, tools in (*imported, *made):
         for tool in tools:
             first, known = found.setdefault(tool.name, (where, tool))
             if known.function is not tool.function:
@@ -68,8 +69,8 @@ def load_agent(where: str) -> Agent[Any, Any]:
     """
     value = load_value(where, "agent")
     if isinstance(value, ModuleType):
-        agents = {name: each for name, each in vars(value).items() if isinstance(each, Agent)}
-        if len({id(each) for each in agents.values()}) != 1:
+        agents: dict[str, object] = {name: each for name, each in vars(value).items() if isinstance(each, Agent)}
+        if len(set(map(id, agents.values()))) != 1:
             names = ", ".join(f"{where}:{name}" for name in agents)
             raise ConfigError(f"{where} has several agents: name one of {names}" if agents else f"{where} has no agent")
         value = next(iter(agents.values()))
@@ -77,7 +78,7 @@ def load_agent(where: str) -> Agent[Any, Any]:
         value = call_named(value, where)
     if not isinstance(value, Agent):
         raise ConfigError(f"{where} is a value of type {type(value).__name__}, where an agent is needed")
-    return cast("Agent[Any, Any]", value)
+    return cast("Agent[Any, Any]", value)  # type: ignore[redundant-cast]  # not to pyright
 
 
 def call_named(function: Callable[..., object], where: str) -> object:

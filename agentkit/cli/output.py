@@ -103,7 +103,9 @@ class Display:
         """Show the end of the run by this error or interruption, unless an event has done so."""
         if self.state is not None and self.running:
             self.error, self.running = error, False
-            self.show(RunFinished(self.state))
+            ended = RunFinished(self.state)
+            self.trace(ended)
+            self.show(ended)
 
     def show(self, event: Event) -> None:
         """Show an event in this observer's way."""
