@@ -151,6 +151,6 @@ def test_the_command_writes_a_trace(tmp_path: Path) -> None:
     assert [each["event"] for each in written if each["event"] != "TextDelta"] == [
         *("RunStarted", "TurnStarted", "TurnFinished", "RunFinished")
     ]
-    done = run("run", "-m", "openai:m", "--trace", str(tmp_path / "no" / "run.jsonl"), "Hi")
+    done = run("run", "-m", "ollama:m", "--trace", str(tmp_path / "no" / "run.jsonl"), "Hi")
     assert done.returncode == 2
     assert "cannot be written: No such file or directory" in done.stderr

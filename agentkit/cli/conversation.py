@@ -44,7 +44,7 @@ def ask(
     if prompt is None or isinstance(prompt, RunState):
         stream = opened.agent.stream_sync(resume=prompt or True, **options)
     else:
-        options["history"] = history
+        options["history"] = history or None
         stream = opened.agent.stream_sync(prompt, **options)
     stream.state.rules += rules
     try:
