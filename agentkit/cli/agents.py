@@ -29,10 +29,10 @@ from agentkit.errors import ConfigError, StateError
 from agentkit.messages import UserMessage
 from agentkit.run import Price, call_sync
 
-__all__ = ["OpenAgent", "Setup", "open_agent", "started_as"]
+__all__ = ["OpenAgent", "Setup", "open_again", "open_agent"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Setup:
     """The options of a command line that describe an agent, as they were written.
 
@@ -51,19 +51,19 @@ class Setup:
 
     agent: str = ""
     model: str = ""
-    tools: Sequence[str] = ()
-    toolsets: Sequence[str] = ()
+    tools: Sequence[str] | None = None
+    toolsets: Sequence[str] | None = None
     instructions: str = ""
     deps: str = ""
-    parameters: Sequence[str] = ()
-    limits: Sequence[str] = ()
+    parameters: Sequence[str] | None = None
+    limits: Sequence[str] | None = None
     schema: str = ""
     timeout: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what was given, as JSON values. Headers are left out, as they may hold keys."""
         given = {name: value for name, value in asdict(self).items() if value}
-        given["parameters"] = [each for each in self.parameters if not each.startswith("extra_headers")]
+        given["parameters"] = [each for each in self.parameters or () if not each.startswith("extra_headers")]
         return {name: value for name, value in given.items() if value}
 
     def over(self, started: Mapping[str, Any]) -> Setup:
@@ -202,7 +202,7 @@ def open_agent(setup: Setup) -> OpenAgent:
         changes: dict[str, Any] = {"output_type": _load_schema(setup.schema)} if setup.schema else {}
         deps = load_value(setup.deps, "dependencies") if setup.deps else None
         deps = call_named(deps, setup.deps) if callable(deps) else deps
-        tools = load_tools(setup.tools, setup.toolsets)
+        tools = load_tools(setup.tools or (), setup.toolsets or ())
         options: RunOptions = {}
         if setup.agent:
             agent = load_agent(setup.agent)
@@ -225,7 +225,7 @@ def open_agent(setup: Setup) -> OpenAgent:
     check_key(opened)
     if setup.parameters:
         options["settings"] = _settings(setup.parameters)
-    given = _assignments(setup.limits, "--limit", [each.name for each in fields(Limits)])
+    given = _assignments(setup.limits or (), "--limit", [each.name for each in fields(Limits)])
     if isinstance(given.get("price"), dict):
         given["price"] = Price(**given["price"])
     replace(agent.limits, **given)  # refuses what is wrong
@@ -235,14 +235,21 @@ def open_agent(setup: Setup) -> OpenAgent:
     )
 
 
-def started_as(state: RunState, setup: Setup) -> Setup:
-    """Return the options that a run was started with, and those of this command line in their place.
+def open_again(state: RunState, setup: Setup) -> OpenAgent:
+    """Make the agent of a run that is resumed, with the options of this command line in place of the run's own.
 
     The log of runs knows them. A saved state does not name code: whoever wrote it could have any code imported.
 
     Raises:
         ConfigError: The log does not know the run, and there is no model; or it was started in another directory.
+        StateError: The run has tools, and the agent has none.
     """
+    opened = open_agent(_started_as(state, setup))
+    opened.require_tools(state)
+    return opened
+
+
+def _started_as(state: RunState, setup: Setup) -> Setup:
     run = find_run(state.run_id)
     if run is None:
         if not (setup.model or setup.agent or os.environ.get("AGENTKIT_MODEL")):
@@ -258,7 +265,7 @@ def started_as(state: RunState, setup: Setup) -> Setup:
             f"this run was started in {run.directory!r}, from where its {places[0]} came: resume it there"
         )
     made = setup.over(started)
-    what = [made.agent, made.model, *made.tools, *made.toolsets]
+    what = [made.agent, made.model, *(made.tools or ()), *(made.toolsets or ())]
     NotesConsole().say((one_line(f"resumed as it was started: {', '.join(filter(None, what))}"), "dim"))
     return made
 

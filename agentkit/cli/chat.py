@@ -88,20 +88,7 @@ def chat(  # noqa: PLR0913 - each is an option of the command
     agentkit chat app.py:agent
     """  # noqa: D301
     with handle_errors(debug=debug):
-        opened = open_agent(
-            Setup(
-                agent=agent,
-                model=model,
-                tools=tools or (),
-                toolsets=with_ or (),
-                instructions=instructions,
-                deps=deps,
-                parameters=parameters or (),
-                limits=limits or (),
-                schema=schema,
-                timeout=timeout,
-            )
-        )
+        opened = open_agent(Setup(agent, model, tools, with_, instructions, deps, parameters, limits, schema, timeout))
         stored = None if session is None else open_session(session)
         waiting = None if stored is None else waiting_state(stored)
         if waiting is not None:

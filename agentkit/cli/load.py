@@ -78,7 +78,7 @@ def load_agent(where: str) -> Agent[Any, Any]:
         value = call_named(value, where)
     if not isinstance(value, Agent):
         raise ConfigError(f"{where} is a value of type {type(value).__name__}, where an agent is needed")
-    return cast("Agent[Any, Any]", value)  # type: ignore[redundant-cast]  # not to pyright
+    return value  # pyright: ignore[reportUnknownVariableType] - of whatever types it is
 
 
 def call_named(function: Callable[..., object], where: str) -> object:
@@ -96,7 +96,7 @@ def call_named(function: Callable[..., object], where: str) -> object:
 
 
 def is_place(text: str) -> bool:
-    """Return True if a text names a value in code: ``file.py``, ``dir/file.py:name`` or ``package.module:name``."""
+    """Return True if a string names a value in code: ``file.py``, ``dir/file.py:name`` or ``package.module:name``."""
     return bool(_PLACE.fullmatch(text))
 
 

@@ -13,7 +13,7 @@ import typer
 from pydantic_core import to_json
 
 from agentkit import RunState
-from agentkit.cli.agents import OpenAgent, Setup, open_agent, started_as
+from agentkit.cli.agents import OpenAgent, Setup, open_again, open_agent
 from agentkit.cli.approvals import decide, list_pending, settle
 from agentkit.cli.conversation import ask
 from agentkit.cli.errors import handle_errors
@@ -88,32 +88,15 @@ def run(  # noqa: PLR0913 - each is an option of the command
     with handle_errors(debug=debug):
         agent, question = _split_words(words or ())
         prompt = read_prompt(question, attach or ())
-        if prompt is None and session is None:
-            raise ConfigError("the question is missing; `agentkit run --help` says more")
-        if state and session is not None:
-            raise ConfigError("a run is saved in a session or in a file: give --session or --state, not both")
-        setup = Setup(
-            agent=agent,
-            model=model,
-            tools=tools or (),
-            toolsets=with_ or (),
-            instructions=instructions,
-            deps=deps,
-            parameters=parameters or (),
-            limits=limits or (),
-            schema=schema,
-            timeout=timeout,
-        )
+        _check_places(prompt, state, session)
+        setup = Setup(agent, model, tools, with_, instructions, deps, parameters, limits, schema, timeout)
         stored = None if session is None else open_session(session, existing=prompt is None)
-        opened = open_agent(setup if stored is None or prompt is not None else started_as(last_state(stored), setup))
+        opened = open_agent(setup) if stored is None or prompt is not None else open_again(last_state(stored), setup)
         resume_command = resume_command_of(state, session)
         if state:
             check_unused(state, resume_command)
-        if session is not None and stored is not None:
-            if prompt is not None:
-                check_nothing_waits(stored, session)
-            else:
-                opened.require_tools(last_state(stored))
+        if session is not None and stored is not None and prompt is not None:
+            check_nothing_waits(stored, session)
         raise typer.Exit(_answer(opened, prompt, _Save(state, stored, resume_command), trace=trace, as_json=as_json))
 
 
@@ -160,22 +143,17 @@ def resume(  # noqa: PLR0913 - each is an option of the command
             check_not_a_session(state)
         saved = load_state(state) if stored is None else last_state(stored)
         decide(saved, approve or (), deny or (), answer or ())
-        setup = Setup(
-            agent=agent,
-            model=model,
-            tools=tools or (),
-            toolsets=with_ or (),
-            instructions=instructions,
-            deps=deps,
-            parameters=parameters or (),
-            limits=limits or (),
-            schema=schema,
-            timeout=timeout,
-        )
-        opened = open_agent(started_as(saved, setup))
-        opened.require_tools(saved)
+        setup = Setup(agent, model, tools, with_, instructions, deps, parameters, limits, schema, timeout)
+        opened = open_again(saved, setup)
         save = _Save(state, stored, resume_command_of(state, session))
         raise typer.Exit(_answer(opened, saved, save, trace=trace, as_json=as_json))
+
+
+def _check_places(prompt: Prompt | None, state: str, session: str | None) -> None:
+    if prompt is None and session is None:
+        raise ConfigError("the question is missing; `agentkit run --help` says more")
+    if state and session is not None:
+        raise ConfigError("a run is saved in a session or in a file: give --session or --state, not both")
 
 
 def _split_words(words: Sequence[str]) -> tuple[str, str | None]:
