@@ -13,7 +13,7 @@ PACKAGE = ROOT / "agentkit"
 CORE = ["errors", "chat", "tools", "run", "agent", "handoff"]
 FACES = ["events", "messages"]  # they only re-export
 OPTIONAL = [
-    *("testing", "local", "middleware", "compaction", "sessions", "cli", "constrained", "probe", "lint"),
+    *("testing", "local", "middleware", "compaction", "sessions", "cli", "constrained", "probe", "lint", "extract"),
     *("automation", "mcp", "serve", "durable", "otel", "trace", "prices"),
 ]
 START = ["__main__", "_startup"]  # what a process begins with

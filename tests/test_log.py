@@ -99,9 +99,7 @@ def test_a_tool_that_raises_is_one_line_with_the_place_and_the_traceback_is_for_
     agent.run_sync("go", run_id="r1")
     (line,) = written.getvalue().splitlines()
     where = rf"\({re.escape(__file__)}:\d+, in convert\)$"
-    assert line.startswith(
-        r"WARNING tool convert raised ValueError: invalid literal for int() with base 10: 'x\n2026-"
-    )
+    assert line.startswith(r"WARNING tool convert raised ValueError: invalid literal for int() with base 10: 'x\n2026-")
     assert re.search(where, line)
     (record,) = [each for each in caplog.records if each.levelno == logging.WARNING]
     fields = ("run_id", "agent", "turn", "tool", "call_id")

@@ -40,6 +40,7 @@ COMMANDS = (
     Command("chat", "agentkit.cli.chat:chat", "Talk with a model or an agent."),
     Command("resume", "agentkit.cli.run:resume", "Resume a run that was saved."),
     Command("serve", "agentkit.cli.serve:serve", "Put agents behind the Chat Completions API."),
+    Command("extract", "agentkit.cli.extract:extract", "Extract objects from files."),
     Command("tools", "agentkit.cli.tools:tools", "Print the schemas of tools, or what could be better about them."),
     Command("models", "agentkit.cli.models:app", "List where models can be; download the embedded one."),
     Command("sessions", "agentkit.cli.sessions:app", "Look into saved conversations."),

@@ -21,7 +21,7 @@ from agentkit.run.middleware import (
     around_tool,
     nested_run,
 )
-from agentkit.run.output import Output, OutputSchema, TextOutput, TypedOutput, Way, WithCalls
+from agentkit.run.output import Output, OutputSchema, OutputType, TextOutput, TypedOutput, Way, WithCalls
 from agentkit.run.session_run import Session, SessionSnapshot, SessionUpdate
 from agentkit.run.spec import OutputValidator
 from agentkit.run.state import RunResult, RunState
@@ -47,6 +47,7 @@ __all__ = [
     "NextTool",
     "Output",
     "OutputSchema",
+    "OutputType",
     "OutputValidator",
     "Pause",
     "PendingCall",

@@ -1,6 +1,6 @@
 """From a Python function to a tool that a model can call."""
 
-from agentkit.chat.json_schema import subschemas
+from agentkit.chat.json_schema import leaf_schemas, member_schemas, subschemas
 from agentkit.chat.strict import why_not_strict
 from agentkit.tools.calls.process import around_process_call
 from agentkit.tools.calls.repair import match_tool_name
@@ -31,7 +31,9 @@ __all__ = [
     "Toolset",
     "around_process_call",
     "flat_tools",
+    "leaf_schemas",
     "match_tool_name",
+    "member_schemas",
     "split_tools",
     "subschemas",
     "tool",

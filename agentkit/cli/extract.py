@@ -1,0 +1,114 @@
+"""``agentkit extract``: an object from each of many files."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agentkit.chat import Deadlines, open_model
+from agentkit.cli.console import NotesConsole
+from agentkit.cli.errors import handle_errors
+from agentkit.cli.load import load_value
+from agentkit.cli.options import DebugOption, InstructionsOption, ModelOption, TimeoutOption
+from agentkit.cli.records import RecordFile, json_line
+from agentkit.cli.terminal_text import one_line, plural, printable
+from agentkit.errors import AuthenticationFailed, ConfigError, MissingKey, NotFound, QuotaExceeded
+from agentkit.extract import Extraction, Source, extract_all
+from agentkit.run import call_sync
+
+__all__ = ["extract"]
+
+_HOPELESS = (MissingKey, AuthenticationFailed, NotFound, QuotaExceeded)  # no other file would fare better
+
+
+def extract(
+    what: Annotated[str, typer.Argument(metavar="MODULE:TYPE", help="The type of the objects; also file.py:TYPE.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILES...", help="Texts, images, sound, PDFs; - is standard input.")
+    ],
+    model: ModelOption = "local",
+    out: Annotated[
+        str, typer.Option("--out", "-o", metavar="FILE", help="A .jsonl or .csv; what is in it is not done again.")
+    ] = "",
+    instructions: InstructionsOption = "",
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", min=1, metavar="N", help="Most files at the same time.")
+    ] = 10,
+    timeout: TimeoutOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Extract an object from each of many files.
+
+    Without --out, the objects are printed as lines of JSON. With it, the same command can be given again after an
+    interruption or a failure: only files that are not in FILE are done. Failures are listed at the end, with exit code
+    1.
+
+    \b
+    agentkit extract invoices.py:Invoice mail/*.txt --out invoices.csv
+    agentkit extract my_package.types:Ticket tickets/*.eml --model openai:gpt-5-mini
+    """  # noqa: D301
+    with handle_errors(debug=debug):
+        with contextlib.redirect_stdout(sys.stderr):  # what a module prints is not part of the answer
+            output_type: Any = load_value(what, "type")
+        sources = _sources(files)
+        target = RecordFile(out, output_type) if out else None
+        done = target.files if target is not None else set[str]()
+        left = {source: name for source, name in sources.items() if name not in done}
+        waits = None if timeout is None else Deadlines(first_byte=timeout, idle=timeout, total=timeout)
+        failed: list[str] = []
+
+        def save(extraction: Extraction[Any]) -> None:
+            name = left[extraction.source]
+            if isinstance(extraction.error, _HOPELESS):
+                raise extraction.error
+            if extraction.error is not None:
+                failed.append(f"{name}: {extraction.error}")
+            elif target is not None:
+                target.add(name, extraction)
+            else:
+                line = json_line(name, extraction)
+                typer.echo(printable(line) if sys.stdout.isatty() else line, nl=False)
+
+        try:
+            call_sync(
+                extract_all,
+                output_type,
+                list(left),
+                model=open_model(model, deadlines=waits),
+                instructions=instructions,
+                concurrency=concurrency,
+                progress=True,
+                on_extraction=save,
+            )
+        except KeyboardInterrupt:
+            if target is not None:
+                typer.echo("interrupted; the same command does the files that are left", err=True)
+            raise
+        _report(len(sources), len(left), failed)
+        raise typer.Exit(1 if failed else 0)
+
+
+def _sources(files: Sequence[str]) -> Mapping[Source, str]:
+    """The sources of files, each once, with the name that it was given by."""
+    found: dict[Source, str] = {}
+    for name in files:
+        if name != "-" and not Path(name).is_file():
+            what = "is a directory: name the files in it" if Path(name).is_dir() else "is not there"
+            raise ConfigError(f"{name!r} {what}")
+        found.setdefault(sys.stdin.read() if name == "-" else Path(name), name)
+    return found
+
+
+def _report(total: int, left: int, failed: Sequence[str]) -> None:
+    counts = [f"{left - len(failed)} done"]
+    counts += [f"{total - left} done before"] if total > left else []
+    counts += [f"{len(failed)} failed:"] if failed else []
+    console = NotesConsole()
+    console.say((f"{plural(total, 'file')}: {', '.join(counts)}", "dim"))
+    for each in failed:
+        console.say(f"  {one_line(each)}")
