@@ -56,41 +56,59 @@ def extract(
         with contextlib.redirect_stdout(sys.stderr):  # what a module prints is not part of the answer
             output_type: Any = load_value(what, "type")
         sources = _sources(files)
-        target = RecordFile(out, output_type) if out else None
-        done = target.files if target is not None else set[str]()
-        left = {source: name for source, name in sources.items() if name not in done}
+        saved = _Saved(RecordFile(out, output_type) if out else None, sources)
+        left = [source for source, name in sources.items() if name not in saved.before]
         waits = None if timeout is None else Deadlines(first_byte=timeout, idle=timeout, total=timeout)
-        failed: list[str] = []
-
-        def save(extraction: Extraction[Any]) -> None:
-            name = left[extraction.source]
-            if isinstance(extraction.error, _HOPELESS):
-                raise extraction.error
-            if extraction.error is not None:
-                failed.append(f"{name}: {extraction.error}")
-            elif target is not None:
-                target.add(name, extraction)
-            else:
-                line = json_line(name, extraction)
-                typer.echo(printable(line) if sys.stdout.isatty() else line, nl=False)
-
         try:
             call_sync(
                 extract_all,
                 output_type,
-                list(left),
+                left,
                 model=open_model(model, deadlines=waits),
                 instructions=instructions,
                 concurrency=concurrency,
                 progress=True,
-                on_extraction=save,
+                on_extraction=saved.add,
             )
         except KeyboardInterrupt:
-            if target is not None:
+            if out:
                 typer.echo("interrupted; the same command does the files that are left", err=True)
             raise
-        _report(len(sources), len(left), failed)
-        raise typer.Exit(1 if failed else 0)
+        saved.report(len(left))
+        raise typer.Exit(1 if saved.failed else 0)
+
+
+class _Saved:
+    """What becomes of extractions: records in a file or on standard output, and failures."""
+
+    def __init__(self, target: RecordFile | None, names: Mapping[Source, str]) -> None:
+        self._target, self._names = target, names
+        self.before = target.files if target is not None else set[str]()
+        self.failed: list[str] = []
+
+    def add(self, extraction: Extraction[Any]) -> None:
+        """Save an extraction, or note that it failed; an error that all others would have too ends the command."""
+        name = self._names[extraction.source]
+        if isinstance(extraction.error, _HOPELESS):
+            raise extraction.error
+        if extraction.error is not None:
+            self.failed.append(f"{name}: {extraction.error}")
+        elif self._target is not None:
+            self._target.add(name, extraction)
+        else:
+            line = json_line(name, extraction)
+            typer.echo(printable(line) if sys.stdout.isatty() else line, nl=False)
+
+    def report(self, tried: int) -> None:
+        """Print how many files are done, and which failed."""
+        total, failed = len(self._names), len(self.failed)
+        counts = [f"{tried - failed} done"]
+        counts += [f"{total - tried} done before"] if total > tried else []
+        counts += [f"{failed} failed:"] if failed else []
+        console = NotesConsole()
+        console.say((f"{plural(total, 'file')}: {', '.join(counts)}", "dim"))
+        for each in self.failed:
+            console.say(f"  {one_line(each)}")
 
 
 def _sources(files: Sequence[str]) -> Mapping[Source, str]:
@@ -102,13 +120,3 @@ def _sources(files: Sequence[str]) -> Mapping[Source, str]:
             raise ConfigError(f"{name!r} {what}")
         found.setdefault(sys.stdin.read() if name == "-" else Path(name), name)
     return found
-
-
-def _report(total: int, left: int, failed: Sequence[str]) -> None:
-    counts = [f"{left - len(failed)} done"]
-    counts += [f"{total - left} done before"] if total > left else []
-    counts += [f"{len(failed)} failed:"] if failed else []
-    console = NotesConsole()
-    console.say((f"{plural(total, 'file')}: {', '.join(counts)}", "dim"))
-    for each in failed:
-        console.say(f"  {one_line(each)}")
