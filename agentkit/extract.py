@@ -227,7 +227,7 @@ def _prompt_of(source: Source) -> Prompt:
     if not isinstance(source, Path):
         return source
     kind = (mimetypes.guess_type(source.name)[0] or "").partition("/")
-    if kind[0] == "image":
+    if kind[0] == "image" and kind[2] != "svg+xml":
         return [ImagePart.from_path(source)]
     if kind[0] == "audio":
         return [AudioPart.from_path(source)]

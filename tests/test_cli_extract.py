@@ -142,6 +142,15 @@ def test_tables_of_other_shapes(here: Path, kind: str, answer: str, table: list[
         assert done.returncode == 0
 
 
+def test_a_json_schema_in_a_file_is_a_type_too(here: Path) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    (here / "schema.json").write_text(json.dumps(schema), encoding="utf-8")
+    with Server(['{"n": 3}']) as server:
+        environment = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "k"}
+        done = run("extract", "schema.json", "a.txt", "--model", "openai:m", **environment)
+    assert json.loads(done.stdout) == {"file": "a.txt", "output": {"n": 3}}
+
+
 def test_a_classification_has_its_confidence(here: Path) -> None:
     ham: Reply = reply(("ham", 0.5))
     extracted([ham], "KIND", "a.txt", "--out", "x.csv")
@@ -189,6 +198,7 @@ def test_a_wrong_key_ends_it_at_once_and_keeps_what_is_done(here: Path) -> None:
         (("types_here.py:Line", "a.txt", "--out", "full.csv"), "its columns are file, n, not file, what, price, tags"),
         (("types_here.py:Line", "a.txt", "--out", "full.jsonl"), "holds something else"),
         (("types_here.py:Line", "a.txt", "--model", "opnai:m"), "did you mean 'openai:m'?"),
+        (("missing.json", "a.txt"), "the schema 'missing.json' cannot be read"),
         (("types_here.py:Line",), "Missing argument"),
     ],
 )

@@ -199,7 +199,7 @@ def open_agent(setup: Setup) -> OpenAgent:
         DefinitionError: A function cannot become a tool, or two tools have one name.
     """
     with contextlib.redirect_stdout(sys.stderr):
-        changes: dict[str, Any] = {"output_type": _load_schema(setup.schema)} if setup.schema else {}
+        changes: dict[str, Any] = {"output_type": load_schema(setup.schema)} if setup.schema else {}
         deps = load_value(setup.deps, "dependencies") if setup.deps else None
         deps = call_named(deps, setup.deps) if callable(deps) else deps
         tools = load_tools(setup.tools or (), setup.toolsets or ())
@@ -215,10 +215,7 @@ def open_agent(setup: Setup) -> OpenAgent:
             if tools:
                 options["tools"] = tools
         else:
-            model, why = choose_model(setup.model)
-            opened = _open_model(model, setup.timeout)
-            if why:
-                NotesConsole().say((f"model {one_line(model)}: {why}", "dim"))
+            model, opened = open_chosen(setup.model, setup.timeout)
             agent = Agent(opened, tools=tools, instructions=setup.instructions, **changes)
     if setup.timeout is not None and not model:
         raise ConfigError("--timeout is for the model of --model: this agent has a model of its own")
@@ -270,6 +267,18 @@ def _started_as(state: RunState, setup: Setup) -> Setup:
     return made
 
 
+def open_chosen(model: str, timeout: float | None) -> tuple[str, Model]:
+    """Choose the model if none is given, and open it; which one it is and why is a note.
+
+    Raises:
+        ConfigError: There is none, or no such provider.
+    """
+    model, why = choose_model(model)
+    if why:
+        NotesConsole().say((f"model {one_line(model)}: {why}", "dim"))
+    return model, _open_model(model, timeout)
+
+
 def _open_model(model: str, timeout: float | None) -> Model:
     if timeout is None:
         return open_model(model)
@@ -281,8 +290,13 @@ def _name_of(model: Model) -> str:
     return f"{info.provider}:{info.model}" if isinstance(model, ChatClient) and info else type(model).__name__
 
 
-def _load_schema(where: str) -> Any:
-    """Import the type of the output, or read a JSON Schema from a file."""
+def load_schema(where: str) -> Any:
+    """Import the type of an output, or read a JSON Schema from a file.
+
+    Raises:
+        ConfigError: It is not there, or cannot be read.
+        DefinitionError: It is not a JSON Schema.
+    """
     if not where.endswith(".json"):
         return load_value(where, "type")
     try:

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from agentkit.chat import Deadlines, open_model
+from agentkit.cli.agents import load_schema, open_chosen
 from agentkit.cli.console import NotesConsole
 from agentkit.cli.errors import handle_errors
-from agentkit.cli.load import load_value
+from agentkit.cli.models import check_key
 from agentkit.cli.options import DebugOption, InstructionsOption, ModelOption, TimeoutOption
 from agentkit.cli.records import RecordFile, json_line
 from agentkit.cli.terminal_text import one_line, plural, printable
@@ -27,11 +27,13 @@ _HOPELESS = (MissingKey, AuthenticationFailed, NotFound, QuotaExceeded)  # no ot
 
 
 def extract(
-    what: Annotated[str, typer.Argument(metavar="MODULE:TYPE", help="The type of the objects; also file.py:TYPE.")],
+    what: Annotated[
+        str, typer.Argument(metavar="MODULE:TYPE", help="The type, also file.py:TYPE; or a JSON Schema, file.json.")
+    ],
     files: Annotated[
         list[str], typer.Argument(metavar="FILES...", help="Texts, images, sound, PDFs; - is standard input.")
     ],
-    model: ModelOption = "local",
+    model: ModelOption = "",
     out: Annotated[
         str, typer.Option("--out", "-o", metavar="FILE", help="A .jsonl or .csv; what is in it is not done again.")
     ] = "",
@@ -54,17 +56,18 @@ def extract(
     """  # noqa: D301
     with handle_errors(debug=debug):
         with contextlib.redirect_stdout(sys.stderr):  # what a module prints is not part of the answer
-            output_type: Any = load_value(what, "type")
+            output_type: Any = load_schema(what)
         sources = _sources(files)
+        _, opened = open_chosen(model, timeout)
+        check_key(opened)
         saved = _Saved(RecordFile(out, output_type) if out else None, sources)
         left = [source for source, name in sources.items() if name not in saved.before]
-        waits = None if timeout is None else Deadlines(first_byte=timeout, idle=timeout, total=timeout)
         try:
             call_sync(
                 extract_all,
                 output_type,
                 left,
-                model=open_model(model, deadlines=waits),
+                model=opened,
                 instructions=instructions,
                 concurrency=concurrency,
                 progress=True,
