@@ -75,9 +75,8 @@ class _Table:
     def format(self, file: str, extraction: Extraction[Any]) -> str:
         """Write the rows."""
         output = to_jsonable_python(extraction.output)
-        items: Any = output if isinstance(output, list) else [output]
         end = [_confidence(extraction)] if len(self._columns) > len(self._members) + 1 else []
-        return _rows([[file, *map(_cell, self._values(each)), *end] for each in items])
+        return _rows([[file, *map(_cell, self._values(each)), *end] for each in _listed(output)])
 
     def files(self, text: str) -> set[str]:
         """Read the files of the rows."""
@@ -96,10 +95,9 @@ class _Table:
 
 def _members(output_type: Any) -> Iterator[str]:
     """The members of an output, or of the items of a list; one name for what is not an object."""
-    alternatives: Any = output_type if isinstance(output_type, list) else [output_type]
-    is_function = any(map(inspect.isroutine, alternatives))  # it returns what it wants
-    output: object = output_type if isinstance(output_type, TypedOutput) else TypedOutput[Any](output_type)
-    value_type = cast("TypedOutput[Any]", output).value_type
+    is_function = any(map(inspect.isroutine, _listed(output_type)))  # it returns what it wants
+    output = cast("Any", output_type) if hasattr(output_type, "value_type") else TypedOutput[Any](output_type)
+    value_type = output.value_type
     schema = value_type.schema
     leaves = leaf_schemas(schema, schema)
     if value_type.wrapped:
@@ -108,6 +106,10 @@ def _members(output_type: Any) -> Iterator[str]:
         for each in member_schemas([leaf], 0, schema) if "items" in leaf else [leaf]:
             if each.get("type") != "null":
                 yield from ([] if is_function else each.get("properties")) or [_OUTPUT]
+
+
+def _listed(value: object) -> list[Any]:
+    return [*cast("list[object]", value)] if isinstance(value, list) else [value]
 
 
 def _rows(rows: Sequence[Sequence[Any]]) -> str:
