@@ -96,7 +96,7 @@ class _Table:
 def _members(output_type: Any) -> Iterator[str]:
     """The members of an output, or of the items of a list; one name for what is not an object."""
     is_function = any(map(inspect.isroutine, _listed(output_type)))  # it returns what it wants
-    output = cast("Any", output_type) if hasattr(output_type, "value_type") else TypedOutput[Any](output_type)
+    output = output_type if hasattr(output_type, "value_type") else TypedOutput[Any](output_type)
     value_type = output.value_type
     schema = value_type.schema
     leaves = leaf_schemas(schema, schema)
