@@ -112,6 +112,17 @@ def test_a_tool_that_raises_is_one_line_with_the_place_and_the_traceback_is_for_
     assert "Traceback (most recent call last):" in text
 
 
+@tool(process=True)
+def break_elsewhere() -> None:
+    """Break."""
+    raise KeyError("far away")
+
+
+def test_the_frames_of_agentkit_are_not_the_place_where_a_tool_raised(written: io.StringIO) -> None:
+    Agent(ScriptedModel([[call("break_elsewhere")], "done"]), tools=[break_elsewhere]).run_sync("go")
+    assert written.getvalue() == "WARNING tool break_elsewhere raised KeyError: 'far away'\n"
+
+
 async def test_a_run_that_goes_well_logs_nothing_from_info_on(caplog: pytest.LogCaptureFixture) -> None:
     @tool
     def add(a: int, b: int) -> int:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -100,3 +102,11 @@ def test_a_cost_can_be_asked_for_directly() -> None:
 def test_a_price_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="must be a Price"):
         Prices({"m": 3})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(("module", "library"), [("prices", "genai_prices"), ("otel", "opentelemetry")])
+def test_a_missing_extra_is_named(module: str, library: str) -> None:
+    program = f"import sys; sys.modules[{library!r}] = None; import agentkit.{module}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"install the extra agentkit[{module}]" in done.stderr.splitlines()[-1]

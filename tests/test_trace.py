@@ -1,8 +1,11 @@
 import json
 import logging
+import re
 import stat
+from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -111,6 +114,16 @@ def test_what_is_masked_and_what_is_not(value: Any, masked: Any) -> None:
 def test_variables_that_are_named_like_a_secret_are_secrets_unless_they_name_a_file() -> None:
     mask = Mask(environment={"GH_TOKEN": "abcdefgh1", "MY_SECRET": "/run/secrets/x", "HOME_TOKENS": "whatever1"})
     assert mask("abcdefgh1 /run/secrets/x whatever1") == "*** /run/secrets/x whatever1"
+
+
+@pytest.mark.parametrize("secret", ["purple-elephant", 'say "purple"/green'])
+def test_a_secret_is_found_in_every_form_that_json_and_urls_give_it(secret: str) -> None:
+    mask = Mask([secret], environment={})
+    forms = [secret, json.dumps(secret), json.dumps(json.dumps(secret)), quote(secret), escape(secret), secret.upper()]
+    forms += ["".join(f"\\u{ord(each):04x}" for each in secret)]
+    for form in forms:
+        assert "***" in mask(f"it is {form}."), form
+        assert not {"purple", "elephant", "green"} & set(re.findall(r"\w+", mask(f"it is {form}.").lower())), form
 
 
 async def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:

@@ -153,6 +153,19 @@ async def test_what_was_retried_repaired_limited_or_paused_is_marked_with_its_re
         assert line.removeprefix("turn 1: ") in page
 
 
+async def test_a_run_that_is_resumed_is_a_timeline_of_its_own(tmp_path: Path) -> None:
+    agent = Agent(ScriptedModel([[call("pay", id="p", amount=3)], "Paid."]), tools=[pay])
+    with Trace(tmp_path / "t") as trace:
+        result = await agent.run("pay", on_event=trace)
+        result.state.approve("p")
+        await agent.run(resume=result.state, on_event=trace)
+    before, after = timelines(read_events(tmp_path / "t"))
+    assert (before.status, before.run_id) == ("paused", after.run_id)
+    assert [each.kind for each in before.children] == ["turn"]
+    assert (after.status, after.prompt, after.answer) == ("done", "pay", "Paid.")
+    assert [(each.kind, each.name) for each in after.children] == [("call", "pay"), ("turn", "turn 2")]
+
+
 async def test_a_limit_is_explained_and_a_run_without_incidents_says_so() -> None:
     agent = Agent(ScriptedModel([[call("look", where="a")], "done"]), tools=[look], limits=Limits(turns=1))
     assert "The run ended early, as it reached the limit of 1 turn." in (await agent.run("go")).explain()

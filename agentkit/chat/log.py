@@ -13,10 +13,14 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
+
+import agentkit.errors
+
 __all__ = ["escape_controls", "failure_in_short", "format_failure", "log"]
 
-_OURS = str(Path(__file__).parent.parent)  # frames of agentkit, of libraries and of Python are not the user's own
-_INSTALLED = tuple({_OURS, *(sysconfig.get_path(each) for each in ("stdlib", "purelib", "platlib"))})
+_RUNNERS = ("<", *(str(Path(each).parent) for each in (agentkit.errors.__file__, anyio.__file__)))  # they call tools
+_INSTALLED = tuple(sysconfig.get_path(each) for each in ("stdlib", "purelib", "platlib"))
 _LONGEST = 300  # characters of a message in one line
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
@@ -30,8 +34,8 @@ def failure_in_short(error: BaseException) -> str:
     """Describe an exception in one line: its type and message, and the last frame of the user's own code."""
     said = escape_controls(f"{type(error).__name__}: {error}".removesuffix(": "))
     said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [each for each in frames if not each.filename.startswith((*_INSTALLED, "<"))] or frames
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith(_RUNNERS)]
+    own = [each for each in frames if not each.filename.startswith(_INSTALLED)] or frames
     return f"{said} ({own[-1].filename}:{own[-1].lineno}, in {own[-1].name})" if own else said
 
 

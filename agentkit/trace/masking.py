@@ -19,6 +19,7 @@ _SECRET_MEMBER = re.compile(
     r"|private[_-]?key|authorization|cookie|credentials?)",
     re.I,
 )
+_PLAIN = re.compile(r"[\w.-]+")
 _IN_JSON = re.compile(r'"([^"\\]{1,64})"(\s*:\s*)"((?:[^"\\]|\\.)+)"')
 _FORMS = (  # a string without the first of a pair is not searched for the second
     ("sk-", re.compile(r"\bsk-[\w-]{16,}")),
@@ -57,6 +58,8 @@ class Mask:
         }
         self._redactor = Redactor()
         self._redactor.add(*known)
+        is_plain = all(_PLAIN.fullmatch(each) for each in known)  # then an escape of one has the code of a character
+        self._escapes = re.compile(r"\\[ux]|%[0-9a-fA-F]{2}|&#" if is_plain else r"\\|%|&")
         self._parts = {each[at : at + _STEP].lower() for each in known for at in range(0, len(each) - _STEP + 1, _STEP)}
 
     def __call__(self, value: Any) -> Any:
@@ -79,7 +82,7 @@ class Mask:
     def _text(self, text: str) -> str:
         if self._parts:
             lower = text.lower()
-            if "\\" in text or "%" in text or "&#" in text or any(part in lower for part in self._parts):
+            if self._escapes.search(text) or any(part in lower for part in self._parts):
                 text = self._redactor(text)
         for start, form in _FORMS:
             if start in text:

@@ -62,6 +62,8 @@ $("theme").addEventListener("click", () => {
 async function follow() {
   let version = "";
   for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    if (!getSelection().isCollapsed) continue; // somebody is copying
     let answer;
     try {
       answer = await fetch(`runs?version=${version}`);
@@ -71,11 +73,12 @@ async function follow() {
     if (answer.status === 200) {
       version = answer.headers.get("x-version");
       const open = new Map([...main.querySelectorAll("details[id]")].map((each) => [each.id, each.open]));
+      const focused = document.activeElement.closest("details[id]")?.id;
       main.innerHTML = await answer.text();
       for (const each of main.querySelectorAll("details[id]")) if (open.has(each.id)) each.open = open.get(each.id);
+      if (focused) $(focused)?.querySelector("summary").focus();
       if ($("search").value) search();
     }
-    await new Promise((resolve) => setTimeout(resolve, 400));
   }
 }
 if (document.body.dataset.live) follow();

@@ -76,7 +76,8 @@ def render_result(result: RunResult[Any]) -> str:
     if not runs:
         return answer
     page = escape(render_page([("", runs)]))
-    return f"""{answer}<details><summary>{_text(" · ".join(figures(runs[-1]).values()))}</summary>
+    known = ", ".join(f"{name} {value}" for name, value in figures(runs[-1]).items())
+    return f"""{answer}<details><summary>{_text(known)}</summary>
 <iframe sandbox="allow-scripts" srcdoc="{page}" style="width:100%;height:30rem;border:0"></iframe></details>"""
 
 

@@ -209,7 +209,7 @@ def _turn_finished(run: _OpenRun, event: Raw, time: float) -> None:
         return
     choice = next(iter(list_of(reply.get("choices"))), object_of(None))
     message = object_of(choice.get("message"))
-    turn.end, turn.usage = time, dict(object_of(reply.get("usage")))
+    turn.end, turn.usage = time, _usage_of(reply)
     turn.detail = str(reply.get("model") or "")
     section = _section(message)
     turn.sections = [
@@ -228,7 +228,7 @@ def _turn_finished(run: _OpenRun, event: Raw, time: float) -> None:
     for call in calls:
         turn.sections.append(Section(f"call of {name_of(call)}", _arguments_of(call)))
     turn.key = json.dumps(["turn", [[name_of(each), _arguments_of(each)] for each in calls]])
-    if section.text and run.span is run.top:
+    if run.span is run.top and not calls:
         run.top.answer = section.text
 
 
@@ -258,7 +258,7 @@ def _run_finished(run: _OpenRun, event: Raw, time: float) -> None:
     run.span.end = time
     for each in run.span.walk():
         each.end = time if each.end is None else each.end
-    run.span.usage, run.span.is_error = dict(object_of(state.get("usage"))), status == "failed"
+    run.span.usage, run.span.is_error = _usage_of(state), status == "failed"
     run.span.usage["turns"], run.span.usage["calls"] = state.get("turns", 0), state.get("calls", 0)
     if run.span is run.top:
         run.top.status, run.top.limit = status, str(state.get("limit") or "")
@@ -289,6 +289,11 @@ def _section(message: Raw) -> Section:
     parts = list_of(content)
     texts = [str(each.get("text", "")) if each.get("type") == "text" else f"[{each.get('type')}]" for each in parts]
     return Section(title, "\n".join(texts), _images(parts))
+
+
+def _usage_of(members: Raw) -> dict[str, Any]:
+    usage = object_of(members.get("usage"))
+    return {name: value for name, value in usage.items() if value is None or isinstance(value, int | float)}
 
 
 def _images(parts: Any) -> list[str]:
