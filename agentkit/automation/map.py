@@ -16,8 +16,7 @@ import anyio
 
 from agentkit import Agent, Limits, RunResult, RunState
 from agentkit.automation.progress import ProgressLine
-from agentkit.automation.stored import SessionStore, StoredRun, check_sessions
-from agentkit.chat import encode_json
+from agentkit.automation.stored import SessionStore, StoredRun, check_sessions, prompt_json
 from agentkit.errors import ConfigError, LimitReached
 from agentkit.events import Emit, ignore_event
 from agentkit.messages import UserMessage
@@ -222,7 +221,7 @@ class _Names:
 
     def __init__(self, sessions: SessionStore, agent: str, key: Callable[[Prompt], str] | None) -> None:
         self.sessions, self._agent, self._key = sessions, agent or "agent", key
-        self._seen: Counter[bytes] = Counter()
+        self._seen: Counter[str] = Counter()
 
     def of(self, prompt: Prompt) -> str:
         """Return the name for the next prompt.
@@ -230,8 +229,8 @@ class _Names:
         Raises:
             ConfigError: An earlier prompt has the same key.
         """
-        key = _digest(prompt) if self._key is None else self._key(prompt)
-        seen = hashlib.sha256(key.encode()).digest()[:8]
+        key = _hash(prompt_json(prompt)) if self._key is None else self._key(prompt)
+        seen = _hash(key)
         self._seen[seen] += 1
         if self._key is not None and self._seen[seen] > 1:
             raise ConfigError(f"two prompts have the key {key!r:.80}: key= must name each of them differently")
@@ -239,11 +238,8 @@ class _Names:
         return f"{self._agent}/{key}{again}"
 
 
-def _digest(prompt: Prompt) -> str:
-    message = (
-        prompt if isinstance(prompt, UserMessage) else UserMessage(prompt if isinstance(prompt, str) else tuple(prompt))
-    )
-    return hashlib.sha256(encode_json(message.to_record())).hexdigest()[:16]
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 async def _each(prompts: Iterable[Prompt] | AsyncIterable[Prompt]) -> AsyncGenerator[Prompt]:

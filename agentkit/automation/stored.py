@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from agentkit import Agent, Limits, RunResult
+from agentkit.chat import encode_json
 from agentkit.errors import ConfigError
 from agentkit.events import Emit, ignore_event
+from agentkit.messages import UserMessage
 from agentkit.run import Prompt, RunState, Session
 
-__all__ = ["SessionStore", "StoredRun", "check_sessions"]
+__all__ = ["SessionStore", "StoredRun", "check_sessions", "prompt_json"]
 
 Out = TypeVar("Out")
 _READ = Limits(calls=None, tokens=None, seconds=None, on_limit="stop")  # with no turn left, the model is not asked
@@ -34,6 +36,13 @@ def check_sessions(sessions: object) -> None:
         raise ConfigError(f'sessions= takes all sessions of a file, SQLiteSessions("work.db"), not {sessions!r:.80}')
 
 
+def prompt_json(prompt: Prompt) -> str:
+    """Return a prompt as JSON."""
+    content = prompt if isinstance(prompt, str | UserMessage) else tuple(prompt)
+    message = content if isinstance(content, UserMessage) else UserMessage(content)
+    return encode_json(message.to_record()).decode()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
     """How the run of a session is begun or continued.
@@ -42,11 +51,13 @@ class StoredRun:
         deps: The dependencies of the run.
         limits: The limits of the run, also when it is resumed; None for those of the agent.
         on_event: Receives its events.
+        run_id: The id of the run; random by default.
     """
 
     deps: Any = None
     limits: Limits | None = None
     on_event: Emit = field(default=ignore_event, repr=False)
+    run_id: str = ""
 
     async def finish(
         self, agent: Agent[Any, Out], prompt: Prompt, session: Session, state: RunState | None
@@ -63,10 +74,16 @@ class StoredRun:
         """
         limits = self.limits or agent.limits
         if state is None:
-            return await agent.run(prompt, deps=self.deps, session=session, limits=limits, on_event=self.on_event)
-        if state.status == "done":
-            done = replace(state, revision=0)  # nothing is stored by reading it
-            result = await agent.run(resume=done, deps=self.deps, limits=replace(_READ, turns=max(1, state.turns)))
-            if result.has_output:
-                return result
+            return await agent.run(
+                prompt, deps=self.deps, session=session, limits=limits, on_event=self.on_event, run_id=self.run_id
+            )
+        if state.status == "done" and (result := await self.read(agent, state)).has_output:
+            return result
         return await agent.run(resume=state, deps=self.deps, session=session, limits=limits, on_event=self.on_event)
+
+    async def read(self, agent: Agent[Any, Out], state: RunState) -> RunResult[Out]:
+        """Read the result of a run that has ended; nothing is asked, and nothing is stored."""
+        ended = replace(state, revision=0, limit="")
+        result = await agent.run(resume=ended, deps=self.deps, limits=replace(_READ, turns=max(1, state.turns)))
+        result.state.status, result.state.limit, result.state.limits = state.status, state.limit, state.limits
+        return result

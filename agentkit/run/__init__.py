@@ -1,7 +1,14 @@
 """One run of an agent: its state, limits, approvals, journal and middleware."""
 
 from agentkit.chat.background import BackgroundTask
-from agentkit.run.approvals import ApprovalRequest, Decision, PendingCall, StandingDecision, may_need_approval
+from agentkit.run.approvals import (
+    ApprovalRequest,
+    Decision,
+    PendingCall,
+    StandingDecision,
+    approval_reason,
+    may_need_approval,
+)
 from agentkit.run.artifacts import is_attachment
 from agentkit.run.blocking import SyncRunStream, call_sync
 from agentkit.run.handoffs import Handoff, Keep
@@ -71,6 +78,7 @@ __all__ = [
     "TypedOutput",
     "Way",
     "WithCalls",
+    "approval_reason",
     "around_model",
     "around_run",
     "around_tool",

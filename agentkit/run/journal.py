@@ -18,10 +18,10 @@ from agentkit.run.state import RunState
 __all__ = ["Journal", "PlainJournal", "Slot", "SlotKind", "call_slot"]
 
 T = TypeVar("T")
-SlotKind: TypeAlias = Literal["model", "tool", "approval", "early"]
+SlotKind: TypeAlias = Literal["model", "tool", "approval", "early", "step"]
 """The kind of effect in a slot: a model request (returns a `Reply`), a tool call (a `ToolResult`), an approval policy
-(the reason why the call waits, empty if it need not), or a call that starts before the reply is complete (a
-`ToolResult`)."""
+(the reason why the call waits, empty if it need not), a call that starts before the reply is complete (a `ToolResult`),
+or a step of an automation (a string, its record)."""
 
 
 class Slot(Protocol):
@@ -40,7 +40,7 @@ class Journal(Protocol):
 
         Args:
             key: ``RUN:turn:N`` for a model request, ``RUN:call:ID`` for a tool call, ``RUN:approval:ID`` for the policy
-                of a call, ``RUN:early:N`` for a call that starts early.
+                of a call, ``RUN:early:N`` for a call that starts early, ``JOB:step:N`` for a step.
             kind: The kind of effect.
         """
         ...

@@ -1,4 +1,4 @@
-"""Lives that are ended from outside: ``python -m tests.crash.child DIRECTORY BACKEND``, with plans on the input.
+"""Lives that are ended from outside: ``python -m tests.crash.child DIRECTORY BACKEND WORLD``, with plans on the input.
 
 A plan is a line: a name, and for each accident what it is and when. ``KILL:17`` sends SIGKILL at point 17,
 ``TIME:0.02`` ends the process after so many seconds. The process imports everything once, and forks one for each life.
@@ -14,11 +14,14 @@ from pathlib import Path
 import anyio
 
 from agentkit.sessions import SQLiteSessions
+from tests.crash.jobs import JobWorld
 from tests.crash.points import Points
 from tests.crash.world import World, tools
 
+WORLDS: dict[str, type[World | JobWorld]] = {"conversation": World, "job": JobWorld}
 
-def live(folder: Path, accident: str, backend: str) -> None:
+
+def live(folder: Path, accident: str, backend: str, world: str) -> None:
     """One life: until the conversation is at its end, or the accident comes."""
     ledger = os.open(folder / "ledger", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
@@ -35,7 +38,7 @@ def live(folder: Path, accident: str, backend: str) -> None:
         points = Points(
             functools.partial(os.kill, os.getpid(), getattr(signal, f"SIG{kind or 'KILL'}")), int(when or 0)
         )
-    anyio.run(World(SQLiteSessions(folder / "chat.db"), points, note).drive, backend=backend)
+    anyio.run(WORLDS[world](SQLiteSessions(folder / "chat.db"), points, note).drive, backend=backend)
     (folder / "points").write_text(str(points.passed))
 
 
@@ -44,12 +47,12 @@ def interrupted_result(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) or any(map(interrupted_result, groups))
 
 
-def child(folder: Path, accident: str, backend: str) -> str:
+def child(folder: Path, accident: str, backend: str, world: str) -> str:
     """How a life in a process of its own has ended."""
     if not (pid := os.fork()):
         code = 1
         try:
-            live(folder, accident, backend)
+            live(folder, accident, backend, world)
             code = 0
         except BaseException as error:
             code = 2 if interrupted_result(error) else 1
@@ -60,7 +63,7 @@ def child(folder: Path, accident: str, backend: str) -> str:
     return str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
-def main(directory: Path, backend: str) -> None:
+def main(directory: Path, backend: str, world: str) -> None:
     """Play the plans of the input, and print how each of their lives has ended."""
     logging.getLogger("agentkit").setLevel(logging.CRITICAL)
     tools()
@@ -68,9 +71,9 @@ def main(directory: Path, backend: str) -> None:
         name, *accidents = line.split()
         folder = directory / name
         folder.mkdir()
-        endings = [child(folder, each, backend) for each in accidents]
-        print(name, *endings, child(folder, "", backend), flush=True)  # noqa: T201
+        endings = [child(folder, each, backend, world) for each in accidents]
+        print(name, *endings, child(folder, "", backend, world), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])

@@ -28,9 +28,9 @@ def folder() -> Iterator[Path]:
         yield Path(made)
 
 
-def play(folder: Path, backend: str, plans: Sequence[str]) -> dict[str, list[str]]:
+def play(folder: Path, backend: str, plans: Sequence[str], world: str = "conversation") -> dict[str, list[str]]:
     """How the lives of each plan have ended; two processes play at the same time."""
-    command = [sys.executable, "-m", "tests.crash.child", str(folder), backend]
+    command = [sys.executable, "-m", "tests.crash.child", str(folder), backend, world]
     halves = [plans[::2], plans[1::2]]
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in halves
@@ -109,6 +109,15 @@ def test_a_process_is_killed_at_any_time(folder: Path, undisturbed: Path) -> Non
         f"time-{n} " + " ".join(f"TIME:{times.uniform(0.002, 0.15):.4f}" for _ in "ab") for n in range(32 // EVERY)
     ]
     assert hold(folder, undisturbed, play(folder, "asyncio", plans)) >= 3, "how many come in time is up to the machine"
+
+
+def test_a_process_is_killed_in_a_job(folder: Path) -> None:
+    assert play(folder, "asyncio", ["job"], "job") == {"job": ["0"]}
+    points, ledger = int((folder / "job" / "points").read_text()), ledger_of(folder / "job")
+    plans = [f"job-{at} KILL:{at} KILL:{5 + at % 23}" for at in range(1, points + 1, 4 * EVERY)]
+    for name, (*ends, last) in play(folder, "asyncio", plans, "job").items():
+        assert last == "0", name
+        check_ledger(ledger_of(folder / name), ledger, accidents=sum(each in KILLED for each in ends))
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
