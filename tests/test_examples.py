@@ -1,4 +1,9 @@
 import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -83,6 +88,54 @@ def test_approvals_wait_in_a_file_until_they_are_decided(tmp_path: Path, capsys:
     assert capsys.readouterr().out == "Only order 8 was refunded.\n"
     results = [each.text for each in model.requests[0].messages if each.role == "tool"]
     assert results == ["Error: not run: a person refused this call: too much", "refunded 2.50 for order 8"]
+
+
+MAILS = {
+    "a.eml": "From: Ada <ada@example.org>\nSubject: Invoice 7\n\nPlease pay 49 euros.\n",
+    "b.eml": "From: Bob <bob@example.org>\nSubject: Opening hours\n\nAre you open on Monday?\n",
+    "c.eml": "From: Cas <cas@example.org>\nSubject: Hello\n\nGreetings from Rome!\n",
+}
+
+
+def inbox_model(*, dies: bool = False) -> FunctionModel:
+    def answer(request: ChatRequest) -> Answer:
+        prompt = request.messages[-1].text
+        if "reply" in request.messages[0].text:
+            if dies:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return "Yes, we are."
+        kind = "invoice" if "Invoice" in prompt else "question" if "?" in prompt else "other"
+        return json.dumps({"kind": kind, "summary": prompt.partition("\n")[0]})
+
+    return FunctionModel(answer)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_the_inbox_is_killed_and_continues_and_waits_for_a_person(tmp_path: Path) -> None:
+    for name, text in MAILS.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    inbox = load("inbox")
+    program = (
+        "import sys; from pathlib import Path; from tests.test_examples import inbox_model, load;"
+        "load('inbox').main(inbox_model(dies=True), Path(sys.argv[1]), 'monday')"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=EXAMPLES.parent, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    model = inbox_model()
+    (waits,) = inbox.main(model, tmp_path, "monday")
+    assert waits.startswith("waits: 3.4  send({'folder': '")
+    assert sorted(each.name for each in tmp_path.glob("*/*.eml")) == ["a.eml", "c.eml"]
+    assert sum("Are you open" in each.messages[-1].text for each in model.requests) == 1, "only the draft is left"
+    requests = len(model.requests)
+    assert inbox.main(model, tmp_path, "monday", "approve", "3.4") == [
+        "a.eml: invoice",
+        "b.eml: answered",
+        "c.eml: other",
+    ]
+    assert len(model.requests) == requests, "nothing is asked twice"
+    (sent,) = (tmp_path / "outbox").iterdir()
+    assert sent.read_text(encoding="utf-8") == "To: Bob <bob@example.org>\n\nYes, we are.\n"
+    assert not list(tmp_path.glob("*.eml"))
 
 
 def test_the_demo_asks_its_questions(capsys: pytest.CaptureFixture[str]) -> None:

@@ -268,7 +268,7 @@ class ToolStep:
         """
         written = arguments_json(f"step {self.name}", arguments)
         place = current_scope(self.name).enter(self.name, written, resumes=may_need_approval(self.tool, False))  # noqa: FBT003
-        return self._perform(place, arguments)
+        return self._perform(place, from_json(written))  # as a model would have written them
 
     async def _perform(self, place: Place, arguments: dict[str, Any]) -> ToolResult:
         context: ToolContext[Any] = ToolContext(

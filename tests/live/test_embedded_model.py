@@ -4,6 +4,7 @@ What a model of this size says is not asserted, only what holds whatever it says
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from agentkit.errors import ConfigError, ContextTooLong
 from agentkit.events import ignore_event
 from agentkit.messages import UserMessage
 from agentkit.run.transcript import check
+from tests.test_examples import load
 
 pytestmark = pytest.mark.anyio
 
@@ -103,3 +105,12 @@ async def test_a_file_that_is_no_model_is_told(tmp_path: Path) -> None:
         await Agent(f"local:{file}").run("hi")
     with pytest.raises(ConfigError, match="there is no model file"):
         Agent(f"local:{tmp_path}/missing.gguf")
+
+
+async def test_the_inbox_extracts_what_a_mail_is_about() -> None:
+    mail: Any = load("inbox").Mail
+    agent = Agent("local", output_type=mail, instructions="Say what kind of mail this is.")
+    result = await agent.run("Invoice 7\n\nPlease pay 49 euros by Friday.", settings=ChatSettings(max_tokens=200))
+    await agent.aclose()
+    assert isinstance(result.output, mail)
+    assert result.output.kind in ("invoice", "question", "other")
