@@ -174,7 +174,7 @@ class Job(Generic[P, T]):
             raise ConfigError(f"the job {self.name!r} was never begun: run it with its arguments")
         if head is None:
             return Head(automation=self._program.name, arguments=cast("str", arguments))
-        if arguments not in (None, head.arguments):
+        if arguments is not None and fingerprint(arguments) != fingerprint(head.arguments):
             raise ConfigError(
                 f"the job {self.name!r} was begun with other arguments ({head.arguments:.200}): give another job "
                 "another name, or resume() this one"
@@ -182,7 +182,7 @@ class Job(Generic[P, T]):
         return head
 
     async def _call(self, job: JobRun, arguments: str) -> str:
-        scope = Scope(job, "", fingerprint(self._program.name, arguments), anyio.get_current_task().id)
+        scope = Scope(job, "", fingerprint(arguments, self._program.name), anyio.get_current_task().id)
         given = self._program.read(arguments)
         with scope.current():
             return self._program.dump(await self._program.function(*given.args, **given.kwargs))

@@ -141,13 +141,14 @@ class _StepSlot:
         return value
 
 
-def fingerprint(*parts: str) -> str:
-    """Hash strings: two calls of steps have the same one only if they are the same call."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+def fingerprint(arguments: str, *parts: str) -> str:
+    """Hash a call: its arguments, in whatever order their members are, and strings that say where it is."""
+    canonical = json.dumps([json.loads(arguments), parts], sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 
 def arguments_json(who: str, arguments: Mapping[str, Any]) -> str:
-    """Return arguments as JSON, the same in each process.
+    """Return arguments as JSON.
 
     Raises:
         DefinitionError: JSON cannot hold one of them.
@@ -165,4 +166,4 @@ def arguments_json(who: str, arguments: Mapping[str, Any]) -> str:
                 f"{who}: the argument {name!r} is a {kind}, which cannot be recorded as JSON ({error}); "
                 "pass what identifies it, and open it inside the step"
             ) from None
-    return json.dumps(json.loads(encode_json(members)), sort_keys=True)
+    return encode_json(members).decode()

@@ -131,7 +131,7 @@ class Scope:
         self.count += 1
         key = f"{self.key}.{self.count}" if self.key else str(self.count)
         slots = [self.job.journal.reserve(each) for each in ([key + BEGUN, key] if resumes else [key])]
-        return Place(self, key, step, fingerprint(self.call, step, arguments), slots)
+        return Place(self, key, step, fingerprint(arguments, self.call, step), slots)
 
     @contextmanager
     def current(self) -> Generator[None]:
@@ -215,7 +215,7 @@ class Place:
         Raises:
             StateError: Another step, or another call of it, has begun in this place.
         """
-        begun = replace(self, call=fingerprint(self.call, *bound))
+        begun = replace(self, call=fingerprint("null", self.call, *bound))
 
         async def record() -> str:
             return begun._record("null")

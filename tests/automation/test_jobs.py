@@ -269,7 +269,7 @@ async def test_a_program_that_has_changed_is_refused_and_runs_nothing(
 async def test_a_job_keeps_its_arguments() -> None:
     sessions = MemorySessions()
     await answer.job(sessions, "x").run("Ada")
-    with pytest.raises(ConfigError, match=r'begun with other arguments \(\{"name": "Ada"\}\)'):
+    with pytest.raises(ConfigError, match=r'begun with other arguments \(\{"name":"Ada"\}\)'):
         await answer.job(sessions, "x").run("Bob")
 
 

@@ -63,7 +63,7 @@ def child(folder: Path, accident: str, backend: str, world: str) -> str:
     return str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
-def main(directory: Path, backend: str, world: str) -> None:
+def main(directory: Path, backend: str, world: str = "conversation") -> None:
     """Play the plans of the input, and print how each of their lives has ended."""
     logging.getLogger("agentkit").setLevel(logging.CRITICAL)
     tools()
@@ -76,4 +76,4 @@ def main(directory: Path, backend: str, world: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    main(Path(sys.argv[1]), *sys.argv[2:])

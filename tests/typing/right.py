@@ -7,9 +7,11 @@ from typing import Any, assert_type
 from pydantic import BaseModel
 
 from agentkit import Agent, ChatClient, OutputSchema, RunContext, ToolContext, TypedOutput, handoff, tool
+from agentkit.automation import JobResult, RunOutcome, automation, gather, map_runs, step
 from agentkit.chat import ParsedReply, Reply
 from agentkit.run import Handoff, RunResult
-from agentkit.tools import Needs
+from agentkit.sessions import MemorySessions
+from agentkit.tools import Needs, ToolResult
 
 
 class Invoice(BaseModel):
@@ -110,3 +112,33 @@ async def dependencies() -> None:
         return invoice
 
     Agent("m", deps_type=Deps, output_type=Invoice, output_validators=[check])
+
+
+@step
+async def count(text: str) -> int:
+    return len(text)
+
+
+@step
+def upper(text: str) -> str:
+    return text.upper()
+
+
+@automation
+async def counted(text: str) -> int:
+    return await count(text)
+
+
+async def automations() -> None:
+    agent = Agent("m", output_type=Invoice, name="reads")
+    assert_type(await map_runs(agent, ["a"]), list[RunOutcome[Invoice]])
+    async with map_runs(agent, ["a"]) as outcomes:
+        async for each in outcomes:
+            assert_type(each.output, Invoice)
+    assert_type(await count("a"), int)
+    assert_type(await upper("a"), str)
+    assert_type(await gather(count("a"), count("b")), list[int])
+    assert_type(await step(agent)("a"), RunResult[Invoice])
+    assert_type(await step(add)(a=1, b=2), ToolResult)
+    assert_type(await counted.job(MemorySessions(), "a").run("a"), JobResult[int])
+    assert_type((await counted.job(MemorySessions(), "a").resume()).output, int)

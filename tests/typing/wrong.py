@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from agentkit import Agent, TypedOutput, handoff
-from tests.typing.right import Deps, Invoice, Other, add, whoami
+from agentkit.automation import automation, map_runs
+from agentkit.sessions import MemorySessions
+from tests.typing.right import Deps, Invoice, Other, add, count, counted, whoami
 
 
 async def outputs() -> None:
@@ -24,3 +26,12 @@ async def dependencies() -> None:
     Agent("m", tools=[handoff(agent)], deps_type=Other, name="first")  # refused
     other: Agent[Other] = Agent("m", tools=[whoami])  # refused by mypy
     assert other
+
+
+async def automations() -> None:
+    await count(1)  # refused
+    await counted.job(MemorySessions(), "a").run(1)  # refused
+    automation(str.upper)  # refused
+    await map_runs(Agent("m", deps_type=Deps), ["a"], deps=Other(key="a"))  # refused
+    text: str = (await counted.job(MemorySessions(), "a").run("a")).output  # refused
+    assert text
