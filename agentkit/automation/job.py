@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 import anyio
+from pydantic_core import from_json
 
-from agentkit.automation.record import Head, StepJournal, fingerprint
+from agentkit.automation.record import Head, StepJournal, arguments_json, fingerprint
 from agentkit.automation.scope import JobRun, Scope
 from agentkit.automation.steps import JsonFunction
 from agentkit.automation.stored import SessionStore, check_sessions
@@ -111,7 +112,7 @@ class Job(Generic[P, T]):
             StateError: No such call is pending.
             SessionBusy: The job is running.
         """
-        given = None if arguments is None else encode_json(dict(arguments)).decode()
+        given = None if arguments is None else arguments_json(f"the approval of {id!r}", arguments)
         await self._decide(id, Decision(kind="approve", hash="", arguments=given, by=by))
 
     async def deny(self, id: str, reason: str = "", *, by: str = "") -> None:  # noqa: A002
@@ -120,7 +121,8 @@ class Job(Generic[P, T]):
 
     async def answer(self, id: str, value: object, *, by: str = "") -> None:  # noqa: A002
         """Provide the result of a pending call, a JSON value, in place of running it; see `approve`."""
-        await self._decide(id, Decision(kind="answer", hash="", answer=encode_json(value).decode(), by=by))
+        (answer,) = from_json(arguments_json(f"the answer to {id!r}", {"value": value})).values()
+        await self._decide(id, Decision(kind="answer", hash="", answer=encode_json(answer).decode(), by=by))
 
     async def _decide(self, id_: str, decision: Decision) -> None:
         async with self._claimed() as session:

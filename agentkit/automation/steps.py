@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
@@ -57,8 +56,11 @@ class JsonFunction:
             getattr(function, "__call__", None)  # noqa: B004 - of an object that is called
         )
         self._read: tuple[inspect.Signature, TypeAdapter[Any]] | None = None
-        with suppress(NameError):  # of a type that is defined further below: it is read when the function is called
+        try:
             self._signature()
+        except DefinitionError as error:
+            if not isinstance(error.__cause__, NameError):  # a type further below: it is known when this is called
+                raise
 
     def arguments(self, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
         """Return the arguments of a call as JSON, with the defaults of the function.
@@ -125,7 +127,12 @@ class JsonFunction:
 
     def _signature(self) -> tuple[inspect.Signature, TypeAdapter[Any]]:
         if self._read is None:
-            signature = inspect.signature(self.function, eval_str=True)
+            try:
+                signature = inspect.signature(self.function, eval_str=True)
+            except NameError as error:
+                raise DefinitionError(
+                    f"{self.who}: {error.name!r} in its annotations is not known in its module: define the type there"
+                ) from error
             returns = signature.return_annotation
             try:
                 adapter: TypeAdapter[Any] = TypeAdapter(Any if returns is inspect.Signature.empty else returns)
@@ -384,12 +391,12 @@ async def gather(*steps: Awaitable[T], concurrency: int | None = None) -> list[T
     """
     if concurrency is not None and (isinstance(concurrency, bool) or concurrency < 1):
         raise ConfigError(f"gather(concurrency={concurrency!r:.80}): must be a whole number, at least 1, or None")
-    limiter = anyio.CapacityLimiter(concurrency or max(1, len(steps)))
+    waiting = iter(enumerate(steps))
     results: dict[int, T] = {}
     failures: list[Exception] = []
 
-    async def work(place: int, each: Awaitable[T]) -> None:
-        async with limiter:
+    async def work() -> None:
+        for place, each in waiting:
             try:
                 results[place] = await each
             except Exception as error:  # noqa: BLE001 - raised below
@@ -397,9 +404,12 @@ async def gather(*steps: Awaitable[T], concurrency: int | None = None) -> list[T
 
     try:
         async with anyio.create_task_group() as tasks:
-            for place, each in enumerate(steps):
-                tasks.start_soon(work, place, each)
+            for _ in range(min(concurrency or len(steps), len(steps))):
+                tasks.start_soon(work)
     finally:
+        for each in steps:
+            if inspect.iscoroutine(each):
+                each.close()  # one that the job was paused before it could start
         if failures:
             raise failures[0] if len(failures) == 1 else ExceptionGroup("several steps failed", failures)
     return [results[place] for place in range(len(steps))]

@@ -392,6 +392,22 @@ async def test_what_json_cannot_hold_is_named(call_step: Callable[[], Awaitable[
         await program.job(MemorySessions(), "x").run()
 
 
+async def hidden(thing: Any) -> None:
+    pass
+
+
+hidden.__annotations__["thing"] = "Nowhere"
+
+
+async def test_a_type_that_is_defined_nowhere_is_named_when_the_step_is_called() -> None:
+    @automation
+    async def program() -> None:
+        await step(hidden)("thing")
+
+    with pytest.raises(DefinitionError, match="step hidden: 'Nowhere' in its annotations is not known in its module"):
+        await program.job(MemorySessions(), "x").run()
+
+
 async def opens() -> Connection:
     return Connection()
 
@@ -577,6 +593,29 @@ async def test_a_decision_may_change_the_arguments_or_bring_the_result() -> None
     await job.answer("2", "done by hand")
     await job.approve("3")
     assert (await job.resume()).output == ["refunded 500", "done by hand", "Error: too much"]
+
+
+async def test_steps_that_could_not_start_before_the_job_paused_run_after_the_decision() -> None:
+    @automation
+    async def program() -> list[str]:
+        calls = [refund_step(order=order, cents=2000) for order in (1, 2)]
+        return [each.content for each in await gather(*calls, concurrency=1)]
+
+    job = program.job(MemorySessions(), "x")
+    for place in ("1", "2"):
+        assert [each.id for each in (await job.run()).pending] == [place]
+        await job.approve(place)
+    assert (await job.run()).output == ["refunded 2000", "refunded 2000"]
+
+
+async def test_a_decision_that_json_cannot_hold_is_refused() -> None:
+    job = refunds.job(MemorySessions(), "x")
+    await job.run([2000])
+    with pytest.raises(DefinitionError, match="the answer to '1': the argument 'value' is a Connection"):
+        await job.answer("1", Connection())
+    with pytest.raises(DefinitionError, match="the approval of '1': the argument 'order' is a Connection"):
+        await job.approve("1", arguments={"order": Connection()})
+    assert [each.id for each in await job.pending()] == ["1"]
 
 
 async def test_a_failure_next_to_a_call_that_waits_is_raised_and_the_call_still_waits() -> None:
