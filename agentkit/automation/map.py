@@ -202,7 +202,7 @@ class RunMap(Generic[Out]):
         self._notify()
 
     async def _result_of(self, prompt: Prompt, name: str, together: Run[None] | None) -> RunResult[Out]:
-        session = self._names.sessions[name] if self._names else None
+        session = self._names.sessions[name] if self._names and name else None
         state = (await session.load()).state() if session else None
         left = together.remaining if together else None
         if left is not None and 0 in (left.tokens, left.cost) and (state is None or state.status != "done"):
@@ -224,12 +224,18 @@ class _Names:
         self._seen: Counter[str] = Counter()
 
     def of(self, prompt: Prompt) -> str:
-        """Return the name for the next prompt.
+        """Return the name for the next prompt; empty for what is not a prompt, as its run will say.
 
         Raises:
             ConfigError: An earlier prompt has the same key.
         """
-        key = _hash(prompt_json(prompt)) if self._key is None else self._key(prompt)
+        if self._key is None:
+            try:
+                key = _hash(prompt_json(prompt))
+            except ConfigError:
+                return ""
+        elif not isinstance(key := self._key(prompt), str) or not key:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"key= must return a name for each prompt, a string, and not {key!r:.80}")
         seen = _hash(key)
         self._seen[seen] += 1
         if self._key is not None and self._seen[seen] > 1:

@@ -111,7 +111,7 @@ class JsonFunction:
             ) from None
 
     def load(self, value: str) -> Any:
-        """Read what `dump` wrote, which is what the program goes on with the first time too.
+        """Read what `dump` wrote: the program gets this value, the first time too.
 
         Raises:
             DefinitionError: It is not of the type that the function is annotated with.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
@@ -9,7 +10,7 @@ from agentkit import Agent, Limits, RunResult
 from agentkit.chat import encode_json
 from agentkit.errors import ConfigError
 from agentkit.events import Emit, ignore_event
-from agentkit.messages import UserMessage
+from agentkit.messages import ContentPart, UserMessage
 from agentkit.run import Prompt, RunState, Session
 
 __all__ = ["SessionStore", "StoredRun", "check_sessions", "prompt_json"]
@@ -37,10 +38,20 @@ def check_sessions(sessions: object) -> None:
 
 
 def prompt_json(prompt: Prompt) -> str:
-    """Return a prompt as JSON."""
-    content = prompt if isinstance(prompt, str | UserMessage) else tuple(prompt)
-    message = content if isinstance(content, UserMessage) else UserMessage(content)
-    return encode_json(message.to_record()).decode()
+    """Return a prompt as JSON.
+
+    Raises:
+        ConfigError: It is not a prompt.
+    """
+    try:
+        message = prompt if isinstance(prompt, UserMessage) else UserMessage(_content(prompt))
+        return encode_json(message.to_record()).decode()
+    except (AttributeError, TypeError):
+        raise ConfigError(f"a prompt is a string, content parts or a UserMessage, not {prompt!r:.80}") from None
+
+
+def _content(prompt: str | Sequence[ContentPart]) -> str | tuple[ContentPart, ...]:
+    return prompt if isinstance(prompt, str) else tuple(prompt)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -190,6 +190,14 @@ async def test_an_output_that_is_not_accepted_any_more_is_asked_for_again_and_st
     assert len(agent.model.requests) == 1
 
 
+@pytest.mark.parametrize("sessions", [None, MemorySessions()], ids=["without", "sessions"])
+async def test_what_is_not_a_prompt_is_an_outcome_too(sessions: MemorySessions | None) -> None:
+    prompts: list[Any] = ["", 7, "a", [7]]
+    outcomes = await map_runs(Agent(FunctionModel(echo)), prompts, sessions=sessions)
+    assert [type(each.error) for each in outcomes] == [ConfigError, ConfigError, type(None), ConfigError]
+    assert "not 7" in str(outcomes[1].error)
+
+
 async def test_an_interrupted_run_is_resumed_where_it_stood() -> None:
     sessions = MemorySessions()
     done: list[int] = []
@@ -249,6 +257,8 @@ async def test_keys_name_the_sessions_and_two_prompts_cannot_have_the_same() -> 
     assert [each.session for each in outcomes] == ["clerk/mail 1", "clerk/mail 2"]
     with pytest.raises(ConfigError, match="two prompts have the key 'mail 1'"):
         await map_runs(agent, ["mail 1: hi", "mail 1: ho"], sessions=sessions, key=lambda each: str(each)[:6])
+    with pytest.raises(ConfigError, match="key= must return a name for each prompt, a string, and not None"):
+        await map_runs(agent, ["mail 1: hi"], sessions=sessions, key=print)  # type: ignore[arg-type]
 
 
 async def test_two_of_one_file_never_run_the_same_prompt_at_once(tmp_path: Any) -> None:
