@@ -2,11 +2,14 @@ import json
 import logging
 import re
 import stat
+from functools import partial
 from html import escape
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import quote
 
+import anyio
 import pytest
 
 from agentkit import Agent, tool
@@ -14,7 +17,7 @@ from agentkit.chat import Choice, Reply
 from agentkit.errors import ConfigError
 from agentkit.events import Event, TextDelta, event_from_dict
 from agentkit.messages import AssistantMessage
-from agentkit.testing import Chunks, ScriptedModel, call
+from agentkit.testing import Chunks, FunctionModel, ScriptedModel, call
 from agentkit.tools import ToolContext
 from agentkit.trace import Mask, Trace
 from tests.command import run
@@ -153,6 +156,23 @@ async def test_joined_deltas_are_written_before_what_follows_them(tmp_path: Path
     written = read(trace.path)
     assert [each["event"] for each in written][:2] == ["RunStarted", "TurnStarted"]
     assert written[-1]["text"] == "ab"
+
+
+def test_runs_in_several_threads_write_whole_lines_to_one_file(tmp_path: Path) -> None:
+    def work() -> None:
+        for _ in range(5):
+            anyio.run(partial(agent.run, "x" * 5000, on_event=trace))
+
+    agent = Agent(FunctionModel(lambda request: "y" * 5000))
+    with Trace(tmp_path / "run.jsonl") as trace:
+        threads = [Thread(target=work) for _ in range(4)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+    written = read(tmp_path / "run.jsonl")
+    assert len({each["origin"]["run_id"] for each in written}) == 20
+    assert sum(each["event"] == "RunFinished" for each in written) == 20
 
 
 def test_the_command_writes_a_trace(tmp_path: Path) -> None:

@@ -14,12 +14,25 @@ import pytest
 
 from agentkit import Agent, Limits, ToolError, tool
 from agentkit.chat import Choice, Reply, Usage
-from agentkit.errors import ConfigError
-from agentkit.events import Retrying, event_to_dict
+from agentkit.compaction import HistoryShortened
+from agentkit.errors import ConfigError, Overloaded
+from agentkit.events import (
+    AgentChanged,
+    CallDenied,
+    CallRetried,
+    Event,
+    EventLoopBlocked,
+    LimitWarning,
+    Retrying,
+    ThreadAbandoned,
+    ToolChanged,
+    event_to_dict,
+)
 from agentkit.messages import AssistantMessage, ToolCall
+from agentkit.middleware import ModelFallback
 from agentkit.run import Price
 from agentkit.testing import Answer, Chunks, FunctionModel, ScriptedModel, call
-from agentkit.trace import Timeline, Trace, read_events, render_page, timelines
+from agentkit.trace import Timeline, Trace, explain, read_events, render_page, timelines
 from tests.command import process, run
 
 pytestmark = pytest.mark.anyio
@@ -153,6 +166,34 @@ async def test_what_was_retried_repaired_limited_or_paused_is_marked_with_its_re
         assert line.removeprefix("turn 1: ") in page
 
 
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (
+            HistoryShortened("Window", 4, 9000, 3000),
+            "Window sent the model less of the conversation, from about 9,000 to ",
+        ),
+        (
+            ModelFallback("a", "b", Overloaded("busy", status=503), continues=False),
+            "a failed, and b is asked: Overloaded: busy",
+        ),
+        (AgentChanged("front", "billing"), "front handed off to billing."),
+        (ToolChanged("pay", "removed"), "The tool pay was removed since the run was saved."),
+        (EventLoopBlocked("c", "pay", 2.5), "pay kept the event loop busy for 2.5 s; nothing else could run."),
+        (ThreadAbandoned("c", "pay"), "pay was given up, and its thread still runs."),
+        (LimitWarning("turns", 40, 50), "Most of the limit of turns is used: 40 of 50."),
+        (
+            CallRetried("c", "pay", 1, 0.1, OSError("gone")),
+            "pay raised and was run again after 0.1 s (attempt 1): OSError",
+        ),
+        (CallDenied(call("pay"), ""), "pay was denied: no reason was given"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_each_unusual_event_has_a_sentence(event: Event, text: str) -> None:
+    assert text in explain([event])
+
+
 async def test_a_run_that_is_resumed_is_a_timeline_of_its_own(tmp_path: Path) -> None:
     agent = Agent(ScriptedModel([[call("pay", id="p", amount=3)], "Paid."]), tools=[pay])
     with Trace(tmp_path / "t") as trace:
@@ -250,7 +291,12 @@ def test_the_command_makes_a_page_and_never_replaces_another_file(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [(None, "cannot be read: No such file or directory"), ("hello\nyou\n", "line 1 of"), ("[1]\n", "line 1 of")],
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("hello\nyou\n", "line 1 of"),
+        ("[1]\n", "line 1 of"),
+        ('{"version": 2, "event": "X"}\n', "newer than"),
+    ],
 )
 def test_what_is_not_a_trace_is_refused(tmp_path: Path, text: str | None, sentence: str) -> None:
     path = tmp_path / "x"

@@ -117,17 +117,17 @@ class OpenTelemetry(Middleware):
         attributes = {**common, **request_attributes(turn.request), "agentkit.turn": turn.turn}
         if turn.run.agent:
             attributes["gen_ai.agent.name"] = turn.run.agent
-        if self._mask is not None:
-            attributes |= content_of_request(turn.request, self._mask)
         name = f"chat {common.get('gen_ai.request.model', '')}".rstrip()
         started, watch = anyio.current_time(), _Watch(streamed=turn.request.stream)
         with self._span(name, SpanKind.CLIENT, attributes, common, self._duration) as span:
+            if self._mask is not None and span.is_recording():
+                span.set_attributes(content_of_request(turn.request, self._mask))
             try:
                 reply = await inner(replace(turn, emit=watch.over(turn.emit)))
             finally:
                 span.set_attributes(watch.attributes(started))
             span.set_attributes(reply_attributes(reply))
-            if self._mask is not None:
+            if self._mask is not None and span.is_recording():
                 span.set_attributes(content_of_reply(reply, self._mask))
             self._measure(reply, common, watch.first, started)
         return reply

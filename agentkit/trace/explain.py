@@ -126,6 +126,18 @@ def _fallback(event: Raw) -> Note:
     return Note("retry", f"{event.get('failed')} failed, and {event.get('next')} {how}: {_error(event.get('error'))}")
 
 
+def _shortened(event: Raw) -> Note:
+    sizes = f"{event.get('before', 0):,} to {event.get('after', 0):,} tokens"
+    problem = f"; {event['problem']}" if event.get("problem") else ""
+    return Note("limit", f"{event.get('by')} sent the model less of the conversation, from about {sizes}{problem}.")
+
+
+def _logged(event: Raw) -> Note | None:
+    if event.get("level") not in ("warning", "error", "critical", "alert", "emergency"):
+        return None
+    return Note("other", f"The server {event.get('server')} logged: {_first_line(event.get('data'))}")
+
+
 _NOTES: dict[str, Callable[[Raw], Note | None]] = {
     "Retrying": _tried_again,
     "CallRetried": _call_tried_again,
@@ -140,6 +152,8 @@ _NOTES: dict[str, Callable[[Raw], Note | None]] = {
     "CallDenied": lambda e: Note(
         "pause", f"{name_of(e.get('call'))} was denied: {e.get('reason') or 'no reason was given'}"
     ),
+    "HistoryShortened": _shortened,
+    "ServerLogged": _logged,
     "AgentChanged": lambda e: Note("other", f"{e.get('previous')} handed off to {e.get('agent')}."),
     "ToolChanged": lambda e: Note("other", f"The tool {e.get('tool')} was {e.get('how')} since the run was saved."),
     "EventLoopBlocked": lambda e: Note(

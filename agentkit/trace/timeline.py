@@ -18,6 +18,7 @@ __all__ = ["Section", "Span", "Timeline", "read_events", "timelines"]
 Kind: TypeAlias = Literal["run", "turn", "call"]
 
 
+_VERSION = 1  # of the form of events
 _REASONING = ("reasoning_content", "reasoning", "thoughts")  # where the record of a message has it
 
 
@@ -111,7 +112,12 @@ def read_events(path: str | Path) -> list[dict[str, Any]]:
             continue
         if not isinstance(event, dict) or "event" not in event:
             raise ConfigError(f"line {number} of {str(path)!r} is not an event: is it a trace, as --trace writes it?")
-        events.append(cast("dict[str, Any]", event))
+        members = cast("dict[str, Any]", event)
+        if _number(members.get("version")) > _VERSION:
+            raise ConfigError(
+                f"{str(path)!r} has events of version {members['version']}, newer than this agentkit reads"
+            )
+        events.append(members)
     return events
 
 

@@ -67,7 +67,7 @@ class Trace:
         self._lock = threading.Lock()
         self._failed = False
         try:
-            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
         except OSError as error:
             raise ConfigError(f"the trace {os.fspath(path)!r} cannot be written: {error.strerror}") from None
         self._file = file
