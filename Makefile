@@ -16,7 +16,7 @@ CHECKOUT := tests/test_layers.py tests/test_vocabulary.py tests/test_requirement
 # The suite starts many interpreters; without compiled modules each would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-wheel explore check format lock bench bench-frameworks bench-model bench-hostile fuzz clean
+.PHONY: demo test test-wheel interop explore check format lock bench bench-frameworks bench-model bench-hostile fuzz clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python examples/demo.py $(ARGS)
@@ -33,6 +33,16 @@ test-wheel: $(VENV)/.dev
 	@build/venv/bin/python -m pip --disable-pip-version-check --quiet install --no-deps dist/*.whl
 	@cp -r tests docs examples benchmarks requirements *.md LICENSE Makefile pyproject.toml build/suite
 	@cd build/suite && ../venv/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(CHECKOUT:%=--ignore=%) $(ARGS)
+
+# With clients, servers and a browser that others wrote: they are installed into build/, the browser by Debian's packages.
+interop: $(VENV)/.dev
+	@command -v chromium >/dev/null || { echo "installing chromium"; apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium >/dev/null; }
+	@test -e build/interop/.installed || { $(PYTHON) -m venv build/interop \
+		&& build/interop/bin/python -m pip --disable-pip-version-check --quiet install --requirement requirements/dev.txt \
+		&& build/interop/bin/python -m pip --disable-pip-version-check --quiet install --requirement tests/interop/requirements.txt \
+		&& build/interop/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable . \
+		&& touch build/interop/.installed; }
+	@AGENTKIT_INTEROP=1 build/interop/bin/python -m pytest tests/interop $(ARGS)
 
 explore: $(VENV)/.dev
 	@HYPOTHESIS_PROFILE=explore $(PYTEST) $(ARGS)

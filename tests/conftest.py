@@ -23,6 +23,9 @@ atexit.register(shutil.rmtree, os.environ["AGENTKIT_DATA"], ignore_errors=True)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# These need programs that only `make interop` installs.
+collect_ignore = [] if os.environ.get("AGENTKIT_INTEROP") else ["interop"]
+
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:

@@ -29,6 +29,7 @@ from agentkit.serve.errors import ApiError, api_error, bad_request
 from agentkit.serve.events import pending_to_wire
 from agentkit.serve.metrics import Metrics
 from agentkit.serve.openapi import openapi
+from agentkit.serve.page import chat_page
 from agentkit.serve.runs import Runs
 from agentkit.serve.security import Guard
 from agentkit.serve.store import Store
@@ -111,6 +112,7 @@ class Server:
             Route("/v1/sessions", self._list_sessions),
             Route("/v1/sessions/{name}", self._session, methods=["GET", "DELETE"]),
             Route("/v1/sessions/{name}/branch", self._branch, methods=["POST"]),
+            Route("/", self._page),
             Route("/healthz", _healthz),
             Route("/metrics", self._metrics),
             Route("/openapi.json", self._openapi),
@@ -390,6 +392,12 @@ class Server:
         return _json({"id": made.name, "object": "agentkit.session"})
 
     # The rest.
+
+    async def _page(self, _request: Request) -> Response:
+        agents = any(isinstance(each, AgentBackend) for each in self.backends.values())
+        page, policy = chat_page(agents=agents, sessions=self._sessions is not None)
+        headers = {"content-security-policy": policy, "referrer-policy": "no-referrer"}
+        return Response(page, media_type="text/html", headers=headers)
 
     async def _metrics(self, _request: Request) -> Response:
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4")
