@@ -205,7 +205,9 @@ def _serve(setup: Setup, host: str, port: int, made: str, *, workers: int, drain
         listener = process.listen(host, port)
         shown = f"[{host}]" if ":" in host else host
         names = ", ".join(one_line(each) for each in server.backends)
-        typer.echo(f"serving {names} at http://{shown}:{listener.getsockname()[1]}/v1 (Ctrl-C stops)", err=True)
+        address = f"http://{shown}:{listener.getsockname()[1]}"
+        typer.echo(f"serving {names} at {address}/v1 (Ctrl-C stops)", err=True)
+        typer.echo(f"chat page: {address}/{f'#token={made}' if made else ''}", err=True)
         if made:
             typer.echo(f"token: {made}", err=True)
         if workers == 1:
