@@ -1,4 +1,3 @@
-import json
 import re
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from agentkit import Agent, Limits, ToolError, tool
+from agentkit import Agent, Limits, ToolError, handoff, tool
 from agentkit.chat import Choice, Reply, Usage
 from agentkit.compaction import HistoryShortened
 from agentkit.errors import ConfigError, Overloaded
@@ -26,7 +25,6 @@ from agentkit.events import (
     Retrying,
     ThreadAbandoned,
     ToolChanged,
-    event_to_dict,
 )
 from agentkit.messages import AssistantMessage, ToolCall
 from agentkit.middleware import ModelFallback
@@ -194,6 +192,14 @@ def test_each_unusual_event_has_a_sentence(event: Event, text: str) -> None:
     assert text in explain([event])
 
 
+async def test_after_a_hand_off_a_turn_names_its_agent(tmp_path: Path) -> None:
+    model = ScriptedModel([[call("transfer_to_billing")], "Paid."])
+    billing = Agent(model, name="billing", description="Bills.")
+    top = await trace_of(tmp_path / "t", Agent(model, name="front", tools=[handoff(billing)]))
+    assert [each.name for each in top.children] == ["turn 1", "transfer_to_billing", "turn 2, billing"]
+    assert "front handed off to billing." in Tags(render_page([("t", [top])])).text
+
+
 async def test_a_run_that_is_resumed_is_a_timeline_of_its_own(tmp_path: Path) -> None:
     agent = Agent(ScriptedModel([[call("pay", id="p", amount=3)], "Paid."]), tools=[pay])
     with Trace(tmp_path / "t") as trace:
@@ -278,7 +284,7 @@ async def test_two_runs_are_compared_step_by_step(tmp_path: Path) -> None:
 
 def test_the_command_makes_a_page_and_never_replaces_another_file(tmp_path: Path) -> None:
     trace = tmp_path / "run.jsonl"
-    trace.write_text(json.dumps(event_to_dict(Retrying(1, 0.1, "x"))) + "\n")
+    anyio.run(trace_of, trace, Agent(ScriptedModel(["Hello."])))
     for _ in range(2):
         done = run("view", str(trace))
         assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'run.html'}\n")
@@ -294,6 +300,7 @@ def test_the_command_makes_a_page_and_never_replaces_another_file(tmp_path: Path
     [
         (None, "cannot be read: No such file or directory"),
         ("hello\nyou\n", "line 1 of"),
+        ("hello", "line 1 of"),
         ("[1]\n", "line 1 of"),
         ('{"version": 2, "event": "X"}\n', "newer than"),
     ],
@@ -305,6 +312,14 @@ def test_what_is_not_a_trace_is_refused(tmp_path: Path, text: str | None, senten
     with pytest.raises(ConfigError, match=sentence):
         read_events(path)
     assert run("view", str(path)).returncode == 2
+
+
+def test_a_trace_without_a_run_is_not_a_page(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("")
+    done = run("view", str(tmp_path / "x"))
+    assert done.returncode == 2
+    assert "no run has started in" in done.stderr
+    assert not (tmp_path / "x.html").exists()
 
 
 async def test_a_line_that_is_not_whole_yet_is_left_out(tmp_path: Path) -> None:

@@ -58,7 +58,11 @@ def view(
                 raise ConfigError("a page that follows a run is not written to a file: leave out -o or --follow")
             _serve(traces, open_browser=open_)
             return
-        page = render_page(_read(traces))
+        sources = _read(traces)
+        for name, runs in sources:
+            if not runs:
+                raise ConfigError(f"no run has started in {name!r} yet; `agentkit view --follow` waits for one")
+        page = render_page(sources)
         if output == "-":
             typer.echo(page, nl=False)
             return

@@ -138,7 +138,7 @@ class OpenTelemetry(Middleware):
             **common,
             "gen_ai.tool.call.id": call.call.id,
             "gen_ai.tool.description": call.tool.description,
-            "gen_ai.tool.type": "extension" if call.tool.is_external else "function",
+            "gen_ai.tool.type": "function",
         }
         if self._mask is not None:
             attributes["gen_ai.tool.call.arguments"] = str(self._mask(call.call.written))

@@ -105,7 +105,7 @@ def read_events(path: str | Path) -> list[dict[str, Any]]:
         try:
             event = json.loads(line) if line.strip() else None
         except ValueError:
-            if number == len(lines):
+            if number == len(lines) and line.startswith('{"'):  # the rest of it is still to come
                 break
             event = ""
         if event is None:
@@ -194,7 +194,9 @@ class _Reader:
 
 
 def _turn_started(run: _OpenRun, event: Raw, time: float) -> None:
-    run.span.children.append(Span("turn", f"turn {event.get('turn')}", time))
+    agent = object_of(event.get("origin")).get("agent") or run.span.name
+    other = "" if agent == run.span.name else f", {agent}"  # after a hand-off
+    run.span.children.append(Span("turn", f"turn {event.get('turn')}{other}", time))
 
 
 def _delta(turn: Span, event: Raw, time: float) -> None:
