@@ -6,10 +6,12 @@ agentkit but its exceptions.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -18,6 +20,9 @@ from typer.core import TyperCommand, TyperGroup
 from agentkit.cli.errors import print_error, usage_error
 
 __all__ = ["COMMANDS", "Command", "run_command"]
+
+_STARTING = "starting ..."
+_COMPLETING = "_AGENTKIT_COMPLETE"  # the variable by which a shell asks for completions
 
 
 class Command(NamedTuple):
@@ -47,6 +52,7 @@ COMMANDS = (
     Command("view", "agentkit.cli.view:view", "Make a page of a trace: what a run did, and when."),
     Command("mcp", "agentkit.cli.mcp:app", "Approve the tools of MCP servers."),
     Command("logs", "agentkit.cli.logs:logs", "Look into the log of runs."),
+    Command("new", "agentkit.cli.new:new", "Make a starter project: an agent, a tool and a test."),
     Command("doctor", "agentkit.cli.doctor:doctor", "Find out what a model and its server can do."),
 )
 
@@ -68,9 +74,25 @@ class _Group(TyperGroup):
         return name, _load(name) if name in self.commands else found, rest
 
 
+@contextlib.contextmanager
+def _starting() -> Generator[None]:
+    """Say at once on a terminal that something happens, until there is more to say; never into a shell's completion."""
+    shown = sys.stderr.isatty() and _COMPLETING not in os.environ
+    if shown:
+        sys.stderr.write(f"\r{_STARTING}")
+        sys.stderr.flush()
+    try:
+        yield
+    finally:
+        if shown:
+            sys.stderr.write(f"\r{' ' * len(_STARTING)}\r")
+            sys.stderr.flush()
+
+
 def _load(name: str | None) -> object:
     module, _, attribute = next(each.place for each in COMMANDS if each.name == name).partition(":")
-    value: Any = getattr(importlib.import_module(module), attribute)
+    with _starting():
+        value: Any = getattr(importlib.import_module(module), attribute)
     if isinstance(value, typer.Typer):
         return typer.main.get_command(value)
     made = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -80,7 +102,6 @@ def _load(name: str | None) -> object:
 
 app = typer.Typer(
     cls=_Group,
-    add_completion=False,
     rich_markup_mode=None,  # help is plain text: its examples keep their lines
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

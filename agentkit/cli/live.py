@@ -224,6 +224,8 @@ class LiveDisplay(Display):
     def _print(self, text: str) -> None:
         if text.strip():
             self._printed = True
+            if self._live is not None:
+                self._live.refresh()  # without what is printed now, or it would be there twice until the next frame
             self.console.print(_markdown(text))
             self.console.print()
 

@@ -208,7 +208,7 @@ def _head(run: LoggedRun) -> str:
     figures = [run.status, plural(run.turns, "turn"), plural(run.calls, "call")]
     figures += [f"{run.tokens:,} tokens"] if run.tokens else []
     figures += [] if run.cost is None else [f"cost {run.cost:.4g}"]
-    return one_line(f"{run.id[:12]}  {when}  {run.model}  {', '.join(figures)}")
+    return "  ".join(map(one_line, (run.id[:12], when, run.model, ", ".join(figures))))
 
 
 def _brief(run: LoggedRun) -> str:
