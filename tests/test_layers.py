@@ -26,6 +26,7 @@ ALONE: dict[str, str | tuple[str, ...]] = {  # a third-party library -> the one 
     "typer": "agentkit.cli",
     "uvicorn": "agentkit.serve.process",
     "rich": "agentkit.cli",
+    "prompt_toolkit": "agentkit.cli",
     "xllamacpp": "nobody",
     "mcp": "agentkit.mcp",
     "mcp_types": "agentkit.mcp",

@@ -12,7 +12,6 @@ from collections.abc import Generator
 
 import typer
 
-from agentkit.cli.console import NotesConsole
 from agentkit.cli.terminal_text import one_line, printable
 from agentkit.errors import (
     AgentKitError,
@@ -83,6 +82,8 @@ def _is_wrong_file(error: Exception) -> bool:
 
 def print_error(sentence: str) -> None:
     """Print an error in one line."""
+    from agentkit.cli.console import NotesConsole  # noqa: PLC0415 - it takes its time, and most commands end well
+
     NotesConsole().say(("error: ", "bold red"), one_line(sentence))
 
 

@@ -13,7 +13,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings
 
-__all__ = ["Editor"]
+__all__ = ["CommandCompleter", "Editor"]
 
 
 class Editor:
@@ -33,7 +33,7 @@ class Editor:
     ) -> None:
         self._session: PromptSession[str] = PromptSession(
             history=InMemoryHistory() if history is None else _private_history(history),
-            completer=_Commands(commands, arguments),
+            completer=CommandCompleter(commands, arguments),
             complete_while_typing=True,
             multiline=True,
             key_bindings=_bindings(),
@@ -64,7 +64,7 @@ def _private_history(file: Path) -> History:
     return FileHistory(str(file))
 
 
-class _Commands(Completer):
+class CommandCompleter(Completer):
     """Completes a command at the beginning of a line, and what follows it."""
 
     def __init__(self, commands: Mapping[str, str], arguments: Callable[[str], Iterable[str] | None]) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from agentkit.messages import ToolCall
+if TYPE_CHECKING:  # errors of a command line are printed without the rest of agentkit
+    from agentkit.messages import ToolCall
 
 __all__ = ["call_line", "exact_line", "one_line", "plural", "printable", "shortened", "written_arguments"]
 

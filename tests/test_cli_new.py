@@ -1,0 +1,34 @@
+"""`agentkit new`."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command import OUR_ENVIRONMENT, run
+
+
+def test_a_starter_project_has_a_test_that_passes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run("new", "cafe", "-m", "ollama:qwen3")
+    assert done.returncode == 0, done.stderr
+    assert "try it: cd cafe && agentkit chat agent.py:agent" in done.stderr
+    assert sorted(each.name for each in Path("cafe").iterdir()) == ["README.md", "agent.py", "test_agent.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir=."]
+    environment = {**OUR_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    tested = subprocess.run(command, cwd="cafe", env=environment, capture_output=True, text=True, check=False)
+    assert (tested.returncode, "2 passed" in tested.stdout) == (0, True), tested.stdout
+
+
+def test_nothing_is_overwritten_and_a_wrong_name_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cafe").mkdir()
+    Path("cafe/agent.py").write_text("mine", encoding="utf-8")
+    done = run("new", "cafe")
+    assert (done.returncode, Path("cafe/agent.py").read_text(encoding="utf-8")) == (2, "mine")
+    assert done.stderr == "error: 'cafe' has agent.py already: nothing was written\n"
+    assert run("new", "cafe/agent.py").returncode == 2
+    assert run("new", "other", "-m", 'x"; import os').returncode == 2
+    assert not Path("other").exists()
