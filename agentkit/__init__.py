@@ -19,7 +19,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from agentkit import _startup  # before all others: it decides where they may come from
+import agentkit._startup as _startup  # before all others: it decides where they may come from
 
 if TYPE_CHECKING or not _startup.is_command:
     from agentkit.agent import Agent, RunOptions
