@@ -10,9 +10,11 @@
 The SDK (``pip install 'agentkit[mcp]'``) is imported when a connection opens. See docs/mcp.md.
 """
 
+from agentkit.mcp.answers import Question
+from agentkit.mcp.auth import OAuth
 from agentkit.mcp.errors import MCPError
 from agentkit.mcp.events import ServerLogged
 from agentkit.mcp.lock import LockFile, hidden_in
 from agentkit.mcp.toolset import MCPToolset
 
-__all__ = ["LockFile", "MCPError", "MCPToolset", "ServerLogged", "hidden_in"]
+__all__ = ["LockFile", "MCPError", "MCPToolset", "OAuth", "Question", "ServerLogged", "hidden_in"]

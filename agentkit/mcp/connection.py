@@ -31,6 +31,7 @@ from agentkit.mcp.events import ServerLogged
 from agentkit.mcp.failures import as_error, first_of, status_of
 from agentkit.mcp.http import HttpClient
 from agentkit.mcp.normalize import clean_text
+from agentkit.mcp.oauth import make_provider
 from agentkit.mcp.options import Options
 from agentkit.mcp.process import process_streams
 from agentkit.mcp.target import Command, Target, Url
@@ -169,8 +170,11 @@ class _Live:
         Raises:
             MCPError: It cannot be started or reached.
         """
-        with anyio.move_on_after(self.options.start_timeout):
-            await self._settled.wait()
+        while not self._settled.is_set():
+            with anyio.move_on_after(self.options.start_timeout):
+                await self._settled.wait()
+            if not self.wire.is_waiting_for_a_person:
+                break
         if not self._settled.is_set():
             raise self.error(None, f"did not answer within {self.options.start_timeout:g} seconds of its start")
         if self._failure is not None:
@@ -248,8 +252,9 @@ class _Live:
 
     @asynccontextmanager
     async def _http(self, target: Url) -> AsyncGenerator[Any]:
+        auth = None if self.options.auth is None else make_provider(self.options.auth, target.url, self.wire)
         async with (
-            HttpClient(self.wire, target.headers) as client,
+            HttpClient(self.wire, target.headers, auth) as client,
             streamable_http_client(target.url, http_client=client, max_sse_event_size=2 * LARGEST) as streams,
         ):
             yield streams

@@ -13,6 +13,7 @@ from contextlib import aclosing
 from typing import Any, cast
 
 import httpx2
+from mcp.client.auth import OAuthFlowError
 
 from agentkit.mcp.normalize import Inbox, Json
 from agentkit.mcp.wire import LARGEST, Line, Wire
@@ -60,6 +61,8 @@ class HttpClient(httpx2.AsyncClient):
             return await self._answer(response, identity)
         except Exception as error:
             found = _first(error)
+            if isinstance(found, OAuthFlowError) and identity is not None:
+                return _failed(request, identity, {"code": _REFUSED, "message": str(found), "data": {STATUS: 401}})
             if request.method != "POST" or not isinstance(found, httpx2.HTTPError | OSError | httpx2.StreamError):
                 raise
             if identity is None:

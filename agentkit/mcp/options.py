@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from agentkit.mcp.auth import OAuth
 from agentkit.tools import ToolContext
 
 __all__ = ["Answerer", "Options"]
@@ -24,6 +25,7 @@ class Options:
         start_timeout: Seconds until it has to have answered; also for each list that it is asked for.
         log_level: The least level of its log lines that it is asked to send; empty for none.
         roots: The directories that it may work in, as it is informed.
+        auth: How it lets the agent in, if by OAuth.
         sampling: Answers its requests for a model's reply; None if it may not ask.
         elicitation: Answers its questions to a person; None if it may not ask.
     """
@@ -32,5 +34,6 @@ class Options:
     start_timeout: float = 60
     log_level: str = "info"
     roots: tuple[Path, ...] = ()
+    auth: OAuth | None = None
     sampling: Answerer | None = None
     elicitation: Answerer | None = None

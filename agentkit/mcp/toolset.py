@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 import anyio.to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
+from agentkit.chat import Model
 from agentkit.errors import ConfigError, DefinitionError, ToolError
+from agentkit.mcp.answers import AskPerson, ask_person, sample_model
+from agentkit.mcp.auth import OAuth
 from agentkit.mcp.config import read_config
 from agentkit.mcp.errors import MCPError
 from agentkit.mcp.hidden import show_hidden
 from agentkit.mcp.lock import LockFile, hidden_in
 from agentkit.mcp.options import Options
-from agentkit.mcp.target import Target, read_target
+from agentkit.mcp.target import Target, Url, read_target
 from agentkit.mcp.tools import Listed, Policy, make_tools, to_tool_result, valid_names
 from agentkit.tools import Approval, SourceRun, Tool, ToolContext, ToolResult
 
@@ -48,6 +51,7 @@ class MCPToolset:
             gets no other variable of this process, so no key that it is not given.
         cwd: The directory that the command starts in.
         headers: Headers of each HTTP request, ``{"authorization": "Bearer ..."}`` for example.
+        auth: How a server that is reached by its URL lets the agent in, if by OAuth.
         sandbox: Whether the command runs in bubblewrap (Linux): it reads the system but no home directory, changes only
             ``cwd`` and ``roots``, and has no network; ``"network"`` gives it one.
         lock: The lock file, see ``agentkit mcp lock``. A tool that is not as it was approved is blocked.
@@ -60,6 +64,10 @@ class MCPToolset:
         roots: Directories that the server may work in; it is informed of them.
         log_level: The least level of the log lines that the server is asked for, as `ServerLogged` events; ``""`` for
             none.
+        sampling: Whether the server may have a model reply while a call is open: True for the model of the agent, or
+            another one. It is a run inside the call, which counts for the limits of the run, at most 10 in a call.
+        elicitation: Asks a person what the server wants to know while a call is open; see `Question`. Without it the
+            server cannot ask.
 
     Raises:
         DefinitionError: The server is none of these, or an option does not fit it.
@@ -73,6 +81,7 @@ class MCPToolset:
         env: Mapping[str, str] | None = None,
         cwd: str | Path | None = None,
         headers: Mapping[str, str] | None = None,
+        auth: OAuth | None = None,
         sandbox: bool | Literal["network"] = False,
         lock: str | Path | None = None,
         requires_approval: Approval = False,
@@ -81,15 +90,23 @@ class MCPToolset:
         start_timeout: float = 60,
         roots: Sequence[str | Path] = (),
         log_level: str = "info",
+        sampling: bool | str | Model = False,
+        elicitation: AskPerson | None = None,
     ) -> None:
         target = read_target(server, env=env, cwd=cwd, headers=headers, sandbox=sandbox)
+        if auth is not None and not isinstance(target, Url):
+            raise DefinitionError("MCPToolset: auth= applies to a URL alone")
         for option, seconds in (("timeout", timeout), ("start_timeout", start_timeout)):
             if seconds is not None and not seconds > 0:
                 raise DefinitionError(f"MCPToolset: {option}={seconds!r} must be above 0 seconds")
+        name = name or target.name
         options = Options(
-            name=name or target.name,
+            name=name,
             start_timeout=start_timeout,
             log_level=log_level,
+            auth=auth,
+            sampling=sample_model(None if sampling is True else sampling, name) if sampling else None,
+            elicitation=ask_person(elicitation, name) if elicitation else None,
             roots=tuple(Path(each) for each in roots),
         )
         self._lock = None if lock is None else LockFile(lock)
@@ -228,6 +245,10 @@ class MCPToolset:
     def without(self, *names: str) -> MCPToolset:
         """All but the tools of these names."""
         return self._changed(lambda tools, _: [each for each in tools if each.name not in names])
+
+    def deferred(self) -> MCPToolset:
+        """Offered to the model only when it has searched for them, which suits servers with many tools."""
+        return self._changed(lambda tools, _: [replace(each, deferred=True) for each in tools])
 
     def renamed(self, names: Mapping[str, str] | None = None, /, **more: str) -> MCPToolset:
         """With other names: ``renamed(read="read_file")``, or ``renamed({"get-user": "get_user"})``."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import anyio
 
@@ -35,8 +37,23 @@ class Wire:
         self.ended = anyio.Event()
         self.stderr_ended = anyio.Event()
         self.session_lost = False
+        self._people = 0
         self._server = server
         self._lines: deque[str] = deque(maxlen=_LINES)
+
+    @property
+    def is_waiting_for_a_person(self) -> bool:
+        """Whether somebody is asked to allow the access, which takes the time it takes."""
+        return self._people > 0
+
+    @contextmanager
+    def waiting_for_a_person(self) -> Generator[None]:
+        """Ask somebody in the block."""
+        self._people += 1
+        try:
+            yield
+        finally:
+            self._people -= 1
 
     @property
     def stderr(self) -> str:

@@ -10,7 +10,7 @@ import anyio
 import anyio.abc
 from pydantic_core import from_json
 
-from agentkit.chat import Reply
+from agentkit.chat import Model, Reply
 from agentkit.events import CallDelta, DeltasDiscarded, Event
 from agentkit.messages import ToolCall
 from agentkit.run import (
@@ -59,6 +59,10 @@ class _View:
     @property
     def artifacts(self) -> Mapping[str, str]:
         return self.run.artifacts
+
+    @property
+    def model(self) -> Model | None:
+        return self.run.model
 
     @property
     def remaining(self) -> Remaining:

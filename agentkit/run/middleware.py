@@ -79,6 +79,7 @@ class Run(Generic[Deps]):
         parent: The run that it is nested in, if any.
         local: Memory of middleware and tool sources for this run, each under a key of its own.
         turn: The turn, counted from 1; 0 before the first.
+        model: The model of the agent whose turn it is.
         call_tool: Runs a tool call inside all the middleware of the run.
         events: Its last 2,000 events, those of nested runs included, without deltas and progress.
     """
@@ -92,6 +93,7 @@ class Run(Generic[Deps]):
     parent: Run[Any] | None = field(default=None, repr=False)
     local: dict[Any, Any] = field(default_factory=dict[Any, Any], repr=False)
     turn: int = 0
+    model: Model | None = field(default=None, repr=False)
     call_tool: NextTool = field(default_factory=lambda: wrap_tool(()), repr=False)
     events: deque[Event] = field(default_factory=lambda: deque[Event](maxlen=_EVENTS), repr=False)
 

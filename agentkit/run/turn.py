@@ -13,7 +13,7 @@ from agentkit.chat.decoding.tool_calls import CallIds, normalize_tool_calls
 from agentkit.chat.events import DeltasDiscarded, Event, ReplyRepaired, TextDelta
 from agentkit.chat.json_values import write_json
 from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
-from agentkit.chat.reply import Choice, Reply, Usage
+from agentkit.chat.reply import Choice, Model, Reply, Usage
 from agentkit.chat.request import ChatRequest
 from agentkit.chat.settings import ChatSettings, without_force
 from agentkit.chat.tokens import size_of_messages, size_of_request
@@ -50,6 +50,7 @@ async def offered_tools(run: Run[Any], agent: AgentSpec) -> Mapping[str, Tool]:
         ToolFailed: A condition raised.
         ConfigError: Two tools have one name.
     """
+    run.model = agent.model
     tools: dict[str, Tool] = dict(agent.tools)
     for source in agent.sources:
         for each in await source.tools(run):
@@ -83,6 +84,10 @@ class _Earlier:
     @property
     def remaining(self) -> Remaining:
         return self.run.remaining
+
+    @property
+    def model(self) -> Model | None:
+        return self.run.model
 
 
 def _is_offered(run: Run[Any], tool: Tool, context: RunContext[Any]) -> bool:

@@ -13,6 +13,7 @@ import anyio.lowlevel
 
 from agentkit.chat.events import Emit, Event
 from agentkit.chat.messages import Message
+from agentkit.chat.reply import Model
 
 __all__ = [
     "CallRetried",
@@ -103,6 +104,11 @@ class RunView(Protocol):
         """The results that were too long for the model, whole, by the id of their call."""
         ...
 
+    @property
+    def model(self) -> Model | None:
+        """The model of the agent whose turn it is."""
+        ...
+
 
 class _NoRun:
     """The view of a tool that is called without a run."""
@@ -110,6 +116,7 @@ class _NoRun:
     messages: tuple[Message, ...] = ()
     remaining = Remaining()
     artifacts: Mapping[str, str] = MappingProxyType({})
+    model: Model | None = None
 
 
 @dataclass(slots=True)
@@ -150,6 +157,11 @@ class RunContext(Generic[Deps]):
     def artifacts(self) -> Mapping[str, str]:
         """The results of this run that were too long for the model, whole, by the id of their call."""
         return self.view.artifacts
+
+    @property
+    def model(self) -> Model | None:
+        """The model of the agent whose turn it is, for a tool that asks it something itself; None without a run."""
+        return self.view.model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

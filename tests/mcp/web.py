@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         message = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        session, method = self.headers.get("mcp-session-id", ""), message["method"]
+        session, method = self.headers.get("mcp-session-id", ""), message.get("method", "")
         self.server.requests.append((method, session))
         self.server.headers = {name.lower(): value for name, value in self.headers.items()}
         if not self.refuse():
