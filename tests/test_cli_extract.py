@@ -146,8 +146,8 @@ def test_a_json_schema_in_a_file_is_a_type_too(here: Path) -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     (here / "schema.json").write_text(json.dumps(schema), encoding="utf-8")
     with Server(['{"n": 3}']) as server:
-        environment = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "k"}
-        done = run("extract", "schema.json", "a.txt", "--model", "openai:m", **environment)
+        arguments = ("extract", "schema.json", "a.txt", "--model", "openai:m")
+        done = run(*arguments, OPENAI_BASE_URL=server.url, OPENAI_API_KEY="k")
     assert json.loads(done.stdout) == {"file": "a.txt", "output": {"n": 3}}
 
 
