@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher, ndiff
+from difflib import SequenceMatcher
 from typing import Any
 
 from agentkit.trace.timeline import Span, Timeline
 
 __all__ = ["answer_difference", "figures", "seconds_in_words", "step_differences"]
+
+_LINES = 2_000  # of an answer that are compared
 
 
 def figures(run: Timeline) -> dict[str, str]:
@@ -92,5 +94,10 @@ def _said(span: Span) -> Sequence[str]:
 
 def answer_difference(one: Timeline, other: Timeline) -> Iterator[str]:
     """Yield the lines of both answers: ``- `` before those of the first alone, ``+ `` before those of the other."""
-    lines = ndiff(one.answer.splitlines(), other.answer.splitlines())
-    return (line for line in lines if not line.startswith("? "))
+    mine, theirs = one.answer.splitlines()[:_LINES], other.answer.splitlines()[:_LINES]
+    for what, i, i_end, j, j_end in SequenceMatcher(None, mine, theirs, autojunk=False).get_opcodes():
+        if what == "equal":
+            yield from (f"  {line}" for line in mine[i:i_end])
+        else:
+            yield from (f"- {line}" for line in mine[i:i_end])
+            yield from (f"+ {line}" for line in theirs[j:j_end])
