@@ -1,4 +1,5 @@
 import importlib.util
+import io
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import anyio
 import pytest
 
 from agentkit.chat import ChatRequest
+from agentkit.sessions import MemorySessions
 from agentkit.testing import Answer, FunctionModel, ScriptedModel, call
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -156,6 +158,75 @@ def test_the_demo_asks_its_questions(capsys: pytest.CaptureFixture[str]) -> None
     assert "<- calculate: 391.0" in told
     assert "<- get_weather: rainy, 14 degrees" in told
     assert "= Three dice." in told
+
+
+def researcher(request: ChatRequest) -> Answer:
+    """Plays the whole team: who is asked, the instructions say."""
+    last, results = request.messages[-1], [each.text for each in request.messages if each.role == "tool"]
+    if "Divide" in request.messages[0].text:
+        return '{"first": "What are the prices?", "second": "Why?"}'
+    if "Search the files" in request.messages[0].text:
+        if not results:
+            return call("read_file", path="prices.md" if "prices" in last.text else "reasons.md")
+        return json.dumps({"answer": results[0], "files": ["prices.md"]})
+    if not results:
+        questions = [line[2:] for line in last.text.splitlines() if line.startswith("- ")]
+        return [call("searcher", prompt=each) for each in questions]
+    return "A lamp is 49, as wood is expensive [prices.md]."
+
+
+@pytest.mark.anyio
+async def test_a_research_team_plans_searches_at_once_and_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await anyio.Path(tmp_path / "prices.md").write_text("A lamp is 49.")
+    await anyio.Path(tmp_path / "reasons.md").write_text("Wood is expensive.")
+    model = FunctionModel(researcher)
+    answer = await load("research_team").main("What do lamps cost, and why?", model, tmp_path)
+    told = capsys.readouterr().out
+    assert answer == "A lamp is 49, as wood is expensive [prices.md]."
+    assert 'writer > searcher: read_file({"path": "prices.md"})' in told
+    assert 'writer > searcher: read_file({"path": "reasons.md"})' in told
+    assert told.count("writer: searcher -> ") == 2
+    assert "Wood is expensive." in model.requests[-1].messages[-1].text
+    assert told.endswith(f"{answer}\n")
+
+
+def test_triage_hands_off_and_a_refund_waits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script: list[Answer] = [
+        call("transfer_to_billing"),
+        call("find_order", number=7),
+        call("refund", id="r", number=7, reason="flickers"),
+        "It is refunded.",
+        call("transfer_to_triage"),
+        call("transfer_to_support"),
+        "Try another bulb.",
+    ]
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    model, session, example = ScriptedModel(script), MemorySessions()["customer"], load("triage")
+    first = example.answer("I want my money back for order 7.", model, session)
+    assert (first.state.agent, first.output) == ("billing", "It is refunded.")
+    assert "billing: refund({'number': 7, 'reason': 'flickers'})" in capsys.readouterr().out
+    second = example.answer("And my other lamp flickers.", model, session)
+    assert (second.state.agent, second.output) == ("support", "Try another bulb.")
+    assert model.left == 0
+
+
+@pytest.mark.anyio
+async def test_a_draft_is_revised_until_it_is_accepted(capsys: pytest.CaptureFixture[str]) -> None:
+    script: list[Answer] = [
+        "Bad.",
+        '{"accepted": false, "critique": "Say more."}',
+        "Good and long.",
+        '{"accepted": true}',
+    ]
+    model = ScriptedModel(script)
+    assert await load("draft_and_review").main("Say it", model) == "Good and long."
+    assert capsys.readouterr().out == "1. Bad.\n   Say more.\n2. Good and long.\n   accepted\n"
+    assert [each.text for each in model.requests[2].messages][1:] == ["Say it", "Bad.", "Revise it: Say more."]
+    assert await load("draft_and_review").main("Say it", ScriptedModel(script[:2] * 3), most=1) == "Bad."
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
