@@ -33,7 +33,7 @@ class Budget(NamedTuple):
 
 
 BUDGETS = {
-    "lines of the core": Budget(21_000, 14_000),
+    "lines of the core": Budget(21_150, 14_000),
     "modules of the core": Budget(90, 80),
     "private functions per 1,000 lines": Budget(15.6, 8.0),
     "files of one tool call": Budget(25, 16),

@@ -5,10 +5,13 @@ import pytest
 from pydantic import BaseModel, Field
 
 from agentkit import Agent, Limits, RunState, ToolContext, tool
+from agentkit.chat import ChatRequest
 from agentkit.errors import ConfigError, DefinitionError, StateError
 from agentkit.events import ApprovalRequested, CallFinished, Event, RunFinished, TextDelta
 from agentkit.sessions import MemorySessions
 from agentkit.testing import Answer, Chunks, FunctionModel, ScriptedModel, call
+from tests.crash.points import Died, Dying, Watched
+from tests.kept import died
 
 pytestmark = pytest.mark.anyio
 
@@ -282,3 +285,43 @@ def test_limits_under_which_an_inner_agent_could_never_run_are_refused() -> None
     agent = Agent(ScriptedModel([]), tools=[middle.as_tool()], limits=Limits(nested_depth=2))
     with pytest.raises(ConfigError, match="could never run: raise the limit"):
         agent.run_sync("go", limits=Limits(nested_depth=0))
+
+
+# Crashes.
+
+
+async def test_after_a_crash_the_inner_run_continues_where_it_was_and_what_it_spent_counts() -> None:
+    done: list[str] = []
+
+    @tool
+    def act(context: ToolContext[Any]) -> str:
+        """Do something."""
+        done.append(context.idempotency_key)
+        return "acted"
+
+    dying, session = Dying(0), MemorySessions()["s"]
+
+    def dies(_request: ChatRequest) -> Answer:
+        dying.dead = True
+        raise Died
+
+    def team(inner: FunctionModel | ScriptedModel, *script: Answer) -> Agent[Any]:
+        agent = Agent(inner, tools=[act], name="accountant", description="Pays bills.")
+        return Agent(ScriptedModel(script), tools=[agent.as_tool(), add], name="boss")
+
+    def first(request: ChatRequest) -> Answer:
+        return call("act", id="only_here") if len(request.messages) == 1 else dies(request)
+
+    asked: list[Answer] = [[call("add", id="s", a=1, b=1), ASK]]
+    try:
+        await team(FunctionModel(first), *asked).run("go", session=Watched(session, dying), run_id="r")
+    except BaseException as error:
+        if not died(error):
+            raise
+    inner = ScriptedModel(["It is done."])
+    result = await team(inner, "All is done.").run(resume=True, session=session)
+    assert (result.output, len(done)) == ("All is done.", 1)
+    assert [each.text for each in inner.requests[0].messages] == ["Pay 5.", "", "acted"]
+    assert done == ["r:call:q:call:only_here"]
+    assert (result.state.calls, result.usage.requests) == (3, 4), "each call and each reply counts once"
+    assert result.state.calls_by_tool == {"add": 1, "accountant": 1}

@@ -70,7 +70,7 @@ def _names_listed(result: str) -> Iterator[str]:
         listed: Any = from_json(result)
     except ValueError:  # it says that nothing was found
         return
-    for each in listed if isinstance(listed, list) else ():
+    for each in cast("list[Any]", listed) if isinstance(listed, list) else ():
         if isinstance(each, dict):
             yield str(cast("dict[str, Any]", each).get("name", ""))
 

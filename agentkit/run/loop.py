@@ -6,6 +6,7 @@ import inspect
 import logging
 import math
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -19,7 +20,7 @@ from agentkit.run.calls import attach_files, run_calls
 from agentkit.run.events import LimitWarning, RunFinished, RunStarted
 from agentkit.run.handoffs import follow_handoff
 from agentkit.run.limits import limit_usage, time_limit_in_words
-from agentkit.run.middleware import Run, nested_run, wrap_run, wrap_tool
+from agentkit.run.middleware import Run, journal_of, nested_run, wrap_run, wrap_tool
 from agentkit.run.output import OUTPUT_TOOL, TextOutput, count_invalid_output
 from agentkit.run.spec import AgentSpec, RunSpec
 from agentkit.run.state import RunResult, RunState
@@ -49,6 +50,7 @@ async def execute_run(spec: RunSpec, state: RunState, observer: Emit) -> RunResu
     Raises:
         AgentKitError: The run failed.
     """
+    spec = replace(spec, journal=journal_of(spec.journal, state.run_id))
     run: Run[Any] = Run(
         state=state,
         limits=spec.limits,

@@ -179,8 +179,13 @@ class Run(Generic[Deps]):
             idempotency_key=call_slot(self.state, call),
             emit=emit or self.emit,
             view=self,
-            nested=self.state.nested.get(call.id),
+            nested=self.state.nested.get(call.id) or self._recorded(call),
         )
+
+    def _recorded(self, call: ToolCall) -> RunState | None:
+        """The state of the run inside a call, if the process ended during it and the journal stores such states."""
+        recall: Callable[[str], RunState | None] | None = getattr(self.journal, "nested_state", None)
+        return recall(call_slot(self.state, call)) if recall else None
 
 
 _current: ContextVar[tuple[Run[Any], str] | None] = ContextVar("agentkit_run", default=None)
@@ -210,6 +215,15 @@ def nested_run(run: Run[Any]) -> Generator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def journal_of(journal: Journal, run_id: str) -> Journal:
+    """The journal of a run: its own, or that of the run whose call it is in, if that stores the runs inside calls."""
+    above = _current.get()
+    outer = above[0] if above else None
+    nested: Callable[[str], Journal] | None = getattr(outer and outer.journal, "nested", None)
+    is_plain = type(journal) is PlainJournal
+    return nested(run_id) if outer and nested and is_plain and run_id.startswith(f"{outer.run_id}:call:") else journal
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, fields, replace
@@ -14,7 +15,7 @@ from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMess
 from agentkit.errors import SessionConflict, StateError
 from agentkit.run.artifacts import attached, keep, shown
 from agentkit.run.inputs import History, parse_history
-from agentkit.run.journal import Journal, Slot, SlotKind, call_slot
+from agentkit.run.journal import Journal, PlainJournal, Slot, SlotKind, call_slot
 from agentkit.run.limits import Limits
 from agentkit.run.loop import execute_run
 from agentkit.run.resume import prepare_resume
@@ -233,7 +234,56 @@ def _settle(state: RunState, results: Mapping[str, str]) -> None:
     state.messages += attached(finished)
 
 
-class _SessionJournal:
+_STATE = ":state"  # after the slot of a call: the state of the run inside it
+
+
+class _Recorder(Journal, Protocol):
+    """A journal that stores results, and the states of runs inside calls, with what the run had used by then."""
+
+    _state: RunState
+
+    def recall(self, key: str) -> ToolResult | None:
+        """Return the result of an effect that ran before; what the run had used by then counts again."""
+        ...
+
+    async def record(self, key: str, result: ToolResult) -> None:
+        """Store a result at once. If that fails, the call has still run; the run fails when its state is saved next."""
+        ...
+
+    def stored(self, key: str) -> str | None:
+        """Return what is stored under a key."""
+        ...
+
+    async def store(self, key: str, stored: str) -> None:
+        """Store a string at once, as `record` does."""
+        ...
+
+    def spent(self) -> list[str]:
+        """What the run has used, for `restore`; then the same for the runs that it is nested in."""
+        return [dump_result(ToolResult(""), self._state.usage, self._state.calls)]
+
+    def restore(self, spent: Sequence[str]) -> ToolResult:
+        """Count again what the run had used; return the result that was stored with it."""
+        result, usage, calls = load_result(spent[0])
+        self._state.usage = usage.at_least(self._state.usage)
+        self._state.calls = max(calls, self._state.calls)
+        return result
+
+    def nested(self, key: str) -> Journal:
+        """Return the journal of the run inside the call in this slot."""
+        return _NestedJournal(self, key)
+
+    def nested_state(self, key: str) -> RunState | None:
+        """Return the state of that run when the process ended, if it had one."""
+        stored = self.stored(f"{key}{_STATE}")
+        if stored is None:
+            return None
+        state, *spent = json.loads(stored)
+        self.restore(spent)
+        return RunState.load(state)
+
+
+class _SessionJournal(_Recorder):
     """Stores the state between steps, and the result of each call as soon as it is known.
 
     A run whose first write fails has done nothing yet. It `is_refused`: it ends there, and nothing is stored of its end
@@ -301,26 +351,69 @@ class _SessionJournal:
         )
 
     def recall(self, key: str) -> ToolResult | None:
-        """Return the result of an effect that ran before; what the run had used by then counts again."""
-        if key not in self._results:
-            return None
-        result, usage, calls = load_result(self._results[key])
-        self._state.usage = usage.at_least(self._state.usage)
-        self._state.calls = max(calls, self._state.calls)
-        return result
+        return self.restore([self._results[key]]) if key in self._results else None
+
+    def stored(self, key: str) -> str | None:
+        return self._results.get(key)
 
     async def record(self, key: str, result: ToolResult) -> None:
-        """Store a result at once. If that fails, the call has still run; the run fails when its state is saved next."""
+        await self.store(key, dump_result(result, self._state.usage, self._state.calls))
+
+    async def store(self, key: str, stored: str) -> None:
         self._has_written = True
-        self._results[key] = stored = dump_result(result, self._state.usage, self._state.calls)
+        self._results[key] = stored
         try:
             await _to_its_end(lambda: self._session.record(key, stored))
         except Exception as error:  # noqa: BLE001 - of a session that somebody else wrote, perhaps
             self._failure = error
 
 
+class _NestedJournal(_Recorder):
+    """The journal of a run inside a call: its states and results are stored with the results of the outer run.
+
+    They are there until the call has its own result. What the outer runs had used by then is stored with each.
+    """
+
+    def __init__(self, outer: _Recorder, key: str) -> None:
+        self._outer, self._key, self._state = outer, key, RunState(messages=[])
+
+    def reserve(self, key: str, kind: SlotKind) -> Slot:
+        return _SessionSlot(self, key, PlainJournal().reserve(key, kind))
+
+    def clock(self) -> float:
+        return self._outer.clock()
+
+    def new_id(self) -> str:
+        return self._outer.new_id()
+
+    async def save(self, state: RunState) -> None:
+        self._state = state
+        await self.store(f"{self._key}{_STATE}", json.dumps([state.to_json(), *self._outer.spent()]))
+
+    def recall(self, key: str) -> ToolResult | None:
+        stored = self.stored(key)
+        return None if stored is None else self.restore(json.loads(stored))
+
+    async def record(self, key: str, result: ToolResult) -> None:
+        own = dump_result(result, self._state.usage, self._state.calls)
+        await self.store(key, json.dumps([own, *self._outer.spent()]))
+
+    def restore(self, spent: Sequence[str]) -> ToolResult:
+        self._outer.restore(spent[1:])
+        return super().restore(spent)
+
+    def spent(self) -> list[str]:
+        return [*super().spent(), *self._outer.spent()]
+
+    def stored(self, key: str) -> str | None:
+        return self._outer.stored(key)
+
+    async def store(self, key: str, stored: str) -> None:
+        await self._outer.store(key, stored)
+
+
 class _SessionSlot:
-    def __init__(self, journal: _SessionJournal, key: str, inner: Slot) -> None:
+    def __init__(self, journal: _Recorder, key: str, inner: Slot) -> None:
         self._journal, self._key, self._inner = journal, key, inner
 
     async def run(self, effect: Callable[[], Awaitable[T]]) -> T:

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -18,7 +19,11 @@ from tests.crash.jobs import JobWorld
 from tests.crash.points import Points
 from tests.crash.world import World, tools
 
-WORLDS: dict[str, type[World | JobWorld]] = {"conversation": World, "job": JobWorld}
+WORLDS: dict[str, Callable[..., World | JobWorld]] = {
+    "conversation": World,
+    "agents": functools.partial(World, story="agents"),
+    "job": JobWorld,
+}
 
 
 def live(folder: Path, accident: str, backend: str, world: str) -> None:

@@ -93,6 +93,13 @@ def test_a_process_is_killed_at_one_point_after_the_other(folder: Path, undistur
     assert hold(folder, undisturbed, play(folder, "asyncio", plans)) >= len(plans) - 2, "nearly each point comes again"
 
 
+def test_a_process_with_nested_runs_and_hand_offs_is_killed_at_one_point_after_the_other(folder: Path) -> None:
+    assert play(folder, "asyncio", ["agents"], "agents") == {"agents": ["0"]}
+    count = int((folder / "agents" / "points").read_text())
+    plans = [f"agents-{at} KILL:{at}" for at in range(1, count + 1, EVERY)]
+    assert hold(folder, folder / "agents", play(folder, "asyncio", plans, "agents")) >= len(plans) - 2
+
+
 def test_a_process_on_trio_is_killed_too(folder: Path, undisturbed: Path, points: int) -> None:
     plans = [f"trio-{at} KILL:{at}" for at in range(1, points, 8 * EVERY)]
     assert hold(folder, undisturbed, play(folder, "trio", plans)) == len(plans)

@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio.lowlevel
 
-from agentkit import Agent, RunResult, tool
+from agentkit import Agent, RunResult, handoff, tool
 from agentkit.chat import ChatRequest, Reply
 from agentkit.messages import AssistantMessage, Message, UserMessage
 from agentkit.run import Middleware, ModelTurn, NextModel, NextTool, Session, ToolRequest
@@ -31,6 +31,22 @@ SCRIPT: list[Answer] = [
     [call("act", id="a5")],
     "Once more, then.",
 ]
+AGENTS: list[Answer] = [
+    [call("clerk", id="k1", prompt="Do it."), call("act", id="a1")],
+    [call("transfer_to_closer", id="t2"), call("act", id="c2")],
+    [call("send", id="x3"), call("send", id="y3")],
+    "That is all.",
+    [call("transfer_to_main", id="t4")],
+    [call("act", id="a5")],
+    "Once more, then.",
+]
+CLERK: list[Answer] = [
+    [call("act", id="e1")],
+    [call("typist", id="w2", prompt="Type it."), call("act", id="e2")],
+    "The clerk is done.",
+]
+TYPIST: list[Answer] = [[call("act", id="m1")], "Typed."]
+STORIES = {"calls": SCRIPT, "agents": AGENTS}  # of the conversation: calls of every kind; agents as tools and hand-offs
 HELP: list[Answer] = [[call("act", id="h1"), call("act", id="h2")], "The helper is done."]
 
 
@@ -70,14 +86,31 @@ class World:
         sessions: Where the conversations are.
         passes: Called at each point.
         note: Writes a line of the ledger.
+        story: Which of `STORIES` is played.
     """
 
-    def __init__(self, sessions: Sessions, passes: Callable[[str], None], note: Callable[[str], None]) -> None:
+    def __init__(
+        self, sessions: Sessions, passes: Callable[[str], None], note: Callable[[str], None], story: str = "calls"
+    ) -> None:
         self._sessions, self._passes, self._note = sessions, passes, note
         middleware = [Announcing(passes)]
         act, *others = tools()
         self.helper = Agent(player(HELP), tools=[act], deps_type=World, name="helper", middleware=middleware)
-        self.agent = Agent(player(SCRIPT), tools=[act, *others], deps_type=World, name="main", middleware=middleware)
+        self.agent = Agent(
+            player(STORIES[story]), tools=[act, *others], deps_type=World, name="main", middleware=middleware
+        )
+        if story == "agents":
+            self.agent = self.agent.replace(tools=[act, *self.team(act, others[-2], middleware)])
+
+    def team(self, act: Tool, send: Tool, middleware: Sequence[Middleware]) -> list[Tool]:
+        """Make a clerk with a typist as tools, and a closer who gets the conversation and gives it back."""
+        typist = Agent(player(TYPIST), tools=[act], name="typist", middleware=middleware)
+        clerk = Agent(
+            player(CLERK), tools=[act, typist.as_tool(description="Types.")], name="clerk", middleware=middleware
+        )
+        back = handoff("main", when="Again.")
+        closer = Agent(player(AGENTS), tools=[act, send, back], name="closer", middleware=middleware)
+        return [clerk.as_tool(description="Files."), handoff(closer, when="At the end.")]
 
     def session(self, name: str) -> Session:
         def passes(point: str) -> None:
