@@ -67,10 +67,11 @@ def _names_found(messages: Iterable[Message]) -> Iterator[str]:
 
 def _names_listed(result: str) -> Iterator[str]:
     try:
-        listed: Any = from_json(result)
+        read: Any = from_json(result)
     except ValueError:  # it says that nothing was found
         return
-    for each in cast("list[Any]", listed) if isinstance(listed, list) else ():
+    listed: list[Any] = read if isinstance(read, list) else []
+    for each in listed:
         if isinstance(each, dict):
             yield str(cast("dict[str, Any]", each).get("name", ""))
 
