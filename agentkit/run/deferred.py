@@ -70,7 +70,7 @@ def _names_listed(result: str) -> Iterator[str]:
         read: Any = from_json(result)
     except ValueError:  # it says that nothing was found
         return
-    listed: list[Any] = read if isinstance(read, list) else []
+    listed = cast("list[object]", read) if isinstance(read, list) else []
     for each in listed:
         if isinstance(each, dict):
             yield str(cast("dict[str, Any]", each).get("name", ""))
