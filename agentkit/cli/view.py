@@ -24,7 +24,7 @@ from agentkit.trace import Timeline, read_events, render_page, render_runs, time
 __all__ = ["view"]
 
 _OURS = "agentkit</title>"
-_UNSEEN, _LEFT = 600.0, 30.0  # seconds without a request after which --follow ends: before the first one, and after
+_UNSEEN, _LEFT = 600.0, 180.0  # seconds without a request after which --follow ends; a hidden page asks once a minute
 
 
 def view(
