@@ -1,3 +1,4 @@
+import copy
 import itertools
 import json
 import random
@@ -294,6 +295,81 @@ def test_nothing_a_server_sends_makes_merging_fail(
     assert made.choices
     assert all(isinstance(json.loads(call.arguments), dict) for call in made.message.tool_calls)
     assert json.loads(made.message.wire)
+
+
+ENVELOPES = st.fixed_dictionaries(
+    {"id": st.just("a"), "object": st.just("chat.completion.chunk")},
+    optional={
+        "created": st.integers(0, 1),
+        "model": st.sampled_from(["m", "n", None]),
+        "usage": st.none() | st.just({"total_tokens": 3}),
+        "obfuscation": st.text("xyz", max_size=2),
+        "provider": st.sampled_from(["p", ["q"]]),
+        "service_tier": st.none() | st.just("flex"),
+    },
+)
+DELTAS = st.fixed_dictionaries(
+    {
+        "content": st.sampled_from(
+            ["", "a", "b ", "<", "<think>", "</think>", "\u00e9", "\ud83d", "\ude00", None, ["c"]]
+        )
+    },
+    optional={
+        "role": st.just("assistant"),
+        "tool_calls": st.sampled_from([None, [], [piece(name="f", arguments="{}", index=0)]]),
+        "refusal": st.sampled_from([None, "no"]),
+        "reasoning_content": st.sampled_from([None, "", "hm"]),
+        "odd": st.sampled_from([None, 0, "new"]),
+    },
+)
+CHOICES = st.fixed_dictionaries(
+    {"delta": DELTAS},
+    optional={
+        "index": st.sampled_from([0, 0, 0, 1, "0", None]),
+        "finish_reason": st.sampled_from([None, None, "stop", "length"]),
+        "logprobs": st.sampled_from([None, {"content": [{"token": "a", "logprob": -1.0}]}]),
+        "usage": st.none() | st.just({"total_tokens": 4}),
+        "content_filter_results": st.sampled_from([{}, {"hate": {"filtered": False}}]),
+    },
+)
+
+
+@st.composite
+def similar_chunks(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """A few chunks, each repeated a few times with other texts, as most of a stream is."""
+    chunks: list[dict[str, Any]] = []
+    for envelope in draw(st.lists(ENVELOPES, min_size=1, max_size=3)):
+        choices = draw(st.lists(CHOICES, min_size=1, max_size=2) | st.lists(CHOICES, min_size=1, max_size=1))
+        for text in draw(st.lists(DELTAS.map(lambda delta: delta["content"]), min_size=1, max_size=5)):
+            copies = [{**each, "delta": {**each["delta"], "content": text}} for each in choices]
+            chunks.append({**envelope, "choices": copies})
+    return chunks
+
+
+@given(similar_chunks(), st.integers(1, 2))
+def test_text_that_is_taken_without_reading_the_whole_chunk_gives_the_same_reply(
+    chunks: list[dict[str, Any]], choices: int
+) -> None:
+    careful, quick = ReplyAccumulator(choices=choices), ReplyAccumulator(choices=choices)
+    read, taken = list[Event](), list[Event]()
+    for each in chunks:
+        read += careful.add(copy.deepcopy(each))
+        text = quick.add_text(each)
+        taken += [TextDelta(text)] if text else quick.add(each)
+        assert (quick.text, taken) == (careful.text, read)
+    assert quick.close() == careful.close()
+    assert quick.finish() == careful.finish()
+    assert quick.finished == careful.finished
+
+
+def test_a_chunk_that_differs_only_in_its_text_is_not_read_as_a_whole() -> None:
+    merger = ReplyAccumulator()
+    made = [merger.add_text(chunk({"content": text}, id="x", created=1)) for text in ("a", "b")]
+    merger.add(chunk({"content": "c"}, id="x", created=1))
+    made += [merger.add_text(chunk({"content": text}, id="x", created=1)) for text in ("d", "\u00e9", "e")]
+    assert made == ["", "", "d", "", "e"]
+    assert merger.add_text(chunk({"content": "f"}, id="x", created=2)) == ""
+    assert merger.text == "cde"
 
 
 @pytest.mark.parametrize("member", ["reasoning_content", "reasoning", "reasoning_text"])

@@ -92,8 +92,11 @@ class Usage:
         return self._combined(other, operator.add)
 
     def _combined(self, other: Usage, operation: Callable[[Any, Any], Any]) -> Usage:
-        pairs = ((name, getattr(self, name), getattr(other, name)) for name in _USAGE)
-        return Usage(**{name: operation(a, b) if None not in (a, b) else b if a is None else a for name, a, b in pairs})
+        combined: dict[str, Any] = {}
+        for name in _USAGE:
+            one, another = getattr(self, name), getattr(other, name)
+            combined[name] = another if one is None else one if another is None else operation(one, another)
+        return Usage(**combined)
 
 
 _USAGE = tuple(each.name for each in fields(Usage))
@@ -405,15 +408,15 @@ class Model(Protocol):
         ...
 
 
-# Where each number is in a report; of several places, the first that holds one counts. The last are those of DeepSeek
-# and of gateways to Anthropic's models.
+# Where each number is in a report: in which of its objects, and under which name; of several places, the first that
+# holds one counts. The last are those of DeepSeek and of gateways to Anthropic's models.
 _PROMPT, _COMPLETION = "prompt_tokens_details", "completion_tokens_details"
-_PLACES: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "prompt_tokens": (("prompt_tokens",),),
-    "completion_tokens": (("completion_tokens",),),
-    "total_tokens": (("total_tokens",),),
-    "cached_tokens": ((_PROMPT, "cached_tokens"), ("prompt_cache_hit_tokens",), ("cache_read_input_tokens",)),
-    "cache_write_tokens": ((_PROMPT, "cache_write_tokens"), ("cache_creation_input_tokens",)),
+_PLACES: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "prompt_tokens": (("", "prompt_tokens"),),
+    "completion_tokens": (("", "completion_tokens"),),
+    "total_tokens": (("", "total_tokens"),),
+    "cached_tokens": ((_PROMPT, "cached_tokens"), ("", "prompt_cache_hit_tokens"), ("", "cache_read_input_tokens")),
+    "cache_write_tokens": ((_PROMPT, "cache_write_tokens"), ("", "cache_creation_input_tokens")),
     "reasoning_tokens": ((_COMPLETION, "reasoning_tokens"),),
     "prompt_audio_tokens": ((_PROMPT, "audio_tokens"),),
     "prompt_text_tokens": ((_PROMPT, "text_tokens"),),
@@ -428,16 +431,13 @@ _PLACES: Mapping[str, tuple[tuple[str, ...], ...]] = {
 def read_usage(raw: object) -> Usage:
     """Read a usage report; what is missing or not a number counts as 0."""
     report = as_mapping(raw)
-    counts = {name: next(filter(None, (_count(report, way) for way in ways)), 0) for name, ways in _PLACES.items()}
+    objects = {"": report, _PROMPT: as_mapping(report.get(_PROMPT)), _COMPLETION: as_mapping(report.get(_COMPLETION))}
+    counts = dict.fromkeys(_PLACES, 0)
+    for name, places in _PLACES.items():
+        for where, member in places:
+            counts[name] = counts[name] or (as_count(objects[where][member]) if member in objects[where] else 0)
     counts["total_tokens"] = counts["total_tokens"] or counts["prompt_tokens"] + counts["completion_tokens"]
     return Usage(requests=1, cost=as_number(report.get("cost")), **counts)
-
-
-def _count(report: Mapping[str, Any], way: tuple[str, ...]) -> int:
-    value: object = report
-    for name in way:
-        value = as_mapping(value).get(name)
-    return as_count(value)
 
 
 def read_logprobs(raw: object) -> Logprobs | None:

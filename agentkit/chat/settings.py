@@ -522,8 +522,10 @@ _SENT_OTHERWISE = ("tool_choice", "parallel_tool_calls", "extra_body", "extra_he
 
 
 def _given(settings: ChatSettings) -> dict[str, Any]:
-    values = ((each.name, getattr(settings, each.name)) for each in fields(settings))
-    return {name: value for name, value in values if value is not None}
+    return {name: value for name in _NAMES if (value := getattr(settings, name)) is not None}
+
+
+_NAMES = tuple(each.name for each in fields(ChatSettings))
 
 
 class OtherParameters(TypedDict, total=False):

@@ -103,7 +103,7 @@ _Usage = Annotated[Usage, AfterValidator(_bounded)]
 class _Stored(BaseModel):
     """The members of a `RunState`; a test holds that they are all here."""
 
-    model_config = ConfigDict(extra="forbid", from_attributes=True)
+    model_config = ConfigDict(extra="forbid", from_attributes=True, defer_build=True)
 
     messages: list[_Message]
     prior_messages: _Count

@@ -106,7 +106,7 @@ def learn_from_error(body: Body, error: StatusError, *, never_drop: frozenset[st
     for rule in RULES:
         touched = map(Fact.parse, rule.facts.drop | rule.facts.assign)
         kept = rule.member in never_drop or any(is_kept(each.member, never_drop) for each in touched)
-        if not kept and rule.said.search(_naming(rule.member, error, said)) and rule.fits(body):
+        if not kept and re.search(rule.said, _naming(rule.member, error, said), re.I | re.S) and rule.fits(body):
             return Lesson(rule.facts, rule.lasting)
     if keywords := _keywords(body, said):
         return Lesson(keywords)

@@ -41,7 +41,8 @@ class Rule:
 
     Attributes:
         member: The member of the request that is sent differently.
-        said: What the error says.
+        said: What the error says: a pattern that matches in any case. It is compiled when the first error comes, as
+            all of them together take longer than the rest of the import.
         fits: Whether the request has what the error complains about.
         facts: What is learned.
         lasting: Whether it holds for later requests too.
@@ -50,7 +51,7 @@ class Rule:
     """
 
     member: str
-    said: re.Pattern[str]
+    said: str
     fits: Test
     facts: Profile
     lasting: bool = True
@@ -177,10 +178,6 @@ _TOOLS = (
 )
 
 
-def _words(said: str) -> re.Pattern[str]:
-    return re.compile(said, re.I | re.S)
-
-
 _OLD_LIMIT = Profile(token_limit="max_tokens")  # noqa: S106 - no password
 _NEW_LIMIT = Profile(token_limit="max_completion_tokens")  # noqa: S106 - no password
 _A_LIMIT = Profile(token_limit="max_tokens", assign=frozenset({"max_tokens=4096 without max_tokens"}))  # noqa: S106
@@ -209,7 +206,7 @@ RULES: tuple[Rule, ...] = (
     # A limit of tokens has two names.
     Rule(
         member="max_completion_tokens",
-        said=_words(_refused("max_completion_tokens", _UNKNOWN)),
+        said=_refused("max_completion_tokens", _UNKNOWN),
         fits=_has("max_completion_tokens"),
         facts=_OLD_LIMIT,
         request={"max_completion_tokens": 9},
@@ -217,7 +214,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         member="max_tokens",
-        said=_words(_refused("max_tokens", _UNKNOWN)),
+        said=_refused("max_tokens", _UNKNOWN),
         fits=_has("max_tokens"),
         facts=_NEW_LIMIT,
         request={"max_tokens": 9},
@@ -226,7 +223,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         member="max_tokens",
-        said=_words(_LIMIT_REQUIRED),
+        said=_LIMIT_REQUIRED,
         fits=lambda body: "max_tokens" not in body,
         facts=_A_LIMIT,
         request={},
@@ -235,7 +232,7 @@ RULES: tuple[Rule, ...] = (
     # Roles, and where instructions may stand.
     Rule(
         member="messages",
-        said=_words(_DEVELOPER),
+        said=_DEVELOPER,
         fits=_role("developer"),
         facts=Profile(system_role="system"),
         request={"messages": [{"role": "developer", "content": "x"}, _USER]},
@@ -243,7 +240,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         member="messages",
-        said=_words(rf"{_PLACE}|{_ALTERNATE}"),
+        said=rf"{_PLACE}|{_ALTERNATE}",
         fits=_scattered_instructions,
         facts=Profile(single_system_message=True),
         request={"messages": [_USER, _SYSTEM_MESSAGE]},
@@ -251,7 +248,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         member="messages",
-        said=_words(_ALTERNATE),
+        said=_ALTERNATE,
         fits=_in_turn("user", "user"),
         facts=Profile(merge_user_turns=True),
         request={"messages": [_USER, _USER]},
@@ -259,7 +256,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         member="messages",
-        said=_words(_SYSTEM),
+        said=_SYSTEM,
         fits=_role("system"),
         facts=Profile(system_role="user", merge_user_turns=True),
         request={"messages": [_SYSTEM_MESSAGE, _USER]},
@@ -267,7 +264,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         member="messages",
-        said=_words(r"role \W?user\W? after role \W?tool"),
+        said=r"role \W?user\W? after role \W?tool",
         fits=_in_turn("tool", "user"),
         facts=Profile(assistant_after_tool=True),
         request={"messages": [_USER, *_CALLED, _USER]},
@@ -276,7 +273,7 @@ RULES: tuple[Rule, ...] = (
     # A server without a parser for calls: its model still sees the tools, and its calls are read from its text.
     Rule(
         member="tool_choice",
-        said=_words(r"--enable-auto-tool-choice|--tool-call-parser"),
+        said=r"--enable-auto-tool-choice|--tool-call-parser",
         fits=lambda body: bool(body.get("tools")) and body.get("tool_choice") != "none",
         facts=_WITHOUT_PARSER,
         request={"tools": _tool()},
@@ -285,7 +282,7 @@ RULES: tuple[Rule, ...] = (
     # What forces a call: a name, then any tool, then words, then nothing at all.
     Rule(
         member="tool_choice",
-        said=_words(_CHOICE),
+        said=_CHOICE,
         fits=_choice("by name"),
         facts=Profile(tool_choice="required"),
         request={"tools": _tool(), "tool_choice": {"type": "function", "function": {"name": "add"}}},
@@ -293,7 +290,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         member="tool_choice",
-        said=_words(_CHOICE),
+        said=_CHOICE,
         fits=_choice("required"),
         facts=Profile(tool_choice="auto"),
         request={"tools": _tool(), "tool_choice": "required"},
@@ -301,7 +298,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         member="tool_choice",
-        said=_words(_CHOICE),
+        said=_CHOICE,
         fits=_choice("auto", "none"),
         facts=Profile(tool_choice="never"),
         request={"tools": _tool(), "tool_choice": "none"},
@@ -310,7 +307,7 @@ RULES: tuple[Rule, ...] = (
     # The form of the answer: a schema, then any JSON, then words.
     Rule(
         member="response_format",
-        said=_words(_SCHEMA),
+        said=_SCHEMA,
         fits=_format("json_schema"),
         facts=Profile(response_format="json_object"),
         request=_form(),
@@ -318,7 +315,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         member="response_format",
-        said=_words(_JSON),
+        said=_JSON,
         fits=_format("json_object"),
         facts=Profile(response_format="prompt"),
         request={"response_format": {"type": "json_object"}},
@@ -327,7 +324,7 @@ RULES: tuple[Rule, ...] = (
     # Schemas.
     Rule(
         member="tools",
-        said=_words(r"\$ref|\$defs|#/|\bconst\b"),
+        said=r"\$ref|\$defs|#/|\bconst\b",
         fits=_references,
         facts=Profile(inline_schemas=True),
         request={"tools": _tool(parameters=_REFERRING)},
@@ -336,7 +333,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         member="strict",
-        said=_words(_STRICT),
+        said=_STRICT,
         fits=_strict,
         facts=_NOT_STRICT,
         lasting=False,
@@ -347,7 +344,7 @@ RULES: tuple[Rule, ...] = (
     # Messages.
     Rule(
         member="messages",
-        said=_words(_REASONING),
+        said=_REASONING,
         fits=_role("assistant"),
         facts=Profile(reasoning="reasoning_content"),
         request={"messages": [_USER, *_CALLED]},
@@ -355,7 +352,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         member="messages",
-        said=_words(rf"{_STRING}|{_BLANK}|content.{{0,40}}null|null.{{0,40}}content"),
+        said=rf"{_STRING}|{_BLANK}|content.{{0,40}}null|null.{{0,40}}content",
         fits=_null,
         facts=Profile(null_content_as_empty=True),
         request={"messages": [_USER, *_CALLED]},
@@ -363,7 +360,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         member="messages",
-        said=_words(_STRING),
+        said=_STRING,
         fits=_only_texts,
         facts=Profile(plain_content=True),
         request={"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]},
@@ -372,7 +369,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         member="messages",
-        said=_words(_BLANK),
+        said=_BLANK,
         fits=_empty,
         facts=Profile(fill_empty_content=True),
         request={"messages": [_USER, {"role": "assistant", "content": ""}, _USER]},
@@ -380,7 +377,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         member="messages",
-        said=_words(_NAME),
+        said=_NAME,
         fits=_role("tool"),
         facts=Profile(tool_names=True),
         request={"messages": [_USER, *_CALLED]},
@@ -388,7 +385,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         member="tools",
-        said=_words(_TOOLS),
+        said=_TOOLS,
         fits=_calls_without_tools,
         facts=Profile(keep_tools=True),
         request={"messages": [_USER, *_CALLED]},
@@ -397,7 +394,7 @@ RULES: tuple[Rule, ...] = (
     # A stream is only the way a reply comes.
     Rule(
         member="stream",
-        said=_words(_STREAM),
+        said=_STREAM,
         fits=_has("stream"),
         facts=_NOT_STREAMED,
         request={"stream": True},
@@ -405,7 +402,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         member="stream",
-        said=_words(_ONLY_STREAM),
+        said=_ONLY_STREAM,
         fits=lambda body: not body.get("stream"),
         facts=_STREAMED,
         request={},

@@ -264,6 +264,7 @@ class ReplyAccumulator:
         self._named: dict[str, Any] = {}
         self._extra: dict[str, Any] = {}
         self._repairs: dict[str, None] = {}  # each once, in order
+        self._without_text: Mapping[str, Any] | None = None  # the last chunk, if `add_text` can take more like it
 
     @property
     def _main(self) -> _PartialChoice:
@@ -308,7 +309,26 @@ class ReplyAccumulator:
             if raw.get("usage"):
                 self._usage = read_usage(raw["usage"])
             events += _of_choice(index, self._choices[index].add(raw, whole=whole))
+        self._without_text = None if whole else _without_text(chunk)
         return events
+
+    def add_text(self, chunk: dict[str, Any]) -> str:
+        """Take a chunk that differs from the last one only in its text, as nearly all do, and return the text.
+
+        It is empty for any other chunk, which `add` has to read.
+        """
+        if self._without_text is None:
+            return ""
+        try:
+            delta = chunk["choices"][0]["delta"]
+            text = delta["content"]
+        except (KeyError, IndexError, TypeError):
+            return ""
+        chunk.pop("obfuscation", None)
+        delta["content"] = None
+        same = chunk == self._without_text and isinstance(text, str) and self._choices[0].answer.scanner.add(text)
+        delta["content"] = text
+        return text if same else ""
 
     def _add_members(self, chunk: Mapping[str, Any]) -> None:
         if not self._id and (id_ := as_text(chunk.get("id"))):
@@ -373,6 +393,19 @@ class ReplyAccumulator:
             repairs=tuple(self._repairs),
             extra=self._extra,
         )
+
+
+def _without_text(chunk: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The chunk without its text, if reading the rest of it once more would change nothing; otherwise None."""
+    choices = as_mappings(chunk.get("choices"))
+    if len(choices) != 1 or len(chunk["choices"]) != 1:
+        return None
+    choice, delta = choices[0], as_mapping(choices[0].get("delta"))
+    first = as_index(choice.get("index")) in (None, 0)
+    adds = choice.get("logprobs") or any(value for name, value in delta.items() if name not in ("role", "content"))
+    if not first or adds or not isinstance(delta.get("content"), str):
+        return None
+    return {**omit(chunk, "obfuscation"), "choices": [{**choice, "delta": {**delta, "content": None}}]}
 
 
 @dataclass(slots=True, eq=False)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import from_json
 
 from agentkit.chat.decoding.accumulator import ReplyAccumulator
 from agentkit.chat.decoding.lenient import as_mapping, as_mappings
 from agentkit.chat.decoding.tool_parsers import read_failed_generation, read_rejected_call
-from agentkit.chat.events import Emit, ReplyRepaired
+from agentkit.chat.events import Emit, ReplyRepaired, TextDelta
 from agentkit.chat.reply import Reply
 from agentkit.chat.transport.redaction import Redactor
 from agentkit.chat.transport.sse import MAX_LINE, ServerSentEvent, SseDecoder
@@ -186,6 +186,9 @@ class ResponseDecoder:
             chunk = chunk if "error" in as_mapping(chunk) else {"error": said}
         if chunk is None:
             self._malformed = excerpt(data.decode("utf-8", "replace"), redact=self._redact)
+            return True
+        if isinstance(chunk, dict) and (text := self._accumulator.add_text(cast("dict[str, Any]", chunk))):
+            self._emit(TextDelta(text))
             return True
         members = as_mapping(chunk)
         self._add(members)

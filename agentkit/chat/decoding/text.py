@@ -69,6 +69,14 @@ class TextScanner:
             text = join_surrogates(text)
         return self._say(text) if self._place == "text" else self._read(text)
 
+    def add(self, text: str) -> bool:
+        """Take the next text if it is speech, whatever it is; False if only `feed` can tell."""
+        plain = self._place == "text" and text.isascii() and not self._half
+        if plain and text:
+            self._said.append(text)
+            self._size += len(text)
+        return plain
+
     def finish(self) -> Iterator[Event]:
         """All text has come: what was waiting for more is text, and so is reasoning without an end."""
         if self._half:

@@ -137,7 +137,7 @@ class Http:
         problem: Exception | None = None
         async with self._client_for(url) as client:
             try:
-                with answer.total, answer.quiet:
+                with answer.scope:
                     timeout = self._library.Timeout(None, connect=deadlines.connect)
                     request = client.build_request("POST", url, content=body, headers=headers, timeout=timeout)
                     try:
@@ -201,13 +201,14 @@ class _Answer:
 
     def __init__(self, sink: Sink, deadlines: Deadlines, *, stream: bool) -> None:
         now = anyio.current_time()
-        self.total = anyio.CancelScope(deadline=now + deadlines.total)
-        self.quiet = anyio.CancelScope(deadline=now + (deadlines.first_byte if stream else deadlines.total))
+        self._end = now + deadlines.total
+        self._silence = deadlines.first_byte if stream else deadlines.total
+        self.scope = anyio.CancelScope(deadline=min(self._end, now + self._silence))
         self.answered = False
         self._sink = sink
         self._deadlines = deadlines
         self._stream = stream
-        self._which = "first_byte" if stream else "total"
+        self._which = "first_byte"
         self._error: Exception | None = None
         self._over = False
 
@@ -243,24 +244,25 @@ class _Answer:
                         self._over = self._over or anyio.current_effective_deadline() <= anyio.current_time()
         except Exception as error:  # noqa: BLE001 - raised by `check`
             self._error, self._over = error, True
-            self.quiet.cancel()  # unwinds the library's generators in order, which an exception does not
+            self.scope.cancel()  # unwinds the library's generators in order, which an exception does not
             return
         now = anyio.current_time()
         if self._over:
-            self.quiet.deadline = min(self.quiet.deadline, now + _GRACE)
+            self.scope.deadline = min(self.scope.deadline, now + _GRACE)
         elif self._stream:
-            self._which = "idle" if progress else self._which
-            silence = self._deadlines.idle if self._which == "idle" else self._deadlines.first_byte
-            if not now + silence <= self.quiet.deadline <= now + silence * _SLACK:
-                self.quiet.deadline = now + silence * _SLACK
+            if progress:
+                self._which, self._silence = "idle", self._deadlines.idle
+            soonest = min(self._end, now + self._silence)
+            if not soonest <= self.scope.deadline <= now + self._silence * _SLACK:
+                self.scope.deadline = min(self._end, now + self._silence * _SLACK)
 
     def check(self, url: str) -> None:
         if self._error is not None:
             raise self._error
         if self._sink.complete:
             return
-        which = "total" if self.total.cancelled_caught else self._which if self.quiet.cancelled_caught else ""
-        if which:
+        if self.scope.cancelled_caught:
+            which = "total" if self.scope.deadline >= self._end else self._which
             happened = {"first_byte": "nothing was sent", "idle": "the stream stalled"}.get(
                 which, "the reply was not complete"
             )

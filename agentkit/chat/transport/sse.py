@@ -9,7 +9,7 @@ a JSON string stays where it is, and a UTF-8 sequence that spans two chunks is c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from agentkit.errors import InvalidReply
 
@@ -18,8 +18,7 @@ __all__ = ["MAX_LINE", "ServerSentEvent", "SseDecoder"]
 MAX_LINE = 4 * 1024 * 1024  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ServerSentEvent:
+class ServerSentEvent(NamedTuple):
     """One event: its ``data`` (lines joined with LF) and its type, ``"message"`` when none is given."""
 
     data: bytes
