@@ -5,6 +5,7 @@
 - Files and hops of one tool call: what a reader has to open to follow a call from the model's reply to its result. The
   files are those of the package in which a function runs; a hop is a call of a function in another file. The call is of
   an async function with two arguments, in an agent without anything else.
+- Calls of Python functions: what a run costs, see `tests.cost`.
 """
 
 import ast
@@ -20,6 +21,7 @@ from agentkit import Agent, CallFinished, tool
 from agentkit.chat import ChatRequest
 from agentkit.events import Event
 from agentkit.testing import Answer, FunctionModel, call
+from tests.cost import costs
 
 PACKAGE = Path(agentkit.__file__).parent
 CORE = ("errors.py", "chat", "tools", "run", "agent.py", "handoff.py")
@@ -38,6 +40,9 @@ BUDGETS = {
     "private functions per 1,000 lines": Budget(15.6, 8.0),
     "files of one tool call": Budget(25, 16),
     "hops of one tool call": Budget(88, 40),
+    "calls of a run of two requests": Budget(920, 600),
+    "calls of a streamed chunk": Budget(22, 15),
+    "calls of a turn for each before it": Budget(2, 0),
 }
 
 
@@ -61,7 +66,7 @@ def figures() -> dict[str, float]:
     files, hops = trace_call()
     private = sum(name.startswith("_") for name in functions)
     measured = [lines, len(sources), round(1000 * private / lines, 1), len(files), len(hops)]
-    return dict(zip(BUDGETS, measured, strict=True))
+    return {**dict(zip(BUDGETS, measured, strict=False)), **costs()}
 
 
 class Trace:

@@ -297,7 +297,7 @@ def test_nothing_a_server_sends_makes_merging_fail(
     assert json.loads(made.message.wire)
 
 
-ENVELOPES = st.fixed_dictionaries(
+ENVELOPES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"id": st.just("a"), "object": st.just("chat.completion.chunk")},
     optional={
         "created": st.integers(0, 1),
@@ -308,7 +308,7 @@ ENVELOPES = st.fixed_dictionaries(
         "service_tier": st.none() | st.just("flex"),
     },
 )
-DELTAS = st.fixed_dictionaries(
+DELTAS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "content": st.sampled_from(
             ["", "a", "b ", "<", "<think>", "</think>", "\u00e9", "\ud83d", "\ude00", None, ["c"]]
@@ -322,7 +322,7 @@ DELTAS = st.fixed_dictionaries(
         "odd": st.sampled_from([None, 0, "new"]),
     },
 )
-CHOICES = st.fixed_dictionaries(
+CHOICES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"delta": DELTAS},
     optional={
         "index": st.sampled_from([0, 0, 0, 1, "0", None]),

@@ -46,7 +46,7 @@ from agentkit.chat.settings import (
 )
 from agentkit.chat.stream import ParsedReplyStream, ReplyStream
 from agentkit.chat.tokens import size_around, size_of_messages, size_of_request, size_of_text
-from agentkit.chat.transport.http import Deadlines
+from agentkit.chat.transport.http import Deadlines, http_engine
 from agentkit.chat.transport.redaction import Redactor
 from agentkit.chat.transport.retry import RetryPolicy
 
@@ -96,6 +96,7 @@ __all__ = [
     "WebSearchOptions",
     "encode_json",
     "escape_controls",
+    "http_engine",
     "json_schema",
     "open_model",
     "read_reply",

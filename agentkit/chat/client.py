@@ -78,7 +78,7 @@ class ChatClient:
         headers: Sent with each request; they take precedence over our own. Their values are secrets, except those of
             well-known names.
         http: An ``httpx2.AsyncClient`` or ``httpx.AsyncClient`` to send through (proxies, certificates); the caller
-            closes it.
+            closes it. Or the name of an HTTP engine, ``"httpx2"`` or ``"aiohttp"`` (extra ``agentkit[fast]``).
         deadlines: How long a try may take.
         retry: How often a failed request is sent again.
         read_limits: How much of an answer is read, and how.
@@ -282,7 +282,8 @@ class ChatClient:
                 watch(RequestAdapted("; ".join(each for each in again.changes if each not in prepared.changes)))
                 prepared, steps = again, steps + 1
             else:
-                await self.remember(lasting)
+                if lasting:
+                    await self.remember(lasting)
                 return replace(reply, adaptations=prepared.changes) if prepared.changes else reply
 
     async def _reply_retrying(

@@ -318,7 +318,7 @@ class AssistantMessage(_Message):
         said = self.content is not None or self.refusal is not None or self.audio is not None
         return not said and not self.tool_calls and not self.extra.get("function_call")
 
-    @property
+    @cached_property
     def says_nothing(self) -> bool:
         """True if it is empty or only has empty text; it stays in the conversation, but is not sent."""
         return self.is_empty or (self.content in ("", ()) and replace(self, content=None).is_empty)

@@ -170,8 +170,8 @@ class ChatRequest:
     @property
     def call_ids(self) -> set[str]:
         """The ids of all earlier calls."""
-        said = (message for message in self.messages if isinstance(message, AssistantMessage))
-        return {*self.used_ids, *(call.id for message in said for call in message.tool_calls)}
+        said = [message.tool_calls for message in self.messages if isinstance(message, AssistantMessage)]
+        return {*self.used_ids, *[call.id for calls in said for call in calls]}
 
     def encode(self, model: str, *, members: Mapping[str, Any] | None = None) -> bytes:
         """The body of the HTTP request, for the model of this name.
@@ -192,9 +192,11 @@ class ChatRequest:
 
     def _encoded(self, members: Mapping[str, Any]) -> bytes:
         messages = b",".join(
-            message.wire
-            for message in self.messages
-            if not (isinstance(message, AssistantMessage) and message.says_nothing)
+            [
+                message.wire
+                for message in self.messages
+                if not (isinstance(message, AssistantMessage) and message.says_nothing)
+            ]
         )
         for complaint in self._complaints(messages):
             raise ConfigError(complaint)

@@ -12,7 +12,7 @@ from typing import Annotated
 import anyio
 import typer
 
-from agentkit.chat import ChatClient, Model, Profile, ProfileFile, open_model
+from agentkit.chat import ChatClient, Model, Profile, ProfileFile, http_engine, open_model
 from agentkit.cli.errors import handle_errors
 from agentkit.cli.options import DebugOption
 from agentkit.cli.terminal_text import one_line, printable, shortened
@@ -81,13 +81,20 @@ class Examination:
             ProfileFile(Path(self.save)).save(
                 client.base_url, client.model, Profile()
             )  # fails before anything is asked
+        if client is not None and not self.as_json:
+            self.write(f"{'HTTP engine':<{_WIDTH}} {http_engine()}")
         profile = anyio.run(self._probe)
         if self.save and client is not None:
             ProfileFile(Path(self.save)).save(client.base_url, client.model, profile)
         if self.as_json:
             shown = client.base_url if client and "://" in self.name else self.name  # without a password in the address
             findings = [asdict(each) for each in self.findings]
-            self.write(json.dumps({"model": shown, "findings": findings, "profile": profile.to_json()}, indent=2))
+            self.write(
+                json.dumps(
+                    {"model": shown, "http_engine": http_engine(), "findings": findings, "profile": profile.to_json()},
+                    indent=2,
+                )
+            )
             return
         facts = [f"  {name} = {one_line(json.dumps(value))}" for name, value in profile.to_json().items()]
         if facts:

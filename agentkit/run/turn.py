@@ -230,7 +230,7 @@ async def _request(
 
 def _used_ids(state: RunState) -> set[str]:
     """The ids that no other call may get, however few messages a compaction sends."""
-    replies = (message for message in state.messages if isinstance(message, AssistantMessage))
+    replies = [message for message in state.messages if isinstance(message, AssistantMessage)]
     return {call.id for each in replies for call in each.tool_calls} | state.approvals.keys() | state.decisions.keys()
 
 

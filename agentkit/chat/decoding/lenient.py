@@ -48,19 +48,18 @@ def as_index(raw: object) -> int | None:
     return int(raw) if isinstance(raw, int | float) and not isinstance(raw, bool) and abs(raw) < 1e9 else None
 
 
-def as_mapping(raw: Any) -> Mapping[str, Any]:
+def as_mapping(raw: object) -> Mapping[str, Any]:
     """The JSON object, or an empty one."""
     known = type(raw) is dict or isinstance(raw, Mapping)  # the first is much faster, and nearly always true
-    found: Mapping[str, Any] = raw if known else {}
-    return found
+    return cast("Mapping[str, Any]", raw) if known else {}
 
 
 def as_mappings(raw: object) -> list[Mapping[str, Any]]:
     """The JSON objects of an array, or none."""
     if not raw or not isinstance(raw, list | tuple):
         return []
-    items = cast("Sequence[Any]", raw)
-    return [item for item in items if type(item) is dict or isinstance(item, Mapping)]
+    items = cast("Sequence[object]", raw)
+    return [cast("Mapping[str, Any]", item) for item in items if type(item) is dict or isinstance(item, Mapping)]
 
 
 def text_of_content(raw: object) -> str:

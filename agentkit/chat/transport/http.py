@@ -16,8 +16,10 @@ import weakref
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 from weakref import WeakKeyDictionary, WeakSet
 
 import anyio
@@ -29,7 +31,7 @@ from agentkit.chat.transport.decompress import BodyDecoder
 from agentkit.chat.transport.redaction import Redactor
 from agentkit.errors import AgentKitError, ConfigError, ConnectionFailed, DeadlineExceeded
 
-__all__ = ["Deadlines", "Http", "Sink", "close_connections"]
+__all__ = ["Deadlines", "Http", "Sink", "close_connections", "http_engine"]
 
 _GRACE = 1.0  # seconds for a server to end a body that is complete, so that the connection can be used again
 _SLACK = 1.1  # the idle deadline may pass this much later, so that its timer is set anew rarely
@@ -95,12 +97,14 @@ class Http:
     Proxies come from the environment, but never for a server on this machine.
 
     Args:
-        client: An ``httpx2.AsyncClient`` or ``httpx.AsyncClient`` to use instead; it is never closed here.
+        client: An ``httpx2.AsyncClient`` or ``httpx.AsyncClient`` to use instead; it is never closed here. Or the name
+            of an HTTP engine; see `http_engine`.
     """
 
     def __init__(self, client: Any = None) -> None:
-        self._library: Any = httpx2 if client is None else _library_of(client)
-        self._client = client
+        self._engine = http_engine(client) if isinstance(client, str) else ""
+        self._client = None if isinstance(client, str) else client
+        self._library: Any = httpx2 if self._client is None else _library_of(client)
 
     async def send(
         self,
@@ -139,7 +143,9 @@ class Http:
             try:
                 with answer.scope:
                     timeout = self._library.Timeout(None, connect=deadlines.connect)
-                    request = client.build_request("POST", url, content=body, headers=headers, timeout=timeout)
+                    request = client.build_request(
+                        "POST", _parsed(self._library, url), content=body, headers=headers, timeout=timeout
+                    )
                     try:
                         response = await client.send(request, stream=True, follow_redirects=False)
                         async with aclosing(response):
@@ -168,7 +174,7 @@ class Http:
             return
         pool = _pool_here()
         pool.users.add(self)
-        connections = pool.connections(url)
+        connections = pool.connections(url, self._engine or http_engine())
         connections.requests += 1
         try:
             yield connections.client
@@ -294,16 +300,16 @@ class _Pool:
 
     def __init__(self) -> None:
         self.users: WeakSet[Http] = WeakSet()
-        self._open: dict[tuple[str, bool], _Connections] = {}
+        self._open: dict[tuple[str, bool, str], _Connections] = {}
 
-    def connections(self, url: str) -> _Connections:
-        parts = urlsplit(url)
-        here = _is_here(parts.hostname or "")
-        kind = parts.scheme, here
+    def connections(self, url: str, engine: str) -> _Connections:
+        scheme, here = _kind_of(url)
+        kind = scheme, here, engine
         if kind not in self._open:
-            verify = _certificates() if parts.scheme == "https" else _certificates_if_any()
+            verify = _certificates() if scheme == "https" else _certificates_if_any()
             try:
-                client = httpx2.AsyncClient(verify=verify, limits=_CONNECTIONS, trust_env=not here)
+                transport = _fast_transport(verify) if engine == "aiohttp" and (here or not getproxies()) else None
+                client = httpx2.AsyncClient(verify=verify, limits=_CONNECTIONS, trust_env=not here, transport=transport)
             except (ImportError, ValueError, httpx2.InvalidURL) as error:
                 place = without_secrets(url)
                 raise ConfigError(
@@ -354,11 +360,50 @@ async def close_connections() -> None:
     await _pool_here().retire()
 
 
-def _is_here(host: str) -> bool:
+@functools.lru_cache(maxsize=128)
+def _parsed(library: Any, url: str) -> Any:
+    """The address as a client's library reads it, which takes longer than the rest of making a request."""
+    return library.URL(url)
+
+
+@functools.lru_cache(maxsize=128)
+def _kind_of(url: str) -> tuple[str, bool]:
+    """The scheme of an address, and whether it is on this machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return parts.scheme, host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return False
+        return parts.scheme, False
+
+
+def http_engine(name: str = "") -> str:
+    """The engine that sends for clients of ours: ``httpx2`` or ``aiohttp``.
+
+    aiohttp sends in asyncio's event loops only, and only where the environment names no proxy: httpx2 does the rest.
+
+    Args:
+        name: The one to use; by default what the variable ``AGENTKIT_HTTP`` says, and httpx2 without it.
+
+    Raises:
+        ConfigError: There is no such engine, or it is not installed.
+    """
+    chosen = (name or os.environ.get("AGENTKIT_HTTP", "")).strip().lower() or "httpx2"
+    if chosen not in ("httpx2", "aiohttp"):
+        where = "http=" if name else "AGENTKIT_HTTP="
+        raise ConfigError(f"{where}{chosen!r:.80}: the HTTP engines are 'httpx2' and 'aiohttp'")
+    if chosen == "aiohttp" and find_spec("aiohttp") is None:
+        raise ConfigError("the HTTP engine aiohttp is not installed: pip install 'agentkit[fast]'")
+    return chosen
+
+
+def _fast_transport(verify: ssl.SSLContext) -> httpx2.AsyncBaseTransport | None:
+    """The connections of aiohttp, where it can run."""
+    if not hasattr(current_token().native_token, "is_closed"):
+        return None
+    from agentkit.chat.transport.http_aiohttp import AiohttpTransport  # noqa: PLC0415 - an extra, and slow to import
+
+    return AiohttpTransport(verify)
 
 
 _loops: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # a caller's client -> the event loop it was used in last
