@@ -20,7 +20,6 @@ START = ["__main__", "_startup"]  # what a process begins with
 PUBLIC = {"agentkit", *(f"agentkit.{each}" for each in ("chat", "tools", "run", "events", "messages", "errors"))}
 ALONE: dict[str, str | tuple[str, ...]] = {  # a third-party library -> the one module that may import it
     "httpx2": ("agentkit.chat.transport.http", "agentkit.mcp.http"),  # the SDK of MCP takes a client
-    "httpx2": "agentkit.chat.transport.http",
     "aiohttp": "agentkit.chat.transport.http_aiohttp",
     "httpx": "nobody",
     "docstring_parser": "agentkit.tools.schema.docstrings",

@@ -312,7 +312,7 @@ class ReplyAccumulator:
         self._without_text = None if whole else _without_text(chunk)
         return events
 
-    def add_text(self, chunk: dict[str, Any]) -> str:
+    def add_text(self, chunk: Mapping[str, Any]) -> str:
         """Take a chunk that differs from the last one only in its text, as nearly all do, and return the text.
 
         It is empty for any other chunk, which `add` has to read.
@@ -324,7 +324,8 @@ class ReplyAccumulator:
             text = delta["content"]
         except (KeyError, IndexError, TypeError):
             return ""
-        chunk.pop("obfuscation", None)
+        if "obfuscation" in chunk:
+            chunk = omit(chunk, "obfuscation")
         delta["content"] = None
         same = chunk == self._without_text and isinstance(text, str) and self._choices[0].answer.scanner.add(text)
         delta["content"] = text

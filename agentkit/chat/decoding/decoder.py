@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from pydantic_core import from_json
 
@@ -187,10 +187,10 @@ class ResponseDecoder:
         if chunk is None:
             self._malformed = excerpt(data.decode("utf-8", "replace"), redact=self._redact)
             return True
-        if isinstance(chunk, dict) and (text := self._accumulator.add_text(cast("dict[str, Any]", chunk))):
+        members = as_mapping(chunk)
+        if text := self._accumulator.add_text(members):
             self._emit(TextDelta(text))
             return True
-        members = as_mapping(chunk)
         self._add(members)
         return bool(members.get("choices") or members.get("usage"))
 

@@ -11,15 +11,12 @@ import math
 import re
 import ssl
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 import aiohttp
 import httpx2
 from multidict import CIMultiDict
 from yarl import URL
-
-if TYPE_CHECKING:
-    import asyncio  # noqa: TID251 - the type of what aiohttp gives
 
 __all__ = ["AiohttpTransport"]
 
@@ -111,15 +108,15 @@ class _Body(httpx2.AsyncByteStream):
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _translated(error, self._request) from error
         endless = not {"Content-Length", "Transfer-Encoding"} & self._response.headers.keys()
-        if endless and self._closed is not None and self._closed.done() and (error := self._closed.exception()):
-            raise httpx2.ReadError(str(error), request=self._request)
+        if endless and self._closed is not None and self._closed.done() and (broken := self._closed.exception()):
+            raise httpx2.ReadError(str(broken), request=self._request)
 
     async def aclose(self) -> None:
         if self._closed is not None:
             self._closed.remove_done_callback(self._end)
         self._response.close()  # which leaves a connection alone whose answer was read to its end
 
-    def _end(self, _: asyncio.Future[None]) -> None:
+    def _end(self, _: Any) -> None:
         content = self._response.content
         if not content.is_eof() and content.exception() is None:
             content.set_exception(aiohttp.ClientPayloadError("the connection ended inside the answer"))
