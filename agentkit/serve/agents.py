@@ -117,10 +117,7 @@ class AgentBackend:
         for _ in range(body.n or 1):
             run = WaitingRun(model=self.name, body=_without_messages(raw), prefix=len(messages))
             start = await self._start(body, raw, caller, run=run, run_id=new_run_id())
-            state = RunState(
-                messages=list(messages), prior_messages=len(messages), run_id=start.run_id, agent=start.agent.name
-            )
-            starts.append(replace(start, options={**start.options, "resume": state}, state=state))
+            starts.append(replace(start, options={**start.options, **_beginning(messages, start)}))
         return self._job(body, caller, starts)
 
     async def _continued(
@@ -144,6 +141,9 @@ class AgentBackend:
             state.add_message(each)
         run = replace(run, prefix=found.prefix, state=None)
         start = await self._start(body, raw, caller, run=run, run_id=found.run_id)
+        state.fingerprints.setdefault(state.agent, {}).update(
+            {each.name: each.fingerprint for each in start.options["tools"]}
+        )
         options = {**start.options, "resume": state, "limits": _renewed(self.agent.limits, state)}
         return self._job(body, caller, [replace(start, options=options, continues=True, state=state)])
 
@@ -405,6 +405,24 @@ def _with_format(
 
 def _given(settings: ChatSettings) -> set[str]:
     return {each.name for each in fields(settings) if getattr(settings, each.name) is not None}
+
+
+def _beginning(messages: Sequence[Message], start: _Start) -> dict[str, Any]:
+    """The arguments of a run that begins with these messages."""
+    if isinstance(messages[-1], UserMessage):
+        return {"prompt": messages[-1], "history": messages[:-1], "run_id": start.run_id}
+    brought = start.options["tools"]
+    known = {each.name: each.fingerprint for each in (*start.agent.tools.values(), *brought)}
+    name = start.agent.name
+    return {
+        "resume": RunState(
+            messages=list(messages),
+            prior_messages=len(messages),
+            run_id=start.run_id,
+            agent=name,
+            fingerprints={name: known},
+        )
+    }
 
 
 def _together(messages: Sequence[UserMessage]) -> UserMessage:

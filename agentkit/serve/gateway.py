@@ -44,9 +44,9 @@ class Recorder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._lock = threading.Lock()
+        self._path, self._lock = path, threading.Lock()
         try:
-            self._file = os.fdopen(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "a", encoding="utf-8")
+            self._append("")
         except OSError as error:
             raise ConfigError(f"{str(path)!r} cannot be written: {error.strerror}") from error
 
@@ -54,10 +54,16 @@ class Recorder:
         """Append one request."""
         answered = None if reply is None else reply.to_record()
         record = {"at": round(time.time(), 3), "model": model, "request": json.loads(request.encode(model))}
-        line = json.dumps({**record, "reply": answered, "error": error}, ensure_ascii=False)
-        with self._lock:
-            self._file.write(f"{line}\n")
-            self._file.flush()
+        self._append(json.dumps({**record, "reply": answered, "error": error}, ensure_ascii=False) + "\n")
+
+    def _append(self, line: str) -> None:
+        with (
+            self._lock,
+            os.fdopen(
+                os.open(self._path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "a", encoding="utf-8"
+            ) as file,
+        ):
+            file.write(line)
 
 
 class GatewayBackend:
