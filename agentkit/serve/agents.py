@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, cast
 
@@ -195,7 +195,7 @@ class AgentBackend:
         settings = read_settings({**raw, "metadata": metadata or None}, without=_NOT_SETTINGS)
         if (form := body.response_format) is not None and form.type != "text":
             agent, settings = _with_format(agent, settings, raw["response_format"])
-        options: dict[str, Any] = {"settings": settings, "tools": list(tools.values())}
+        options: dict[str, Any] = {"settings": settings if raw.keys() - _FREE else None, "tools": list(tools.values())}
         if self._deps is not None:
             deps = self._deps(caller.headers)
             options["deps"] = await deps if inspect.isawaitable(deps) else deps
@@ -259,7 +259,7 @@ class _AgentJob:
             before=start.state.usage if start.state else None,
             streams=send is not None,
             events=bool(body.agentkit and body.agentkit.events),
-            holds=agent.output_type is not str or "response_format" in _given(start.options["settings"]),
+            holds=agent.output_type is not str or _is_json(start.options["settings"]),
             logprobs=bool(body.logprobs),
         )
         try:
@@ -283,7 +283,7 @@ class _AgentJob:
                 async for event in stream:
                     for part in reader.feed(event):
                         if send is not None:
-                            await send(reader.answer.index, part, more=bool(stream.unread))
+                            await send(reader.answer.index, part)
                 return await stream.result()
         except BaseException:
             if start.continues:  # the same request, sent again, continues where this one has stopped
@@ -326,6 +326,7 @@ def _decide(state: RunState, decisions: Sequence[Decided], caller: Caller) -> No
 
 # What the request wants of the agent.
 
+_FREE = {"model", "messages", "stream", "stream_options", "tools", "agentkit"}  # no settings
 _NOT_SETTINGS = ("n", "tool_choice", "response_format", "stream_options")
 
 
@@ -403,8 +404,8 @@ def _with_format(
     return agent.replace(output_type=output), settings
 
 
-def _given(settings: ChatSettings) -> set[str]:
-    return {each.name for each in fields(settings) if getattr(settings, each.name) is not None}
+def _is_json(settings: ChatSettings | None) -> bool:
+    return settings is not None and settings.response_format is not None
 
 
 def _beginning(messages: Sequence[Message], start: _Start) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from agentkit.chat import (
     AllowedTools,
@@ -23,13 +23,8 @@ from agentkit.serve.wire import ChatBody, Json
 
 __all__ = ["Backend", "Caller", "Job", "Send", "read_choice", "read_settings", "read_tools"]
 
-
-class Send(Protocol):
-    """Sends a part of an answer."""
-
-    def __call__(self, index: int, part: Part, *, more: bool = True) -> Awaitable[None]:
-        """Send a part of the answer with this index; with ``more``, it goes out together with what follows."""
-        ...
+Send: TypeAlias = Callable[[int, Part], Awaitable[None]]
+"""Sends a part of the answer with this index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +76,7 @@ class Backend(Protocol):
         ...
 
 
+_NO_SETTINGS = ChatSettings()
 _PASSED_ON = frozenset(each.name for each in fields(ChatSettings)) - {"extra_body", "extra_headers"}
 
 
@@ -97,6 +93,8 @@ def read_settings(raw: Json, *, without: Collection[str], **more: Any) -> ChatSe
     """
     names = _PASSED_ON - set(without)
     given: dict[str, Any] = {name: raw[name] for name in raw if name in names and raw[name] is not None}
+    if not given and not more:
+        return _NO_SETTINGS
     try:
         return ChatSettings(**given, **more)
     except ConfigError as error:

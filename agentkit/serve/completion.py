@@ -6,7 +6,7 @@ import base64
 import secrets
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -34,13 +34,15 @@ class Part(NamedTuple):
     """What a client is sent next: a delta of an answer, or an event of its run.
 
     Attributes:
-        delta: The delta; None for an event.
+        text: The next text, of a delta that has nothing else.
+        delta: Any other delta; None for an event.
         finish_reason: Why the answer ends, in its last delta.
         logprobs: Log probabilities of the text so far.
         event: The JSON form of the event.
         extension: The member ``agentkit`` of the last delta, for clients that know it.
     """
 
+    text: str = ""
     delta: Mapping[str, Any] | None = None
     finish_reason: str | None = None
     logprobs: Mapping[str, Any] | None = None
@@ -77,9 +79,10 @@ class Answer:
 
     def add(self, part: Part) -> Part:
         """Add a part, and return it."""
+        if part.text:
+            self.text.append(part.text)
+            return part
         delta = part.delta or {}
-        if text := delta.get("content"):
-            self.text.append(text)
         self.refusal += delta.get("refusal") or ""
         self.reasoning += delta.get("reasoning_content") or ""
         self.annotations += delta.get("annotations", ())
@@ -185,6 +188,8 @@ def usage_to_wire(usage: Usage) -> dict[str, Any]:
 
 def used_since(usage: Usage, before: Usage) -> Usage:
     """The part of a usage that came after another one."""
+    if not before.requests:
+        return usage
     counts = (name for name in Usage.__dataclass_fields__ if name != "cost")
     return Usage(**{name: max(0, getattr(usage, name) - getattr(before, name)) for name in counts})
 
@@ -227,8 +232,8 @@ class Completion:
         return body
 
 
-def _sum(answers: Iterable[Answer]) -> Usage:
-    return sum((each.usage for each in answers), Usage())
+def _sum(answers: Sequence[Answer]) -> Usage:
+    return answers[0].usage if len(answers) == 1 else sum((each.usage for each in answers), Usage())
 
 
 def _of_reply(answers: Sequence[Answer]) -> dict[str, Any]:
@@ -254,30 +259,26 @@ class Chunks:
         self._usage = usage
         self._obfuscation = obfuscation
         self._tail = b',"usage":null' if usage else b""
-        self._began: set[int] = set()
+        self._texts: dict[int, bytes] = {}  # what is before the text, in a chunk of an answer that has begun
+        self._end = b'},"logprobs":null,"finish_reason":null}]' + self._tail + b"}\n\n"
 
     def encode(self, index: int, part: Part) -> bytes:
         """Encode a part of an answer; the first one of an answer has its role."""
-        first = b""
-        if part.delta is not None and index not in self._began:
-            self._began.add(index)
-            first = self._choice(index, {"role": "assistant", "content": "", "refusal": None}, None, None, None)
+        if part.text and index in self._texts and not self._obfuscation:
+            return self._texts[index] + encode_json(part.text) + self._end
         if part.event is not None:
-            extension = encode_json({"choice": index, "event": part.event})
-            return self._chunk(b'"choices":[]', extension)
-        return first + self._choice(index, part.delta or {}, part.finish_reason, part.logprobs, part.extension)
+            return self._chunk(b'"choices":[]', encode_json({"choice": index, "event": part.event}))
+        first = b""
+        if index not in self._texts:
+            first = self._choice(index, Part(delta={"role": "assistant", "content": "", "refusal": None}))
+            self._texts[index] = self._head + f'"choices":[{{"index":{index},"delta":{{"content":'.encode()
+        return first + self._choice(index, part)
 
-    def _choice(
-        self,
-        index: int,
-        delta: Mapping[str, Any],
-        finish_reason: str | None,
-        logprobs: Mapping[str, Any] | None,
-        extension: Mapping[str, Any] | None,
-    ) -> bytes:
-        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
-        more = None if extension is None else encode_json({"choice": index, **extension})
-        return self._chunk(b'"choices":[' + encode_json(choice) + b"]", more)
+    def _choice(self, index: int, part: Part) -> bytes:
+        delta = {"content": part.text} if part.text else part.delta or {}
+        choice = {"index": index, "delta": delta, "logprobs": part.logprobs, "finish_reason": part.finish_reason}
+        extension = None if part.extension is None else encode_json({"choice": index, **part.extension})
+        return self._chunk(b'"choices":[' + encode_json(choice) + b"]", extension)
 
     def _chunk(self, choices: bytes, extension: bytes | None = None) -> bytes:
         parts = [self._head, choices, self._tail]

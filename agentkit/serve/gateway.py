@@ -151,7 +151,7 @@ class _GatewayJob:
             async with ReplyStream(lambda emit: self._backend.ask(self._request, emit)) as stream:
                 async for event in stream:
                     for index, part in reader.feed(event):
-                        await send(index, part, more=bool(stream.unread))
+                        await send(index, part)
                 for index, part in reader.end(await stream.reply()):
                     await send(index, part)
         return [reader.answers[index] for index in sorted(reader.answers)]

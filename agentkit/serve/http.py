@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import anyio
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -38,7 +39,9 @@ from agentkit.sessions import SessionInfo, Sessions, StoredSession
 
 __all__ = ["Server", "ServerLimits"]
 
+log = logging.getLogger("agentkit")
 _FLUSH = 64 * 1024  # bytes of a stream that are sent at once
+_SOON = 0.005  # seconds that a chunk may wait for the next ones, when many come
 _POLL = 0.1  # seconds between looks at an answer that another request is making
 _KEY = 255  # characters of an idempotency key
 _RECORDED = 8 * 1024 * 1024  # bytes of an answer that is stored for its idempotency key
@@ -144,9 +147,10 @@ class Server:
             owner = self._guard.owner(headers) if _needs_token(scope) else ""
             scope = {**scope, "app": self, "state": {**scope.get("state", {}), "caller": Caller(owner, headers)}}
             await self._router(scope, receive, exchange.send)
-        except Exception as error:  # noqa: BLE001 - whatever it is becomes an answer, and the server goes on
+        except Exception as error:
             if exchange.started:
-                return  # an error that comes later is an event of its stream
+                log.error("an answer ended early", exc_info=error)
+                raise
             failed = _of_http(error) if isinstance(error, HTTPException) else api_error(error)
             await _json(failed.body(), failed.status, failed.headers)(scope, receive, exchange.send)
 
@@ -234,18 +238,18 @@ class Server:
         async def watch() -> None:
             while (await receive())["type"] != "http.disconnect":
                 pass
-            tasks.cancel_scope.cancel()
+            tasks.cancel_scope.cancel("the client has left")
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch)
             if writer.streams:
-                tasks.start_soon(writer.keep_alive)
+                tasks.start_soon(writer.flush_in_time)
             try:
                 with anyio.fail_after(self._limits.seconds):
                     await work()
             except Exception as error:  # noqa: BLE001 - it is raised below, and not in a group
                 failures.append(error)
-            tasks.cancel_scope.cancel()
+            tasks.cancel_scope.cancel("the answer is complete")
         if not failures:
             return "200" if writer.ended else "cancelled"
         failed = api_error(failures[0])
@@ -293,8 +297,8 @@ class Server:
             return
         chunks = writer.chunks(job)
 
-        async def send(index: int, part: Part, *, more: bool = True) -> None:
-            await writer.write(chunks.encode(index, part), more=more)
+        async def send(index: int, part: Part) -> None:
+            await writer.write(chunks.encode(index, part))
 
         answers += await job.run(send)
         await writer.end(chunks.end(answers))
@@ -320,19 +324,20 @@ class Server:
         if kind != "application/json":
             raise ApiError(415, "The Content-Type must be application/json.", code="unsupported_content_type")
         length = request.headers.get("content-length", "0")
-        data = bytearray()
+        data, more = bytearray(), True
         try:
             with anyio.fail_after(self._limits.body_seconds):
-                async with aclosing(request.stream()) as chunks:
-                    async for chunk in chunks:
-                        data += chunk
-                        if max(len(data), int(length) if length.isdecimal() else 0) > self._limits.body:
-                            too_large = f"The request is larger than {self._limits.body:,} bytes."
-                            raise ApiError(413, too_large, code="request_too_large")
+                while more:
+                    message = await request.receive()
+                    if message["type"] == "http.disconnect":
+                        raise ApiError(400, "The request ended early.", code="request_incomplete")
+                    data += message.get("body", b"")
+                    more = message.get("more_body", False)
+                    if max(len(data), int(length) if length.isdecimal() else 0) > self._limits.body:
+                        too_large = f"The request is larger than {self._limits.body:,} bytes."
+                        raise ApiError(413, too_large, code="request_too_large")
         except TimeoutError:
             raise ApiError(408, "The request did not arrive in time.", code="timeout") from None
-        except ClientDisconnect:
-            raise ApiError(400, "The request ended early.", code="request_incomplete") from None
         return bytes(data)
 
     # Models, runs, sessions.
@@ -432,7 +437,8 @@ class _Writer:
         self._send, self._options, self._silence = send, options, keep_alive
         self._buffer = bytearray()
         self._record = bytearray()
-        self._written = anyio.Event()
+        self._flushed = time.monotonic() - _SOON
+        self._due, self._is_due, self._turn = anyio.Event(), False, anyio.Lock()
         self.streams = stream
         self.records = False
         self.started = self.ended = False
@@ -444,11 +450,14 @@ class _Writer:
             job.completion, usage=usage, obfuscation=bool(self._options and self._options.include_obfuscation)
         )
 
-    async def write(self, data: bytes, *, more: bool = False) -> None:
-        """Write part of a stream; it may wait for more that is ready."""
+    async def write(self, data: bytes) -> None:
+        """Write part of a stream. Many parts that come at once go out together, very soon."""
         self._buffer += data
-        if not more or len(self._buffer) >= _FLUSH:
+        if len(self._buffer) >= _FLUSH or time.monotonic() - self._flushed >= _SOON:
             await self._flush()
+        elif not self._is_due:
+            self._is_due = True
+            self._due.set()
 
     async def end(self, data: bytes) -> None:
         """Write the end of a stream."""
@@ -478,25 +487,32 @@ class _Writer:
         """The answer as it was written; None if it is too long."""
         return self._record.decode() if len(self._record) <= _RECORDED else None
 
-    async def keep_alive(self) -> None:
-        """Write a comment whenever nothing was written for some time."""
+    async def flush_in_time(self) -> None:
+        """Send what waits for more of its kind, and a comment whenever nothing was sent for some time."""
         while True:
-            with anyio.move_on_after(self._silence) as silence:
-                await self._written.wait()
-            self._written = anyio.Event()
-            if silence.cancelled_caught and not self.ended:
-                await self._flush(b": keep-alive\n\n")
+            with anyio.move_on_after(self._flushed + self._silence - time.monotonic()) as silence:
+                await self._due.wait()
+            if silence.cancelled_caught:
+                await self._flush(b": keep-alive\n\n" if time.monotonic() - self._flushed >= self._silence else b"")
+                continue
+            self._due = anyio.Event()
+            await anyio.sleep(max(0, self._flushed + _SOON - time.monotonic()))
+            self._is_due = False
+            await self._flush()
 
     async def _flush(self, comment: bytes = b"") -> None:
-        data = bytes(self._buffer)
-        self._buffer.clear()
-        if self.records and len(self._record) <= _RECORDED:
-            self._record += data
-        if not self.started:
-            self.started = True
-            await self._start(200, b"text/event-stream; charset=utf-8", {"x-accel-buffering": "no"})
-        self._written.set()
-        await self._send({"type": "http.response.body", "body": comment + data, "more_body": True})
+        async with self._turn:
+            data = bytes(self._buffer)
+            self._buffer.clear()
+            if self.ended or not (data or comment):
+                return
+            if self.records and len(self._record) <= _RECORDED:
+                self._record += data
+            if not self.started:
+                self.started = True
+                await self._start(200, b"text/event-stream; charset=utf-8", {"x-accel-buffering": "no"})
+            self._flushed = time.monotonic()
+            await self._send({"type": "http.response.body", "body": data + comment, "more_body": True})
 
     async def _whole(self, data: bytes) -> None:
         if self.records:

@@ -84,7 +84,7 @@ class _Text:
             text = text[len(known) :]
         if text:
             begins = self._start and len(self._answer.text) == self._start
-            yield self._answer.add(Part({"content": f"\n\n{text}" if begins else text}))
+            yield self._answer.add(Part(f"\n\n{text}" if begins else text))
 
 
 class RunReader:
@@ -146,9 +146,9 @@ class RunReader:
                 self._held = ""
                 self._text.discard()
             case RefusalDelta():
-                yield self.answer.add(Part({"refusal": event.text}))
+                yield self.answer.add(Part(delta={"refusal": event.text}))
             case AudioDelta():
-                yield self.answer.add(Part({"audio": audio_to_wire(event.data, event.transcript)}))
+                yield self.answer.add(Part(delta={"audio": audio_to_wire(event.data, event.transcript)}))
             case TurnFinished():
                 yield from self._end_turn(event.reply)
             case _:
@@ -170,7 +170,7 @@ class RunReader:
         calls = list(self._calls(state))
         yield from self._output(result)
         for index, call in enumerate(calls):
-            yield self.answer.add(Part({"tool_calls": [{**call, "index": index}]}))
+            yield self.answer.add(Part(delta={"tool_calls": [{**call, "index": index}]}))
         waits = len(calls) < len(state.pending)
         if waits and not self._events:
             yield from self._say_what_waits(state)
@@ -178,12 +178,14 @@ class RunReader:
         if extension is not None and calls:
             brought = {each.id for each in state.pending if self._is_brought(each.name, each.path)}
             extension["pending"] = [each for each in extension["pending"] if each["id"] not in brought]
-        yield self.answer.add(Part({}, self._finish_reason(state, has_calls=bool(calls)), extension=extension))
+        yield self.answer.add(
+            Part(delta={}, finish_reason=self._finish_reason(state, has_calls=bool(calls)), extension=extension)
+        )
 
     def refuse(self, usage: Usage) -> Iterator[Part]:
         """Yield the end of an answer that the model declined to give."""
         self.answer.usage = used_since(usage, self._before)
-        yield self.answer.add(Part({}, "stop"))
+        yield self.answer.add(Part(delta={}, finish_reason="stop"))
 
     def _output(self, result: RunResult[Any]) -> Iterator[Part]:
         """Yield what has not been sent of the output."""
@@ -234,17 +236,17 @@ def _rest(whole: str, sent: str) -> str:
 def _of_message(answer: Answer, message: AssistantMessage, logprobs: Mapping[str, Any] | None) -> Iterator[Part]:
     """Yield what only the finished message has, and whatever had no deltas."""
     if rest := _rest(message.refusal or "", answer.refusal):
-        yield answer.add(Part({"refusal": rest}))
+        yield answer.add(Part(delta={"refusal": rest}))
     if message.annotations:
-        yield answer.add(Part({"annotations": [each.to_wire() for each in message.annotations]}))
+        yield answer.add(Part(delta={"annotations": [each.to_wire() for each in message.annotations]}))
     if message.audio is not None:
         sound = message.audio
         delta: dict[str, Any] = {"id": sound.id, "expires_at": sound.expires_at}
         if answer.audio is None:
             delta |= audio_to_wire(sound.data, sound.transcript)
-        yield answer.add(Part({"audio": delta}))
+        yield answer.add(Part(delta={"audio": delta}))
     if logprobs is not None:
-        yield answer.add(Part({}, logprobs=logprobs))
+        yield answer.add(Part(delta={}, logprobs=logprobs))
 
 
 class GatewayReader:
@@ -289,10 +291,10 @@ class GatewayReader:
             for part in self._texts[index].end_turn(message.text if message.content else ""):
                 yield index, part
             if message.reasoning and (rest := _rest(message.reasoning, answer.reasoning)):
-                yield index, answer.add(Part({"reasoning_content": rest}))
+                yield index, answer.add(Part(delta={"reasoning_content": rest}))
             for place, call in enumerate(message.tool_calls):
                 if place not in answer.calls:
-                    yield index, answer.add(Part({"tool_calls": [call_to_wire(call, call.id, place)]}))
+                    yield index, answer.add(Part(delta={"tool_calls": [call_to_wire(call, call.id, place)]}))
             logprobs = logprobs_to_wire(choice) if self._logprobs else None
             for part in _of_message(answer, message, logprobs):
                 yield index, part
@@ -300,7 +302,7 @@ class GatewayReader:
             if message.tool_calls and reason not in ("length", "content_filter"):
                 reason = "tool_calls"
             known = reason if reason in ("length", "tool_calls", "content_filter", "function_call") else "stop"
-            yield index, answer.add(Part({}, known))
+            yield index, answer.add(Part(delta={}, finish_reason=known))
         self.answers[0].usage = reply.usage
 
     def _answer(self, index: int) -> Answer:
@@ -314,14 +316,16 @@ class GatewayReader:
             case TextDelta():
                 yield from self._texts[index].send(delta.text)
             case ReasoningDelta():
-                yield answer.add(Part({"reasoning_content": delta.text}))
+                yield answer.add(Part(delta={"reasoning_content": delta.text}))
             case RefusalDelta():
-                yield answer.add(Part({"refusal": delta.text}))
+                yield answer.add(Part(delta={"refusal": delta.text}))
             case AudioDelta():
-                yield answer.add(Part({"audio": audio_to_wire(delta.data, delta.transcript)}))
+                yield answer.add(Part(delta={"audio": audio_to_wire(delta.data, delta.transcript)}))
             case CallDelta() if self._streams:
                 if self._names.setdefault((index, delta.index), delta.name) not in self._custom:
-                    yield answer.add(Part({"tool_calls": [_call_delta(delta, begins=delta.index not in answer.calls)]}))
+                    yield answer.add(
+                        Part(delta={"tool_calls": [_call_delta(delta, begins=delta.index not in answer.calls)]})
+                    )
             case _:
                 pass
 
