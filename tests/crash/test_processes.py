@@ -121,7 +121,8 @@ def test_a_process_is_killed_at_any_time(folder: Path, undisturbed: Path) -> Non
 def test_a_process_is_killed_in_a_job(folder: Path) -> None:
     assert play(folder, "asyncio", ["job"], "job") == {"job": ["0"]}
     points, ledger = int((folder / "job" / "points").read_text()), ledger_of(folder / "job")
-    plans = [f"job-{at} KILL:{at} KILL:{5 + at % 23}" for at in range(1, points + 1, 8 * EVERY)]
+    again = {at: f" KILL:{5 + at % 23}" for at in range(1, points + 1, 3)}
+    plans = [f"job-{at} KILL:{at}{again.get(at, '')}" for at in range(1, points + 1, EVERY**2)]
     for name, (*ends, last) in play(folder, "asyncio", plans, "job").items():
         assert last == "0", name
         check_ledger(ledger_of(folder / name), ledger, accidents=sum(each in KILLED for each in ends))
