@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, ParamSpec, TypeVar, cast, overload
 
 import anyio
 from pydantic_core import from_json
@@ -223,6 +223,12 @@ class Automation(Generic[P, T]):
 
     def __repr__(self) -> str:
         return f"<automation {self.name}>"
+
+    if not TYPE_CHECKING:
+
+        def __call__(self, *_: Any, **__: Any) -> Never:
+            """Say how it is run."""
+            raise ConfigError(f"an automation runs as a job: {self.name}.job(sessions, name).run(...)")
 
     def job(
         self, sessions: SessionStore, name: str, *, on_event: Emit = ignore_event, journal: Journal | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Literal, TypeVar, cast
@@ -156,6 +157,10 @@ def arguments_json(who: str, arguments: Mapping[str, Any]) -> str:
     members: dict[str, Any] = {}
     for name, value in arguments.items():
         kind = type(cast("object", value)).__name__
+        if inspect.isawaitable(value):
+            raise DefinitionError(
+                f"{who}: the argument {name!r} is a {kind} that was not awaited: write `await` before it"
+            )
         try:
             if isinstance(value, Iterator):
                 raise TypeError("it can be read only once")

@@ -442,7 +442,24 @@ def test_what_cannot_be_a_step_or_an_automation_is_named_where_it_is_written(
         define()
 
 
+async def test_a_call_that_was_not_awaited_is_no_argument() -> None:
+    @automation
+    async def program() -> None:
+        forgotten = read("Ada")
+        try:
+            await draft(forgotten)  # type: ignore[arg-type]
+        finally:
+            forgotten.close()
+
+    complaint = "step draft: the argument 'invoice' is a coroutine that was not awaited: write `await` before it"
+    with pytest.raises(DefinitionError, match=complaint):
+        await program.job(MemorySessions(), "x").run()
+
+
 async def test_a_job_needs_a_name_and_sessions() -> None:
+    called: Any = answer
+    with pytest.raises(ConfigError, match=r"an automation runs as a job: answer\.job\(sessions, name\)\.run"):
+        called("Ada")
     with pytest.raises(ConfigError, match="a job has a name"):
         answer.job(MemorySessions(), "")
     with pytest.raises(ConfigError, match="sessions= takes all sessions"):
