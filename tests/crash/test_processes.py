@@ -14,6 +14,7 @@ from agentkit.run.transcript import check
 from agentkit.sessions import SQLiteSessions
 from tests.crash.points import EVERY
 from tests.crash.world import QUESTIONS, check_ledger, plain, transcripts
+from tests.explore import EXPLORE
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes do not fork there")
 ROOT = Path(__file__).parent.parent.parent
@@ -118,14 +119,21 @@ def test_a_process_is_killed_at_any_time(folder: Path, undisturbed: Path) -> Non
     assert hold(folder, undisturbed, play(folder, "asyncio", plans)) >= 3, "how many come in time is up to the machine"
 
 
-def test_a_process_is_killed_in_a_job(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def job(folder: Path) -> Path:
+    """A job without accidents."""
     assert play(folder, "asyncio", ["job"], "job") == {"job": ["0"]}
-    points, ledger = int((folder / "job" / "points").read_text()), ledger_of(folder / "job")
+    return folder / "job"
+
+
+@pytest.mark.parametrize("part", range(4 if EXPLORE else 1))  # all together would take too long for one test
+def test_a_process_is_killed_in_a_job(folder: Path, job: Path, part: int) -> None:
+    points = int((job / "points").read_text())
     again = {at: f" KILL:{5 + at % 23}" for at in range(1, points + 1, 3)}
-    plans = [f"job-{at} KILL:{at}{again.get(at, '')}" for at in range(1, points + 1, EVERY**2)]
+    plans = [f"job-{at} KILL:{at}{again.get(at, '')}" for at in range(1 + part, points + 1, 4 * EVERY)]
     for name, (*ends, last) in play(folder, "asyncio", plans, "job").items():
         assert last == "0", name
-        check_ledger(ledger_of(folder / name), ledger, accidents=sum(each in KILLED for each in ends))
+        check_ledger(ledger_of(folder / name), ledger_of(job), accidents=sum(each in KILLED for each in ends))
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
