@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -66,7 +66,7 @@ def schemas_in(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield schema
     for each in subschemas(schema):
         if isinstance(each.schema, dict):
-            yield from schemas_in(each.schema)
+            yield from schemas_in(cast("dict[str, Any]", each.schema))
 
 
 def check_strict(schema: dict[str, Any]) -> None:
