@@ -154,6 +154,16 @@ def test_a_run_is_resumed_with_the_model_and_tools_that_it_was_started_with(plac
     assert done.stderr.startswith("resumed as it was started: openai:m, tools.py\n")
 
 
+def test_ctrl_d_leaves_a_run_that_is_saved_although_nobody_said_where(place: Path) -> None:
+    with replay(*ASKED) as server:
+        left = on_terminal("run", "go", url=server.url, typed="")
+        assert (left.returncode, deleted()) == (4, [])
+        command = left.stderr.rpartition("decide with `agentkit ")[2].partition("`")[0].split()
+        assert stat.S_IMODE(Path(command[1]).stat().st_mode) == 0o600
+        done = run(*command, "--approve", "c0", OPENAI_BASE_URL=server.url)
+    assert (done.returncode, done.stdout, deleted()) == (0, "Done.\n", ["a"])
+
+
 def test_what_is_missing_to_resume_a_run_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with replay(ASKED[0]) as server:
         start(server.url)

@@ -97,14 +97,17 @@ class _Call:
     message: str = ""
 
 
-class _End:
-    """The last lines of something that may be higher than the screen."""
+class _Lines:
+    """Something without the empty lines around it, and only its last lines if it is higher than the screen."""
 
-    def __init__(self, shown: RenderableType, height: int) -> None:
-        self._shown, self._height = shown, max(3, height)
+    def __init__(self, shown: RenderableType, height: int = 0) -> None:
+        self._shown, self._height = shown, height
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for line in console.render_lines(self._shown, options.update(height=None), pad=False)[-self._height :]:
+        lines = console.render_lines(self._shown, options.update(height=None), pad=False)
+        full = [at for at, line in enumerate(lines) if any(segment.text.strip() for segment in line)]
+        lines = lines[full[0] : full[-1] + 1] if full else []
+        for line in lines[-self._height :]:
             yield from line
             yield Segment.line()
 
@@ -128,6 +131,7 @@ class LiveDisplay(Display):
         self._last = ""  # what came last, for characters that join
         self._printed = False  # whether text of the reply that is under way was printed
         self._replied = False  # whether the model has replied in this run
+        self._after_call = False  # whether the last line is the result of a call
 
     def show(self, event: Event) -> None:
         """Show what a reader wants to know."""
@@ -177,6 +181,7 @@ class LiveDisplay(Display):
                 running.message = one_line(message)
             case CallFinished(call, result, seconds):
                 self._calls.pop(call.id, None)
+                self._after_call = True
                 mark = ("✗ ", "red") if result.is_error else ("✓ ", "green")
                 self._say(mark, (self.line_of(event, call), "bold"), (f"  {seconds_text(seconds)}", "dim"))
                 style = "red" if result.is_error else ""
@@ -201,7 +206,7 @@ class LiveDisplay(Display):
             self._live = None
         if state.status == "failed" and self._printed:
             self._say(("the answer above is not complete", "yellow"))
-        for line in describe_end(state, self.seconds, empty=self.writes_answer):
+        for line in () if state.status == "paused" else describe_end(state, self.seconds, empty=self.writes_answer):
             self._say(line)
 
     def _open(self) -> None:
@@ -226,7 +231,10 @@ class LiveDisplay(Display):
             self._printed = True
             if self._live is not None:
                 self._live.refresh()  # without what is printed now, or it would be there twice until the next frame
-            self.console.print(_markdown(text))
+            if self._after_call:
+                self.console.print()
+            self._after_call = False
+            self.console.print(_Lines(_markdown(text)))
             self.console.print()
 
     def _think(self, text: str, *, whole: bool = False) -> None:
@@ -247,12 +255,12 @@ class LiveDisplay(Display):
         """Draw what is not complete: the end of a block, the calls, or that the model is awaited."""
         parts: list[RenderableType] = []
         calls = list(self._calls.values())
-        height = self.console.height - len(calls) - 3
+        height = max(3, self.console.height - len(calls) - 3)
         if thought := self._thought:
-            parts.append(_End(Padding(Text(thought.lstrip()[-_LARGE:], "dim italic"), (0, 0, 0, 2)), height))
+            parts.append(_Lines(Padding(Text(thought.lstrip()[-_LARGE:], "dim italic"), (0, 0, 0, 2)), height))
         if text := self._text:
             shown = _markdown(text) if len(text) <= _LARGE else Text(text[-_LARGE:])
-            parts.append(_End(shown, height))
+            parts.append(_Lines(shown, height))
         if calls:
             parts.append(_table(calls, self.console.width))
         else:

@@ -21,6 +21,7 @@ from agentkit.cli.files import check_unused, check_writable, load_state, write_p
 from agentkit.cli.inputs import read_prompt
 from agentkit.cli.live import open_display
 from agentkit.cli.load import is_place
+from agentkit.cli.logs import data_directory, is_on
 from agentkit.cli.options import (
     AnswerOption,
     ApproveOption,
@@ -193,6 +194,8 @@ def _answer(opened: OpenAgent, prompt: Prompt | RunState | None, save: _Save, *,
     finally:
         if save.file and display.state is not None:
             write_private(save.file, display.state.to_json(), "state")
+    if result.status == "paused" and can_ask and not save.resume_command and is_on():
+        save = _save_paused(result.state)
     if result.has_output and opened.is_typed and not as_json:
         typer.echo(printable(to_json(result.output, indent=2, fallback=repr).decode()))
     if result.status == "paused" and not as_json:
@@ -200,6 +203,14 @@ def _answer(opened: OpenAgent, prompt: Prompt | RunState | None, save: _Save, *,
         paused = result.state if save.session is None else last_state(save.session)
         list_pending(paused, save.resume_command, seen=can_ask)
     return {"limited": 3, "paused": 4}.get(result.status, 0)
+
+
+def _save_paused(state: RunState) -> _Save:
+    """Save a run that somebody left undecided, as asking again would cost what it has cost."""
+    file = data_directory() / "paused" / f"{state.run_id}.json"
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(str(file), state.to_json(), "state")
+    return _Save(str(file), None, resume_command_of(str(file), None))
 
 
 def resume_command_of(file: str, session: str | None) -> str:

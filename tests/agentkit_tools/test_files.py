@@ -10,7 +10,7 @@ from agentkit_tools.regex import matching_lines
 
 from agentkit import Agent, CallFinished, Event
 from agentkit.errors import ConfigError, ModelRetry, ToolError
-from agentkit.messages import ImagePart
+from agentkit.messages import ImagePart, ToolCall
 from agentkit.testing import Answer, ScriptedModel, call, lint_tools
 
 PNG = bytes.fromhex(
@@ -58,9 +58,28 @@ def test_without_write_there_is_no_tool_that_changes_anything(folder: Path) -> N
 
 def test_what_changes_something_needs_approval_unless_it_is_waived(folder: Path) -> None:
     writing = ("write_file", "edit_file", "move_file", "delete_file")
-    assert [each.requires_approval for each in Files(folder, write=True).only(*writing)] == [True] * 4
+    assert [bool(each.requires_approval) for each in Files(folder, write=True).only(*writing)] == [True] * 4
     waived = Files(folder, write=True, requires_approval=False)
     assert [each.requires_approval for each in waived.only(*writing)] == [False] * 4
+
+
+@pytest.mark.parametrize(
+    ("wanted", "change"),
+    [
+        (call("write_file", path="a.txt", content="one\nthree\n"), [" one", "-two", "+three"]),
+        (call("edit_file", path="a.txt", edits=[{"old": "two", "new": "three"}]), [" one", "-two", "+three"]),
+        (call("write_file", path="new.txt", content="one\n"), ["+one"]),
+        (call("edit_file", path="a.txt", edits=[{"old": "four", "new": "x"}]), ["this edit: `old` does not occur in"]),
+        (call("edit_file", path="no.txt", edits=[]), ["there is no"]),
+    ],
+)
+def test_whoever_decides_about_a_change_sees_it_as_a_diff(folder: Path, wanted: ToolCall, change: list[str]) -> None:
+    (folder / "a.txt").write_text("one\ntwo\n", encoding="utf-8")
+    result = Agent(ScriptedModel([[wanted]]), tools=[Files(folder, write=True)]).run_sync("Go.")
+    (pending,) = result.pending
+    first, *lines = pending.reason.splitlines()
+    assert first == f"{pending.name} requires approval of every call"
+    assert [line for line in change if not any(line in each for each in lines)] == []
 
 
 def test_a_model_could_not_misread_the_tools(folder: Path) -> None:

@@ -72,11 +72,36 @@ class Files(Toolset):
             for each in (self.list_files, self.find_files, self.read_file, self.search_files)
         ]
         if write:
+            shown = requires_approval is True  # whoever decides sees the change as a diff
+            writing: Approval = self._shown_writing if shown else requires_approval
+            editing: Approval = self._shown_editing if shown else requires_approval
             tools += [
-                tool(each, requires_approval=requires_approval)
-                for each in (self.write_file, self.edit_file, self.move_file, self.delete_file)
+                tool(self.write_file, requires_approval=writing),
+                tool(self.edit_file, requires_approval=editing),
+                tool(self.move_file, requires_approval=requires_approval),
+                tool(self.delete_file, requires_approval=requires_approval),
             ]
         super().__init__(*tools)
+
+    def _shown_writing(self, _: object, arguments: dict[str, Any]) -> str:
+        """Say what a call of `write_file` would change."""
+        path = arguments["path"]
+        try:
+            before = self._text(path, self._root.read(path, max_bytes=self._max_bytes))
+        except (ToolError, ConfigError):
+            before = ""  # there is no such file, or no text in it
+        return f"write_file requires approval of every call\n{_diff(path, before, arguments['content'])}"
+
+    def _shown_editing(self, _: object, arguments: dict[str, Any]) -> str:
+        """Say what a call of `edit_file` would change."""
+        path = arguments["path"]
+        try:
+            before = after = self._text(path, self._root.read(path, max_bytes=self._max_bytes))
+            for edit in arguments["edits"]:
+                after = _edited(after, edit, "this edit")
+        except (ToolError, ConfigError) as error:
+            return f"edit_file requires approval of every call\n{error}"
+        return f"edit_file requires approval of every call\n{_diff(path, before, after)}"
 
     def list_files(
         self,
