@@ -33,7 +33,7 @@ class Screen:
         self._run("send-keys", "-t", "s", *keys)
 
     def wait_for(self, text: str) -> None:
-        """Wait until a text is on the screen."""
+        """Wait until this is on the screen."""
         until = time.monotonic() + SECONDS
         while text not in self._run("capture-pane", "-t", "s", "-p"):
             if time.monotonic() > until:
