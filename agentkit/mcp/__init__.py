@@ -15,6 +15,7 @@ from agentkit.mcp.auth import OAuth
 from agentkit.mcp.errors import MCPError
 from agentkit.mcp.events import ServerLogged
 from agentkit.mcp.lock import LockFile, hidden_in
+from agentkit.mcp.resources import Prompt, Resource
 from agentkit.mcp.toolset import MCPToolset
 
-__all__ = ["LockFile", "MCPError", "MCPToolset", "OAuth", "Question", "ServerLogged", "hidden_in"]
+__all__ = ["LockFile", "MCPError", "MCPToolset", "OAuth", "Prompt", "Question", "Resource", "ServerLogged", "hidden_in"]

@@ -23,8 +23,10 @@ from agentkit.mcp.errors import MCPError
 from agentkit.mcp.hidden import show_hidden
 from agentkit.mcp.lock import LockFile, hidden_in
 from agentkit.mcp.options import Options
+from agentkit.mcp.resources import Prompt, Resource, prompt_messages, resource_parts, resource_tools
 from agentkit.mcp.target import Target, Url, read_target
 from agentkit.mcp.tools import Listed, Policy, make_tools, to_tool_result, valid_names
+from agentkit.messages import ContentPart, Message
 from agentkit.tools import Approval, SourceRun, Tool, ToolContext, ToolResult
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ class MCPToolset:
         roots: Directories that the server may work in; it is informed of them.
         log_level: The least level of the log lines that the server is asked for, as `ServerLogged` events; ``""`` for
             none.
+        resources: Whether the model is given two more tools, ``list_resources`` and ``read_resource``.
         sampling: Whether the server may have a model reply while a call is open: True for the model of the agent, or
             another one. It is a run inside the call, which counts for the limits of the run, at most 10 in a call.
         elicitation: Asks a person what the server wants to know while a call is open; see `Question`. Without it the
@@ -90,6 +93,7 @@ class MCPToolset:
         start_timeout: float = 60,
         roots: Sequence[str | Path] = (),
         log_level: str = "info",
+        resources: bool = False,
         sampling: bool | str | Model = False,
         elicitation: AskPerson | None = None,
     ) -> None:
@@ -113,6 +117,7 @@ class MCPToolset:
         self._blocked: dict[str, str] = {}
         self._policy = Policy(requires_approval, trust_annotations)
         self._timeout = timeout
+        self._with_resources = resources
         self._server = _Server(target, options)
         self._changes: tuple[_Change, ...] = ()
         self._made: tuple[object, list[Tool]] = (None, [])
@@ -184,6 +189,9 @@ class MCPToolset:
             return self._made[1]
         if listing is not self._made[0]:
             tools = make_tools(self._screened(listing), self._policy, self._call)
+            if self._with_resources:
+                taken = {each.name for each in tools}
+                tools += [each for each in resource_tools(self.resources, self._read) if each.name not in taken]
             for change in self._changes:
                 tools = change(tools, self._made[0] is None)
             self._made = (listing, tools)
@@ -197,6 +205,43 @@ class MCPToolset:
             MCPError: The server cannot be reached.
         """
         return await self._server.connection().tools()
+
+    async def resources(self) -> list[Resource]:
+        """The resources that the server lets be read, and templates of their addresses.
+
+        Raises:
+            MCPError: The server cannot be reached.
+        """
+        connection = self._server.connection()
+        found = [*await connection.listing("resources"), *await connection.listing("templates")]
+        return [Resource.of(each) for each in found]
+
+    async def read_resource(self, uri: str) -> tuple[ContentPart, ...]:
+        """Read a resource, as content for a prompt: ``UserMessage(await toolset.read_resource(uri))``.
+
+        Raises:
+            MCPError: The server cannot be reached, or has no such resource.
+        """
+        return resource_parts(await self._read(uri))
+
+    async def prompts(self) -> list[Prompt]:
+        """The prompts that the server offers.
+
+        Raises:
+            MCPError: The server cannot be reached.
+        """
+        return [Prompt.of(each) for each in await self._server.connection().listing("prompts")]
+
+    async def prompt(self, name: str, **arguments: str) -> list[Message]:
+        """The messages of a prompt, for ``history=`` of a run.
+
+        Raises:
+            MCPError: The server cannot be reached, or has no such prompt.
+        """
+        return prompt_messages(await self._server.connection().prompt(name, arguments))
+
+    async def _read(self, uri: str) -> list[dict[str, Any]]:
+        return await self._server.connection().read(uri)
 
     def _screened(self, listing: Sequence[Listed]) -> list[Listed]:
         """What the model may be offered: no hidden characters, and with a lock file what was approved."""

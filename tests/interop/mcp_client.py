@@ -61,8 +61,9 @@ async def main(url: str) -> None:
         )
         toolset = MCPToolset(url, auth=oauth, timeout=20, start_timeout=20, elicitation=answer)
         async with toolset:
-            tools = await toolset.tools()
-            calls = [call(each.name, **example(dict(each.parameters))) for each in tools]
+            listed = [(each.name, example(dict(each.parameters))) for each in await toolset.tools()]
+            wanted = [(each["name"], each.get("arguments") or {}) for each in CONTEXT.get("toolCalls", ())]
+            calls = [call(name, **arguments) for name, arguments in wanted or listed]
             await Agent(ScriptedModel([*calls, "done"]), tools=[toolset]).run("Go.")
 
 
