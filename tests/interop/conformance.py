@@ -6,6 +6,7 @@ itself runs all of them at once, which on a small machine ends in timeouts.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -25,7 +26,8 @@ def required(suite: Path, revision: str) -> list[str]:
 
 def run(suite: Path, scenario: str, revision: str) -> tuple[bool, str]:
     """Whether a scenario passes, and the end of what the suite wrote."""
-    program = [shutil.which("node") or "node", str(suite / "dist" / "index.js"), "client"]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    program = [shutil.which("node", path=path) or "node", str(suite / "dist" / "index.js"), "client"]
     options = ["--command", f"{sys.executable} {CLIENT}", "--scenario", scenario, "--spec-version", revision]
     done = subprocess.run([*program, *options, "--timeout", "60000"], capture_output=True, text=True, check=False)
     return done.returncode == 0, (done.stdout + done.stderr)[-3000:]
