@@ -373,7 +373,11 @@ class _Call:
         live = self.live
         request = types.CallToolRequest(
             params=types.CallToolRequestParams(
-                name=self.name, arguments=self.arguments, input_responses=responses, request_state=state
+                name=self.name,
+                arguments=self.arguments,
+                input_responses=responses,
+                request_state=state,
+                _meta=cast("Any", {"agentkit/idempotency-key": self.context.idempotency_key}),
             )
         )
         for attempt in range(2):
