@@ -58,7 +58,7 @@ def _cost(run: Timeline, usage: dict[str, Any]) -> str:
 def seconds_in_words(seconds: float) -> str:
     """A duration, as short as it can be read."""
     if seconds < 1:
-        return f"{max(seconds, 0) * 1000:.0f} ms"
+        return f"{seconds * 1000:.0f} ms" if seconds >= 0.0005 else "0 ms" if seconds <= 0 else "< 1 ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -116,14 +116,14 @@ def _duration(run: Timeline) -> float:
 
 def _run(run: Timeline, is_open: str, differences: Mapping[int, str], longest: float) -> str:
     shown = figures(run)
-    status = shown.pop("status")
+    shown.pop("status")  # the badge says it, and a note why
     tiles = "".join(f"<li>{_text(name)} <b>{_text(value)}</b></li>" for name, value in shown.items())
     notes = "".join(_note(time - run.start, note.kind, note.text) for time, note in run.notes)
     said = f'<pre dir="auto">{_text(run.answer)}</pre>'
     answer = f'<div class="answer"><h3>answer</h3>{said}</div>' if run.answer else ""
     rows = "".join(_row(each, run, 0, differences, longest) for each in run.children)
     return f"""<details class="run" {is_open} id="r{run.start:.6f}">
-<summary><span class="status {_text(run.status)}">{_text(status)}</span>
+<summary><span class="status {_text(run.status)}">{_text(run.status)}</span>
 <span class="prompt" dir="auto">{_text(_shortened(run.prompt, 160) or run.name)}</span></summary>
 <ul class="figures">{tiles}</ul>
 {_sections("asked", run.sections)}
@@ -140,7 +140,7 @@ def _row(span: Span, run: Timeline, depth: int, differences: Mapping[int, str], 
     end = run.last if span.end is None else span.end
     left, width = _share(span.start - run.start, longest), _share(end - span.start, longest)
     waited = _share(span.first - span.start, max(end - span.start, 1e-6)) if span.first else 0
-    first = f"{seconds_in_words(span.first - span.start)} until the first chunk" if span.first else ""
+    first = f"{_text(seconds_in_words(span.first - span.start))} until the first chunk" if span.first else ""
     wait = f'<i class="wait" style="width:{waited:.2f}%" title="{first}"></i>' if waited else ""
     marks = "".join(
         f'<i class="mark {note.kind}" style="left:{_share(time - run.start, longest):.2f}%" '
@@ -160,7 +160,7 @@ def _row(span: Span, run: Timeline, depth: int, differences: Mapping[int, str], 
 <small>{_text(_usage(span))}</small></span>
 <span class="track"><i class="bar" style="left:{left:.2f}%;width:{width:.2f}%">{wait}</i>{marks}
 <span class="time {side}" style="{"right" if side == "before" else "left"}:{at:.2f}%">\
-{seconds_in_words(end - span.start)}</span></span></summary>
+{_text(seconds_in_words(end - span.start))}</span></span></summary>
 <div class="body">{"".join(map(_section, span.sections))}</div>
 {nested}
 </details>{_notes(span, run)}"""
@@ -174,7 +174,7 @@ def _notes(span: Span, run: Timeline) -> str:
 def _note(time: float, kind: str, text: str) -> str:
     return (
         f'<li class="{kind}"><i>{_MARKS[kind]}</i><span dir="auto">{_text(text)}</span> '
-        f"<small>{kind} at {seconds_in_words(time)}</small></li>"
+        f"<small>{kind} at {_text(seconds_in_words(time))}</small></li>"
     )
 
 
@@ -226,7 +226,7 @@ def _ticks(longest: float) -> Iterator[float]:
     steps = [*steps, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400]
     step = next((each for each in steps if longest / each <= 5), longest / 5)
     at = 0.0
-    while at <= longest * 0.97:
+    while at <= longest * 0.9:
         yield at
         at += step
 
