@@ -261,6 +261,11 @@ class ToolStep:
 
     def __init__(self, tool: Tool[Any], deps: Any = None, name: str = "") -> None:
         self.name, self.tool, self._deps = name or tool.name, tool, deps
+        kind = tool.deps_type
+        if tool.is_method:
+            raise DefinitionError(f"tool {tool.name} is a method: take it from an object, not from the class")
+        if isinstance(kind, type) and not isinstance(deps, kind):
+            raise DefinitionError(f"tool {tool.name} needs deps of the type {kind.__name__}: step(tool, deps=...)")
 
     def __repr__(self) -> str:
         return f"<step {self.name}>"
@@ -297,9 +302,9 @@ class ToolStep:
     async def _result(self, place: Place, context: ToolContext[Any], arguments: dict[str, Any]) -> ToolResult:
         checked = self.tool.checked(context, arguments)
         reason = await approval_reason(self.tool, context, checked, False)  # noqa: FBT003
-        if reason:
+        decision = place.job.journal.decision(place.key)
+        if reason or decision:
             await place.begin(self.tool.fingerprint)
-            decision = place.job.journal.decision(place.key)
             if decision is None:
                 external = self.tool.is_external
                 await place.job.wait(place.key, [PendingCall(place.key, self.tool.name, arguments, reason, external)])

@@ -12,7 +12,7 @@ import anyio.lowlevel
 import pytest
 from pydantic import BaseModel
 
-from agentkit import Agent, ModelError, tool
+from agentkit import Agent, ModelError, ToolContext, tool
 from agentkit.automation import automation, gather, idempotency_key, map_runs, step
 from agentkit.chat import ChatRequest
 from agentkit.errors import ConfigError, DefinitionError, SessionBusy, SessionError, StateError, ToolError
@@ -648,6 +648,40 @@ async def test_a_failure_next_to_a_call_that_waits_is_raised_and_the_call_still_
     FAIL.clear()
     await job.approve("1")
     assert (await job.run()).status == "done"
+
+
+async def test_a_refusal_holds_even_if_the_tool_does_not_ask_any_more() -> None:
+    sessions = MemorySessions()
+    await refunds.job(sessions, "x").run([2000])
+    await refunds.job(sessions, "x").deny("1")
+    freed = step(tool(refund, requires_approval=lambda _, arguments: arguments["cents"] > 5000))
+
+    async def changed(cents: list[int]) -> list[str]:
+        return [(await freed(order=0, cents=each)).content for each in cents]
+
+    result = await automation(changed, name="refunds").job(sessions, "x").run([2000])
+    assert result.output == ["Error: not run: a person refused this call"]
+    assert DONE == []
+
+
+async def test_a_tool_receives_its_dependencies_and_a_key() -> None:
+    @tool
+    async def note(context: ToolContext[Connection], text: str) -> str:
+        """Note something."""
+        assert isinstance(context.deps, Connection)
+        return f"{text} {context.idempotency_key}"
+
+    noted = step(note, deps=Connection())
+
+    @automation
+    async def program() -> str:
+        return (await noted(text="hi")).content
+
+    assert (await program.job(MemorySessions(), "x").run()).output == "hi program/x:step:1"
+    with pytest.raises(
+        DefinitionError, match=r"tool note needs deps of the type Connection: step\(tool, deps=\.\.\.\)"
+    ):
+        step(note)
 
 
 async def test_a_decision_holds_only_for_the_call_that_a_person_saw() -> None:
