@@ -41,7 +41,7 @@ class _Format(Protocol):
 
 def json_line(file: str, extraction: Extraction[Any]) -> str:
     """Write the object of a file as a line of JSON: ``{"file": ..., "output": ...}``."""
-    record = {_FILE: file, _OUTPUT: to_jsonable_python(extraction.output)}
+    record = {_FILE: file, _OUTPUT: to_jsonable_python(extraction.output, fallback=str)}
     confidence = _confidence(extraction)
     record |= {} if confidence is None else {_CONFIDENCE: confidence}
     return json.dumps(record, ensure_ascii=False) + "\n"
@@ -74,7 +74,7 @@ class _Table:
 
     def format(self, file: str, extraction: Extraction[Any]) -> str:
         """Write the rows."""
-        output = to_jsonable_python(extraction.output)
+        output = to_jsonable_python(extraction.output, fallback=str)
         end = [_confidence(extraction)] if len(self._columns) > len(self._members) + 1 else []
         return _rows([[file, *map(_cell, self._values(each)), *end] for each in _listed(output)])
 
@@ -86,10 +86,12 @@ class _Table:
         return {row[0] for row in rows if row}
 
     def _values(self, item: Any) -> list[Any]:
-        if isinstance(item, dict) and self._members != [_OUTPUT]:
+        if isinstance(item, dict) and cast("dict[str, Any]", item).keys() <= set(self._members):
             return [cast("dict[str, Any]", item).get(name) for name in self._members]
         if item is not None and _OUTPUT not in self._members:
-            raise ConfigError(f"an output is not an object with {', '.join(self._members)}: write a .jsonl instead")
+            raise ConfigError(
+                f"an output is not an object with only {', '.join(self._members)}: write a .jsonl instead"
+            )
         return [item if name == _OUTPUT else None for name in self._members]
 
 
