@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -290,7 +291,8 @@ def test_limits_under_which_an_inner_agent_could_never_run_are_refused() -> None
 # Crashes.
 
 
-async def test_after_a_crash_the_inner_run_continues_where_it_was_and_what_it_spent_counts() -> None:
+@pytest.mark.parametrize("paused", [False, True], ids=["at once", "after a pause"])
+async def test_after_a_crash_the_inner_run_continues_where_it_was_and_what_it_spent_counts(paused: bool) -> None:
     done: list[str] = []
 
     @tool
@@ -301,27 +303,32 @@ async def test_after_a_crash_the_inner_run_continues_where_it_was_and_what_it_sp
 
     dying, session = Dying(0), MemorySessions()["s"]
 
-    def dies(_request: ChatRequest) -> Answer:
-        dying.dead = True
-        raise Died
-
     def team(inner: FunctionModel | ScriptedModel, *script: Answer) -> Agent[Any]:
-        agent = Agent(inner, tools=[act], name="accountant", description="Pays bills.")
+        agent = Agent(inner, tools=[act, pay], name="accountant", description="Pays bills.")
         return Agent(ScriptedModel(script), tools=[agent.as_tool(), add], name="boss")
 
     def first(request: ChatRequest) -> Answer:
-        return call("act", id="only_here") if len(request.messages) == 1 else dies(request)
+        if len(request.messages) == before:
+            return call("act", id="only_here")
+        dying.dead = True
+        raise Died
 
     asked: list[Answer] = [[call("add", id="s", a=1, b=1), ASK]]
+    before, begin = 1, partial(team(FunctionModel(first), *asked).run, "go")
+    if paused:
+        state = (await team(ScriptedModel([PAY]), *asked).run("go", session=session, run_id="r")).state
+        state.approve("q/p")
+        before, begin = 3, partial(team(FunctionModel(first)).run, resume=state)
     try:
-        await team(FunctionModel(first), *asked).run("go", session=Watched(session, dying), run_id="r")
+        await begin(session=Watched(session, dying), run_id="r")
     except BaseException as error:
         if not died(error):
             raise
     inner = ScriptedModel(["It is done."])
     result = await team(inner, "All is done.").run(resume=True, session=session)
     assert (result.output, len(done)) == ("All is done.", 1)
-    assert [each.text for each in inner.requests[0].messages] == ["Pay 5.", "", "acted"]
-    assert done == ["r:call:q:call:only_here"]
-    assert (result.state.calls, result.usage.requests) == (3, 4), "each call and each reply counts once"
+    before_it = ["", "paid 5"] if paused else []
+    assert [each.text for each in inner.requests[0].messages] == ["Pay 5.", *before_it, "", "acted"]
+    assert (done, paid) == (["r:call:q:call:only_here"], [5] * paused)
+    assert (result.state.calls, result.usage.requests) == (3 + paused, 4 + paused), "each call and reply counts once"
     assert result.state.calls_by_tool == {"add": 1, "accountant": 1}

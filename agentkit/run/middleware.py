@@ -179,7 +179,7 @@ class Run(Generic[Deps]):
             idempotency_key=call_slot(self.state, call),
             emit=emit or self.emit,
             view=self,
-            nested=self.state.nested.get(call.id) or self._recorded(call),
+            nested=self._recorded(call) or self.state.nested.get(call.id),
         )
 
     def _recorded(self, call: ToolCall) -> RunState | None:

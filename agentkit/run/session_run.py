@@ -258,6 +258,10 @@ class _Recorder(Journal, Protocol):
         """Store a string at once, as `record` does."""
         ...
 
+    def forget(self, key: str) -> None:
+        """Forget what is stored of the run inside the call in this slot; it is gone with the next save."""
+        ...
+
     def spent(self) -> list[str]:
         """What the run has used, for `restore`; then the same for the runs that it is nested in."""
         return [dump_result(ToolResult(""), self._state.usage, self._state.calls)]
@@ -318,7 +322,9 @@ class _SessionJournal(_Recorder):
             return
         if state.status in ("failed", "cancelled"):
             _settle(state, self._results)
-        if not any(call_slot(state, call) in self._results for call in open_calls(state.messages)):
+        slots = tuple(call_slot(state, call) for call in open_calls(state.messages))
+        within = tuple(f"{slot}:" for slot in slots)
+        if not any(key in slots or key.startswith(within) for key in self._results):
             await _to_its_end(lambda: self._save(state))  # else it would forget results that the messages do not have
 
     async def _save(self, state: RunState) -> None:
@@ -356,6 +362,9 @@ class _SessionJournal(_Recorder):
     def stored(self, key: str) -> str | None:
         return self._results.get(key)
 
+    def forget(self, key: str) -> None:
+        self._results = {each: stored for each, stored in self._results.items() if not each.startswith(f"{key}:")}
+
     async def record(self, key: str, result: ToolResult) -> None:
         await self.store(key, dump_result(result, self._state.usage, self._state.calls))
 
@@ -388,7 +397,10 @@ class _NestedJournal(_Recorder):
 
     async def save(self, state: RunState) -> None:
         self._state = state
-        await self.store(f"{self._key}{_STATE}", json.dumps([state.to_json(), *self._outer.spent()]))
+        if state.status == "paused":  # the state of the outer run holds this one from now on
+            self.forget(self._key)
+        else:
+            await self.store(f"{self._key}{_STATE}", json.dumps([state.to_json(), *self._outer.spent()]))
 
     def recall(self, key: str) -> ToolResult | None:
         stored = self.stored(key)
@@ -410,6 +422,9 @@ class _NestedJournal(_Recorder):
 
     async def store(self, key: str, stored: str) -> None:
         await self._outer.store(key, stored)
+
+    def forget(self, key: str) -> None:
+        self._outer.forget(key)
 
 
 class _SessionSlot:

@@ -41,8 +41,9 @@ AGENTS: list[Answer] = [
     "Once more, then.",
 ]
 CLERK: list[Answer] = [
-    [call("act", id="e1")],
-    [call("typist", id="w2", prompt="Type it."), call("act", id="e2")],
+    [call("typist", id="w1", prompt="Type it."), call("act", id="e1")],
+    [call("send", id="z2")],
+    [call("act", id="e3")],
     "The clerk is done.",
 ]
 TYPIST: list[Answer] = [[call("act", id="m1")], "Typed."]
@@ -106,7 +107,7 @@ class World:
         """Make a clerk with a typist as tools, and a closer who gets the conversation and gives it back."""
         typist = Agent(player(TYPIST), tools=[act], name="typist", middleware=middleware)
         clerk = Agent(
-            player(CLERK), tools=[act, typist.as_tool(description="Types.")], name="clerk", middleware=middleware
+            player(CLERK), tools=[act, send, typist.as_tool(description="Types.")], name="clerk", middleware=middleware
         )
         back = handoff("main", when="Again.")
         closer = Agent(player(AGENTS), tools=[act, send, back], name="closer", middleware=middleware)
@@ -141,8 +142,11 @@ class World:
             elif state.status == "done":
                 return
             elif state.pending:
-                state.approve("x3")
-                state.deny("y3", "once is enough")
+                for each in state.pending:
+                    if each.id == "y3":
+                        state.deny(each.id, "once is enough")
+                    else:
+                        state.approve(each.id)
                 result = await self.agent.run(resume=state, session=session, deps=self)
             else:
                 result = await self.agent.run(resume=True, session=session, deps=self)
