@@ -143,6 +143,13 @@ def test_what_is_wrong_is_one_sentence_and_nothing_is_asked(arguments: list[str]
     assert sentence in error
 
 
+@pytest.mark.parametrize("command", [("chat", "hello"), ("chat", "what is it?")])
+def test_a_question_is_not_taken_for_an_agent(command: tuple[str, ...]) -> None:
+    done = run(*command, stdin="Hi\n")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {command[1]!r} names no agent: write app.py:agent or package.module:agent\n"
+
+
 def test_a_pipe_is_sent_before_the_question_or_is_the_question() -> None:
     with replay(*[events({"content": "Short."})] * 3) as server:
         given: Any = {"OPENAI_BASE_URL": server.url}

@@ -21,7 +21,7 @@ import anyio
 from agentkit import Agent, ChatSettings, Limits, OutputSchema, RunOptions, RunState
 from agentkit.chat import ChatClient, Deadlines, Model, open_model
 from agentkit.cli.console import NotesConsole
-from agentkit.cli.load import call_named, load_agent, load_tools, load_value
+from agentkit.cli.load import call_named, is_place, load_agent, load_tools, load_value
 from agentkit.cli.logs import LoggedRun, find_run, log_run
 from agentkit.cli.models import check_key, choose_model
 from agentkit.cli.terminal_text import one_line
@@ -205,6 +205,8 @@ def open_agent(setup: Setup) -> OpenAgent:
         tools = load_tools(setup.tools or (), setup.toolsets or ())
         options: RunOptions = {}
         if setup.agent:
+            if not is_place(setup.agent):
+                raise ConfigError(f"{setup.agent!r:.80} names no agent: write app.py:agent or package.module:agent")
             agent = load_agent(setup.agent)
             model, opened = setup.model, _open_model(setup.model, setup.timeout) if setup.model else agent.model
             own = agent.instructions

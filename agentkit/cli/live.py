@@ -20,6 +20,7 @@ from rich.segment import Segment
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
+from rich.theme import Theme
 
 from agentkit.cli.output import Display, JsonDisplay, PlainDisplay, describe_end, describe_event, seconds_text
 from agentkit.cli.terminal_text import one_line, printable, shortened
@@ -41,6 +42,7 @@ __all__ = ["LiveDisplay", "open_display", "split_blocks"]
 
 _FRAMES = 10  # a second
 _LARGE = 8_000  # characters of a block that are rendered again and again; a larger one is shown by its end
+_THEME = Theme({"markdown.code": "bold cyan", "markdown.code_block": "cyan"})  # on any background
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 
 
@@ -122,7 +124,7 @@ class LiveDisplay(Display):
 
     def __init__(self, stdout: TextIO, console: Console | None = None) -> None:
         super().__init__(stdout)
-        self.console = console or Console(file=stdout, highlight=False, markup=False, emoji=False)
+        self.console = console or Console(file=stdout, theme=_THEME, highlight=False, markup=False, emoji=False)
         self._live: Live | None = None
         self._calls: dict[str, _Call] = {}
         self._waiting = Spinner("dots", style="cyan")
