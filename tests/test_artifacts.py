@@ -24,6 +24,7 @@ class View:
     artifacts: Mapping[str, str]
     messages: tuple[Message, ...] = ()
     remaining: Remaining = field(default_factory=Remaining)
+    model: None = None
 
 
 def read(artifacts: dict[str, str], name: str, start: int, length: int = 20) -> str:

@@ -36,6 +36,7 @@ async def test_a_view_of_ones_own_can_be_given_in_tests() -> None:
         messages = (UserMessage("hi"),)
         remaining = Remaining(turns=1)
         artifacts = {"a": "whole"}  # noqa: RUF012 - it is only read
+        model = None
 
     given: ToolContext[Any] = ToolContext(
         deps=None, run_id="r", turn=1, call_id="c", tool="t", idempotency_key="k", emit=print, view=View()
