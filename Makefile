@@ -42,6 +42,10 @@ interop: $(VENV)/.dev
 		&& build/interop/bin/python -m pip --disable-pip-version-check --quiet install --requirement tests/interop/requirements.txt \
 		&& build/interop/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable . \
 		&& touch build/interop/.installed; }
+	@test -e build/clients/.installed || { $(PYTHON) -m venv build/clients \
+		&& build/clients/bin/python -m pip --disable-pip-version-check --quiet install --requirement tests/interop/clients/requirements.txt \
+		&& cp tests/interop/clients/package.json build/clients && npm install --silent --no-audit --no-fund --prefix build/clients \
+		&& touch build/clients/.installed; }
 	@AGENTKIT_INTEROP=1 build/interop/bin/python -m pytest tests/interop $(ARGS)
 
 explore: $(VENV)/.dev

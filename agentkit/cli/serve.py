@@ -161,6 +161,8 @@ def serve(  # noqa: PLR0913 - each is an option of the command
     agentkit serve --gateway openai:gpt-5-mini --fallback ollama:qwen3
     """  # noqa: D301
     with handle_errors(debug=debug):
+        if no_token and token:
+            raise ConfigError("give --token or --no-token, not both")
         made = "" if no_token or token else secrets.token_urlsafe(24)
         setup = Setup(
             agents=agents or (),

@@ -1,0 +1,15 @@
+// The Vercel AI SDK: generateText, streamText, a tool that it runs.
+import assert from "node:assert";
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import { generateText, stepCountIs, streamText, tool } from "ai";
+import { z } from "zod";
+
+const provider = createOpenAICompatible({ name: "agentkit", baseURL: process.argv[2], apiKey: process.argv[3] });
+const model = provider("agent");
+assert.equal((await generateText({ model, prompt: "hi" })).text, "Hello world.");
+let text = "";
+for await (const delta of streamText({ model, prompt: "hi" }).textStream) text += delta;
+assert.equal(text, "Hello world.");
+const weather = tool({ description: "Tell the weather.", inputSchema: z.object({ city: z.string() }), execute: async () => "sunny" });
+const done = await generateText({ model, prompt: "hi", tools: { weather }, stopWhen: stepCountIs(3) });
+assert.equal(done.text, "It is sunny.");

@@ -1,0 +1,17 @@
+"""llm: a prompt, a stream, and a tool that it runs itself."""
+
+import sys
+
+from llm.default_plugins.openai_models import Chat
+
+model = Chat("agent", key=sys.argv[2], model_name="agent", api_base=sys.argv[1], supports_tools=True)
+assert model.prompt("hi", stream=False, key=sys.argv[2]).text() == "Hello world."
+assert "".join(model.prompt("hi", stream=True, key=sys.argv[2])) == "Hello world."
+
+
+def weather(city: str) -> str:
+    """Tell the weather."""
+    return "sunny"
+
+
+assert model.chain("hi", tools=[weather], key=sys.argv[2]).text().endswith("It is sunny.")

@@ -1,0 +1,39 @@
+"""pydantic-ai: an agent whose model is our agent, with a tool of its own and a typed output."""
+
+import asyncio
+import sys
+
+from pydantic import BaseModel
+from pydantic_ai import Agent
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
+
+model = OpenAIChatModel("agent", provider=OpenAIProvider(base_url=sys.argv[1], api_key=sys.argv[2]))
+assert Agent(model).run_sync("hi").output == "Hello world."
+agent = Agent(model)
+
+
+@agent.tool_plain
+def weather(city: str) -> str:
+    """Tell the weather."""
+    return "sunny"
+
+
+assert agent.run_sync("hi").output == "It is sunny."
+
+
+async def stream() -> str:
+    async with Agent(model).run_stream("hi") as result:
+        return [each async for each in result.stream_text()][-1]
+
+
+assert asyncio.run(stream()) == "Hello world."
+
+
+class Place(BaseModel):
+    city: str
+
+
+from pydantic_ai import NativeOutput  # noqa: E402
+
+assert Agent(model, output_type=NativeOutput(Place)).run_sync("hi").output == Place(city="Paris")

@@ -1,0 +1,71 @@
+"""Clients that nobody here wrote talk to a served agent: each is a script in ``clients`` that must not fail."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agentkit import Agent, serve, tool
+from agentkit.chat import ChatRequest
+from agentkit.testing import Answer, Chunks, FunctionModel, call
+from tests.serve.asgi import TOKEN
+from tests.serve.test_sockets import running
+
+CLIENTS = Path(__file__).parent / "clients"
+BUILD = Path(__file__).parents[2] / "build" / "clients"
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def answer(request: ChatRequest) -> Answer:
+    """Use the agent's tool and that of the client, if there is one, and then answer."""
+    results = [each.text for each in request.messages if each.role == "tool"]
+    brought = [each.name for each in request.tools if each.name == "weather"]
+    if brought and "sunny" not in results:
+        return [call("add", a=1, b=2), call("weather", city="Paris")]
+    if brought:
+        return "It is sunny."
+    if request.settings.response_format or any(each.name == "final_answer" for each in request.tools):
+        return json.dumps({"city": "Paris"})
+    return Chunks("Hello ", "world.")
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    app = serve.app(Agent(FunctionModel(answer), tools=[add]), token=TOKEN)
+    with running(app) as where:
+        yield where
+
+
+@pytest.mark.parametrize("script", sorted(each.name for each in CLIENTS.glob("with_*")))
+def test_a_client_that_nobody_here_wrote(script: str, address: str) -> None:
+    program = "node" if script.endswith(".mjs") else str(BUILD / "bin" / "python")
+    if program == "node":  # it looks for packages next to the script
+        (BUILD / script).write_text((CLIENTS / script).read_text())
+    path = BUILD / script if program == "node" else CLIENTS / script
+    done = subprocess.run(
+        [program, str(path), f"{address}/v1", TOKEN], capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def test_what_a_fuzzer_sends_gets_what_the_openapi_document_says(address: str) -> None:
+    done = subprocess.run(
+        [
+            *(str(BUILD / "bin" / "schemathesis"), "run", f"{address}/openapi.json"),
+            *("--header", f"Authorization: Bearer {TOKEN}", "--max-examples", "25", "--seed", "1"),
+            *("--checks", "not_a_server_error,status_code_conformance,response_schema_conformance"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        cwd=BUILD,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]

@@ -1,0 +1,81 @@
+"""``agentkit serve``: what it refuses, in a sentence, before it listens."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from agentkit.cli.serve import Setup, make_server
+from agentkit.serve.agents import AgentBackend
+from tests.command import run
+
+APP = """
+from agentkit import Agent
+from agentkit.testing import ScriptedModel
+
+shop = Agent(ScriptedModel([]), name="shop")
+desk = Agent(ScriptedModel([]))
+other = 7
+"""
+
+
+@pytest.fixture(autouse=True)
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "app.py").write_text(APP)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["missing.py:agent"], "there is no file"),
+        (["app.py"], "has several agents"),
+        (["app.py:shp"], "did you mean 'shop'?"),
+        (["app.py:other"], "where an agent is needed"),
+        (["app.py:shop", "shop=app.py:desk"], "two agents are named 'shop'"),
+        (["app.py:shop", "--host", "0.0.0.0"], "--allowed-host"),
+        (["app.py:shop", "--host", "0.0.0.0", "--allowed-host", "*", "--no-token"], "needs a token"),
+        (["app.py:shop", "--token", "short"], "at least 8 characters"),
+        (["app.py:shop", "--token", "long-enough", "--no-token"], "not both"),
+        (["app.py:shop", "--origin", "*"], "no wildcard"),
+        (["app.py:shop", "--tools", "app.py"], "make an agent"),
+        (["app.py:shop", "--gateway", "openai:x"], "without an agent"),
+        (["app.py:shop", "--record", "x"], "for models of --gateway"),
+        (["app.py:shop", "--model", "nobody:x"], "nobody"),
+        (["app.py:shop", "--store", "."], "cannot hold the runs"),
+        (["--gateway", "nobody:x"], "nobody"),
+        (["app.py:shop", "--port", "99999"], "65535"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_served_is_refused_in_a_sentence(arguments: list[str], said: str) -> None:
+    done = run("serve", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert (
+            f"nothing can listen on 127.0.0.1, port {port}" in run("serve", "app.py:shop", "--port", str(port)).stderr
+        )
+
+
+def test_an_agent_is_named_by_the_user_by_itself_or_by_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = Setup(agents=["first=app.py:shop", "app.py:shop", "app.py:desk"], token="long-enough")
+    assert list(make_server(setup).backends) == ["first", "shop", "desk"]
+    monkeypatch.setenv("AGENTKIT_SERVE", json.dumps({"agents": ["app.py:desk"], "limits": {"requests": 3}}))
+    server = make_server()
+    assert (list(server.backends), server.is_open) == (["desk"], True)
+
+
+def test_a_model_is_put_behind_agents_and_alone() -> None:
+    (backend,) = make_server(Setup(agents=["app.py:shop"], model="ollama:qwen3")).backends.values()
+    assert isinstance(backend, AgentBackend)
+    assert "qwen3" in repr(backend.agent.model)
+    assert list(make_server(Setup(model="ollama:qwen3")).backends) == ["agent"]
+    gateway = make_server(Setup(gateway=["ollama:qwen3", "small=ollama:llama3"], fallback=["ollama:x"]))
+    assert list(gateway.backends) == ["ollama:qwen3", "small"]
