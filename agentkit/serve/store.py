@@ -19,6 +19,7 @@ __all__ = ["FileStore", "MemoryStore", "Store"]
 
 T = TypeVar("T")
 _MOST = 10_000  # entries in memory
+_LONGEST = 256 * 1024 * 1024  # characters of all of them
 _TABLE = "create table if not exists entries (key text primary key, value text not null, until real not null)"
 
 
@@ -43,20 +44,22 @@ class Store(Protocol):
 
 
 class MemoryStore:
-    """Remembers as long as the process lives; of more than 10,000 entries the oldest are forgotten."""
+    """Remembers as long as the process lives; beyond 10,000 entries, or 256 MB, the oldest are forgotten."""
 
     def __init__(self) -> None:
         self._entries: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._length = 0
 
     async def get(self, key: str) -> str | None:  # noqa: D102
         value, until = self._entries.get(key, ("", 0.0))
         return value if until > time.time() else None
 
     async def put(self, key: str, value: str, seconds: float) -> None:  # noqa: D102
+        self._forget(key)
         self._entries[key] = (value, time.time() + seconds)
-        self._entries.move_to_end(key)
-        while self._entries and (len(self._entries) > _MOST or next(iter(self._entries.values()))[1] < time.time()):
-            self._entries.popitem(last=False)
+        self._length += len(value)
+        while len(self._entries) > _MOST or self._length > _LONGEST or self._oldest_is_over():
+            self._forget(next(iter(self._entries)))
 
     async def add(self, key: str, value: str, seconds: float) -> str | None:  # noqa: D102
         known = await self.get(key)
@@ -66,8 +69,15 @@ class MemoryStore:
 
     async def take(self, key: str) -> str | None:  # noqa: D102
         value = await self.get(key)
-        self._entries.pop(key, None)
+        self._forget(key)
         return value
+
+    def _oldest_is_over(self) -> bool:
+        return bool(self._entries) and next(iter(self._entries.values()))[1] < time.time()
+
+    def _forget(self, key: str) -> None:
+        value, _ = self._entries.pop(key, ("", 0.0))
+        self._length -= len(value)
 
 
 class FileStore:

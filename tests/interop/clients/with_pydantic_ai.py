@@ -1,10 +1,10 @@
 """pydantic-ai: an agent whose model is our agent, with a tool of its own and a typed output."""
 
-import asyncio
 import sys
 
+import anyio
 from pydantic import BaseModel
-from pydantic_ai import Agent
+from pydantic_ai import Agent, NativeOutput
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
@@ -27,13 +27,11 @@ async def stream() -> str:
         return [each async for each in result.stream_text()][-1]
 
 
-assert asyncio.run(stream()) == "Hello world."
+assert anyio.run(stream) == "Hello world."
 
 
 class Place(BaseModel):
     city: str
 
-
-from pydantic_ai import NativeOutput  # noqa: E402
 
 assert Agent(model, output_type=NativeOutput(Place)).run_sync("hi").output == Place(city="Paris")
