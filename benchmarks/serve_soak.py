@@ -3,7 +3,7 @@
     python benchmarks/serve_soak.py 600
 
 Clients ask, stream, leave in the middle, send what is wrong, and let runs wait. Prints the memory of the server ten
-times, and fails if it grew by more than a tenth after the first third, if a request failed, or if a run is left. It needs
+times. Fails if it grew by more than a tenth after the first third, if a request failed, or if a run is left. It needs
 Linux.
 """
 
