@@ -16,7 +16,7 @@ CHECKOUT := tests/test_layers.py tests/test_vocabulary.py tests/test_requirement
 # The suite starts many interpreters; without compiled modules each would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-wheel interop explore check format lock bench bench-frameworks bench-model bench-hostile fuzz clean
+.PHONY: demo test test-wheel interop explore check format lock bench bench-frameworks bench-model bench-hostile bench-serve soak fuzz clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python examples/demo.py $(ARGS)
@@ -77,6 +77,14 @@ bench-frameworks: $(VENV)/.dev
 # How often the embedded model calls the right tool
 bench-model: $(VENV)/.dev
 	@$(BIN)/python benchmarks/local_model.py
+
+# What serving an agent costs, against the agent alone
+bench-serve: $(VENV)/.dev
+	@$(BIN)/python benchmarks/serve.py $(ARGS)
+
+# The memory of a server under load: make soak ARGS=600, in seconds
+soak: $(VENV)/.dev
+	@$(BIN)/python benchmarks/serve_soak.py $(ARGS)
 
 # Blocked loop, memory and growth over hostile inputs: make bench-hostile ARGS="calls"
 bench-hostile: $(VENV)/.dev
