@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any, cast
 
 from agentkit import Agent
@@ -53,6 +54,8 @@ def app(
     for name, agent in given.items():
         if not name or not isinstance(agent, Agent):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"serve.app takes an Agent, or agents by their names, not {agent!r:.80}")
+        if agent.deps_type is not NoneType and deps is None:
+            raise ConfigError(f"the agent {name!r} has deps: give serve.app(deps=...) a function that returns them")
     if not given:
         raise ConfigError("serve.app needs an agent to serve")
     store, limits = store or MemoryStore(), limits or ServerLimits()

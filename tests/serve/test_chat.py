@@ -4,13 +4,15 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from agentkit import Agent, ChatSettings, Limits, ToolContext, ToolResult, serve, tool
-from agentkit.chat import Choice, Logprobs, Reply, TokenLogprob, Usage
-from agentkit.errors import ModelRetry, Refused
+from agentkit.chat import ChatRequest, Choice, Logprobs, Reply, TokenLogprob, Usage
+from agentkit.errors import ConfigError, ModelRetry, Refused
 from agentkit.messages import AssistantMessage, UrlCitation
+from agentkit.sessions import MemorySessions
 from agentkit.testing import Answer, Chunks, FunctionModel, ScriptedModel, call
 from tests.serve.asgi import TOKEN, USER, Client
 
@@ -340,6 +342,8 @@ async def test_the_dependencies_of_a_run_come_from_its_request() -> None:
     async def deps(headers: Any) -> str:
         return str(headers["x-user"])
 
+    with pytest.raises(ConfigError, match="has deps"):
+        serve.app(agent, token=TOKEN)
     asks = Client(serve.app(agent, token=TOKEN, deps=deps))
     assert (await asks.chat(headers={"x-user": "ann"})).message["content"] == "ann"
 
@@ -375,3 +379,30 @@ async def test_a_run_that_fails_is_an_error_with_a_status_and_in_a_stream_an_eve
     assert late.status == 200
     assert json.loads(late.data[-1])["error"]["code"] == "internal_error"
     assert b"secret words" not in late.body
+
+
+async def test_a_conversation_may_end_with_instructions() -> None:
+    asks = client("Bonjour.")
+    answer = await asks.chat(USER, {"role": "system", "content": "Answer in French."}, agentkit={"events": True})
+    assert answer.message["content"] == "Bonjour."
+    assert [each.role for each in requests(asks)[0].messages] == ["user", "system"]
+    assert "ToolChanged" not in [each["event"] for each in answer.json["agentkit"]["events"]]
+
+
+async def test_a_session_that_is_busy_is_a_conflict() -> None:
+    sessions, running, end = MemorySessions(), anyio.Event(), anyio.Event()
+
+    async def slow(request: ChatRequest) -> str:
+        running.set()
+        await end.wait()
+        return "ok"
+
+    asks = Client(serve.app(Agent(FunctionModel(slow)), token=TOKEN, sessions=sessions))
+    body = {"model": "agent", "messages": [USER], "agentkit": {"session": "ada"}}
+    async with asks.open("POST", "/v1/chat/completions", body) as first:
+        await running.wait()
+        second = await asks.chat(agentkit={"session": "ada"})
+        assert (second.status, second.error["code"]) == (409, "session_busy")
+        end.set()
+        await first.ended.wait()
+    assert first.message["content"] == "ok"
