@@ -278,6 +278,22 @@ async def test_a_function_that_changes_the_order_is_refused() -> None:
         await triage(TO_BILLING, to=billing(), keep=turned).run("go")
 
 
+async def test_nobody_reads_what_a_function_that_fails_would_have_left_out() -> None:
+    def fails(_messages: Sequence[Message]) -> Sequence[Message]:
+        raise ValueError("not now")
+
+    state = RunState(messages=[])
+    with pytest.raises(ValueError, match="not now"):
+        async with triage(TO_BILLING, to=billing(), keep=fails).stream("Refund?", history=EARLIER) as stream:
+            state = stream.state
+            await stream.result()
+    assert (state.status, state.agent) == ("failed", "triage")
+    second = billing("Yes.")
+    done = await triage(to=second, keep="last exchange").run(resume=state)
+    assert (done.output, done.state.agent) == ("Yes.", "billing")
+    assert texts(requests(second)[0].messages)[1:3] == ["Refund?", ""]
+
+
 def thinking(call_: ToolCall) -> AssistantMessage:
     signed = ToolCall(call_.id, call_.name, call_.arguments, extra={"extra_content": {"signature": "s"}})
     details = ({"type": "reasoning.encrypted", "data": "x"},)

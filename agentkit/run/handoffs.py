@@ -127,11 +127,11 @@ def follow_handoff(run: Run[Any], spec: RunSpec) -> None:
     result = cast("ToolMessage", messages[followed])
     calls = {call.id: call.name for call in cast("AssistantMessage", messages[at]).tool_calls}
     tool = spec.agents[state.agent].tools.get(calls[result.tool_call_id])
+    if isinstance(tool, Handoff) and tool.keep != "all":
+        _leave_out(run, tool.keep, tool.name)  # first: if it fails, nobody reads what was to be left out
     previous, state.agent = state.agent, result.meta[HANDED_TO]
     state.mistakes, state.invalid_outputs = {}, 0
     run.call_tool = wrap_tool(spec.agents[state.agent].middleware)
-    if isinstance(tool, Handoff) and tool.keep != "all":
-        _leave_out(run, tool.keep, tool.name)
     run.emit(AgentChanged(previous, state.agent))
 
 
