@@ -50,6 +50,7 @@ interop: $(VENV)/.dev
 
 explore: $(VENV)/.dev
 	@HYPOTHESIS_PROFILE=explore $(PYTEST) $(ARGS)
+	@AGENTKIT_HTTP=aiohttp $(PYTEST) tests/conformance tests/faults tests/test_http.py tests/test_client_connections.py
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff format --check .

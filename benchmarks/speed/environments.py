@@ -66,6 +66,13 @@ CONTENDERS = (
     Contender("httpx2 by hand", "httpx2_loop", "httpx2", ("httpx2",), "by hand"),
     Contender("aiohttp by hand", "aiohttp_loop", "aiohttp", ("aiohttp",), "by hand"),
     Contender("agentkit", "agentkit_httpx2", "agentkit", ("--requirements", "pyproject.toml"), "agentkit"),
+    Contender(
+        "agentkit aiohttp",
+        "agentkit_aiohttp",
+        "agentkit, aiohttp",
+        ("--requirements", "pyproject.toml", "--extra", "fast"),
+        "agentkit",
+    ),
     Contender("pydantic-ai", "pydanticai", "pydantic_ai", ("pydantic-ai-slim[openai]",)),
     Contender("openai-agents", "openaiagents", "agents", ("openai-agents",)),
     Contender("langchain", "langgraph", "langchain.agents, langchain_openai", ("langchain", "langchain-openai")),
