@@ -196,7 +196,7 @@ def test_a_wrong_key_ends_it_at_once_and_keeps_what_is_done(here: Path) -> None:
         (("types_here.py:Nothing", "a.txt"), "there is no 'Nothing' in it"),
         (("types_here.py:Lime", "a.txt"), "did you mean 'Line'?"),
         (("types_here.py:", "a.txt"), "names no type behind the colon: write types_here.py:name"),
-        (("types_here.py", "a.txt"), "no JSON Schema expresses it"),
+        (("types_here.py", "a.txt"), "types_here.py is a module: name a type in it, types_here.py:TYPE"),
         (("types_here.py:wrong", "a.txt"), "output type 3"),
         (("nowhere:Line", "a.txt"), "there is no module 'nowhere'"),
         (("types_here.py:Line", "missing.txt"), "'missing.txt' is not there"),

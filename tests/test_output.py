@@ -197,9 +197,10 @@ def complex_only(number: Any) -> int:
         (lambda: 1, "has no parameters that a model could fill in"),
         ([Box[int], Box[int], total, total], "two of its functions have one name"),
         (3, "output type 3"),
+        ("Invoice", "output type 'Invoice' is a string: give the type itself"),
         (OutputSchema, "no JSON Schema expresses it"),
     ],
-    ids=["Any", "object", "type", "empty", "lambda", "Any parameter", "no parameters", "twice", "3", "class"],
+    ids=["Any", "object", "type", "empty", "lambda", "Any parameter", "no parameters", "twice", "3", "string", "class"],
 )
 def test_what_cannot_be_an_output_is_refused_where_the_agent_is_made(output_type: Any, complaint: str) -> None:
     with pytest.raises(DefinitionError, match=complaint):

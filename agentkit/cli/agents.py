@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import anyio
@@ -300,7 +301,10 @@ def load_schema(where: str) -> Any:
         DefinitionError: It is not a JSON Schema.
     """
     if not where.endswith(".json"):
-        return load_value(where, "type")
+        value = load_value(where, "type")
+        if isinstance(value, ModuleType):
+            raise ConfigError(f"{where} is a module: name a type in it, {where}:TYPE")
+        return value
     try:
         schema = json.loads(Path(where).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

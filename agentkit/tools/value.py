@@ -326,6 +326,8 @@ class _FunctionArguments:
 
 
 def _hint(kind: Any) -> Any:
+    if isinstance(kind, str):
+        raise DefinitionError(f"output type {kind!r} is a string: give the type itself")
     if isinstance(kind, list):
         members = [_hint(each) for each in cast("list[object]", kind)]
         if not members:
