@@ -162,6 +162,7 @@ def test_ctrl_d_leaves_a_run_that_is_saved_although_nobody_said_where(place: Pat
         assert stat.S_IMODE(Path(command[1]).stat().st_mode) == 0o600
         done = run(*command, "--approve", "c0", OPENAI_BASE_URL=server.url)
     assert (done.returncode, done.stdout, deleted()) == (0, "Done.\n", ["a"])
+    assert not Path(command[1]).exists()
 
 
 def test_what_is_missing_to_resume_a_run_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

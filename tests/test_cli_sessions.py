@@ -335,7 +335,7 @@ def test_a_conversation_is_exported_as_json_lines(place: Path, capsys: pytest.Ca
 
 def test_an_export_on_a_terminal_is_escaped_and_still_json(place: Path) -> None:
     kept("ada", EVIL, question="Ädä\x9b?")
-    seen = Terminal("sessions", "export", "chat.db:ada").read_all()
+    seen = Terminal("sessions", "export", "chat.db:ada").read_all().rpartition("\r")[2]  # after "starting ..."
     assert "Ädä\\u009b?" in seen
     assert [json.loads(line)["content"] for line in seen.splitlines()] == ["Ädä\x9b?", EVIL]
 

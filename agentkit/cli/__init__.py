@@ -20,14 +20,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         from agentkit.cli.app import run_command  # noqa: PLC0415 - without the extra: a sentence, not a traceback
+
+        return run_command(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         return 130
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("typer", "rich"):
+        if (error.name or "").partition(".")[0] not in ("typer", "rich", "prompt_toolkit"):
             raise
         sys.stderr.write(
             f"error: the command needs {error.name}: install the extra `agentkit[cli]`, "
             "from the checkout with pip install '.[cli]'\n"
         )
         return 2
-    return run_command(sys.argv[1:] if arguments is None else arguments)

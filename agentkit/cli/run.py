@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -196,6 +197,8 @@ def _answer(opened: OpenAgent, prompt: Prompt | RunState | None, save: _Save, *,
             write_private(save.file, display.state.to_json(), "state")
     if result.status == "paused" and can_ask and not save.resume_command and is_on():
         save = _save_paused(result.state)
+    if result.status == "done" and save.file and Path(save.file).parent == _paused_directory():
+        Path(save.file).unlink()  # it was saved there only to be resumed
     if result.has_output and opened.is_typed and not as_json:
         typer.echo(printable(to_json(result.output, indent=2, fallback=repr).decode()))
     if result.status == "paused" and not as_json:
@@ -207,10 +210,14 @@ def _answer(opened: OpenAgent, prompt: Prompt | RunState | None, save: _Save, *,
 
 def _save_paused(state: RunState) -> _Save:
     """Save a run that somebody left undecided, as asking again would cost what it has cost."""
-    file = data_directory() / "paused" / f"{state.run_id}.json"
+    file = _paused_directory() / f"{state.run_id}.json"
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(str(file), state.to_json(), "state")
     return _Save(str(file), None, resume_command_of(str(file), None))
+
+
+def _paused_directory() -> Path:
+    return data_directory() / "paused"
 
 
 def resume_command_of(file: str, session: str | None) -> str:
