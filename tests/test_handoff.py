@@ -105,6 +105,22 @@ async def test_calls_beside_a_hand_off_get_their_results() -> None:
     assert check(result.messages) == []
 
 
+@pytest.mark.parametrize("keep", ["all", "last exchange"])
+async def test_files_of_a_call_beside_a_hand_off_are_read_by_the_next_agent(keep: Any) -> None:
+    @tool
+    def photo() -> bytes:
+        """Take a photo."""
+        return b"\x89PNG\r\n\x1a\n" + bytes(20)
+
+    second = billing("I see.")
+    first = Agent(
+        ScriptedModel([[call("photo"), TO_BILLING]]), name="triage", tools=[photo, handoff(second, keep=keep)]
+    )
+    assert (await first.run("Look.")).output == "I see."
+    sent = requests(second)[0].messages
+    assert [each.role for each in sent] == ["system", "user", "assistant", "tool", "tool", "user"]
+
+
 async def test_of_two_hand_offs_in_one_reply_the_first_counts() -> None:
     second = billing("Me.")
     support = Agent(ScriptedModel([]), name="support", description="Helps.")
