@@ -39,6 +39,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def connected() -> bool:
     """Whether there are connections of this engine."""
+    gc.collect()
     return any(isinstance(each, AiohttpTransport) for each in gc.get_objects())
 
 
@@ -59,7 +60,6 @@ async def test_it_sends_in_asyncio_once_it_is_chosen() -> None:
             await ask(http, server.url)
             assert connected()
             await http.aclose()
-            gc.collect()
 
 
 def test_httpx2_sends_in_trio() -> None:
