@@ -29,6 +29,7 @@ from agentkit.cli.terminal_text import one_line
 from agentkit.errors import ConfigError, StateError
 from agentkit.messages import UserMessage
 from agentkit.run import Price, call_sync
+from agentkit.tools import ToolLike
 
 __all__ = ["OpenAgent", "Setup", "open_again", "open_agent"]
 
@@ -48,6 +49,7 @@ class Setup:
         limits: Limits of runs, each ``name=value``.
         schema: ``module:name`` of the type of the output, or a file with a JSON Schema.
         timeout: The longest wait for one reply, in seconds.
+        mcp: MCP servers: files, commands and URLs.
     """
 
     agent: str = ""
@@ -60,6 +62,7 @@ class Setup:
     limits: Sequence[str] | None = None
     schema: str = ""
     timeout: float | None = None
+    mcp: Sequence[str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what was given, as JSON values. Headers are left out, as they may hold keys."""
@@ -107,7 +110,7 @@ class OpenAgent:
     @property
     def has_tools(self) -> bool:
         """True if it may have tools: the sources of a named agent are not known before they are open."""
-        return bool(self.setup.agent or self.tools or self.is_typed)
+        return bool(self.setup.agent or self.setup.mcp or self.tools or self.is_typed)
 
     @property
     def is_typed(self) -> bool:
@@ -142,9 +145,11 @@ class OpenAgent:
             StateError: The run has tools, and the agent has none.
         """
         known = state.fingerprints.get(state.agent)
-        if known and not self.setup.agent and not self.tools:
+        if known and not self.setup.agent and not self.setup.mcp and not self.tools:
             names = ", ".join(sorted(known))
-            raise StateError(f"this run has the tools {names}: give the same --tools and --with as when it was started")
+            raise StateError(
+                f"this run has the tools {names}: give the same --tools, --with and --mcp as when it was started"
+            )
 
     @contextlib.contextmanager
     def hold(self) -> Generator[None]:
@@ -203,7 +208,11 @@ def open_agent(setup: Setup) -> OpenAgent:
         changes: dict[str, Any] = {"output_type": load_schema(setup.schema)} if setup.schema else {}
         deps = load_value(setup.deps, "dependencies") if setup.deps else None
         deps = call_named(deps, setup.deps) if callable(deps) else deps
-        tools = load_tools(setup.tools or (), setup.toolsets or ())
+        tools: list[ToolLike[Any]] = [*load_tools(setup.tools or (), setup.toolsets or ())]
+        if setup.mcp:
+            from agentkit.cli.mcp import open_servers  # noqa: PLC0415 - few commands need it
+
+            tools += open_servers(setup.mcp)
         options: RunOptions = {}
         if setup.agent:
             if not is_place(setup.agent):
@@ -259,13 +268,13 @@ def _started_as(state: RunState, setup: Setup) -> Setup:
             )
         return setup
     started: dict[str, Any] = json.loads(run.setup)
-    places = [name for name in ("agent", "tools", "toolsets", "deps", "schema") if started.get(name)]
+    places = [name for name in ("agent", "tools", "toolsets", "deps", "schema", "mcp") if started.get(name)]
     if run.directory != str(Path.cwd()) and places:
         raise ConfigError(
             f"this run was started in {run.directory!r}, from where its {places[0]} came: resume it there"
         )
     made = setup.over(started)
-    what = [made.agent, made.model, *(made.tools or ()), *(made.toolsets or ())]
+    what = [made.agent, made.model, *(made.tools or ()), *(made.toolsets or ()), *(made.mcp or ())]
     NotesConsole().say((one_line(f"resumed as it was started: {', '.join(filter(None, what))}"), "dim"))
     return made
 

@@ -29,6 +29,7 @@ from agentkit.cli.options import (
     InstructionsOption,
     JsonOption,
     LimitOption,
+    McpOption,
     ModelOption,
     ParameterOption,
     SchemaOption,
@@ -68,6 +69,7 @@ def chat(  # noqa: PLR0913 - each is an option of the command
     model: ModelOption = "",
     tools: ToolsOption = None,
     with_: WithOption = None,
+    mcp: McpOption = None,
     instructions: InstructionsOption = "",
     deps: DepsOption = "",
     parameters: ParameterOption = None,
@@ -88,7 +90,9 @@ def chat(  # noqa: PLR0913 - each is an option of the command
     agentkit chat app.py:agent
     """  # noqa: D301
     with handle_errors(debug=debug):
-        opened = open_agent(Setup(agent, model, tools, with_, instructions, deps, parameters, limits, schema, timeout))
+        opened = open_agent(
+            Setup(agent, model, tools, with_, instructions, deps, parameters, limits, schema, timeout, mcp)
+        )
         stored = None if session is None else open_session(session)
         waiting = None if stored is None else waiting_state(stored)
         if waiting is not None:

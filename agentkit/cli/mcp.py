@@ -14,26 +14,41 @@ from agentkit.cli.terminal_text import plural, printable
 from agentkit.errors import ConfigError
 from agentkit.mcp import LockFile, MCPToolset, hidden_in
 from agentkit.run import call_sync
+from agentkit.tools import Tool
 
-__all__ = ["app", "open_servers"]
+__all__ = ["LOCK", "app", "open_servers", "tools_of"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Use MCP servers.")
 
 
-def open_servers(servers: Sequence[str], lock: Path | None = None) -> list[MCPToolset]:
+LOCK = Path("mcp.lock")
+
+
+def open_servers(servers: Sequence[str], *, lock: Path | None = LOCK) -> list[MCPToolset]:
     """Make toolsets of what a user names: an ``mcp.json``, a command or a URL.
+
+    Args:
+        servers: What was named.
+        lock: The lock file that holds for them, if there is such a file; None for none.
 
     Raises:
         ConfigError: The file cannot be read.
         DefinitionError: It is no command.
     """
     found: list[MCPToolset] = []
+    lock = lock if lock is not None and lock.exists() else None
     for each in servers:
         if each.endswith(".json") and " " not in each.strip():
             found += MCPToolset.from_config(each, lock=lock)
         else:
             found.append(MCPToolset(each, lock=lock))
     return found
+
+
+async def tools_of(toolset: MCPToolset) -> Sequence[Tool]:
+    """The tools of a server, which is opened for it."""
+    async with toolset:
+        return await toolset.tools()
 
 
 @app.callback()
@@ -44,7 +59,7 @@ def mcp() -> None:
 @app.command()
 def lock(
     servers: Annotated[list[str], typer.Argument(metavar="FILE|COMMAND|URL...", help="An mcp.json, or servers.")],
-    file: Annotated[Path, typer.Option("--lock", metavar="FILE", help="The lock file.")] = Path("mcp.lock"),
+    file: Annotated[Path, typer.Option("--lock", metavar="FILE", help="The lock file.")] = LOCK,
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit with 1 if a tool is not approved.")
     ] = False,
@@ -62,7 +77,7 @@ def lock(
     with handle_errors(debug=debug):
         locked = LockFile(file)
         differs = False
-        for toolset in open_servers(servers):
+        for toolset in open_servers(servers, lock=None):
             differs = call_sync(_compare, locked, toolset, check, yes) or differs
         if check and differs:
             raise typer.Exit(1)

@@ -16,6 +16,7 @@ __all__ = [
     "InstructionsOption",
     "JsonOption",
     "LimitOption",
+    "McpOption",
     "ModelOption",
     "ParameterOption",
     "SchemaOption",
@@ -67,6 +68,14 @@ WithOption = Annotated[
     list[str] | None,
     typer.Option(
         "--with", "-w", metavar="NAME[:ARGUMENT]", help="Ready-made tools, such as files:notes; can be repeated."
+    ),
+]
+McpOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mcp",
+        metavar="FILE|COMMAND|URL",
+        help='Tools of MCP servers: an mcp.json, "uvx ..." or a URL; can be repeated.',
     ),
 ]
 InstructionsOption = Annotated[

@@ -33,6 +33,7 @@ from agentkit.cli.options import (
     InstructionsOption,
     JsonOption,
     LimitOption,
+    McpOption,
     ModelOption,
     ParameterOption,
     SchemaOption,
@@ -60,6 +61,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
     model: ModelOption = "",
     tools: ToolsOption = None,
     with_: WithOption = None,
+    mcp: McpOption = None,
     instructions: InstructionsOption = "",
     deps: DepsOption = "",
     parameters: ParameterOption = None,
@@ -91,7 +93,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
         agent, question = _split_words(words or ())
         prompt = read_prompt(question, attach or ())
         _check_places(prompt, state, session)
-        setup = Setup(agent, model, tools, with_, instructions, deps, parameters, limits, schema, timeout)
+        setup = Setup(agent, model, tools, with_, instructions, deps, parameters, limits, schema, timeout, mcp)
         stored = None if session is None else open_session(session, existing=prompt is None)
         opened = open_agent(setup) if stored is None or prompt is not None else open_again(last_state(stored), setup)
         resume_command = resume_command_of(state, session)
@@ -116,6 +118,7 @@ def resume(  # noqa: PLR0913 - each is an option of the command
     model: ModelOption = "",
     tools: ToolsOption = None,
     with_: WithOption = None,
+    mcp: McpOption = None,
     instructions: InstructionsOption = "",
     deps: DepsOption = "",
     parameters: ParameterOption = None,
@@ -145,7 +148,7 @@ def resume(  # noqa: PLR0913 - each is an option of the command
             check_not_a_session(state)
         saved = load_state(state) if stored is None else last_state(stored)
         decide(saved, approve or (), deny or (), answer or ())
-        setup = Setup(agent, model, tools, with_, instructions, deps, parameters, limits, schema, timeout)
+        setup = Setup(agent, model, tools, with_, instructions, deps, parameters, limits, schema, timeout, mcp)
         opened = open_again(saved, setup)
         save = _Save(state, stored, resume_command_of(state, session))
         raise typer.Exit(_answer(opened, saved, save, trace=trace, as_json=as_json))

@@ -12,10 +12,12 @@ import typer
 
 from agentkit.cli.errors import handle_errors
 from agentkit.cli.load import load_tools
-from agentkit.cli.options import DebugOption, WithOption
+from agentkit.cli.mcp import open_servers, tools_of
+from agentkit.cli.options import DebugOption, McpOption, WithOption
 from agentkit.cli.terminal_text import one_line, plural, printable
 from agentkit.errors import ConfigError
 from agentkit.lint import ACCESS, LintWarning, lint_tools, waits
+from agentkit.run import call_sync
 from agentkit.tools import Tool, ToolFunction, why_not_strict
 
 __all__ = ["report", "tools"]
@@ -121,6 +123,7 @@ def tools(
         list[str] | None, typer.Argument(metavar="MODULE[:NAME]...", help="A module or file.py, or tools in it.")
     ] = None,
     with_: WithOption = None,
+    mcp: McpOption = None,
     check: Annotated[
         bool,
         typer.Option("--check", help="Print what they can do, and what could be better; exit with 1 if any could."),
@@ -136,10 +139,12 @@ def tools(
     agentkit tools --check --with files:. --with http:api.example.com
     """  # noqa: D301
     with handle_errors(debug=debug):
-        if not names and not with_:
+        if not names and not with_ and not mcp:
             raise ConfigError("say which tools: MODULE[:NAME], or --with NAME; `agentkit tools --help` says more")
         with contextlib.redirect_stdout(sys.stderr):  # what a module prints
             found = load_tools(names or (), with_ or ())
+            for each in open_servers(mcp or ()):
+                found += call_sync(tools_of, each)
         if check:
             raise typer.Exit(1 if report(found, as_json=as_json, write=typer.echo) else 0)
         schemas = [tool.definition.to_wire() for tool in found]
