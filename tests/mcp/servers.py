@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +43,3 @@ async def use(
 def results(run: RunResult[Any]) -> list[str]:
     """What the model read of each call."""
     return [str(each.content) for each in run.messages if isinstance(each, ToolMessage)]
-
-
-def arguments(**members: Any) -> Mapping[str, Any]:
-    """The arguments of a call."""
-    return members

@@ -66,6 +66,7 @@ def life(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # as much work on the other one
 async def test_what_is_done_stays_done_and_the_open_call_keeps_its_key(
     tmp_path: Path, life: subprocess.Popen[bytes]
 ) -> None:
