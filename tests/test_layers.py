@@ -23,7 +23,7 @@ ALONE: dict[str, str | tuple[str, ...]] = {  # a third-party library -> the one 
     "aiohttp": "agentkit.chat.transport.http_aiohttp",
     "httpx": "nobody",
     "docstring_parser": "agentkit.tools.schema.docstrings",
-    "starlette": "agentkit.serve.http",
+    "starlette": ("agentkit.serve", "agentkit.mcp.server"),  # types of ASGI
     "typer": "agentkit.cli",
     "uvicorn": "agentkit.serve.process",
     "rich": "agentkit.cli",

@@ -1,18 +1,23 @@
-"""``agentkit mcp``: approve the tools of MCP servers; and ``--mcp``, which gives them to an agent."""
+"""``agentkit mcp``: approve the tools of MCP servers, or be one; and ``--mcp``, which gives them to an agent."""
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import anyio
 import typer
 
+from agentkit import Agent
 from agentkit.cli.errors import handle_errors
+from agentkit.cli.load import load_tools, load_value
 from agentkit.cli.options import DebugOption
 from agentkit.cli.terminal_text import plural, printable
 from agentkit.errors import ConfigError
-from agentkit.mcp import LockFile, MCPToolset, hidden_in
+from agentkit.mcp import LockFile, MCPServer, MCPToolset, hidden_in
 from agentkit.run import call_sync
 from agentkit.tools import Tool
 
@@ -81,6 +86,56 @@ def lock(
             differs = call_sync(_compare, locked, toolset, check, yes) or differs
         if check and differs:
             raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    offers: Annotated[
+        list[str], typer.Argument(metavar="MODULE[:NAME]...", help="Modules or files with tools, or agents in them.")
+    ],
+    http: Annotated[bool, typer.Option("--http", help="Serve streamable HTTP, and not standard input.")] = False,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port to listen on; 0 for any.")] = 8000,
+    token: Annotated[
+        str, typer.Option("--token", envvar="AGENTKIT_TOKEN", help="The token that clients send over HTTP.")
+    ] = "",
+    name: Annotated[str, typer.Option("--name", help="The name of the server.")] = "agentkit",
+    debug: DebugOption = False,
+) -> None:
+    """Be an MCP server: tools and agents for every MCP client.
+
+    \b
+    agentkit mcp serve tools.py
+    agentkit mcp serve app.py:agent tools.py:search --http --port 9000
+    """  # noqa: D301
+    with handle_errors(debug=debug):
+        with contextlib.redirect_stdout(sys.stderr):  # what a module prints is not part of the protocol
+            server = _server(offers, name)
+        if http:
+            _serve_http(server, host, port, token)
+        else:
+            anyio.run(server.serve_stdio)
+
+
+def _server(offers: Sequence[str], name: str) -> MCPServer:
+    values = [load_value(each, "tool, agent or server") for each in offers]
+    if len(values) == 1 and isinstance(values[0], MCPServer):
+        return values[0]
+    made: list[Any] = []
+    for place, value in zip(offers, values, strict=True):
+        made += [value] if isinstance(value, Agent) else load_tools([place])
+    return MCPServer(*made, name=name)
+
+
+def _serve_http(server: MCPServer, host: str, port: int, token: str) -> None:
+    from agentkit.serve import process  # noqa: PLC0415 - a server for programs on this machine needs no web server
+
+    process.check_reach(host, is_open=not token)
+    app = server.app(token=token or None, host=host)
+    listener = process.listen(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    typer.echo(f"serving {server.name} at http://{shown}:{listener.getsockname()[1]}/mcp (Ctrl-C stops)", err=True)
+    process.serve_forever(app, listener)
 
 
 async def _compare(locked: LockFile, toolset: MCPToolset, check: bool, yes: bool) -> bool:

@@ -7,7 +7,8 @@
 
     agent = Agent("openai:gpt-5-mini", tools=[MCPToolset("uvx mcp-server-time")])
 
-The SDK (``pip install 'agentkit[mcp]'``) is imported when a connection opens. See docs/mcp.md.
+`MCPServer` is the other direction: tools and agents behind MCP. The SDK (``pip install 'agentkit[mcp]'``) is imported
+when a connection opens, or a server starts. See docs/mcp.md and docs/mcp-server.md.
 """
 
 from agentkit.mcp.answers import Question
@@ -16,6 +17,18 @@ from agentkit.mcp.errors import MCPError
 from agentkit.mcp.events import ServerLogged
 from agentkit.mcp.lock import LockFile, hidden_in
 from agentkit.mcp.resources import Prompt, Resource
+from agentkit.mcp.server import MCPServer
 from agentkit.mcp.toolset import MCPToolset
 
-__all__ = ["LockFile", "MCPError", "MCPToolset", "OAuth", "Prompt", "Question", "Resource", "ServerLogged", "hidden_in"]
+__all__ = [
+    "LockFile",
+    "MCPError",
+    "MCPServer",
+    "MCPToolset",
+    "OAuth",
+    "Prompt",
+    "Question",
+    "Resource",
+    "ServerLogged",
+    "hidden_in",
+]

@@ -6,6 +6,8 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from starlette.types import ASGIApp
+
 from agentkit.errors import ConfigError
 from agentkit.serve.http import Server
 from agentkit.serve.security import is_loopback
@@ -59,7 +61,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve_forever(
-    server: Server | str, listener: socket.socket, *, drain: float = 30, workers: int = 1, log: str = "warning"
+    server: ASGIApp | str, listener: socket.socket, *, drain: float = 30, workers: int = 1, log: str = "warning"
 ) -> None:
     """Serve until Ctrl-C or SIGTERM.
 

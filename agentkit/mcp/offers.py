@@ -1,0 +1,174 @@
+"""The tools, prompts and resources of an MCP server, and the runs behind them. Imports no SDK."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, TypeAlias, get_type_hints
+
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+
+from agentkit import Agent, AssistantMessage, Limits, Message, Reply, Tool, ToolCall, ToolResult
+from agentkit.chat import ChatRequest, Choice
+from agentkit.errors import DefinitionError
+from agentkit.events import Emit
+from agentkit.messages import ContentPart
+from agentkit.tools import ToolLike, flat_tools
+
+__all__ = ["Offer", "OneCall", "ResourceContent", "Served", "ServedPrompt", "ServedResource", "make_offers"]
+
+ResourceContent: TypeAlias = str | bytes
+_ONE_CALL = Limits(turns=1, on_limit="stop", calls=None, tokens=None)
+_PLAIN = (str, type(None), Any, ToolResult, ContentPart)
+_STATES = 10_000  # runs that were continued: none is continued twice
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The type of a structured result; what is no object is one with the member ``result``."""
+
+    adapter: TypeAdapter[Any]
+    schema: Mapping[str, Any]
+    wrapped: bool
+
+    def write(self, value: object) -> dict[str, Any]:
+        """Return a value as JSON values."""
+        written = self.adapter.dump_python(value, mode="json", by_alias=True)
+        return {"result": written} if self.wrapped else dict(written)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A tool of the server: how it is listed, and the agent that runs its calls.
+
+    A call of a plain tool is a run of one call, without a model: arguments are checked, approvals asked for, limits and
+    timeouts kept, and events emitted, as in every run.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    agent: Agent[Any, Any]
+    made: Tool | None = None
+    output: Output | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServedPrompt:
+    """A function whose result is a prompt: a string, or messages."""
+
+    made: Tool
+
+    def choices(self, argument: str) -> list[str]:
+        """The values that an argument can have, if they are few."""
+        schema = self.made.parameters.get("properties", {}).get(argument, {})
+        return [str(each) for each in schema.get("enum", ())]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedResource:
+    """Something to read, at an address that may have variables in braces."""
+
+    uri: str
+    read: Callable[..., ResourceContent | Awaitable[ResourceContent]] | ResourceContent
+
+    @property
+    def has_variables(self) -> bool:
+        """True if the address has variables."""
+        return "{" in self.uri
+
+    def match(self, uri: str) -> dict[str, str] | None:
+        """The values of the variables in an address; None if it is another one."""
+        parts = re.split(r"\{(\w+)\}", self.uri)
+        pattern = "".join(f"(?P<{part}>[^/]+)" if place % 2 else re.escape(part) for place, part in enumerate(parts))
+        found = re.fullmatch(pattern, uri)
+        return None if found is None else found.groupdict()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """Everything that a server offers, and how its calls are run."""
+
+    name: str
+    version: str
+    instructions: str
+    offers: Mapping[str, Offer]
+    prompts: Mapping[str, ServedPrompt]
+    resources: Sequence[ServedResource]
+    deps: Any
+    limits: Limits | None
+    key: bytes = field(repr=False)
+    continued: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None], repr=False)
+
+    def may_continue(self, state: str) -> bool:
+        """Return True the first time that it is asked about a stored state: no run is continued twice."""
+        digest = sha256(state.encode()).hexdigest()
+        if digest in self.continued:
+            return False
+        self.continued[digest] = None
+        while len(self.continued) > _STATES:
+            self.continued.popitem(last=False)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class OneCall:
+    """A model that makes one call."""
+
+    call: ToolCall
+
+    async def reply(self, request: ChatRequest, emit: Emit) -> Reply:  # noqa: ARG002 - as every model
+        """Reply with the call."""
+        return Reply(choices=(Choice(message=AssistantMessage(None, (self.call,)), finish_reason="tool_calls"),))
+
+
+def make_offers(offers: Sequence[ToolLike[Any] | Agent[Any, Any]]) -> dict[str, Offer]:
+    """Make the tools of a server.
+
+    Raises:
+        DefinitionError: Two have the same name, or something cannot become a tool.
+    """
+    tools = flat_tools([each for each in offers if not isinstance(each, Agent)])
+    runner: Agent[Any, Any] = Agent(OneCall(ToolCall("", "", "{}")), tools=tools, name="mcp", limits=_ONE_CALL)
+    made = [
+        Offer(each.name, each.description, each.parameters, runner, each, _output_of(each))
+        for each in tools
+        if not each.is_external and not each.is_custom
+    ]
+    for agent in (each for each in offers if isinstance(each, Agent)):
+        described = agent.as_tool()
+        kind = _output(agent.output_type)
+        made.append(Offer(described.name, described.description, described.parameters, agent, None, kind))
+    found = {each.name: each for each in made}
+    if len(found) < len(made):
+        names = [each.name for each in made]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DefinitionError(f"two offers of the MCP server have the name {twice!r}")
+    return found
+
+
+def _output_of(made: Tool) -> Output | None:
+    try:
+        return _output(get_type_hints(made.function, include_extras=True).get("return", str))
+    except (TypeError, NameError, AttributeError):  # not a function, or names that are not there
+        return None
+
+
+def _output(kind: Any) -> Output | None:
+    """The structured form of a type; None for text, and for what has no schema."""
+    if kind in _PLAIN or kind is Message:
+        return None
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(kind)
+        schema = adapter.json_schema(mode="serialization", by_alias=True)
+    except (PydanticSchemaGenerationError, PydanticUserError, TypeError):
+        return None
+    if schema.get("type") == "object":
+        return Output(adapter, schema, wrapped=False)
+    definitions = {"$defs": schema.pop("$defs")} if "$defs" in schema else {}
+    outer = {"type": "object", "properties": {"result": schema}, "required": ["result"], **definitions}
+    return Output(adapter, outer, wrapped=True)
