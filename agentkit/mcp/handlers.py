@@ -45,7 +45,7 @@ def sdk_server(served: Served) -> Server[Any]:
     answers = _Answers(served)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # logging is deprecated, and the only way to report to clients before 2026
-        return Server(
+        return Server(  # pyright: ignore[reportDeprecated] - see above
             served.name,
             version=served.version,
             instructions=served.instructions or None,
@@ -374,7 +374,8 @@ def _prompt_messages(result: ToolResult) -> list[types.PromptMessage]:
         message: Message = each if hasattr(each, "role") else read_message({"role": "user", "content": str(each)})
         role: types.Role = "assistant" if message.role == "assistant" else "user"
         content: object = getattr(message, "content", None)
-        parts: Sequence[Any] = content if isinstance(content, tuple) else [TextPart(text=message.text)]
+        given_parts = cast("Sequence[ContentPart]", content) if isinstance(content, tuple) else None
+        parts = given_parts or [TextPart(text=message.text)]
         messages += [types.PromptMessage(role=role, content=_content(part)) for part in parts]
     return messages
 

@@ -61,7 +61,7 @@ class MCPServer:
         limits: Limits | None = None,
         key: bytes | None = None,
     ) -> None:
-        made = [each if isinstance(each, Tool) else tool(each) for each in prompts]
+        made: list[Tool[Any]] = [each if isinstance(each, Tool) else tool(each) for each in prompts]
         self.name = name
         self._served = Served(
             name=name,
