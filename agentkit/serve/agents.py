@@ -106,7 +106,7 @@ class AgentBackend:
         again.agentkit = body.agentkit
         start = await self._start(again, raw, caller, run=run, run_id=run_id)
         options = {**start.options, "resume": state} | ({} if session is None else {"session": session})
-        start = replace(start, options=options, continues=session is None, state=state)
+        start = replace(start, options=options, continues=True, state=state)
         return self._job(again, caller, [start])
 
     async def _new(self, body: ChatBody, raw: Json, messages: Sequence[Message], caller: Caller) -> Job:
@@ -125,27 +125,45 @@ class AgentBackend:
     ) -> Job | None:
         """Continue the run that waits for these results; None if there is none, so that the messages count alone."""
         run = await self._runs.take(caller.owner, found.run_id)
-        if run is None or run.state is None or run.model != self.name:
+        if run is None:
             return None
-        state = run.state
+        try:
+            start = await self._resumed(run, found, body, raw, messages, caller)
+        except BaseException:
+            await self._put_back(run, found.run_id, caller)
+            raise
+        if start is None:
+            await self._put_back(run, found.run_id, caller)
+        return None if start is None else self._job(body, caller, [start])
+
+    async def _put_back(self, run: WaitingRun, run_id: str, caller: Caller) -> None:
+        """Let a run wait again that was taken for a request that does not continue it."""
+        with anyio.CancelScope(shield=True):
+            await self._runs.save(caller.owner, run_id, run)
+
+    async def _resumed(
+        self, run: WaitingRun, found: Continued, body: ChatBody, raw: Json, messages: Sequence[Message], caller: Caller
+    ) -> _Start | None:
+        """Set up a run that continues with results; None if it waits for others."""
+        if run.state is None or run.model != self.name:
+            return None
+        state = run.state.copy()
         stopped = state.status in _STOPPED  # when these results had been given: it is asked again
         if not stopped and not give_results(state, found.results):
             return None
-        own = state.messages[run.prefix :]
-        state.messages = [*messages[: found.prefix], *own]  # as the client has them now
+        state.messages = [*messages[: found.prefix], *state.messages[run.prefix :]]  # as the client has them now
         state.prior_messages = found.prefix
         _check_single(body, "a request that continues a run")
         for each in found.after if not stopped else ():
             if not isinstance(each, UserMessage):
                 raise bad_request("Behind the results of calls, only messages of the user can follow.", "messages")
             state.add_message(each)
-        run = replace(run, prefix=found.prefix, state=None)
-        start = await self._start(body, raw, caller, run=run, run_id=found.run_id)
-        state.fingerprints.setdefault(state.agent, {}).update(
-            {each.name: each.fingerprint for each in start.options["tools"]}
-        )
+        again = replace(run, prefix=found.prefix, state=None)
+        start = await self._start(body, raw, caller, run=again, run_id=found.run_id)
+        known = {each.name: each.fingerprint for each in start.options["tools"]}
+        state.fingerprints[state.agent] = {**state.fingerprints.get(state.agent, {}), **known}
         options = {**start.options, "resume": state, "limits": _renewed(self.agent.limits, state)}
-        return self._job(body, caller, [replace(start, options=options, continues=True, state=state)])
+        return replace(start, options=options, continues=True, state=state)
 
     async def _in_session(
         self, session: StoredSession, body: ChatBody, raw: Json, messages: Sequence[Message], caller: Caller
@@ -277,18 +295,19 @@ class _AgentJob:
     async def _run(self, start: _Start, reader: RunReader, send: Send | None) -> RunResult[Any]:
         if send is None and not start.continues:
             return await start.agent.run(**start.options, on_event=reader.read)
-        stream = start.agent.stream(**start.options)
+        state = start.state
         try:
-            async with stream:
+            async with start.agent.stream(**start.options) as stream:
+                state = stream.state
                 async for event in stream:
                     for part in reader.feed(event):
                         if send is not None:
                             await send(reader.answer.index, part)
                 return await stream.result()
         except BaseException:
-            if start.continues:  # the same request, sent again, continues where this one has stopped
+            if start.continues and state is not None:  # the same request, sent again, continues where this one stopped
                 with anyio.CancelScope(shield=True):
-                    await self._save(start, stream.state)
+                    await self._save(start, state)
             raise
 
     async def _save(self, start: _Start, state: RunState) -> None:

@@ -242,3 +242,19 @@ async def test_malformed_arguments_are_corrected_by_the_model_and_do_not_reach_t
     asks = client(AssistantMessage(None, (broken,)), call("clock", zone="UTC"))
     answer = await asks.chat(tools=[CLOCK])
     assert answer.message["tool_calls"][0]["function"]["arguments"] == '{"zone": "UTC"}'
+
+
+async def test_a_request_that_does_not_continue_a_run_leaves_it_waiting() -> None:
+    both: list[Answer] = [call("add", id="a", a=1, b=2), call("clock", id="b")]
+    asks = client(both, "of the messages alone", "3, at noon.", tools=[add])  # type: ignore[arg-type]
+    answer = await asks.chat(tools=[CLOCK])
+    messages = [USER, *results(answer, "noon")]
+    refused = await asks.chat(*messages, tools=[CLOCK], n=2)
+    assert (refused.status, refused.error["param"]) == (400, "n")
+    wrong = await asks.chat(*messages, tools=[CLOCK], temperature=9)
+    assert wrong.status == 400
+    stale = messages[2]["tool_call_id"].replace("_1_", "_7_")  # of a turn that never was
+    renamed = [USER, {**answer.message, "tool_calls": [{**answer.message["tool_calls"][0], "id": stale}]}]
+    alone = await asks.chat(*renamed, {**messages[2], "tool_call_id": stale}, tools=[CLOCK])
+    assert alone.message["content"] == "of the messages alone"
+    assert (await asks.chat(*messages, tools=[CLOCK])).message["content"] == "3, at noon."

@@ -216,3 +216,11 @@ async def test_what_sessions_cannot_do_is_refused() -> None:
     assert only.error["param"] == "messages"
     assert (await client("x").send("GET", "/v1/sessions")).json["data"] == []
     assert (await client("x").send("GET", "/v1/sessions/ada")).error["code"] == "no_sessions"
+
+
+async def test_a_run_of_a_session_that_failed_after_the_decision_goes_on() -> None:
+    asks = client(THROW, Overloaded("down", status=503), "Gone.", sessions=MemorySessions())
+    told = (await asks.chat(agentkit={"session": "ada"})).json["agentkit"]
+    assert (await decide(asks, told["run_id"], {"id": "t", "approve": True})).status == 503
+    assert (await decide(asks, told["run_id"], {"id": "t", "approve": True})).message["content"] == "Gone."
+    assert RAN == [("cake", 2)]
