@@ -135,7 +135,7 @@ def openapi() -> dict[str, Any]:
     bodies = [(each, "validation") for each in (ChatBody, DecisionsBody, BranchBody)]
     _, made = models_json_schema(bodies, ref_template=f"{_REF}{{model}}")  # type: ignore[arg-type]
     chat = ("ChatCompletion", *_BODY, 404, 409, *_MODEL)
-    text = {"200": {"description": "The answer", "content": {"text/plain": {"schema": _STRING}}}}
+    text = {"description": "The answer", "content": {"text/plain": {"schema": _STRING}}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Chat Completions", "version": "1"},
@@ -164,6 +164,6 @@ def openapi() -> dict[str, Any]:
             "/healthz": {
                 "get": {"operationId": "health", "security": [], "responses": {"200": {"description": "It is up"}}}
             },
-            "/metrics": {"get": {"operationId": "metrics", "responses": text}},
+            "/metrics": {"get": {"operationId": "metrics", "responses": {**_responses("Error"), "200": text}}},
         },
     }

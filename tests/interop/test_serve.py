@@ -55,11 +55,19 @@ def test_a_client_that_nobody_here_wrote(script: str, address: str) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
-def test_what_a_fuzzer_sends_gets_what_the_openapi_document_says(address: str) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--include-path-regex", "completions|decisions", "--phases", "fuzzing", "--max-examples", "15"],
+        ["--exclude-path-regex", "completions|decisions", "--phases", "coverage,fuzzing", "--max-examples", "15"],
+    ],
+    ids=["answers", "rest"],
+)
+def test_what_a_fuzzer_sends_gets_what_the_openapi_document_says(options: list[str], address: str) -> None:
     done = subprocess.run(
         [
             *(str(BUILD / "bin" / "schemathesis"), "run", f"{address}/openapi.json"),
-            *("--header", f"Authorization: Bearer {TOKEN}", "--max-examples", "25", "--seed", "1"),
+            *("--header", f"Authorization: Bearer {TOKEN}", "--seed", "1", *options),
             *("--checks", "not_a_server_error,status_code_conformance,response_schema_conformance"),
         ],
         capture_output=True,
