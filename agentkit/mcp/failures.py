@@ -66,7 +66,7 @@ def as_error(error: BaseException | None, what: str, target: Target, name: str, 
     stderr = wire.stderr
     last = f"; it wrote: {' / '.join(stderr.splitlines()[-3:])[-_LONGEST:]}" if stderr else ""
     return MCPError(
-        f"the MCP server {target} {text}{last}",
+        wire.mask(f"the MCP server {target} {text}{last}"),
         server=name,
         status=status or None,
         exit_status=wire.exit_status,

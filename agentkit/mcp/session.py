@@ -56,7 +56,7 @@ class LiveSession:
 
     def __init__(self, target: Target, options: Options) -> None:
         self.target, self.options = target, options
-        self.wire = Wire(options.name)
+        self.wire = Wire(options.name, target.secrets)
         self.tools: list[Listed] | None = None
         self.is_stale = False
         self._client: Client | None = None
@@ -117,7 +117,7 @@ class LiveSession:
                 await self._serve(mode)
             except Exception as error:  # noqa: BLE001 - the SDK raises anything, in groups too; it becomes one error
                 if not self._settled.is_set() and (other := self._other_mode(mode, error)):
-                    mode, self.wire = other, Wire(self.options.name)
+                    mode, self.wire = other, Wire(self.options.name, self.target.secrets)
                     continue
                 self._failure = self.error(error, "cannot be used")
             break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ _INHERITED = (
 )
 
 
+_SECRET = re.compile(r"--?[\w-]*(?:key|token|secret|password)[\w-]*[=\0]([^\0]+)", re.IGNORECASE)
+_SHORTEST = 6  # characters of a secret; a shorter value is a word that an error may need
 _LAUNCHERS = ("uvx", "uv", "pipx", "python", "python3", "npx", "bunx", "node", "bun", "deno")
 _VERBS = ("run", "tool", "exec", "x")
 
@@ -94,6 +97,12 @@ class Command:
         network = self.sandbox == "network"
         return in_sandbox(self.arguments, environment=self.environment, writable=folders, network=network)
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not show in an error: the values of its variables, and of options that are named like a key."""
+        options = [found[1] for found in _SECRET.finditer("\0".join(self.arguments))]
+        return tuple(each for each in (*self.env.values(), *options) if len(each) >= _SHORTEST)
+
     def __str__(self) -> str:
         return f"`{self.key[:200]}`"
 
@@ -116,6 +125,12 @@ class Url:
         """A name for people: the host."""
         return urlsplit(self.url).hostname or self.key
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not show in an error: the values of its headers, whole and without the word before them."""
+        values = [part for value in self.headers.values() for part in (value, value.rpartition(" ")[2])]
+        return tuple(each for each in values if len(each) >= _SHORTEST)
+
     def __str__(self) -> str:
         return self.key
 
@@ -125,6 +140,7 @@ class InProcess:
     """A server object of the SDK."""
 
     server: Any
+    secrets: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

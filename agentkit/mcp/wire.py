@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import anyio
@@ -32,7 +32,8 @@ class Wire:
         session_lost: Whether the server has forgotten the session, and a new one may work.
     """
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, secrets: Sequence[str] = ()) -> None:
+        self._secrets = sorted(secrets, key=len, reverse=True)
         self.exit_status: int | None = None
         self.ended = anyio.Event()
         self.stderr_ended = anyio.Event()
@@ -60,11 +61,17 @@ class Wire:
         """The last lines that the process wrote besides messages, control characters escaped."""
         return "\n".join(self._lines)
 
+    def mask(self, text: str) -> str:
+        """The string without the secrets that the server was given."""
+        for each in self._secrets:
+            text = text.replace(each, "***")
+        return text
+
     def noise(self, line: bytes) -> None:
         """Take a line that is no message."""
         text = _COLORS.sub("", line[: 4 * _LINE].decode("utf-8", "replace")).strip()
         if text:
-            text = escape_controls(text)[:_LINE]
+            text = escape_controls(self.mask(text))[:_LINE]
             self._lines.append(text)
             log.debug("%s: %s", self._server, text)
 

@@ -13,7 +13,7 @@ import pytest
 
 from agentkit import Agent
 from agentkit.errors import ConfigError, DefinitionError
-from agentkit.mcp import MCPToolset
+from agentkit.mcp import MCPError, MCPToolset
 from agentkit.run import RunResult
 from agentkit.testing import ScriptedModel, call
 from tests.mcp.servers import command, hostile, results, use
@@ -221,6 +221,16 @@ async def test_annotations_decide_about_approvals_only_where_they_are_trusted() 
     assert await approvals() == [False, False]
     assert await approvals(requires_approval=True) == [True, True]
     assert await approvals(requires_approval=True, trust_annotations=True) == [False, True]
+
+
+async def test_no_error_shows_a_secret_that_the_server_was_given() -> None:
+    said = "import os, sys; sys.stderr.write(os.environ['KEY'] + sys.argv[2] + sys.argv[3]); sys.exit(1)"
+    line = [sys.executable, "-c", said, "--api-key", "sk-abcdef", "--token=tk-123456"]
+    with pytest.raises(MCPError) as caught:
+        await use(MCPToolset(line, env={"KEY": "kk-987654"}))
+    shown = f"{caught.value} {caught.value.stderr}"
+    assert "***" in caught.value.stderr
+    assert not [each for each in ("sk-abcdef", "tk-123456", "kk-987654") if each in shown]
 
 
 def test_a_toolset_says_what_it_is_without_its_secrets() -> None:
