@@ -6,8 +6,10 @@ from functools import partial
 
 import pytest
 
-from agentkit.chat.messages import Message, ToolCall
+from agentkit import Agent, testing, tool
+from agentkit.chat.messages import ImagePart, Message, ToolCall
 from agentkit.errors import ModelRetry, ToolError
+from agentkit.run import begins_exchange
 from agentkit.run.artifacts import MAX_KEPT, MAX_RESULT, keep, read_result, shown
 from agentkit.testing import context
 from agentkit.tools.context import Remaining
@@ -85,3 +87,27 @@ def test_results_are_kept_in_linear_time() -> None:
             keep(artifacts, call(f"f{number}"), large)
 
     assert_linear(lambda size: partial(keep_many, size), 500)
+
+
+@pytest.mark.anyio
+async def test_files_of_results_do_not_begin_an_exchange() -> None:
+    @tool
+    def draw() -> ImagePart:
+        """Draw."""
+        return ImagePart.from_bytes(b"\x89PNG\r\n\x1a\n")
+
+    result = await Agent(testing.ScriptedModel([testing.call("draw"), "Here."]), tools=[draw]).run("Draw!")
+    assert [each.role for each in result.messages] == ["user", "assistant", "tool", "user", "assistant"]
+    assert [begins_exchange(each) for each in result.messages] == [True, False, False, False, False]
+
+
+@pytest.mark.anyio
+async def test_the_tool_that_reads_on_comes_last_so_that_the_others_stay_cached() -> None:
+    @tool
+    def dump() -> str:
+        """Dump."""
+        return "x" * 100_000
+
+    model = testing.ScriptedModel([testing.call("dump"), "Long."])
+    await Agent(model, tools=[dump]).run("Dump!")
+    assert [each.name for each in model.requests[1].tools] == ["dump", "read_result"]

@@ -13,6 +13,7 @@ from typing import Annotated, Any, cast
 
 from agentkit.chat.messages import AudioPart, ContentPart, FilePart, ImagePart, Message, TextPart, ToolCall, UserMessage
 from agentkit.errors import ModelRetry, ToolError
+from agentkit.run.transcript import CONTINUES, labeled
 from agentkit.tools.context import ToolContext
 from agentkit.tools.result import ToolResult
 from agentkit.tools.tool import Tool, tool
@@ -67,8 +68,8 @@ def _reader() -> Tool:
 
 
 def with_reader(tools: Mapping[str, Tool], artifacts: Mapping[str, str]) -> Mapping[str, Tool]:
-    """Return the tools of a run, with one to read on if a result was truncated."""
-    return {READ_RESULT: _reader(), **tools} if artifacts else tools
+    """Return the tools of a run, followed by one to read on if a result was truncated."""
+    return {**tools, READ_RESULT: _reader()} if artifacts and READ_RESULT not in tools else tools
 
 
 def shown(call: ToolCall, result: ToolResult, *, readable: bool) -> tuple[str, bool]:
@@ -109,7 +110,7 @@ def attached(results: Iterable[tuple[ToolCall, ToolResult | None]]) -> Iterator[
             parts.append(TextPart(f"{_ATTACHED}{call.name} ({call.id}):"))
             parts.extend(_fitting(file) for file in result.files)
     if parts:
-        yield UserMessage(tuple(parts))
+        yield labeled(UserMessage(tuple(parts)), **{CONTINUES: True})
 
 
 def is_attachment(message: Message) -> bool:

@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeAlias, cast
 
 from agentkit.chat.messages import AssistantMessage, Message, ToolMessage
 from agentkit.errors import ConfigError, DefinitionError
-from agentkit.run.artifacts import is_attachment
 from agentkit.run.events import AgentChanged
 from agentkit.run.limits import limit_in_words
 from agentkit.run.middleware import Middleware, Run, wrap_tool
@@ -110,12 +109,12 @@ def follow_handoff(run: Run[Any], spec: RunSpec) -> None:
     """
     state = run.state
     messages, at = state.messages, last_reply_at(state.messages)
-    if at is None or open_calls(messages) or final_result(messages) or any(map(_is_prompt, messages[at:])):
+    if at is None or open_calls(messages) or final_result(messages) or any(map(begins_exchange, messages[at:])):
         return
     asked = [place for place in range(at + 1, len(messages)) if HANDED_TO in messages[place].meta]
     if not asked or messages[asked[0]].meta[HANDED_TO] == state.agent:  # followed already
         return
-    exchange = takewhile(lambda message: not _is_prompt(message), reversed(messages[:at]))
+    exchange = takewhile(lambda message: not begins_exchange(message), reversed(messages[:at]))
     most, made = run.limits.handoffs, sum(HANDED_TO in message.meta for message in exchange)
     refusal = f"Error: not handed off: {limit_in_words(most, 'hand-off')} was reached"
     followed = asked[0] if made < most else None
@@ -136,11 +135,6 @@ def follow_handoff(run: Run[Any], spec: RunSpec) -> None:
     run.emit(AgentChanged(previous, state.agent))
 
 
-def _is_prompt(message: Message) -> bool:
-    """Whether an exchange begins at the message: files of results do not begin one."""
-    return begins_exchange(message) and not is_attachment(message)
-
-
 def _leave_out(run: Run[Any], keep: Keep, name: str) -> None:
     """Label the messages that the next agent does not read, and insert those that are new."""
     state, messages = run.state, run.state.messages
@@ -148,7 +142,7 @@ def _leave_out(run: Run[Any], keep: Keep, name: str) -> None:
     if callable(keep):
         chosen = list(keep(tuple(sent)))
     else:
-        begin = next((at for at in reversed(range(len(sent))) if _is_prompt(sent[at])), 0)
+        begin = next((at for at in reversed(range(len(sent))) if begins_exchange(sent[at])), 0)
         chosen = sent[begin:]
     complaints = check(chosen) if chosen else ["there is none"]
     places = {id(message): at for at, message in enumerate(messages)}
