@@ -208,7 +208,7 @@ def handle(message: dict[str, Any]) -> None:
     if method is None and ASKED:
         answer = message.get("result") or message.get("error")
         send(id=ASKED.pop(), result=text(json.dumps(answer, sort_keys=True)))
-    elif FAULT == "silent" or identity is None:
+    elif FAULT == "silent" or identity is None or (FAULT, method) == ("ignores the probe", "server/discover"):
         return
     elif method == "initialize":
         version = "2024-11-05" if FAULT == "old" else "2025-11-25"
