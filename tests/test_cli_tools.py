@@ -143,3 +143,11 @@ def test_a_file_may_hold_its_tools_in_a_toolset(tmp_path: Path, capsys: pytest.C
     )
     assert main(["tools", str(tmp_path / "shop.py")]) == 0
     assert [each["function"]["name"] for each in json.loads(capsys.readouterr().out)] == ["shop_stock_of"]
+
+
+def test_an_agent_stands_for_its_tools(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "with_agent.py").write_text(
+        f"{TOOLS}\nfrom agentkit import Agent\n\nagent = Agent('local', tools=[book])\n", encoding="utf-8"
+    )
+    assert main(["tools", "--check", f"{tmp_path / 'with_agent.py'}:agent"]) == 0
+    assert capsys.readouterr().out.startswith("book(")

@@ -133,7 +133,9 @@ def _split(where: str, what: str) -> tuple[str, str]:
 
 
 def _tools_in(value: object, where: str) -> list[Tool]:
-    """The tools of a module, a list or a toolset, or the one tool that a value is."""
+    """The tools of a module, an agent, a list or a toolset, or the one tool that a value is."""
+    if isinstance(value, Agent):
+        return list(value.tools.values())
     if isinstance(value, ModuleType):
         members = list(vars(value).values())
         tools: list[ToolLike] = [each for each in members if isinstance(each, Tool)]
