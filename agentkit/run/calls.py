@@ -32,7 +32,7 @@ from agentkit.run.journal import Slot
 from agentkit.run.middleware import Run, ToolRequest
 from agentkit.run.spec import AgentSpec, RunSpec
 from agentkit.run.state import RunState
-from agentkit.run.step import RefusedCall, RunCalls
+from agentkit.run.step import RunCalls
 from agentkit.run.transcript import (
     FINAL,
     HANDED_TO,
@@ -80,7 +80,8 @@ async def run_calls(run: Run[Any], spec: RunSpec, agent: AgentSpec, step: RunCal
         await _run_together(works)
     finally:
         done = [call for call in calls if call.id not in batch.paused]
-        insert_results(state.messages, [*map(batch.answer, done), *map(_refusal, step.refused)])
+        refused = [ToolMessage(f"Error: not run: {each.reason} was reached", each.call.id) for each in step.refused]
+        insert_results(state.messages, [*map(batch.answer, done), *refused])
         state.nested = batch.paused | {id_: each for id_, each in state.nested.items() if id_ not in batch.results}
         attach_files(state)
     batch.end(calls)
@@ -216,10 +217,13 @@ class _Batch:
                 self.run_.emit(CallStarted(call))
             started = clock()
             errors: list[Exception] = []
-            result = to_result(await slot.run(lambda: self.attempt(call, tool, context, errors)), own=True)
+            attempt = functools.partial(self.attempt, call, tool, context, errors)
+            result = to_result(await slot.run(attempt), own=True)
             self.results[call.id] = result
             if _RAISED in result.metadata and self.agent.on_tool_error == "raise":
-                self.failures.append(_failure(self.state, call, result, errors))
+                failed = ToolFailed(f"tool {call.name} raised {result.metadata[_RAISED]}", state=self.state)
+                failed.__cause__ = errors[0] if errors else None  # on a replay there is only what the result says of it
+                self.failures.append(failed)
             if decision is not None and denied:
                 self.run_.emit(CallDenied(call, decision.reason))
             else:
@@ -239,7 +243,8 @@ class _Batch:
             if call.id in self.wrong:
                 raise self.wrong[call.id]
             request, decision = ToolRequest(self.run_, tool, call, context), self.state.decisions.get(call.id)
-            return await (self._call(request) if decision is None else self._decided(decision, request))
+            call_tool = self.run_.call_tool
+            return await (call_tool(request) if decision is None else self._decided(decision, request))
         except ToolError as error:
             wrong = tool is None or isinstance(error, ModelRetry)
             return ToolResult(f"Error: {error}", is_error=True, metadata={_MISTAKE: wrong})
@@ -259,13 +264,10 @@ class _Batch:
             reason = f": {decision.reason}" if decision.reason else ""
             return ToolResult(f"Error: not run: a person refused this call{reason}", is_error=True)
         if decision.arguments is None:
-            return await self._call(request)
+            return await self.run_.call_tool(request)
         changed = changed_call(request.call, request.tool, decision.arguments)
-        result = await self._call(replace(request, call=changed))
+        result = await self.run_.call_tool(replace(request, call=changed))
         return replace(result, content=f"[A person changed the arguments to {decision.arguments}]\n{result.content}")
-
-    async def _call(self, request: ToolRequest) -> ToolResult:
-        return await self.run_.call_tool(request)
 
     # Results.
 
@@ -327,14 +329,3 @@ def attach_files(state: RunState) -> None:
         results = [(call, ToolResult("", files=state.files.get(call.id, ()))) for call in reply.tool_calls]
         state.messages.extend(attached(results))
         state.files.clear()
-
-
-def _refusal(refused: RefusedCall) -> ToolMessage:
-    return ToolMessage(f"Error: not run: {refused.reason} was reached", refused.call.id)
-
-
-def _failure(state: RunState, call: ToolCall, result: ToolResult, errors: list[Exception]) -> ToolFailed:
-    """The end of the run; on a replay the exception itself is not there, only what the result says of it."""
-    failed = ToolFailed(f"tool {call.name} raised {result.metadata[_RAISED]}", state=state)
-    failed.__cause__ = errors[0] if errors else None
-    return failed

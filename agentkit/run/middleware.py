@@ -6,6 +6,7 @@ emitted as events.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
@@ -132,13 +133,14 @@ class Run(Generic[Deps]):
             return replace(limits, on_limit="stop")  # it has nothing to answer from
         return limits
 
-    def spend(self, usage: Usage = Usage(), *, model: str = "", calls: int = 0) -> None:
+    def spend(self, usage: Usage | None = None, *, model: str = "", calls: int = 0) -> None:
         """Count usage of a model, and calls, in this run and in the outer runs."""
         run: Run[Any] | None = self
         while run is not None:
-            run.state.usage += usage
             run.state.calls += calls
-            if usage.requests:
+            if usage is not None:
+                run.state.usage += usage
+            if usage is not None and usage.requests:
                 by_model = run.state.usage_by_model
                 by_model[model] = by_model.get(model, Usage()) + usage
             run = run.parent
@@ -371,25 +373,17 @@ def around_tool(function: Callable[[ToolRequest, NextTool], Awaitable[ToolResult
 
 def wrap_run(middleware: Sequence[Middleware], run: Run[Any], core: NextRun) -> NextRun:
     """Wrap a run in its middleware."""
-    for each in reversed(_overriding(middleware, "around_run")):
-        core = _run_layer(each, run, core)
-    return core
+    return _wrapped(middleware, "around_run", core, RunState, run)
 
 
 def wrap_model(middleware: Sequence[Middleware]) -> NextModel:
     """Wrap the request to the model in the middleware."""
-    core: NextModel = _ask
-    for each in reversed(_overriding(middleware, "around_model")):
-        core = _layer(each, each.around_model, core, Reply)
-    return core
+    return _wrapped(middleware, "around_model", _ask, Reply)
 
 
 def wrap_tool(middleware: Sequence[Middleware]) -> NextTool:
     """Wrap tool calls in the middleware."""
-    core: NextTool = _call
-    for each in reversed(_overriding(middleware, "around_tool")):
-        core = _layer(each, each.around_tool, core, ToolResult)
-    return core
+    return _wrapped(middleware, "around_tool", _call, ToolResult)
 
 
 async def _ask(turn: ModelTurn) -> Reply:
@@ -405,22 +399,18 @@ async def _call(request: ToolRequest) -> ToolResult:
         return await request.tool.call(request.context, given_arguments(request.call, request.tool))
 
 
-def _overriding(middleware: Sequence[Middleware], method: str) -> list[Middleware]:
-    return [each for each in middleware if getattr(type(each), method) is not getattr(Middleware, method)]
+def _wrapped(
+    middleware: Sequence[Middleware], method: str, core: Callable[..., Awaitable[T]], kind: type[T], *given: object
+) -> Callable[..., Awaitable[T]]:
+    """Wrap ``core`` in each middleware that overrides the method; ``given`` are the arguments that come first."""
+    for each in reversed(middleware):
+        if getattr(type(each), method) is not getattr(Middleware, method):
+            core = functools.partial(_layer, each, method, core, kind, *given)
+    return core
 
 
-def _run_layer(each: Middleware, run: Run[Any], inner: NextRun) -> NextRun:
-    return lambda: _checked(each, "around_run", each.around_run(run, inner), RunState)
-
-
-def _layer(
-    each: Middleware, wrap: Callable[[Any, Any], Awaitable[T]], inner: Callable[[Any], Awaitable[T]], kind: type[T]
-) -> Callable[[Any], Awaitable[T]]:
-    return lambda request: _checked(each, wrap.__name__, wrap(request, inner), kind)
-
-
-async def _checked(each: Middleware, method: str, awaited: Awaitable[object], kind: type[T]) -> T:
-    value = await awaited
+async def _layer(each: Middleware, method: str, inner: Callable[..., Awaitable[T]], kind: type[T], *given: object) -> T:
+    value: object = await getattr(each, method)(*given, inner)
     if not isinstance(value, kind):
         who = repr(each) if isinstance(each, _FunctionMiddleware) else f"{type(each).__name__}.{method}"
         raise TypeError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import hmac
 import json
@@ -17,7 +16,6 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
-    TypeAdapter,
     ValidationError,
 )
 
@@ -65,28 +63,16 @@ def _read_parts(raw: Any) -> list[ContentPart]:
     return [] if isinstance(parts, str) else list(parts)
 
 
-def _record(message: Message) -> dict[str, Any]:
-    return message.to_record()
+_Message = Annotated[Any, PlainValidator(_read), PlainSerializer(lambda message: message.to_record())]
+_UserMessage = Annotated[Any, PlainValidator(_read_user), PlainSerializer(lambda message: message.to_record())]
+_Parts = Annotated[Any, PlainValidator(_read_parts), PlainSerializer(lambda parts: content_to_wire(tuple(parts)))]
 
 
-def _parts(parts: Sequence[ContentPart]) -> object:
-    return content_to_wire(tuple(parts))
-
-
-_Message = Annotated[Any, PlainValidator(_read), PlainSerializer(_record)]
-_UserMessage = Annotated[Any, PlainValidator(_read_user), PlainSerializer(_record)]
-_Parts = Annotated[Any, PlainValidator(_read_parts), PlainSerializer(_parts)]
-
-
-def _read_nested(raw: Any) -> dict[str, Any]:
-    return state_from_dict(raw)
-
-
-def _nested_record(state: object) -> dict[str, Any]:
-    return state_to_dict(state)
-
-
-_Nested = Annotated[Any, PlainValidator(_read_nested), PlainSerializer(_nested_record)]
+_Nested = Annotated[
+    Any,
+    PlainValidator(lambda raw: state_from_dict(raw)),  # noqa: PLW0108 - it is defined below
+    PlainSerializer(lambda state: state_to_dict(state)),  # noqa: PLW0108 - it is defined below
+]
 _MOST = 2**53  # the largest number that is the same as a float
 
 
@@ -135,11 +121,6 @@ class _Stored(BaseModel):
     revision: _Count
 
 
-@functools.cache
-def _adapter() -> TypeAdapter[_Stored]:
-    return TypeAdapter(_Stored)
-
-
 def dump_state(state: object, *, key: bytes | None) -> str:
     """A whole state, with a checksum or, given a key, a signature."""
     envelope = {"agentkit": "run", "version": VERSION, "signed": key is not None, "state": state_to_dict(state)}
@@ -162,7 +143,7 @@ def state_from_dict(members: object) -> dict[str, Any]:
         StateError: It cannot be the members of a state.
     """
     try:
-        stored = _adapter().validate_python(members)
+        stored = _Stored.model_validate(members)
     except ValidationError as error:
         raise StateError(f"the saved state cannot be used: {_first(error)}") from None
     except ConfigError as error:
@@ -249,20 +230,17 @@ def load_result(stored: str) -> tuple[ToolResult, Usage, int]:
     """
     record = _object(stored)
     try:
-        spent = _spent().validate_python({"usage": record.get("usage"), "calls": record.get("calls")})
+        spent = _Spent.model_validate({"usage": record.get("usage"), "calls": record.get("calls")})
     except ValidationError as error:
         raise StateError(f"the stored result of a call cannot be read: {_first(error)}") from None
     return ToolResult.from_dict(record), spent.usage, spent.calls
 
 
 class _Spent(BaseModel):
+    model_config = ConfigDict(defer_build=True)
+
     usage: _Usage
     calls: _Count
-
-
-@functools.cache
-def _spent() -> TypeAdapter[_Spent]:
-    return TypeAdapter(_Spent)
 
 
 def _first(error: ValidationError) -> str:

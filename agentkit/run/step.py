@@ -96,8 +96,6 @@ def next_step(state: RunState, limits: Limits) -> Step:
 
 def _within(limits: Limits, state: RunState, calls: Sequence[ToolCall]) -> RunCalls:
     """Split calls into those that the limits allow and those that they do not."""
-    left = len(calls) if limits.calls is None else max(0, limits.calls - state.calls)
-    why = "" if limits.calls is None else limit_in_words(limits.calls, "tool call")
     made = Counter(state.calls_by_tool)
     run: list[ToolCall] = []
     refused: list[RefusedCall] = []
@@ -109,9 +107,9 @@ def _within(limits: Limits, state: RunState, calls: Sequence[ToolCall]) -> RunCa
         elif most is not None and made[call.name] >= most:
             refused.append(RefusedCall(call, f"{limit_in_words(most, 'call')} of {call.name}"))
             ends = ends or (refused[-1].reason if limits.on_limit != "answer" else "")
-        elif len(run) == left:
-            refused.append(RefusedCall(call, why))
-            ends = why
+        elif limits.calls is not None and len(run) == max(0, limits.calls - state.calls):
+            ends = limit_in_words(limits.calls, "tool call")
+            refused.append(RefusedCall(call, ends))
         else:
             made[call.name] += 1
             run.append(call)

@@ -6,18 +6,18 @@ message. Which calls are still open is always derived from the messages and stor
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic_core import from_json
 
 from agentkit.chat.decoding.tool_calls import CallIds, normalize_tool_calls
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.settings import is_tool_name
+from agentkit.tools.calls.repair import valid_tool_name
 
 __all__ = [
     "CONFIDENCE",
@@ -231,16 +231,14 @@ class _Repair:
             normalized, notes = normalize_tool_calls([asked], self.ids)
             self.notes += notes
             for call in normalized:
-                call = call if is_tool_name(call.name) else _with_valid_name(call)  # noqa: PLW2901 - what takes its place
-                calls.append(call)
+                name = valid_tool_name(call.name)
+                calls.append(call if name == call.name else replace(call, name=name))
                 place = self._result_of(asked.id, at, reused.get(asked.id, len(self.messages)))
                 if place is not None:
                     places.append(place)
-                    answers.append(_answering(self.messages[place], call))
+                    answers.append(replace(cast("ToolMessage", self.messages[place]), tool_call_id=call.id))
                 elif complete:
-                    self.notes.append(
-                        f"the call {asked.id!r} of {call.name} had no result and was given one that says so"
-                    )
+                    self.notes.append(f"the call {asked.id!r} of {name} had no result and was given one that says so")
                     answers.append(interrupted_result(call))
         self.used.update(places)
         if places != sorted(places):
@@ -256,14 +254,6 @@ class _Repair:
         while waiting and waiting[0] < after:
             waiting.popleft()
         return waiting.popleft() if waiting and waiting[0] < before else None
-
-
-def _answering(result: Message, call: ToolCall) -> Message:
-    return replace(result, tool_call_id=call.id) if isinstance(result, ToolMessage) else result
-
-
-def _with_valid_name(call: ToolCall) -> ToolCall:
-    return replace(call, name=re.sub(r"[^A-Za-z0-9_-]", "_", call.name)[:64])
 
 
 def _call_complaints(call: ToolCall) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -29,7 +28,7 @@ from agentkit.run.spec import AgentSpec, RunSpec
 from agentkit.run.state import RunState
 from agentkit.run.step import AskModel
 from agentkit.run.transcript import CONTINUES, CUT, TRUNCATED, is_reply, is_sent, labeled, last_reply_at, open_calls
-from agentkit.tools.calls.repair import fit_arguments, match_tool_name, repair_text
+from agentkit.tools.calls.repair import LONGEST_NAME, fit_arguments, match_tool_name, repair_text, valid_tool_name
 from agentkit.tools.context import Remaining, RunContext
 from agentkit.tools.tool import Tool
 
@@ -312,10 +311,6 @@ def _record_cut(run: Run[Any], output: Output[Any], choice: Choice, message: Ass
         state.limit = cut
 
 
-_WRONG_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
-_LONGEST_NAME = 64
-
-
 def repair_tool_calls(
     calls: Collection[ToolCall],
     tools: Mapping[str, Tool],
@@ -351,12 +346,10 @@ def _named(
 ) -> ToolCall:
     if call.name in names:
         return call
-    name = (match_tool_name(call.name, names, prefixes) if forgive else None) or _WRONG_IN_NAMES.sub("_", call.name)[
-        :_LONGEST_NAME
-    ]
+    name = (match_tool_name(call.name, names, prefixes) if forgive else None) or valid_tool_name(call.name)
     if name == call.name:
         return call
-    notes.append(CallRepaired(f"the name {call.name[:_LONGEST_NAME]!r} became {name}", call.id, name))
+    notes.append(CallRepaired(f"the name {call.name[:LONGEST_NAME]!r} became {name}", call.id, name))
     return replace(call, name=name)
 
 
@@ -364,7 +357,7 @@ def _with_arguments(call: ToolCall, tools: Mapping[str, Tool], notes: list[CallR
     if call.input is not None or call.name not in tools or tools[call.name].is_custom:
         return call
     try:
-        written, forgiven = _read(call)
+        written, forgiven = repair_text(call.malformed) if call.malformed else (call.parsed, [])
         fitted, changed = fit_arguments(written, tools[call.name].parameters)
         if not call.malformed and not changed:
             return call
@@ -374,7 +367,3 @@ def _with_arguments(call: ToolCall, tools: Mapping[str, Tool], notes: list[CallR
     changes = [*forgiven, *changed] or ["with characters that are not Unicode"]
     notes.extend(CallRepaired(f"the arguments of {call.name} were {each}", call.id, call.name) for each in changes)
     return replace(call, arguments=arguments, malformed="")
-
-
-def _read(call: ToolCall) -> tuple[dict[str, Any], list[str]]:
-    return repair_text(call.malformed) if call.malformed else (call.parsed, [])

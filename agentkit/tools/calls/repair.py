@@ -24,6 +24,7 @@ from agentkit.chat.json_schema import JSON_TYPES, leaf_schemas, member_schemas, 
 from agentkit.chat.json_values import parse_json, write_json
 
 __all__ = [
+    "LONGEST_NAME",
     "Unreadable",
     "fit_arguments",
     "json_values_in",
@@ -31,10 +32,11 @@ __all__ = [
     "repair_json",
     "repair_text",
     "unknown_tool_message",
+    "valid_tool_name",
 ]
 
 _MOST_NAMES = 20
-_LONGEST_NAME = 64
+LONGEST_NAME = 64
 _KNOWN_PREFIXES = ("functions", "tools", "default_api")
 _PREFIX = re.compile(r"([A-Za-z0-9_-]+)[.:/](.+)", re.DOTALL)
 _INDEX = re.compile(r"(functions\.[^.:/]+):\d+")  # how Kimi numbers its calls
@@ -50,7 +52,7 @@ def match_tool_name(name: str, tools: Collection[str], prefixes: Collection[str]
     """
     if name in tools:
         return name
-    if len(name) > 2 * _LONGEST_NAME or not name.isascii():
+    if len(name) > 2 * LONGEST_NAME or not name.isascii():
         return None
     bare = name.strip()
     if numbered := _INDEX.fullmatch(bare):
@@ -66,11 +68,16 @@ def match_tool_name(name: str, tools: Collection[str], prefixes: Collection[str]
     return same[0] if len(same) == 1 else None
 
 
+def valid_tool_name(name: str) -> str:
+    """The name as servers take it back: its first 64 characters, ``_`` in place of those that no name has."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:LONGEST_NAME]
+
+
 def unknown_tool_message(name: str, tools: Collection[str], switched_off: Collection[str] = ()) -> str:
     """The message for a model that called a tool which does not exist, or is switched off in this turn."""
     if name in switched_off:
         return f"the tool {name!r} is switched off in this turn"
-    name = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
+    name = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
     if not tools:
         return f"there is no tool {name!r}; there are no tools at all, so answer without one"
     if near := difflib.get_close_matches(name, tools, n=3):
