@@ -13,6 +13,7 @@ when a connection opens, or a server starts. See docs/mcp.md and docs/mcp-server
 
 from agentkit.mcp.answers import Question
 from agentkit.mcp.auth import OAuth
+from agentkit.mcp.caller import Elicit, ListRoots, Sample, ask_client
 from agentkit.mcp.errors import MCPError
 from agentkit.mcp.events import ServerLogged
 from agentkit.mcp.lock import LockFile, hidden_in
@@ -21,6 +22,8 @@ from agentkit.mcp.server import MCPServer
 from agentkit.mcp.toolset import MCPToolset
 
 __all__ = [
+    "Elicit",
+    "ListRoots",
     "LockFile",
     "MCPError",
     "MCPServer",
@@ -29,6 +32,8 @@ __all__ = [
     "Prompt",
     "Question",
     "Resource",
+    "Sample",
     "ServerLogged",
+    "ask_client",
     "hidden_in",
 ]

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, TypeAlias, get_type_hints
+from typing import Any, TypeAlias, get_args, get_type_hints
 
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic_core import PydanticSerializationError
 
 from agentkit import Agent, AssistantMessage, Limits, Message, Reply, Tool, ToolCall, ToolResult
 from agentkit.chat import ChatRequest, Choice
-from agentkit.errors import DefinitionError
+from agentkit.errors import DefinitionError, ToolError
 from agentkit.events import Emit
 from agentkit.messages import ContentPart
-from agentkit.tools import ToolLike, flat_tools
+from agentkit.tools import ToolLike, flat_tools, tool
 
-__all__ = ["Offer", "OneCall", "ResourceContent", "Served", "ServedPrompt", "ServedResource", "make_offers"]
+__all__ = ["Changes", "Offer", "OneCall", "ResourceContent", "Served", "ServedResource", "make_offers"]
 
 ResourceContent: TypeAlias = str | bytes
 _ONE_CALL = Limits(turns=1, on_limit="stop", calls=None, tokens=None)
-_PLAIN = (str, type(None), Any, ToolResult, ContentPart)
+_PLAIN = (str, type(None), Any)
+_PARTS = {ToolResult, Message, ContentPart, *get_args(ContentPart)}
 _STATES = 10_000  # runs that were continued: none is continued twice
 
 
@@ -36,9 +39,19 @@ class Output:
     wrapped: bool
 
     def write(self, value: object) -> dict[str, Any]:
-        """Return a value as JSON values."""
-        written = self.adapter.dump_python(value, mode="json", by_alias=True)
-        return {"result": written} if self.wrapped else dict(written)
+        """Return a value as JSON values.
+
+        Raises:
+            ToolError: It is not of the type.
+        """
+        try:
+            written = self.adapter.dump_python(value, mode="json", by_alias=True, warnings="error")
+        except (PydanticSerializationError, ValueError, TypeError, AttributeError):
+            try:  # a dict for a dataclass, for example
+                written = self.adapter.dump_python(self.adapter.validate_python(value), mode="json", by_alias=True)
+            except (PydanticSerializationError, ValueError, TypeError) as error:
+                raise ToolError(f"it ran, but what it returned is not of its annotated type: {error}") from None
+        return {"result": written} if self.wrapped else written
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +71,19 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class ServedPrompt:
-    """A function whose result is a prompt: a string, or messages."""
-
-    made: Tool
-
-    def choices(self, argument: str) -> list[str]:
-        """The values that an argument can have, if they are few."""
-        schema = self.made.parameters.get("properties", {}).get(argument, {})
-        return [str(each) for each in schema.get("enum", ())]
-
-
-@dataclass(frozen=True, slots=True)
 class ServedResource:
     """Something to read, at an address that may have variables in braces."""
 
     uri: str
-    read: Callable[..., ResourceContent | Awaitable[ResourceContent]] | ResourceContent
+    content: ResourceContent = ""
+    made: Tool | None = None
+
+    @classmethod
+    def of(cls, uri: str, given: ResourceContent | Callable[..., Any]) -> ServedResource:
+        """Something to read: its content, or a function of the variables in its address."""
+        if callable(given):
+            return cls(uri, made=given if isinstance(given, Tool) else tool(given))
+        return cls(uri, given)
 
     @property
     def has_variables(self) -> bool:
@@ -89,6 +98,24 @@ class ServedResource:
         return None if found is None else found.groupdict()
 
 
+class Changes:
+    """Who wants to know when a resource changes."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[object, Callable[[str], Awaitable[None]]] = {}
+
+    def subscribe(self, listener: Callable[[str], Awaitable[None]]) -> Callable[[], None]:
+        """Call a listener with the address of each resource that changes; returns what ends that."""
+        place = object()
+        self._listeners[place] = listener
+        return lambda: self._listeners.pop(place, None) and None
+
+    async def publish(self, uri: str) -> None:
+        """Call the listeners."""
+        for each in [*self._listeners.values()]:
+            await each(uri)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
     """Everything that a server offers, and how its calls are run."""
@@ -97,11 +124,12 @@ class Served:
     version: str
     instructions: str
     offers: Mapping[str, Offer]
-    prompts: Mapping[str, ServedPrompt]
+    prompts: Mapping[str, Tool]
     resources: Sequence[ServedResource]
     deps: Any
     limits: Limits | None
     key: bytes = field(repr=False)
+    changes: Changes = field(default_factory=Changes, repr=False)
     continued: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None], repr=False)
 
     def may_continue(self, state: str) -> bool:
@@ -152,6 +180,8 @@ def make_offers(offers: Sequence[ToolLike[Any] | Agent[Any, Any]]) -> dict[str, 
 
 
 def _output_of(made: Tool) -> Output | None:
+    if inspect.isgeneratorfunction(made.function) or inspect.isasyncgenfunction(made.function):
+        return None  # it is annotated with what it yields
     try:
         return _output(get_type_hints(made.function, include_extras=True).get("return", str))
     except (TypeError, NameError, AttributeError):  # not a function, or names that are not there
@@ -160,7 +190,7 @@ def _output_of(made: Tool) -> Output | None:
 
 def _output(kind: Any) -> Output | None:
     """The structured form of a type; None for text, and for what has no schema."""
-    if kind in _PLAIN or kind is Message:
+    if kind in _PLAIN or {kind, *get_args(kind)} & _PARTS:
         return None
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(kind)

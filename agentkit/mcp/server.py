@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit import Agent, Limits, Tool
 from agentkit.errors import ConfigError
-from agentkit.mcp.offers import ResourceContent, Served, ServedPrompt, ServedResource, make_offers
+from agentkit.mcp.offers import ResourceContent, Served, ServedResource, make_offers
 from agentkit.tools import ToolLike, tool
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class MCPServer:
             version=version,
             instructions=instructions,
             offers=make_offers(offers),
-            prompts={each.name: ServedPrompt(each) for each in made},
-            resources=[ServedResource(uri, read) for uri, read in (resources or {}).items()],
+            prompts={each.name: each for each in made},
+            resources=[ServedResource.of(uri, read) for uri, read in (resources or {}).items()],
             deps=deps,
             limits=limits,
             key=key or os.urandom(32),
@@ -94,6 +94,14 @@ class MCPServer:
             for agent in {id(each.agent): each.agent for each in self._served.offers.values()}.values():
                 await stack.enter_async_context(agent)
             yield
+
+    async def updated(self, uri: str) -> None:
+        """Tell the clients that watch a resource that it changed; they read it again.
+
+        Args:
+            uri: Its address, with the values of its variables.
+        """
+        await self._served.changes.publish(uri)
 
     async def serve_stdio(self) -> None:
         """Serve over standard input and output until the client closes them."""

@@ -232,8 +232,8 @@ async def test_a_client_that_can_ask_nobody_cannot_make_the_call() -> None:
 
 
 async def test_the_state_of_a_call_is_signed_and_used_once() -> None:
-    served = MCPServer(pay, key=b"k" * 32)
-    async with Client(served.sdk_server()) as client:
+    served, asks = MCPServer(pay, key=b"k" * 32), person()
+    async with Client(served.sdk_server(), elicitation_callback=asks) as client:
         asked: Any = await client.session.call_tool("pay", {"amount": 5}, allow_input_required=True)
         yes: dict[str, Any] = {next(iter(asked.input_requests)): ElicitResult(action="accept", content={"allow": True})}
 
@@ -243,7 +243,8 @@ async def test_the_state_of_a_call_is_signed_and_used_once() -> None:
         with pytest.raises(MCPError, match="cannot be used"):
             await again(asked.request_state.replace('"amount', '"Amount'))
         assert PAID == []
-    async with Client(MCPServer(pay, key=b"k" * 32).sdk_server()) as client:  # another process with the same key
+    other = MCPServer(pay, key=b"k" * 32)  # another process with the same key
+    async with Client(other.sdk_server(), elicitation_callback=asks) as client:
         assert texts(await again(asked.request_state)) == "paid 5"
         with pytest.raises(MCPError, match="continued already"):
             await again(asked.request_state)
