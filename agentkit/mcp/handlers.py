@@ -47,6 +47,7 @@ def sdk_server(served: Served) -> Server[Any]:
             served.name,
             version=served.version,
             instructions=served.instructions or None,
+            get_tool_input_schema=lambda name: served.offers[name].parameters if name in served.offers else None,
             on_list_tools=answers.list_tools,
             on_call_tool=answers.call_tool,
             on_list_prompts=reading.list_prompts if served.prompts else None,

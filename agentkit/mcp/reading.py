@@ -229,5 +229,7 @@ def _contents(uri: str, given: Any) -> types.TextResourceContents | types.BlobRe
         value = given.data if isinstance(given.data, str | bytes) else given.content
         mime_type = mime_type or (None if value is given.data else "application/json")
     if isinstance(value, bytes):
-        return types.BlobResourceContents(uri=uri, blob=base64.b64encode(value).decode(), mime_type=mime_type)
+        return types.BlobResourceContents(
+            uri=uri, blob=base64.b64encode(value).decode(), mime_type=mime_type or "application/octet-stream"
+        )
     return types.TextResourceContents(uri=uri, text=str(value), mime_type=mime_type or "text/plain")

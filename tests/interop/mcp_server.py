@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import sys
 import time
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from agentkit import Tool, ToolContext, ToolError
 from agentkit.mcp import Elicit, ListRoots, MCPServer, Sample, ask_client
@@ -111,6 +113,22 @@ async def test_elicitation_sep1330_enums() -> str:
     return f"Elicitation completed: {await ask_client(user=Elicit('Which?', schema))}"
 
 
+def test_custom_headers(region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]) -> str:
+    """Take an argument that HTTP clients also send as a header."""
+    return region
+
+
+async def test_streaming_elicitation() -> str:
+    """Ask while the answer is a stream."""
+    return str(await ask_client(user_name=NAME))
+
+
+def test_logging_tool(context: ToolContext[Any]) -> str:
+    """Report something, which is a log message for those who want it."""
+    context.progress(message="logged")
+    return "done"
+
+
 async def test_missing_capability() -> str:
     """Need the client's model."""
     return (await ask_client(reply=Sample("Hello")))["reply"]
@@ -205,8 +223,24 @@ def data(id: str) -> Any:  # noqa: A002 - the suite's name
 SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
-    "$defs": {"address": {"type": "object", "properties": {"street": {"type": "string"}}}},
-    "properties": {"name": {"type": "string"}, "address": {"$ref": "#/$defs/address"}},
+    "$defs": {
+        "address": {
+            "$anchor": "addressDef",
+            "type": "object",
+            "properties": {"street": {"type": "string"}, "city": {"type": "string"}},
+        }
+    },
+    "properties": {
+        "name": {"type": "string"},
+        "address": {"$ref": "#/$defs/address"},
+        "contactMethod": {"type": "string", "enum": ["phone", "email"]},
+        "phone": {"type": "string"},
+        "email": {"type": "string"},
+    },
+    "allOf": [{"anyOf": [{"required": ["phone"]}, {"required": ["email"]}]}],
+    "if": {"properties": {"contactMethod": {"const": "phone"}}, "required": ["contactMethod"]},
+    "then": {"required": ["phone"]},
+    "else": {"required": ["email"]},
     "additionalProperties": False,
 }
 TOOLS = [value for name, value in list(globals().items()) if name.startswith("test_") and "prompt" not in name]
