@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, TypeAlias, get_args, get_type_hints
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic_core import PydanticSerializationError
 
@@ -45,12 +46,12 @@ class Output:
             ToolError: It is not of the type.
         """
         try:
-            written = self.adapter.dump_python(value, mode="json", by_alias=True, warnings="error")
-        except (PydanticSerializationError, ValueError, TypeError, AttributeError):
-            try:  # a dict for a dataclass, for example
-                written = self.adapter.dump_python(self.adapter.validate_python(value), mode="json", by_alias=True)
-            except (PydanticSerializationError, ValueError, TypeError) as error:
-                raise ToolError(f"it ran, but what it returned is not of its annotated type: {error}") from None
+            written = self.adapter.dump_python(self.adapter.validate_python(value), mode="json", by_alias=True)
+            json.dumps(written, allow_nan=False)
+        except ValidationError as error:
+            raise ToolError(f"it ran, but its result is not of its type: {error.errors()[0]['msg']}") from None
+        except (PydanticSerializationError, ValueError, TypeError) as error:
+            raise ToolError(f"it ran, but its result cannot be written as JSON: {error}") from None
         return {"result": written} if self.wrapped else written
 
 

@@ -1,4 +1,6 @@
-"""The server that the official conformance suite tests: ``python mcp_server.py PORT``, with the fixtures it wants."""
+"""The server that the official conformance suite tests: ``python mcp_server.py``, with what it wants to find.
+
+It prints its address."""
 
 from __future__ import annotations
 
@@ -261,4 +263,6 @@ server = MCPServer(
 )
 
 if __name__ == "__main__":
-    process.serve_forever(server.app(), process.listen("127.0.0.1", int(sys.argv[1])))
+    listener = process.listen("127.0.0.1", 0)
+    print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)  # noqa: T201 - for who started it
+    process.serve_forever(server.app(), listener)
