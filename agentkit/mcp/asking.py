@@ -38,7 +38,7 @@ def can_elicit(context: Context) -> bool:
 
 def missing(*names: str) -> MCPError:
     """The error of a client that lacks capabilities that the call cannot do without."""
-    data = {"requiredCapabilities": {name: {} for name in names}}
+    data: dict[str, Any] = {"requiredCapabilities": {name: {} for name in names}}
     return MCPError(types.MISSING_REQUIRED_CLIENT_CAPABILITY, f"the client has no {' or '.join(names)}", data)
 
 
@@ -99,16 +99,14 @@ class Asking:
         except MCPError as error:
             raise ToolError(f"the client did not answer ({request.method}): {error}") from None
 
-    def input_required(self, key: bytes, name: str, run: str | None = None) -> types.InputRequiredResult | None:
-        """What the client must answer before it calls again; None if it need not.
+    def input_required(self, key: bytes, name: str, run: str | None = None) -> types.InputRequiredResult:
+        """What the client must answer before it calls again: all that is required.
 
         Args:
             key: Signs the state of the call.
             name: What is called.
             run: The state of its run.
         """
-        if not self.required:
-            return None
         body = json.dumps({"name": name, "answers": self.answers, "run": run})
         return types.InputRequiredResult(input_requests=self.required, request_state=f"{_signature(key, body)}.{body}")
 
@@ -160,10 +158,9 @@ def _read(request: ClientRequest, raw: Any) -> Any:
             return cast("dict[str, Any]", content)
         return None if given.get("action") in ("decline", "cancel") else _NOTHING
     if isinstance(request, Sample):
-        blocks = given.get("content")
-        listed = cast("list[Any]", blocks if isinstance(blocks, list) else [blocks])
-        texts = [each["text"] for each in listed if isinstance(each, dict) and isinstance(each.get("text"), str)]
-        return "\n".join(texts) if texts else _NOTHING
+        content = given.get("content")
+        text: object = cast("dict[str, Any]", content).get("text") if isinstance(content, dict) else None
+        return text if isinstance(text, str) else _NOTHING
     roots = given.get("roots")
     return [str(each["uri"]) for each in cast("list[dict[str, Any]]", roots)] if isinstance(roots, list) else _NOTHING
 

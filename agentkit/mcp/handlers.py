@@ -87,8 +87,8 @@ class _Answers:
             while True:
                 before = state.to_json() if state and is_modern(context) else None
                 result, finished = await self._run(offer, params.arguments or {}, state, asking)
-                if required := asking.input_required(key, name, before):
-                    return required
+                if asking.required:
+                    return asking.input_required(key, name, before)
                 if not result.pending:
                     if finished and finished.is_error and asking.lacking and is_modern(context):
                         raise missing(*asking.lacking)

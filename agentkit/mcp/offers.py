@@ -20,7 +20,7 @@ from agentkit.chat import ChatRequest, Choice
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.events import Emit
 from agentkit.messages import ContentPart
-from agentkit.tools import ToolLike, flat_tools, tool
+from agentkit.tools import ToolLike, flat_tools
 
 __all__ = ["Changes", "Offer", "OneCall", "ResourceContent", "Served", "ServedResource", "make_offers"]
 
@@ -83,7 +83,7 @@ class ServedResource:
     def of(cls, uri: str, given: ResourceContent | Callable[..., Any]) -> ServedResource:
         """Something to read: its content, or a function of the variables in its address."""
         if callable(given):
-            return cls(uri, made=given if isinstance(given, Tool) else tool(given))
+            return cls(uri, made=flat_tools([given])[0])
         return cls(uri, given)
 
     @property

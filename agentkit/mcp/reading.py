@@ -49,12 +49,12 @@ class Reading:
         try:
             result = await made.call(called, json.dumps(dict(arguments)))
         except (ModelRetry, ToolError) as error:
-            if required := asking.input_required(self._served.key, name):
-                return required
+            if asking.required:
+                return asking.input_required(self._served.key, name)
             raise asking.error(str(error)) from None
         finally:
             CALLER.reset(token)
-        return asking.input_required(self._served.key, name) or result
+        return asking.input_required(self._served.key, name) if asking.required else result
 
     # Prompts.
 
@@ -73,11 +73,12 @@ class Reading:
 
     async def complete(self, _context: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
         """The choices of an argument that begin with what was typed."""
+        made: Tool | None
         if isinstance(params.ref, types.PromptReference):
             made = self._prompt(params.ref.name)
         else:
-            made = next((each.made for each in self._served.resources if each.uri == params.ref.uri), None)
-        schema = made.parameters.get("properties", {}).get(params.argument.name, {}) if made else {}
+            made = {each.uri: each.made for each in self._served.resources}.get(params.ref.uri)
+        schema: Any = made.parameters.get("properties", {}).get(params.argument.name, {}) if made else {}
         begun = params.argument.value.casefold()
         values = [each for each in map(str, schema.get("enum", ())) if each.casefold().startswith(begun)]
         shown = values[:_PAGE]
@@ -203,11 +204,12 @@ def _listed_prompt(made: Tool) -> types.Prompt:
 
 
 def _prompt_messages(result: ToolResult) -> list[types.PromptMessage]:
-    if not isinstance(result.data, list | tuple):
+    data: object = result.data
+    if not isinstance(data, list | tuple):
         blocks = [types.TextContent(text=result.content), *map(content_block, result.files)]
         return [types.PromptMessage(role="user", content=each) for each in blocks]
     messages: list[types.PromptMessage] = []
-    for each in cast("Sequence[Any]", result.data):
+    for each in cast("Sequence[Any]", data):
         given = (each,) if isinstance(each, get_args(ContentPart)) else str(each)
         message: Message = each if hasattr(each, "role") else UserMessage(given)
         role: types.Role = "assistant" if message.role == "assistant" else "user"

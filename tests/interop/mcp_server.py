@@ -5,7 +5,6 @@ It prints its address."""
 from __future__ import annotations
 
 import base64
-import sys
 import time
 from typing import Annotated, Any
 
