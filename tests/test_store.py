@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentkit.chat.client import ChatClient
-from agentkit.chat.compat.profile import Profile
-from agentkit.chat.compat.store import ProfileFile
+from agentkit.chat.compat.profile import Profile, ProfileFile
 from agentkit.errors import ConfigError
 from tests.replay import answer, completion, replay
 
@@ -20,8 +19,7 @@ pytestmark = pytest.mark.anyio
 URL = "http://h/v1"
 WRITER = """
 import sys
-from agentkit.chat.compat.profile import Profile
-from agentkit.chat.compat.store import ProfileFile
+from agentkit.chat.compat.profile import Profile, ProfileFile
 
 who, path = sys.argv[1:]
 file = ProfileFile(path)

@@ -5,8 +5,7 @@ Messages and content parts are in `agentkit.messages`, events in `agentkit.event
 
 from agentkit.chat.background import BackgroundTask
 from agentkit.chat.client import ChatClient, open_model
-from agentkit.chat.compat.profile import Profile
-from agentkit.chat.compat.store import ProfileFile
+from agentkit.chat.compat.profile import Profile, ProfileFile
 from agentkit.chat.decoding.decoder import ReadLimits
 from agentkit.chat.log import escape_controls
 from agentkit.chat.messages import encode_json

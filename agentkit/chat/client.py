@@ -20,8 +20,7 @@ from pydantic_core import from_json
 
 from agentkit.chat.compat.apply import PreparedRequest, apply_profile
 from agentkit.chat.compat.learn import Lesson, learn_from_error
-from agentkit.chat.compat.profile import Profile
-from agentkit.chat.compat.store import ProfileFile
+from agentkit.chat.compat.profile import Profile, ProfileFile
 from agentkit.chat.decoding.decoder import ReadLimits, ResponseDecoder
 from agentkit.chat.events import (
     AudioDelta,
@@ -258,11 +257,8 @@ class ChatClient:
             ModelError: There is no usable reply.
             ConfigError: The key is missing.
         """
-        return await self._reply_adapting(request, _Watch(emit, streamed=request.stream))
-
-    async def _reply_adapting(self, request: ChatRequest, watch: _Watch) -> Reply:
-        """Send what the server is known to take; what a refusal teaches is remembered if the request then works."""
-        known, lasting = self._profile, Profile()
+        watch = _Watch(emit, streamed=request.stream)
+        known, lasting = self._profile, Profile()  # what a refusal teaches is remembered if the request then works
         prepared = apply_profile(request, self.model, known)
         steps = 0
         while True:
@@ -298,7 +294,12 @@ class ChatClient:
             except ModelError as error:
                 if self._moved_by_a_slash(error):
                     continue
-                lessons.append(self._lesson(prepared.body, error, watch))
+                learns = self._learn and not watch.shown
+                lessons.append(
+                    learn_from_error(from_json(prepared.body), error, never_drop=self._never_drop)
+                    if learns and isinstance(error, StatusError)
+                    else None
+                )
                 wait = wait_before_retry(self._retry, error, attempt=attempt, now=time.time(), dice=random.random)
                 shown = watch.shown and not self._retry.after_text
                 learned = lessons[-1] is not None and not _may_pass(error)
@@ -361,11 +362,6 @@ class ChatClient:
             return False
         self._url = f"{path}/{question_mark}{query}"
         return True
-
-    def _lesson(self, body: bytes, error: ModelError, watch: _Watch) -> Lesson | None:
-        if not self._learn or watch.shown or not isinstance(error, StatusError):
-            return None
-        return learn_from_error(from_json(body), error, never_drop=self._never_drop)
 
     async def remember(self, facts: Profile) -> None:
         """Add facts to the profile of this client, and to its file if it has one."""

@@ -149,7 +149,7 @@ def possible_schemas(value: Mapping[str, Any], schemas: Sequence[dict[str, Any]]
     def fits(schema: dict[str, Any]) -> bool:
         properties: dict[str, Any] = schema.get("properties") or {}
         return not any(
-            name in value and "const" in as_mapping(each) and value[name] != each["const"]
+            name in value and isinstance(each, dict) and "const" in each and value[name] != each["const"]
             for name, each in properties.items()
         )
 

@@ -17,7 +17,7 @@ import anyio
 
 import agentkit.errors
 
-__all__ = ["escape_controls", "failure_in_short", "format_failure", "log"]
+__all__ = ["escape_controls", "failure_in_short", "log"]
 
 _RUNNERS = ("<", *(str(Path(each).parent) for each in (agentkit.errors.__file__, anyio.__file__)))  # they call tools
 _INSTALLED = tuple(sysconfig.get_path(each) for each in ("stdlib", "purelib", "platlib"))
@@ -39,31 +39,28 @@ def failure_in_short(error: BaseException) -> str:
     return f"{said} ({own[-1].filename}:{own[-1].lineno}, in {own[-1].name})" if own else said
 
 
-def format_failure(error: BaseException) -> str:
-    """The traceback of an exception; its type and message are one line, however many lines the message has."""
-    return "\n".join(_lines(traceback.TracebackException.from_exception(error)))
-
-
-def _lines(error: traceback.TracebackException) -> Iterator[str]:
+def _traceback_of(error: traceback.TracebackException) -> Iterator[str]:
+    """The lines of a traceback; the type and message of an exception are one, however many the message has."""
     if error.__cause__ is not None:
-        yield from _lines(error.__cause__)
+        yield from _traceback_of(error.__cause__)
         yield "\nThe above exception was the direct cause of the following exception:\n"
     elif error.__context__ is not None and not error.__suppress_context__:
-        yield from _lines(error.__context__)
+        yield from _traceback_of(error.__context__)
         yield "\nDuring handling of the above exception, another exception occurred:\n"
     if error.stack:
         yield "Traceback (most recent call last):"
         yield from (line.rstrip("\n") for line in error.stack.format())
     yield escape_controls("".join(error.format_exception_only()).rstrip("\n"))
     for each in error.exceptions or ():
-        yield from (f"  {line}" for inner in _lines(each) for line in inner.split("\n"))
+        yield from (f"  {line}" for inner in _traceback_of(each) for line in inner.split("\n"))
 
 
 class _Escaped(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = escape_controls(record.getMessage()), None
         if record.exc_info and record.exc_info[1] is not None:
-            record.exc_text = format_failure(record.exc_info[1])  # formatters use it instead of their own
+            failure = traceback.TracebackException.from_exception(record.exc_info[1])
+            record.exc_text = "\n".join(_traceback_of(failure))  # formatters use it instead of their own
         return True
 
 

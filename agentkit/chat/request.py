@@ -186,24 +186,17 @@ class ChatRequest:
             ConfigError: No server would accept it; nothing has been sent.
         """
         try:
-            return self._encoded(self.members(model) if members is None else members)
+            sent = [each for each in self.messages if not (isinstance(each, AssistantMessage) and each.says_nothing)]
+            messages = b",".join([message.wire for message in sent])
+            for complaint in self._complaints(messages):
+                raise ConfigError(complaint)
+            start = encode_json(self.members(model) if members is None else members)[:-1]
+            parts = [start, b',"messages":[', messages, b"]"]
+            if self.tools:
+                parts += [b',"tools":[', b",".join(tool.wire for tool in self.tools), b"]"]
+            return b"".join([*parts, b"}"])
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"the request holds what JSON cannot express: {error}") from error
-
-    def _encoded(self, members: Mapping[str, Any]) -> bytes:
-        messages = b",".join(
-            [
-                message.wire
-                for message in self.messages
-                if not (isinstance(message, AssistantMessage) and message.says_nothing)
-            ]
-        )
-        for complaint in self._complaints(messages):
-            raise ConfigError(complaint)
-        parts = [encode_json(members)[:-1], b',"messages":[', messages, b"]"]
-        if self.tools:
-            parts += [b',"tools":[', b",".join(tool.wire for tool in self.tools), b"]"]
-        return b"".join([*parts, b"}"])
 
     def members(self, model: str) -> dict[str, Any]:
         """The members of the body besides messages and tools."""
@@ -211,8 +204,10 @@ class ChatRequest:
         if self.stream:
             options = self.settings.stream_options
             body |= {"stream": True, "stream_options": {"include_usage": True} if options is None else dict(options)}
-        if self.tools:
-            body |= self._tool_members()
+        if self.tools and self.settings.tool_choice is not None:
+            body["tool_choice"] = choice_to_wire(self.settings.tool_choice)
+        if self.tools and self.settings.parallel_tool_calls is not None:
+            body["parallel_tool_calls"] = self.settings.parallel_tool_calls
         body |= self.settings.extra_body or {}
         return body
 
@@ -232,14 +227,6 @@ class ChatRequest:
         form = (self.settings.response_format or {}).get("type")
         if form == "json_object" and b"json" not in messages.lower():
             yield 'with response_format json_object the messages must ask for JSON: the word "json" is not in them'
-
-    def _tool_members(self) -> dict[str, Any]:
-        members: dict[str, Any] = {}
-        if self.settings.tool_choice is not None:
-            members["tool_choice"] = choice_to_wire(self.settings.tool_choice)
-        if self.settings.parallel_tool_calls is not None:
-            members["parallel_tool_calls"] = self.settings.parallel_tool_calls
-        return members
 
 
 @runtime_checkable
@@ -276,11 +263,13 @@ def request_of(
     if unknown:
         hint = "client.stream(...) streams" if "stream" in unknown else "put what has no name here into extra_body"
         raise ConfigError(f"there is no such parameter: {', '.join(unknown)}; {hint}")
-    given = ChatSettings(**parameters)
+    base: object = ChatSettings() if settings is None else settings
+    if not isinstance(base, ChatSettings):
+        raise ConfigError(f"settings= takes ChatSettings(...), not {settings!r:.80}")
     return ChatRequest(
         messages=_messages(prompt),
         tools=[_tool(each) for each in _listed(tools, "tools= takes a list of tools")],
-        settings=given.over(_settings(settings)),
+        settings=ChatSettings(**parameters).over(base),
         stream=stream,
     )
 
@@ -343,12 +332,6 @@ def _without_nulls(raw: Any, levels: int) -> Any:
         return cast("object", raw)
     members = cast("dict[str, object]", raw).items()
     return {name: _without_nulls(value, levels - 1) for name, value in members if value is not None}
-
-
-def _settings(settings: object) -> ChatSettings:
-    if isinstance(settings, ChatSettings | None):
-        return settings or ChatSettings()
-    raise ConfigError(f"settings= takes ChatSettings(...), not {settings!r:.80}")
 
 
 def _tool(tool: object) -> ToolDefinition:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from agentkit.chat.content import AudioPart, Content, ContentPart, FilePart, ImagePart, RefusalPart, TextPart
+from agentkit.chat.content import AudioPart, ContentPart, FilePart, ImagePart, RefusalPart, TextPart
 from agentkit.chat.messages import AssistantMessage, Message, encode_json
 from agentkit.chat.request import ChatRequest
 
@@ -37,7 +37,12 @@ def size_of_messages(messages: Iterable[Message]) -> int:
     for message in messages:
         known = message.__dict__
         if _KNOWN not in known:
-            known[_KNOWN] = _size_of_message(message)
+            content = message.content or ""
+            size = size_of_text(content) if isinstance(content, str) else sum(map(_size_of_part, content))
+            if isinstance(message, AssistantMessage):
+                calls = message.tool_calls
+                size += sum(_MESSAGE + size_of_text(call.name) + size_of_text(call.written) for call in calls)
+            known[_KNOWN] = _MESSAGE + size
         found += known[_KNOWN]
     return found
 
@@ -54,22 +59,9 @@ def size_around(request: ChatRequest) -> int:
     return tools + (size_of_text(encode_json(dict(form)).decode()) if form else 0)
 
 
-def _size_of_message(message: Message) -> int:
-    size = _MESSAGE + _size_of_content(message.content or "")
-    if isinstance(message, AssistantMessage):
-        size += sum(_MESSAGE + size_of_text(call.name) + size_of_text(call.written) for call in message.tool_calls)
-    return size
-
-
-def _size_of_content(content: Content) -> int:
-    return size_of_text(content) if isinstance(content, str) else sum(map(_size_of_part, content))
-
-
 def _size_of_part(part: ContentPart) -> int:
     match part:
-        case TextPart(text):
-            return size_of_text(text)
-        case RefusalPart(text):
+        case TextPart(text) | RefusalPart(text):
             return size_of_text(text)
         case ImagePart():
             return _SMALL_IMAGE if part.detail == "low" else _IMAGE
