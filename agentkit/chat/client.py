@@ -266,7 +266,9 @@ class ChatClient:
             try:
                 reply = await self._reply_retrying(request, prepared, watch, lessons)
             except StatusError as error:
-                lesson = _certain_lesson(error, lessons) if steps < _MOST_LESSONS else None
+                lesson = lessons[-1] if steps < _MOST_LESSONS else None
+                if _may_pass(error) and lessons[-2:-1] != [lesson]:
+                    lesson = None  # an error of the server teaches only what the one before taught too
                 known = known | lesson.facts if lesson else known
                 again = apply_profile(request, self.model, known)
                 useless = lesson is None or again.body == prepared.body
@@ -465,12 +467,6 @@ class _Watch:
 
 def _may_pass(error: ModelError) -> bool:
     return isinstance(error, StatusError) and error.status >= 500
-
-
-def _certain_lesson(error: StatusError, lessons: list[Lesson | None]) -> Lesson | None:
-    """The lesson of the last failure of a body; an error of the server teaches only what the one before taught too."""
-    lesson = lessons[-1]
-    return None if _may_pass(error) and lessons[-2:-1] != [lesson] else lesson
 
 
 def _changes(before: bytes, after: bytes, names: Collection[str]) -> bool:

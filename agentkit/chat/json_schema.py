@@ -15,8 +15,8 @@ from agentkit.chat.decoding.lenient import as_mapping
 __all__ = [
     "JSON_TYPES",
     "KEYWORDS",
+    "TYPE_OF",
     "JsonSchema",
-    "Subschema",
     "inlined",
     "keywords_in",
     "leaf_schemas",
@@ -94,7 +94,7 @@ def resolve_reference(reference: str, root: Mapping[str, Any]) -> Any:
 # What schemas say of a value, place by place.
 
 JSON_TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
-_TYPE_OF = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
+TYPE_OF: Mapping[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
 def leaf_schemas(schema: object, root: Mapping[str, Any], _seen: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
@@ -164,7 +164,7 @@ def types_of(schema: Mapping[str, Any]) -> frozenset[str]:
     if "enum" in schema or "const" in schema:
         values: list[Any] = schema["enum"] if "enum" in schema else [schema["const"]]
         return frozenset(
-            next((name for kind, name in _TYPE_OF.items() if type(each) is kind), "object") for each in values
+            next((name for kind, name in TYPE_OF.items() if type(each) is kind), "object") for each in values
         )
     return frozenset({"object"}) if "properties" in schema else JSON_TYPES
 
@@ -190,14 +190,10 @@ KEYWORDS = frozenset(
 
 def keywords_in(schema: object) -> set[str]:
     """Every keyword that the schema uses, at any depth."""
-    found: set[str] = set()
-
-    def look(each: dict[str, Any]) -> dict[str, Any]:
-        found.update(each)
-        return each
-
-    _walk(schema, look)
-    return found
+    if not isinstance(schema, dict):
+        return set()
+    node = cast("dict[str, Any]", schema)
+    return set(node).union(*(keywords_in(each.schema) for each in subschemas(node)))
 
 
 def without_keywords(schema: object, keywords: Collection[str]) -> tuple[Any, set[str]]:
@@ -206,9 +202,9 @@ def without_keywords(schema: object, keywords: Collection[str]) -> tuple[Any, se
 
     def cut(each: dict[str, Any]) -> dict[str, Any]:
         found.update(each.keys() & set(keywords))
-        return {name: value for name, value in each.items() if name not in keywords}
+        return map_subschemas(cut, {name: value for name, value in each.items() if name not in keywords})
 
-    return _walk(schema, cut), found
+    return (cut(cast("dict[str, Any]", schema)) if isinstance(schema, dict) else schema), found
 
 
 def inlined(schema: object) -> Any:
@@ -231,11 +227,3 @@ def inlined(schema: object) -> Any:
         return map_subschemas(lambda inner: resolve(inner, way), rest) if left > 0 else {}
 
     return resolve(dict(root), ()) if root else schema
-
-
-def _walk(schema: object, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
-    """Change a schema and all schemas in it, the outer ones first."""
-    if not isinstance(schema, dict):
-        return schema
-    changed = change(dict(cast("dict[str, Any]", schema)))
-    return map_subschemas(lambda inner: _walk(inner, change), changed)

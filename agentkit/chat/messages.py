@@ -162,10 +162,7 @@ class _Message:
 
     def to_record(self) -> dict[str, Any]:
         """The message with all that is known about it, as JSON data; `read_message` returns the same message again."""
-        return self.to_wire() | self._meta_member()
-
-    def _meta_member(self) -> dict[str, Any]:
-        return {_META: dict(self.meta)} if self.meta else {}
+        return self.to_wire() | ({_META: dict(self.meta)} if self.meta else {})
 
     @cached_property
     def wire(self) -> bytes:
@@ -338,8 +335,8 @@ class AssistantMessage(_Message):
 
     def to_record(self) -> dict[str, Any]:
         """The message with all that is known about it, as JSON data; `read_message` returns the same message again."""
-        record = self.to_wire() | {"content": None if self.content is None else content_to_wire(self.content)}
-        record |= self.reasoning_members | self._meta_member()
+        record = super().to_record() | self.reasoning_members
+        record["content"] = None if self.content is None else content_to_wire(self.content)
         if self.reasoning is not None and not self.reasoning_field:
             record[_THOUGHTS] = self.reasoning
         if self.audio is not None:

@@ -128,6 +128,16 @@ class TokenLogprob:
         """From 0 to 1."""
         return math.exp(min(self.logprob, 0.0))
 
+    def to_record(self) -> dict[str, Any]:
+        """The token as a server writes it."""
+        return {
+            **self.extra,
+            "token": self.token,
+            "logprob": self.logprob,
+            "bytes": None if self.bytes is None else list(self.bytes),
+            "top_logprobs": [each.to_record() for each in self.top_logprobs],
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logprobs:
@@ -182,8 +192,8 @@ class Choice:
         record: dict[str, Any] = {"message": self.message.to_record(), "finish_reason": self.finish_reason}
         if self.logprobs is not None:
             record["logprobs"] = {
-                "content": _records(self.logprobs.content),
-                "refusal": _records(self.logprobs.refusal),
+                "content": [each.to_record() for each in self.logprobs.content],
+                "refusal": [each.to_record() for each in self.logprobs.refusal],
             }
         return {**record, "extra": json_safe(self.extra)}
 
@@ -258,15 +268,15 @@ def read_reply(record: Mapping[str, Any]) -> Reply:
     Raises:
         ValueError: It is not the record of a reply.
     """
-    choices = [
-        Choice(
-            message=_read_answer(each.get("message")),
-            finish_reason=as_text(each.get("finish_reason")) or None,
-            logprobs=read_logprobs(each.get("logprobs")),
-            extra=as_mapping(each.get("extra")),
+    choices: list[Choice] = []
+    for each in as_mappings(record.get("choices")):
+        message = read_message(as_mapping(each.get("message")))
+        if not isinstance(message, AssistantMessage):
+            raise ValueError(f"the message of a reply is the assistant's, not the {message.role}'s")
+        reason, logprobs = as_text(each.get("finish_reason")) or None, read_logprobs(each.get("logprobs"))
+        choices.append(
+            Choice(message=message, finish_reason=reason, logprobs=logprobs, extra=as_mapping(each.get("extra")))
         )
-        for each in as_mappings(record.get("choices"))
-    ]
     if not choices:
         raise ValueError(f"the record of a reply has choices, not {dict(record)!r:.80}")
     usage = as_mapping(record.get("usage"))
@@ -284,13 +294,6 @@ def read_reply(record: Mapping[str, Any]) -> Reply:
         adaptations=tuple(map(as_text, record.get("adaptations") or ())),
         extra=as_mapping(record.get("extra")),
     )
-
-
-def _read_answer(record: object) -> AssistantMessage:
-    message = read_message(as_mapping(record))
-    if isinstance(message, AssistantMessage):
-        return message
-    raise ValueError(f"the message of a reply is the assistant's, not the {message.role}'s")
 
 
 @runtime_checkable
@@ -446,20 +449,6 @@ def read_logprobs(raw: object) -> Logprobs | None:
         return None
     members = as_mapping(cast("object", raw))
     return Logprobs(content=_tokens(members.get("content")), refusal=_tokens(members.get("refusal")))
-
-
-def _records(tokens: tuple[TokenLogprob, ...]) -> list[dict[str, Any]]:
-    """Log probabilities as a server writes them."""
-    return [
-        {
-            **each.extra,
-            "token": each.token,
-            "logprob": each.logprob,
-            "bytes": None if each.bytes is None else list(each.bytes),
-            "top_logprobs": _records(each.top_logprobs),
-        }
-        for each in tokens
-    ]
 
 
 def _tokens(raw: object) -> tuple[TokenLogprob, ...]:

@@ -268,6 +268,16 @@ class _Kind:
     high: float = math.inf
     members: tuple[str, ...] = ()
 
+    def complaints(self, name: str, value: Any) -> Iterator[str]:
+        """What is wrong with the value of a parameter."""
+        if not isinstance(value, self.types) or (isinstance(value, bool) and bool not in self.types):
+            yield f"{name} must be {self.words}, not {value!r:.80}"
+        elif isinstance(value, int | float) and not self.low <= value <= self.high:
+            limits = f"at least {self.low}" if self.high == math.inf else f"from {self.low} to {self.high}"
+            yield f"{name} is {value}, but must be {limits}"
+        elif missing := _missing(as_mapping(value), self.members):
+            yield f"{name} must have {' and '.join(missing)}"
+
 
 def _number(low: float, high: float) -> _Kind:
     return _Kind((int, float), "a number", low, high)
@@ -327,21 +337,11 @@ _KINDS: Mapping[str, _Kind] = {
 def _complaints(given: Mapping[str, Any]) -> Iterator[str]:
     """A sentence for each parameter that cannot work."""
     for name, value in given.items():
-        yield from _of_kind(name, value, _KINDS[name])
+        yield from _KINDS[name].complaints(name, value)
     yield from _of_objects(given)
     yield from _of_lists(given)
     yield from _of_pairs(given)
     yield from _of_combinations(given)
-
-
-def _of_kind(name: str, value: Any, kind: _Kind) -> Iterator[str]:
-    if not isinstance(value, kind.types) or (isinstance(value, bool) and bool not in kind.types):
-        yield f"{name} must be {kind.words}, not {value!r:.80}"
-    elif isinstance(value, int | float) and not kind.low <= value <= kind.high:
-        limits = f"at least {kind.low}" if kind.high == math.inf else f"from {kind.low} to {kind.high}"
-        yield f"{name} is {value}, but must be {limits}"
-    elif missing := _missing(as_mapping(value), kind.members):
-        yield f"{name} must have {' and '.join(missing)}"
 
 
 def _missing(value: Mapping[str, Any], members: Iterable[str]) -> list[str]:
@@ -502,29 +502,26 @@ class ChatSettings:
     extra_headers: Mapping[str, str] | None = field(default=None, repr=False)  # may hold a key
 
     def __post_init__(self) -> None:
-        for complaint in _complaints(_given(self)):
+        for complaint in _complaints(self._given()):
             raise ConfigError(complaint)
 
     def over(self, base: ChatSettings) -> ChatSettings:
         """These settings, with those of ``base`` for parameters that are not given here."""
-        given = _given(self)
+        given = self._given()
         if given.keys() & _TOKEN_LIMITS:  # two names of one thing
             given = dict.fromkeys(_TOKEN_LIMITS) | given
         return replace(base, **given)
 
     def to_wire(self) -> dict[str, Any]:
         """The parameters as the API writes them, without tool choice, headers and extra members."""
-        return {name: value for name, value in _given(self).items() if name not in _SENT_OTHERWISE}
+        return {name: value for name, value in self._given().items() if name not in _SENT_OTHERWISE}
+
+    def _given(self) -> dict[str, Any]:
+        return {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
 
 
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 _SENT_OTHERWISE = ("tool_choice", "parallel_tool_calls", "extra_body", "extra_headers", "stream_options")
-
-
-def _given(settings: ChatSettings) -> dict[str, Any]:
-    return {name: value for name in _NAMES if (value := getattr(settings, name)) is not None}
-
-
 _NAMES = tuple(each.name for each in fields(ChatSettings))
 
 

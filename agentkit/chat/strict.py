@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from agentkit.chat.json_schema import JsonSchema
+from agentkit.chat.json_schema import TYPE_OF, JsonSchema
 from agentkit.chat.json_values import encode_json
 from agentkit.errors import DefinitionError
 
@@ -29,7 +29,6 @@ _SAYS_NOTHING = frozenset(("path", "binary", "password"))  # formats that pydant
 _LOOKS_AROUND = re.compile(r"\(\?[=!<]|\\[1-9]|\(\?P=")
 _MOST_PROPERTIES, _MOST_LEVELS, _MOST_VALUES, _MOST_CHARACTERS = 5_000, 10, 1_000, 120_000
 _NULL: JsonSchema = {"type": "null"}
-_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
 def strict_form(
@@ -246,7 +245,7 @@ class _Form:
     @staticmethod
     def _types_of(schema: JsonSchema, place: str) -> str | list[str]:
         values = schema.get("enum", [schema["const"]] if "const" in schema else [])
-        kinds = list(dict.fromkeys(_TYPES[type(each)] for each in values))
+        kinds = list(dict.fromkeys(TYPE_OF[type(each)] for each in values))
         if not kinds:
             raise _NotStrict(place, "may be anything; give it a type")
         return kinds if len(kinds) > 1 else kinds[0]

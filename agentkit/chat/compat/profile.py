@@ -139,12 +139,17 @@ class Profile:
 
     def __or__(self, other: Profile) -> Profile:
         """The facts of both; of two values for one member the other's."""
-        return Profile(
-            **{
-                each.name: _joined(each.name, getattr(self, each.name), getattr(other, each.name))
-                for each in fields(self)
-            }
-        )
+        joined: dict[str, Any] = {}
+        for name in (each.name for each in fields(self)):
+            one, two = getattr(self, name), getattr(other, name)
+            if name in _LADDERS:
+                joined[name] = max(one, two, key=_LADDERS[name].index)
+            elif name == "assign" and two:
+                newer = {replace(Fact.parse(each), value="") for each in two}
+                joined[name] = two | {each for each in one if replace(Fact.parse(each), value="") not in newer}
+            else:
+                joined[name] = one | two if isinstance(one, frozenset) else two or one
+        return Profile(**joined)
 
     def to_json(self) -> dict[str, Any]:
         """The facts that there are, ready for JSON."""
@@ -173,17 +178,6 @@ def is_kept(path: str, names: Collection[str]) -> bool:
     """Return True if a member, a part of it or a member tied to it is always sent."""
     taken = {path, *path.split("."), ALONG.get(path, path)}
     return any(each in taken or each.startswith(f"{path}.") for each in names)
-
-
-def _joined(name: str, one: Any, other: Any) -> Any:
-    if name in _LADDERS:
-        return max(one, other, key=_LADDERS[name].index)
-    if name == "assign" and other:
-        newer = {replace(Fact.parse(each), value="") for each in other}
-        return other | {each for each in one if replace(Fact.parse(each), value="") not in newer}
-    if isinstance(one, frozenset):
-        return one | other
-    return other or one
 
 
 def _read(name: str, value: object, default: Any) -> Any:

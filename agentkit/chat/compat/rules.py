@@ -67,14 +67,6 @@ def _roles(body: Body) -> list[Any]:
     return [each.get("role") for each in _messages(body)]
 
 
-def _has(name: str) -> Test:
-    return lambda body: body.get(name) is not None
-
-
-def _role(role: str) -> Test:
-    return lambda body: role in _roles(body)
-
-
 def _in_turn(*roles: str) -> Test:
     return lambda body: any(pair == roles for pair in itertools.pairwise(_roles(body)))
 
@@ -92,10 +84,6 @@ def _scattered_instructions(body: Body) -> bool:
     return len(places) > 1 or places not in ([], [0])
 
 
-def _null(body: Body) -> bool:
-    return any(each.get("role") == "assistant" and each.get("content", "") is None for each in _messages(body))
-
-
 def _only_texts(body: Body) -> bool:
     lists = [as_mappings(each["content"]) for each in _messages(body) if isinstance(each.get("content"), list)]
     return any(all(part.get("type") == "text" for part in parts) for parts in lists)
@@ -106,14 +94,6 @@ def _empty(body: Body) -> bool:
     silent = any(not each.get("content") and not each.get("tool_calls") for each in _messages(body))
     blank = any(each.get("content") == "" for each in _messages(body))
     return silent or blank or any(part.get("type") == "text" and not part.get("text") for part in parts)
-
-
-def _calls_without_tools(body: Body) -> bool:
-    return not body.get("tools") and any(each.get("tool_calls") for each in _messages(body))
-
-
-def _references(body: Body) -> bool:
-    return any({"$ref", "$defs", "const"} & keywords_in(place[member]) for place, member in schemas_of(body))
 
 
 def _strict(body: Body) -> bool:
@@ -198,16 +178,12 @@ def _tool(**members: Any) -> list[dict[str, Any]]:
     return [{"type": "function", "function": {"name": "add", **members}}]
 
 
-def _form(**members: Any) -> dict[str, Any]:
-    return {"response_format": {"type": "json_schema", "json_schema": {"name": "f", "schema": {}, **members}}}
-
-
 RULES: tuple[Rule, ...] = (
     # A limit of tokens has two names.
     Rule(
         member="max_completion_tokens",
         said=_refused("max_completion_tokens", _UNKNOWN),
-        fits=_has("max_completion_tokens"),
+        fits=lambda body: body.get("max_completion_tokens") is not None,
         facts=_OLD_LIMIT,
         request={"max_completion_tokens": 9},
         example="Unrecognized request argument supplied: max_completion_tokens",
@@ -215,7 +191,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="max_tokens",
         said=_refused("max_tokens", _UNKNOWN),
-        fits=_has("max_tokens"),
+        fits=lambda body: body.get("max_tokens") is not None,
         facts=_NEW_LIMIT,
         request={"max_tokens": 9},
         example="Unsupported parameter: 'max_tokens' is not supported with this model. "
@@ -233,7 +209,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="messages",
         said=_DEVELOPER,
-        fits=_role("developer"),
+        fits=lambda body: "developer" in _roles(body),
         facts=Profile(system_role="system"),
         request={"messages": [{"role": "developer", "content": "x"}, _USER]},
         example="Unexpected message role.",
@@ -257,7 +233,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="messages",
         said=_SYSTEM,
-        fits=_role("system"),
+        fits=lambda body: "system" in _roles(body),
         facts=Profile(system_role="user", merge_user_turns=True),
         request={"messages": [_SYSTEM_MESSAGE, _USER]},
         example="System role not supported",
@@ -310,7 +286,7 @@ RULES: tuple[Rule, ...] = (
         said=_SCHEMA,
         fits=_format("json_schema"),
         facts=Profile(response_format="json_object"),
-        request=_form(),
+        request={"response_format": {"type": "json_schema", "json_schema": {"name": "f", "schema": {}}}},
         example="This response_format type is unavailable now",
     ),
     Rule(
@@ -325,7 +301,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="tools",
         said=r"\$ref|\$defs|#/|\bconst\b",
-        fits=_references,
+        fits=lambda body: any(
+            {"$ref", "$defs", "const"} & keywords_in(place[member]) for place, member in schemas_of(body)
+        ),
         facts=Profile(inline_schemas=True),
         request={"tools": _tool(parameters=_REFERRING)},
         example='Invalid JSON payload received. Unknown name "$ref" at \'tools[0].function_declarations[0]'
@@ -345,7 +323,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="messages",
         said=_REASONING,
-        fits=_role("assistant"),
+        fits=lambda body: "assistant" in _roles(body),
         facts=Profile(reasoning="reasoning_content"),
         request={"messages": [_USER, *_CALLED]},
         example="The `reasoning_content` in the thinking mode must be passed back to the API.",
@@ -353,7 +331,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="messages",
         said=rf"{_STRING}|{_BLANK}|content.{{0,40}}null|null.{{0,40}}content",
-        fits=_null,
+        fits=lambda body: any(
+            each.get("role") == "assistant" and each.get("content", "") is None for each in _messages(body)
+        ),
         facts=Profile(null_content_as_empty=True),
         request={"messages": [_USER, *_CALLED]},
         example="Invalid value for 'content': expected a string, got null.",
@@ -378,7 +358,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="messages",
         said=_NAME,
-        fits=_role("tool"),
+        fits=lambda body: "tool" in _roles(body),
         facts=Profile(tool_names=True),
         request={"messages": [_USER, *_CALLED]},
         example="GenerateContentRequest.contents[2].parts[0].function_response.name: Name cannot be empty.",
@@ -386,7 +366,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="tools",
         said=_TOOLS,
-        fits=_calls_without_tools,
+        fits=lambda body: not body.get("tools") and any(each.get("tool_calls") for each in _messages(body)),
         facts=Profile(keep_tools=True),
         request={"messages": [_USER, *_CALLED]},
         example="litellm.UnsupportedParamsError: Anthropic expects the `tools=` param to be passed",
@@ -395,7 +375,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="stream",
         said=_STREAM,
-        fits=_has("stream"),
+        fits=lambda body: body.get("stream") is not None,
         facts=_NOT_STREAMED,
         request={"stream": True},
         example="Cannot use tools with stream",

@@ -41,6 +41,7 @@ MAX_CALLS = 1024
 """The most calls of one reply; a reply with more is malformed."""
 
 _MAX_NAME = 64
+_KNOWN = ("parsed", "has_valid_arguments")  # what a call remembers of its arguments, whatever its id
 _VALID_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _SPACE = re.compile(r"\s*")
 _STRUCTURE = re.compile(r'\\(?:.|$)|["{}]', re.DOTALL)  # what decides where an object ends
@@ -95,16 +96,12 @@ def normalize_tool_calls(
             continue
         normalized = _normalize_arguments(call, notes)
         id_ = ids.assign(call.id, call.name, notes)
-        made.append(normalized if id_ == call.id else _with_id(normalized, id_))
+        if id_ != call.id:
+            known = {name: normalized.__dict__[name] for name in _KNOWN if name in normalized.__dict__}
+            normalized = replace(normalized, id=id_)
+            normalized.__dict__.update(known)
+        made.append(normalized)
     return tuple(made), notes
-
-
-def _with_id(call: ToolCall, id_: str) -> ToolCall:
-    """The call with another id; what is known about its arguments stays known."""
-    made = replace(call, id=id_)
-    known = call.__dict__
-    made.__dict__.update({name: known[name] for name in ("parsed", "has_valid_arguments") if name in known})
-    return made
 
 
 def _normalize_arguments(call: ToolCall, notes: list[str]) -> ToolCall:
@@ -194,9 +191,9 @@ class ToolCallAccumulator:
         for raw in calls:
             if "name" in raw and not raw.get("function"):
                 self.notes.append("a call was written without its member `function`")
-            yield from self._add(_read_fragment(raw), touched, whole=whole)
+            yield from self._add(_Fragment.read(raw), touched, whole=whole)
         if delta.get("function_call") and not calls:  # the deprecated form of a single call
-            yield from self._add(_read_fragment({"index": 0, "function": delta["function_call"]}), touched)
+            yield from self._add(_Fragment.read({"index": 0, "function": delta["function_call"]}), touched)
 
     def add_call(self, name: str, arguments: str) -> Iterator[CallDelta]:
         """Take a whole call that was found elsewhere."""
@@ -271,20 +268,21 @@ class _Fragment:
     extra: Mapping[str, Any]
     custom: bool = False  # of a custom tool's call: `arguments` is any string
 
-
-def _read_fragment(raw: Mapping[str, Any]) -> _Fragment:
-    custom = "custom" in raw and not raw.get("function")
-    member = "custom" if custom else "function"
-    called = as_mapping(raw.get(member)) or (raw if "name" in raw or "arguments" in raw else {})
-    arguments = called.get("input" if custom else "arguments")
-    return _Fragment(
-        id="" if raw.get("id") is None else str(raw["id"]),
-        index=as_index(raw.get("index")),
-        name=as_text(called.get("name"))[: _MAX_NAME + 1],
-        arguments=arguments if isinstance(arguments, str) else "" if arguments is None else json.dumps(arguments),
-        extra=json_safe(omit(raw, "id", "index", "type", member, *(("name", "arguments") if called is raw else ()))),
-        custom=custom,
-    )
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> _Fragment:
+        custom = "custom" in raw and not raw.get("function")
+        member = "custom" if custom else "function"
+        called = as_mapping(raw.get(member)) or (raw if "name" in raw or "arguments" in raw else {})
+        arguments = called.get("input" if custom else "arguments")
+        plain = ("name", "arguments") if called is raw else ()  # a call without its member `function`
+        return cls(
+            id="" if raw.get("id") is None else str(raw["id"]),
+            index=as_index(raw.get("index")),
+            name=as_text(called.get("name"))[: _MAX_NAME + 1],
+            arguments=arguments if isinstance(arguments, str) else "" if arguments is None else json.dumps(arguments),
+            extra=json_safe(omit(raw, "id", "index", "type", member, *plain)),
+            custom=custom,
+        )
 
 
 @dataclass(slots=True, eq=False)

@@ -55,7 +55,11 @@ def read_failed_generation(text: str) -> list[tuple[str, str]]:
     """The calls in Groq's ``failed_generation``, which is known to be calls, of whatever tool: name and arguments."""
     text = text.strip().removeprefix("<tool-use>").removesuffix("</tool-use>").strip()
     try:
-        return [_written(call) for call in _generated(text)]
+        if text.startswith("<function="):
+            return [_written(call) for call in _FUNCTION_UNCLOSED(text, {})]
+        value: object = parse_json(text)
+        calls = as_mappings(as_mapping(value).get("tool_calls")) or as_mappings(value) or [as_mapping(value)]
+        return [_written(_from_object({**raw, **as_mapping(raw.get("function"))})) for raw in calls]
     except (_NoCalls, ValueError, RecursionError):
         return []
 
@@ -79,15 +83,6 @@ def read_rejected_call(text: str, offered: Offered) -> list[tuple[str, str]]:
     keys = set(_KEY.findall(text)) if arguments is None else arguments.keys()
     fitting = [name for name, schema in offered.items() if keys and keys <= as_mapping(schema.get("properties")).keys()]
     return [(fitting[0], text)] if len(fitting) == 1 and text.startswith("{") else []
-
-
-def _generated(text: str) -> Iterator[_Call]:
-    if text.startswith("<function="):
-        yield from _FUNCTION_UNCLOSED(text, {})
-        return
-    value: object = parse_json(text)
-    for raw in as_mappings(as_mapping(value).get("tool_calls")) or as_mappings(value) or [as_mapping(value)]:
-        yield _from_object({**raw, **as_mapping(raw.get("function"))})
 
 
 def _written(call: _Call) -> tuple[str, str]:
