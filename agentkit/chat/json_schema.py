@@ -147,7 +147,7 @@ def possible_schemas(value: Mapping[str, Any], schemas: Sequence[dict[str, Any]]
     """Those schemas whose constants, such as the tag of a union, do not say that the object is another one."""
 
     def fits(schema: dict[str, Any]) -> bool:
-        properties: dict[str, Any] = schema.get("properties") or {}
+        properties: dict[str, JsonSchema | bool] = schema.get("properties") or {}
         return not any(
             name in value and isinstance(each, dict) and "const" in each and value[name] != each["const"]
             for name, each in properties.items()

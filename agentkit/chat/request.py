@@ -263,13 +263,13 @@ def request_of(
     if unknown:
         hint = "client.stream(...) streams" if "stream" in unknown else "put what has no name here into extra_body"
         raise ConfigError(f"there is no such parameter: {', '.join(unknown)}; {hint}")
-    base: object = ChatSettings() if settings is None else settings
-    if not isinstance(base, ChatSettings):
+    base = cast("object", settings)
+    if not isinstance(base, ChatSettings | None):
         raise ConfigError(f"settings= takes ChatSettings(...), not {settings!r:.80}")
     return ChatRequest(
         messages=_messages(prompt),
         tools=[_tool(each) for each in _listed(tools, "tools= takes a list of tools")],
-        settings=ChatSettings(**parameters).over(base),
+        settings=ChatSettings(**parameters).over(base or ChatSettings()),
         stream=stream,
     )
 
