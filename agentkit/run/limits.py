@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Literal, Protocol, TypeVar
 
+from agentkit.chat.messages import Message
 from agentkit.chat.reply import Reply, Usage
 from agentkit.chat.request import ChatRequest
 from agentkit.chat.tokens import size_of_messages, size_of_request
@@ -19,6 +20,7 @@ __all__ = [
     "Limits",
     "Price",
     "Spent",
+    "estimated_usage",
     "limit_in_words",
     "limit_usage",
     "limits_within",
@@ -254,6 +256,15 @@ def limit_in_words(most: int, what: str) -> str:
     return f"the limit of {most} {what}{'' if most == 1 else 's'}"
 
 
+def estimated_usage(usage: Usage, request: ChatRequest, answer: Message) -> Usage:
+    """Return the usage with estimates of the tokens of a request and its answer."""
+    prompt, completion = size_of_request(request), size_of_messages([answer])
+    total = prompt + completion
+    return replace(
+        usage, prompt_tokens=prompt, completion_tokens=completion, total_tokens=total, estimated_tokens=total
+    )
+
+
 def priced_usage(reply: Reply, request: ChatRequest, spent: Spent, limits: Limits) -> Usage:
     """Return the usage of a reply: estimated where the server does not report it, with its cost where it is known.
 
@@ -262,11 +273,7 @@ def priced_usage(reply: Reply, request: ChatRequest, spent: Spent, limits: Limit
     """
     usage = reply.usage
     if not usage.total_tokens and usage.requests:
-        prompt, completion = size_of_request(request), size_of_messages([reply.message])
-        total = prompt + completion
-        usage = replace(
-            usage, prompt_tokens=prompt, completion_tokens=completion, total_tokens=total, estimated_tokens=total
-        )
+        usage = estimated_usage(usage, request, reply.message)
     if usage.cost is not None and not 0 <= usage.cost < math.inf:
         usage = replace(usage, cost=None)  # it would raise the limit, or never reach one
     if usage.cost is None and limits.price is not None:

@@ -15,13 +15,12 @@ from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, Too
 from agentkit.chat.reply import Choice, Model, Reply, Usage
 from agentkit.chat.request import ChatRequest
 from agentkit.chat.settings import ChatSettings, without_force
-from agentkit.chat.tokens import size_of_messages, size_of_request
 from agentkit.errors import ConfigError, MalformedToolCall, Refused, ToolFailed
 from agentkit.run.artifacts import with_reader
 from agentkit.run.deferred import with_search
 from agentkit.run.events import CallRepaired, ToolChanged, TurnFinished, TurnStarted
 from agentkit.run.handoffs import readable_by
-from agentkit.run.limits import Limits, priced_usage
+from agentkit.run.limits import Limits, estimated_usage, priced_usage
 from agentkit.run.middleware import ModelTurn, Run, wrap_model
 from agentkit.run.output import Output, TextOutput, count_invalid_output
 from agentkit.run.spec import AgentSpec, RunSpec
@@ -189,14 +188,8 @@ def _joined(fragments: Sequence[str], whole: str) -> str:
 def _record_truncated(run: Run[Any], request: ChatRequest, text: str) -> None:
     """Keep text that somebody may have read, of a reply that never ended; its calls are dropped."""
     message = labeled(AssistantMessage(text), **{TRUNCATED: True})
-    prompt, completion = size_of_request(request), size_of_messages([message])
-    total = prompt + completion
     run.state.messages.append(run.stamp(message))
-    run.spend(
-        Usage(
-            requests=1, prompt_tokens=prompt, completion_tokens=completion, total_tokens=total, estimated_tokens=total
-        )
-    )
+    run.spend(estimated_usage(Usage(requests=1), request, message))
 
 
 async def _request(

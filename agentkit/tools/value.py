@@ -351,12 +351,8 @@ def _hint(kind: Any) -> Any:
 
 def _is_function(kind: Any) -> bool:
     is_type = isinstance(kind, type) or get_origin(kind) is not None or kind is None or kind is Any
-    return callable(kind) and not is_type and not _is_special(kind)
-
-
-def _is_special(kind: Any) -> bool:
-    """Return True if it names a type: a `NewType`, a ``type`` statement, a form of `typing`."""
-    return hasattr(kind, "__supertype__") or type(kind).__module__ in ("typing", "typing_extensions")
+    is_named = hasattr(kind, "__supertype__")  # by a `NewType`; by a ``type`` statement or a form of `typing` below
+    return callable(kind) and not (is_type or is_named or type(kind).__module__ in ("typing", "typing_extensions"))
 
 
 def _name_of(kind: Any) -> str:

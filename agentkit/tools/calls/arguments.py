@@ -17,8 +17,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from agentkit.chat.json_schema import leaf_schemas, member_schemas, possible_schemas, types_of
-from agentkit.chat.json_values import WrittenNumber, encode_json, parse_json
+from agentkit.chat.json_values import WrittenNumber, parse_json
 from agentkit.errors import ModelRetry
+from agentkit.tools.schema.check import shown_value
 from agentkit.tools.schema.generate import DECIMAL
 from agentkit.tools.schema.signature import Signature
 from agentkit.tools.schema.simplify import JsonSchema
@@ -31,7 +32,7 @@ _SHOULD = re.compile(r"\w+(?: input)? should (?P<is>be )?")  # "Input should be 
 _MEMBER = re.compile(r"<[\w.]+: ([^>]*)>")  # <Color.RED: 'red'>
 _ABSENT = ("missing", "missing_argument", "missing_keyword_only_argument", "missing_positional_only_argument")
 _MOST_LINES = 5
-_LONGEST_VALUE, _LONGEST_MESSAGE = 60, 300
+_LONGEST_PATH, _LONGEST_MESSAGE = 60, 300
 _TYPES = {list: "an array", str: "a string", bool: "a boolean"}
 
 
@@ -210,7 +211,7 @@ class _Reader:
             items = enumerate(cast("list[object]", value))
             return [self.read(each, member_schemas(schemas, at, self.root), (*place, at)) for at, each in items]
         if expected := _misread(value, schemas):
-            self.refused[place] = f"expected {expected}; got {_shown(value)}"
+            self.refused[place] = f"expected {expected}; got {shown_value(value)}"
         if isinstance(value, WrittenNumber):
             others = [each for each in schemas if DECIMAL not in each and types_of(each) & {"number", "string"}]
             return value.text if not others and any(DECIMAL in each for each in schemas) else float(value)
@@ -232,8 +233,9 @@ def _misread(value: object, schemas: Sequence[JsonSchema]) -> str:
 
     A number, or a string of digits, for a date or a time would be seconds since 1970; true would be the number 1.
     """
-    allowed = frozenset[str]().union(*map(types_of, schemas))
-    formats = [_EXPECTED.get(each.get("format", "")) for each in schemas if "string" in types_of(each)]
+    types = [(each, types_of(each)) for each in schemas]
+    allowed = frozenset[str]().union(*(kinds for _, kinds in types))
+    formats = [_EXPECTED.get(each.get("format", "")) for each, kinds in types if "string" in kinds]
     if isinstance(value, bool):
         is_number = allowed & {"integer", "number"} and not allowed & {"boolean", "string"}
         return f"{'a whole number' if 'number' not in allowed else 'a number'}, not a boolean" if is_number else ""
@@ -276,7 +278,7 @@ class _Complaints:
     def _path(self, place: Place) -> str:
         """The place as ``stops[2].city:``; nothing for the whole."""
         steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in place[self.words.hidden :])
-        path = _shortened("".join(steps).removeprefix("."))
+        path = _shortened("".join(steps).removeprefix("."), _LONGEST_PATH)
         return f"{path}: " if path else ""
 
     def _complaint(self, faults: Sequence[ErrorDetails]) -> str:
@@ -289,7 +291,7 @@ class _Complaints:
             return f"there is no such {self.words.member}" + (f"; there are: {known}" if len(first["loc"]) == 1 else "")
         messages = dict.fromkeys(map(self._message, faults))
         expected = "expected " if _SHOULD.match(first["msg"]) else ""
-        return f"{expected}{_shortened(' or '.join(messages), _LONGEST_MESSAGE)}; got {_shown(first['input'])}"
+        return f"{expected}{_shortened(' or '.join(messages), _LONGEST_MESSAGE)}; got {shown_value(first['input'])}"
 
     def _message(self, fault: ErrorDetails) -> str:
         """The message of pydantic without the parts meant for Python programmers."""
@@ -303,9 +305,5 @@ class _Complaints:
         return plain if found is None else f"{'' if found['is'] else 'to '}{plain[found.end() :]}"
 
 
-def _shown(value: object) -> str:
-    return _shortened(encode_json(value).decode())
-
-
-def _shortened(text: str, longest: int = _LONGEST_VALUE) -> str:
+def _shortened(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[:longest]}..."

@@ -21,14 +21,12 @@ import anyio
 import anyio.from_thread
 import anyio.lowlevel
 import anyio.to_thread
-from anyio.lowlevel import RunVar
 
 __all__ = ["run_in_thread"]
 
 T = TypeVar("T")
 
 _LONGEST_IDLE = 10.0  # seconds that a thread waits for more to do
-_UNLIMITED: RunVar[anyio.CapacityLimiter] = RunVar("agentkit_unlimited")
 
 
 async def run_in_thread(work: Callable[[], T]) -> T:
@@ -38,7 +36,8 @@ async def run_in_thread(work: Callable[[], T]) -> T:
     known = getattr(anyio.from_thread, "threadlocals", None)  # how anyio knows a thread as its own; not public
     await anyio.lowlevel.checkpoint()
     if soon is None or known is None:
-        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=_unlimited())
+        # The call has its permit already. anyio's own limiter would, on trio, count threads that never end.
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(math.inf))
     done, outcome, context = anyio.Event(), Future[T](), _outside_of_the_loop()
     with anyio.CancelScope() as scope:
 
@@ -63,15 +62,6 @@ def _outside_of_the_loop() -> Context:
     if sniffio is not None:
         context.run(sniffio.current_async_library_cvar.set, None)
     return context
-
-
-def _unlimited() -> anyio.CapacityLimiter:
-    """The call has its permit already. anyio's own limiter would, on trio, count threads that never end."""
-    try:
-        return _UNLIMITED.get()
-    except LookupError:
-        _UNLIMITED.set(made := anyio.CapacityLimiter(math.inf))
-        return made
 
 
 # Threads that have nothing to do wait here for more, those of all event loops together.

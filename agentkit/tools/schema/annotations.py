@@ -18,7 +18,7 @@ from types import CodeType, GenericAlias, MethodType, SimpleNamespace, UnionType
 from typing import Annotated, Any, get_args, get_origin
 
 from agentkit.errors import DefinitionError
-from agentkit.tools.schema.descriptions import QUALIFIERS
+from agentkit.tools.schema.docstrings import QUALIFIERS
 
 __all__ = ["is_type_alias", "keyword_fields", "names_around", "read_hints", "stream_in", "union_members"]
 

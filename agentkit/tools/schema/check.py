@@ -15,7 +15,7 @@ from typing import Any, cast
 from agentkit.chat.json_schema import resolve_reference
 from agentkit.chat.json_values import encode_json
 
-__all__ = ["faults_of"]
+__all__ = ["faults_of", "shown_value"]
 
 _MOST_FAULTS = 5
 _DEEPEST = 200
@@ -31,16 +31,12 @@ _SIZES: Mapping[str, tuple[type[Sized], str]] = {  # keyword -> the types that h
 }
 
 
-def _is_multiple(value: float, step: float) -> bool:
-    return bool(step) and math.isclose(value / step, round(value / step))
-
-
 _BOUNDS: Sequence[tuple[str, str, Callable[[float, float], bool]]] = (
     ("minimum", "at least", operator.ge),
     ("maximum", "at most", operator.le),
     ("exclusiveMinimum", "more than", operator.gt),
     ("exclusiveMaximum", "less than", operator.lt),
-    ("multipleOf", "a multiple of", _is_multiple),
+    ("multipleOf", "a multiple of", lambda value, step: bool(step) and math.isclose(value / step, round(value / step))),
 )
 
 
@@ -70,7 +66,7 @@ class _Check:
         kinds = node.get("type")
         names = cast("list[str]", [kinds] if isinstance(kinds, str) else kinds or [])
         if names and not any(_is(value, each) for each in names):
-            yield place, f"expected {' or '.join(names)}; got {_shown(value)}"
+            yield place, f"expected {' or '.join(names)}; got {shown_value(value)}"
             return
         yield from ((place, text) for text in _of_itself(value, node))
         yield from self._of_combinations(value, node, place, depth)
@@ -91,9 +87,9 @@ class _Check:
             if branches and not fitting:
                 yield from min(results, key=len)
             elif keyword == "oneOf" and fitting > 1:
-                yield place, f"fits {fitting} of the alternatives, and must fit exactly one; got {_shown(value)}"
+                yield place, f"fits {fitting} of the alternatives, and must fit exactly one; got {shown_value(value)}"
         if "not" in node and not list(self.of(value, node["not"], place, depth + 1)):
-            yield place, f"is what it must not be; got {_shown(value)}"
+            yield place, f"is what it must not be; got {shown_value(value)}"
         if "if" in node:
             branch = "else" if list(self.of(value, node["if"], place, depth + 1)) else "then"
             yield from self.of(value, node.get(branch, True), place, depth + 1)
@@ -133,9 +129,9 @@ class _Check:
 def _of_itself(value: Any, node: Mapping[str, Any]) -> Iterator[str]:
     """The problems of a value itself, apart from its type and its members."""
     if "enum" in node and not any(_is_same(value, each) for each in node["enum"]):
-        yield f"expected {' or '.join(map(_shown, node['enum']))}; got {_shown(value)}"
+        yield f"expected {' or '.join(map(shown_value, node['enum']))}; got {shown_value(value)}"
     if "const" in node and not _is_same(value, node["const"]):
-        yield f"expected {_shown(node['const'])}; got {_shown(value)}"
+        yield f"expected {shown_value(node['const'])}; got {shown_value(value)}"
     for keyword, (kind, words) in _SIZES.items():
         limit = node.get(keyword)
         if isinstance(limit, int) and isinstance(value, kind):
@@ -143,7 +139,7 @@ def _of_itself(value: Any, node: Mapping[str, Any]) -> Iterator[str]:
             if size < limit if keyword.startswith("min") else size > limit:
                 yield f"expected {words.format(limit)}; it has {size}"
     if isinstance(value, str) and isinstance(node.get("pattern"), str) and not _matches(node["pattern"], value):
-        yield f"expected a string that matches {node['pattern']}; got {_shown(value)}"
+        yield f"expected a string that matches {node['pattern']}; got {shown_value(value)}"
     if isinstance(value, int | float) and not isinstance(value, bool):
         yield from _of_number(value, node)
 
@@ -152,7 +148,7 @@ def _of_number(value: float, node: Mapping[str, Any]) -> Iterator[str]:
     for keyword, words, right in _BOUNDS:
         limit = node.get(keyword)
         if isinstance(limit, int | float) and not isinstance(limit, bool) and not right(value, limit):
-            yield f"expected {words} {limit}; got {_shown(value)}"
+            yield f"expected {words} {limit}; got {shown_value(value)}"
 
 
 def _is(value: object, kind: str) -> bool:
@@ -175,6 +171,7 @@ def _matches(pattern: str, text: str) -> bool:
         return True
 
 
-def _shown(value: object) -> str:
+def shown_value(value: object) -> str:
+    """The value as compact JSON, truncated after 60 characters, for a complaint about it."""
     text = encode_json(value).decode()
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."

@@ -18,7 +18,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core
 from agentkit.chat.decoding.lenient import as_mapping
 from agentkit.chat.json_values import encode_json
 from agentkit.errors import DefinitionError
-from agentkit.tools.schema.descriptions import attribute_docs, class_summary
+from agentkit.tools.schema.docstrings import attribute_docs, class_summary
 from agentkit.tools.schema.simplify import DECIMAL, JsonSchema
 
 __all__ = ["DECIMAL", "AllArguments", "Argument", "generate", "stable"]

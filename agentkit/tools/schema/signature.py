@@ -21,8 +21,7 @@ from agentkit.chat.json_values import encode_json
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.tools.context import RunContext, ToolContext
 from agentkit.tools.schema.annotations import keyword_fields, read_hints, stream_in, union_members
-from agentkit.tools.schema.descriptions import attribute_docs, note_of
-from agentkit.tools.schema.docstrings import read_docstring
+from agentkit.tools.schema.docstrings import attribute_docs, note_of, read_docstring
 from agentkit.tools.schema.generate import Argument, generate, stable
 from agentkit.tools.schema.simplify import JsonSchema, compact
 
