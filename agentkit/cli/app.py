@@ -42,17 +42,17 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("run", "agentkit.cli.run:run", "Answer one question."),
-    Command("chat", "agentkit.cli.chat:chat", "Talk with a model or an agent."),
-    Command("resume", "agentkit.cli.run:resume", "Resume a run that was saved."),
-    Command("serve", "agentkit.cli.serve:serve", "Put agents behind the Chat Completions API."),
+    Command("chat", "agentkit.cli.chat:chat", "Talk to a model or an agent."),
+    Command("resume", "agentkit.cli.run:resume", "Resume a saved run."),
+    Command("serve", "agentkit.cli.serve:serve", "Serve agents over the Chat Completions API."),
     Command("extract", "agentkit.cli.extract:extract", "Extract objects from files."),
-    Command("tools", "agentkit.cli.tools:tools", "Print the schemas of tools, or what could be better about them."),
-    Command("models", "agentkit.cli.models:app", "List where models can be; download the embedded one."),
-    Command("sessions", "agentkit.cli.sessions:app", "Look into saved conversations."),
-    Command("view", "agentkit.cli.view:view", "Make a page of a trace: what a run did, and when."),
-    Command("mcp", "agentkit.cli.mcp:app", "Approve the tools of MCP servers."),
-    Command("logs", "agentkit.cli.logs:logs", "Look into the log of runs."),
-    Command("new", "agentkit.cli.new:new", "Make a starter project: an agent, a tool and a test."),
+    Command("tools", "agentkit.cli.tools:tools", "Print the schemas of tools, or check them."),
+    Command("models", "agentkit.cli.models:app", "List the providers, or download the embedded model."),
+    Command("sessions", "agentkit.cli.sessions:app", "Show, search, export and delete saved conversations."),
+    Command("view", "agentkit.cli.view:view", "Turn a trace into a page: what a run did, and when."),
+    Command("mcp", "agentkit.cli.mcp:app", "Approve the tools of MCP servers, or be one."),
+    Command("logs", "agentkit.cli.logs:logs", "Show the log of runs."),
+    Command("new", "agentkit.cli.new:new", "Create a starter project: an agent, a tool and a test."),
     Command("doctor", "agentkit.cli.doctor:doctor", "Find out what a model and its server can do."),
 )
 
@@ -113,7 +113,7 @@ def main_options(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """Agents that call tools, with any model behind a Chat Completions server.
+    """Run agents that call tools, on any server that speaks Chat Completions.
 
     \b
     agentkit run --tools tools.py "Weather in Paris?"

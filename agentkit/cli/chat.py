@@ -65,7 +65,7 @@ _COMMANDS: Mapping[str, str] = {
 
 
 def chat(  # noqa: PLR0913 - each is an option of the command
-    agent: Annotated[str, typer.Argument(metavar="[AGENT]", help="An agent, as app.py:agent.")] = "",
+    agent: Annotated[str, typer.Argument(metavar="[AGENT]", help="An agent, such as app.py:agent.")] = "",
     model: ModelOption = "",
     tools: ToolsOption = None,
     with_: WithOption = None,
@@ -81,9 +81,9 @@ def chat(  # noqa: PLR0913 - each is an option of the command
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Talk with a model or an agent; /help lists the commands, Ctrl-C stops an answer.
+    """Talk to a model or an agent; /help lists the commands, Ctrl-C stops an answer.
 
-    Enter sends a message; Alt+Enter, or a backslash before Enter, begins another line.
+    Enter sends a message; Alt+Enter, or a backslash before Enter, starts a new line.
 
     \b
     agentkit chat --model ollama:qwen3 --tools tools.py --session chat.db:ada

@@ -125,12 +125,14 @@ def doctor(
     where: Annotated[str, typer.Argument(metavar="MODEL|URL", help="PROVIDER:MODEL, local, or a URL.")] = "local",
     name: Annotated[str, typer.Option("--name", metavar="MODEL", help="The model's name at the URL.")] = "",
     key_variable: Annotated[
-        str, typer.Option("--key-variable", metavar="NAME", help="The variable that holds the key for the URL.")
+        str, typer.Option("--key-variable", metavar="NAME", help="The environment variable with the key for the URL.")
     ] = "",
     timeout: Annotated[
         float, typer.Option("--timeout", min=1, metavar="SECONDS", help="Longest wait for one reply.")
     ] = REPLY_SECONDS,
-    save: Annotated[str, typer.Option("--save", metavar="FILE", help="Save what was learned, for profile_file=.")] = "",
+    save: Annotated[
+        str, typer.Option("--save", metavar="FILE", help="Save the learned profile, for profile_file=.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: DebugOption = False,
 ) -> None:

@@ -28,27 +28,28 @@ _HOPELESS = (MissingKey, AuthenticationFailed, NotFound, QuotaExceeded)  # no ot
 
 def extract(
     what: Annotated[
-        str, typer.Argument(metavar="MODULE:TYPE", help="The type, also file.py:TYPE; or a JSON Schema, file.json.")
+        str,
+        typer.Argument(metavar="MODULE:TYPE", help="The type, in a module or file.py, or a JSON Schema (file.json)."),
     ],
     files: Annotated[
-        list[str], typer.Argument(metavar="FILES...", help="Texts, images, sound, PDFs; - is standard input.")
+        list[str], typer.Argument(metavar="FILES...", help="Text, images, audio or PDFs; - for standard input.")
     ],
     model: ModelOption = "",
     out: Annotated[
-        str, typer.Option("--out", "-o", metavar="FILE", help="A .jsonl or .csv; what is in it is not done again.")
+        str,
+        typer.Option("--out", "-o", metavar="FILE", help="A .jsonl or .csv file; sources already in it are skipped."),
     ] = "",
     instructions: InstructionsOption = "",
     concurrency: Annotated[
-        int, typer.Option("--concurrency", min=1, metavar="N", help="Most files at the same time.")
+        int, typer.Option("--concurrency", min=1, metavar="N", help="Number of files processed at a time.")
     ] = 10,
     timeout: TimeoutOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Extract an object from each of many files.
+    """Extract one object from each file.
 
-    Without --out, the objects are printed as lines of JSON. With it, the same command can be given again after an
-    interruption or a failure: only files that are not in FILE are done. Failures are listed at the end, with exit code
-    1.
+    Without --out, objects are printed as JSON lines. With it, you can repeat the command after an interruption or a
+    failure: files already in FILE are skipped. Failures are listed at the end, with exit code 1.
 
     \b
     agentkit extract invoices.py:Invoice mail/*.txt --out invoices.csv

@@ -139,19 +139,20 @@ def _select(condition: str, values: list[Any]) -> list[LoggedRun]:
 
 
 def logs(
-    id_: Annotated[
-        str, typer.Argument(metavar="[ID]", help="The beginning of a run's id: print all of this run.")
-    ] = "",
+    id_: Annotated[str, typer.Argument(metavar="[ID]", help="The start of a run's id: print that run in full.")] = "",
     search: Annotated[
-        str, typer.Option("--search", "-q", metavar="WORDS", help="Only runs whose question or answer has these words.")
+        str,
+        typer.Option(
+            "--search", "-q", metavar="WORDS", help="Only runs whose question or answer contains these words."
+        ),
     ] = "",
-    count: Annotated[int, typer.Option("--count", "-n", min=1, metavar="N", help="Most runs to print.")] = 10,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, metavar="N", help="Number of runs to print.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
     path: Annotated[bool, typer.Option("--path", help="Print where the log is.")] = False,
     on: Annotated[bool | None, typer.Option("--on/--off", help="Turn the log on or off.")] = None,
     debug: DebugOption = False,
 ) -> None:
-    """Look into the log of runs, the latest last.
+    """Show the log of runs, latest last.
 
     \b
     agentkit logs

@@ -63,7 +63,7 @@ def mcp() -> None:
 
 @app.command()
 def lock(
-    servers: Annotated[list[str], typer.Argument(metavar="FILE|COMMAND|URL...", help="An mcp.json, or servers.")],
+    servers: Annotated[list[str], typer.Argument(metavar="FILE|COMMAND|URL...", help="An mcp.json, commands or URLs.")],
     file: Annotated[Path, typer.Option("--lock", metavar="FILE", help="The lock file.")] = LOCK,
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit with 1 if a tool is not approved.")
@@ -71,7 +71,7 @@ def lock(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve without asking.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Show how the tools of servers differ from those that were approved, and approve them.
+    """Show how the tools of servers differ from the approved ones, and approve them.
 
     An agent with MCPToolset(..., lock="mcp.lock") gets only approved tools.
 
@@ -91,18 +91,22 @@ def lock(
 @app.command()
 def serve(
     offers: Annotated[
-        list[str], typer.Argument(metavar="MODULE[:NAME]...", help="Modules or files with tools, or agents in them.")
+        list[str], typer.Argument(metavar="MODULE[:NAME]...", help="Modules or files, or the tools and agents in them.")
     ],
-    http: Annotated[bool, typer.Option("--http", help="Serve streamable HTTP, and not standard input.")] = False,
+    http: Annotated[
+        bool, typer.Option("--http", help="Serve streamable HTTP instead of standard input and output.")
+    ] = False,
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port to listen on; 0 for any.")] = 8000,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="The port to listen on; 0 for any free port.")
+    ] = 8000,
     token: Annotated[
         str, typer.Option("--token", envvar="AGENTKIT_TOKEN", help="The token that clients send over HTTP.")
     ] = "",
     name: Annotated[str, typer.Option("--name", help="The name of the server.")] = "agentkit",
     debug: DebugOption = False,
 ) -> None:
-    """Be an MCP server: tools and agents for every MCP client.
+    """Offer tools and agents to MCP clients, as a server.
 
     \b
     agentkit mcp serve tools.py

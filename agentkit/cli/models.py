@@ -167,7 +167,7 @@ def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """List where models can be; `agentkit models pull` downloads the embedded one.
+    """List the providers; `agentkit models pull` downloads the embedded model.
 
     \b
     agentkit models

@@ -67,13 +67,13 @@ which of their keys are set.
 
 
 def new(
-    directory: Annotated[str, typer.Argument(metavar="DIRECTORY", help="The directory to make.")],
+    directory: Annotated[str, typer.Argument(metavar="DIRECTORY", help="The directory to create.")],
     model: Annotated[
         str, typer.Option("--model", "-m", metavar="MODEL", help="The model of the agent.")
     ] = "openai:gpt-5-mini",
     debug: DebugOption = False,
 ) -> None:
-    """Make a starter project: an agent with a tool, a test that passes at once, and a README.
+    """Create a starter project: an agent with a tool, a test that passes at once, and a README.
 
     \b
     agentkit new cafe

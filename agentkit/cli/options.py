@@ -33,36 +33,38 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="MODEL",
-        help="PROVIDER:MODEL or local. Default: the agent's own, else AGENTKIT_MODEL, else by the keys that are set.",
+        help="PROVIDER:MODEL or local. Default: the agent's own, else AGENTKIT_MODEL, else chosen by the keys set.",
     ),
 ]
 DepsOption = Annotated[
     str,
-    typer.Option("--deps", metavar="MODULE:NAME", help="The dependencies of the agent, or a function that makes them."),
+    typer.Option(
+        "--deps", metavar="MODULE:NAME", help="The dependencies of the agent, or a function that returns them."
+    ),
 ]
 ParameterOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--option", "-o", metavar="NAME=VALUE", help="A parameter of requests, as temperature=0.2; can be repeated."
+        "--option", "-o", metavar="NAME=VALUE", help="A request parameter, such as temperature=0.2; can be repeated."
     ),
 ]
 LimitOption = Annotated[
     list[str] | None,
-    typer.Option("--limit", metavar="NAME=VALUE", help="A limit of the run, as turns=5 or cost=0.5; can be repeated."),
+    typer.Option("--limit", metavar="NAME=VALUE", help="A limit of the run, such as turns=5; can be repeated."),
 ]
 SchemaOption = Annotated[
     str,
-    typer.Option("--schema", metavar="MODULE:TYPE", help="The type of the output, or a JSON Schema in a file.json."),
+    typer.Option("--schema", metavar="MODULE:TYPE", help="The type of the output, or a JSON Schema (file.json)."),
 ]
 AttachOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--attach", "-a", metavar="FILE", help="An image, sound, PDF or text, or an image's URL; can be repeated."
+        "--attach", "-a", metavar="FILE", help="An image, audio, PDF or text file, or an image URL; can be repeated."
     ),
 ]
 ToolsOption = Annotated[
     list[str] | None,
-    typer.Option("--tools", "-t", metavar="MODULE[:NAME]", help="Tools of a module or a file.py; can be repeated."),
+    typer.Option("--tools", "-t", metavar="MODULE[:NAME]", help="Tools from a module or file.py; can be repeated."),
 ]
 WithOption = Annotated[
     list[str] | None,
@@ -75,7 +77,7 @@ McpOption = Annotated[
     typer.Option(
         "--mcp",
         metavar="FILE|COMMAND|URL",
-        help='Tools of MCP servers: an mcp.json, "uvx ..." or a URL; can be repeated.',
+        help='Tools from MCP servers: an mcp.json, "uvx ..." or a URL; can be repeated.',
     ),
 ]
 InstructionsOption = Annotated[
@@ -92,16 +94,15 @@ DenyOption = Annotated[
     list[str] | None, typer.Option("--deny", metavar="ID[=REASON]", help="Refuse this call; can be repeated.")
 ]
 AnswerOption = Annotated[
-    list[str] | None, typer.Option("--answer", metavar="ID=TEXT", help="Give the result of this call; can be repeated.")
+    list[str] | None,
+    typer.Option("--answer", metavar="ID=TEXT", help="Provide the result of this call; can be repeated."),
 ]
 TimeoutOption = Annotated[
     float | None,
-    typer.Option(
-        "--timeout", min=1, metavar="SECONDS", help="Longest wait for one reply of the model; 600 if not given."
-    ),
+    typer.Option("--timeout", min=1, metavar="SECONDS", help="Longest wait for one model reply, 600 by default."),
 ]
 TraceOption = Annotated[
     str, typer.Option("--trace", metavar="FILE", help="Write every event here, for `agentkit view`.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print events for programs, one JSON object a line.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print events as JSON, one object per line.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]

@@ -55,7 +55,9 @@ __all__ = ["resume", "resume_command_of", "run"]
 def run(  # noqa: PLR0913 - each is an option of the command
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[AGENT] PROMPT", help="An agent, as app.py:agent, and the question; - reads a pipe."),
+        typer.Argument(
+            metavar="[AGENT] PROMPT", help="An agent, such as app.py:agent, and the question; - reads standard input."
+        ),
     ] = None,
     attach: AttachOption = None,
     model: ModelOption = "",
@@ -78,8 +80,8 @@ def run(  # noqa: PLR0913 - each is an option of the command
 ) -> None:
     """Answer one question.
 
-    The answer goes to standard output, tool calls and notes to standard error. What is piped in is sent before the
-    question, or is the question. On a terminal you are asked about calls that need approval; elsewhere the run pauses
+    The answer goes to standard output, tool calls and notes to standard error. Piped input is sent before the question,
+    or is the question. On a terminal you are asked about calls that need approval; elsewhere the run pauses
     with exit code 4. With --session and no question, the last run of the session is resumed.
 
     \b
@@ -106,14 +108,14 @@ def run(  # noqa: PLR0913 - each is an option of the command
 
 def resume(  # noqa: PLR0913 - each is an option of the command
     state: Annotated[
-        str, typer.Argument(metavar="FILE", help="The file of --state; the run is saved there again.")
+        str, typer.Argument(metavar="FILE", help="The file written by --state; the run is saved there again.")
     ] = "",
     session: SessionOption = None,
     approve: ApproveOption = None,
     deny: DenyOption = None,
     answer: AnswerOption = None,
     agent: Annotated[
-        str, typer.Option("--agent", metavar="MODULE[:NAME]", help="The agent, if it is not known any more.")
+        str, typer.Option("--agent", metavar="MODULE[:NAME]", help="The agent, if the log no longer knows it.")
     ] = "",
     model: ModelOption = "",
     tools: ToolsOption = None,
@@ -129,9 +131,9 @@ def resume(  # noqa: PLR0913 - each is an option of the command
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Resume a run that was saved, with the agent, model and tools that it was started with.
+    """Resume a saved run with the agent, model and tools it was started with.
 
-    They are known from the log of runs; an option takes the place of what the log says.
+    They are read from the log of runs; options override them.
 
     \b
     agentkit run --tools tools.py --state run.json "Clean up."

@@ -42,9 +42,9 @@ _WIDEST = 40  # of a column; what is longer stands out of it
 
 app = typer.Typer(rich_markup_mode=None)
 
-_FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="A file of sessions.")]
+_FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="A session file.")]
 _SessionArgument = Annotated[
-    str, typer.Argument(metavar="FILE:NAME", help=f"A session of a file; {_DEFAULT!r} without a name.")
+    str, typer.Argument(metavar="FILE:NAME", help=f"A session in a file; the name defaults to {_DEFAULT!r}.")
 ]
 _JsonOption = Annotated[bool, typer.Option("--json", help="Print a JSON array.")]
 _DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
@@ -166,7 +166,7 @@ def _open_whole_file(file: str) -> Sessions:
 
 @app.callback(invoke_without_command=True)
 def sessions(context: typer.Context) -> None:
-    """Look into conversations that `--session` has saved.
+    """Show, search, export and delete conversations saved with `--session`.
 
     \b
     agentkit sessions list chat.db
@@ -178,7 +178,7 @@ def sessions(context: typer.Context) -> None:
 
 @app.command("list")
 def list_sessions(file: _FileArgument, as_json: _JsonOption = False, debug: _DebugOption = False) -> None:
-    """List the sessions of a file, the one that was saved last first."""
+    """List the sessions in a file, most recently saved first."""
     with handle_errors(debug=debug):
         found = anyio.run(_open_whole_file(file).list)
         if as_json:
@@ -216,14 +216,14 @@ def show(where: _SessionArgument, debug: _DebugOption = False) -> None:
 @app.command()
 def search(
     file: _FileArgument,
-    words: Annotated[list[str], typer.Argument(metavar="WORDS", help="A message must have all of them.")],
-    limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Most messages to print.")] = 20,
+    words: Annotated[list[str], typer.Argument(metavar="WORDS", help="Words that a message must contain.")],
+    limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Number of messages to print.")] = 20,
     as_json: _JsonOption = False,
     debug: _DebugOption = False,
 ) -> None:
-    """Find messages that contain all of the words, anywhere in their text.
+    """Find messages that contain all the words.
 
-    The number behind the name of the session is that of the message in `agentkit sessions show`.
+    The number after the session's name is the message's number in `agentkit sessions show`.
     """
     with handle_errors(debug=debug):
         if not " ".join(words).strip():
@@ -244,10 +244,12 @@ def search(
 @app.command()
 def export(
     where: _SessionArgument,
-    output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="Write to this file instead.")] = "-",
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="OUT", help="Write to this file; - for standard output.")
+    ] = "-",
     debug: _DebugOption = False,
 ) -> None:
-    """Print the messages as JSON lines, as a Chat Completions request has them."""
+    """Print the messages as JSON lines, in Chat Completions format."""
     with handle_errors(debug=debug):
         session = open_session(where, existing=True)
         if output != "-":

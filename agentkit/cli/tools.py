@@ -126,12 +126,14 @@ def tools(
     mcp: McpOption = None,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Print what they can do, and what could be better; exit with 1 if any could."),
+        typer.Option(
+            "--check", help="Print what the tools can do and what could be improved; exit with 1 if anything could."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, also with --check.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Print the JSON schemas of tools as a model gets them, or what they can do and what could be better about them.
+    """Print the JSON schemas of tools as a model receives them, or check the tools.
 
     \b
     agentkit tools tools.py

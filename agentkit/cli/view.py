@@ -30,19 +30,21 @@ _UNSEEN, _LEFT = 600.0, 180.0  # seconds without a request after which --follow 
 def view(
     traces: Annotated[
         list[str],
-        typer.Argument(metavar="FILE [FILE]", help="The file of --trace; of two, the last runs are compared."),
+        typer.Argument(
+            metavar="FILE [FILE]", help="The file written by --trace; with two, their last runs are compared."
+        ),
     ],
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="Write the page here; - for standard output.")
     ] = "",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show a run while it runs, on a local page.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show the run live on a local page.")] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Make one page of HTML from a trace: what ran when, and why.
+    """Turn a trace into one HTML page: what ran when, and why.
 
-    The page is written next to the trace, holds everything, and loads nothing. With --follow, it is served to this
-    machine alone while the run runs; the command ends with Ctrl-C, or when the page is closed.
+    The page is written next to the trace and is self-contained. With --follow, it is served to this machine only, while
+    the run runs; the command ends with Ctrl-C, or when the page is closed.
 
     \b
     agentkit run --trace run.jsonl "What is 19 + 23?"
