@@ -338,7 +338,7 @@ def test_tools_that_are_forgotten_when_a_run_goes_on_are_named(place: Path) -> N
         done = run(
             "resume", "run.json", "-m", "openai:m", "--approve", "c0", OPENAI_BASE_URL=server.url, AGENTKIT_LOG="off"
         )
-    said = "error: this run has the tools ask, delete, look: give the same --tools and --with as when it was started\n"
+    said = "error: this run has the tools ask, delete, look: give the same --tools, --with and --mcp as when it was started\n"
     assert (done.returncode, done.stderr, len(server.requests)) == (2, said, 1)
 
 

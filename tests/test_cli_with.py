@@ -127,7 +127,7 @@ def test_a_command_waits_and_is_resumed_with_the_same_spec() -> None:
         without = run(
             "resume", "run.json", "-m", "openai:x", "--deny", "c0", OPENAI_BASE_URL=server.url, AGENTKIT_LOG="off"
         )
-        assert "give the same --tools and --with as when it was started" in without.stderr
+        assert "give the same --tools, --with and --mcp as when it was started" in without.stderr
         resumed = run("resume", "run.json", *common, "--deny", "c0", OPENAI_BASE_URL=server.url)
     assert (resumed.returncode, resumed.stdout) == (0, "I may not.\n")
 
