@@ -13,7 +13,7 @@ import anyio
 import anyio.lowlevel
 
 from agentkit.chat.events import Emit, RequestAdapted
-from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
+from agentkit.chat.messages import AssistantMessage, ToolMessage, UserMessage
 from agentkit.chat.transport.retry import retry_budget
 from agentkit.errors import AgentKitError, LimitReached, ModelRetry, OutputInvalid, SessionError
 from agentkit.run.calls import attach_files, run_calls
@@ -281,16 +281,13 @@ def _alone(error: BaseException) -> BaseException:
 
 def close_transcript(state: RunState) -> None:
     """Answer the calls that the end of the run has left open; label a prompt that never got a reply."""
-    insert_results(state.messages, [_unfinished(state, call) for call in open_calls(state.messages)])
+    waiting = {*state.approvals, *state.blocked} - state.decisions.keys()
+    note = "Error: not run: it was waiting for a decision when the run ended"
+    calls = open_calls(state.messages)
+    results = [ToolMessage(note, each.id) if each.id in waiting else interrupted_result(each) for each in calls]
+    insert_results(state.messages, results)
     attach_files(state)
     state.label_unanswered()
-
-
-def _unfinished(state: RunState, call: ToolCall) -> ToolMessage:
-    """The result of a call that the end of the run has left open."""
-    if (call.id in state.approvals or call.id in state.blocked) and call.id not in state.decisions:
-        return ToolMessage("Error: not run: it was waiting for a decision when the run ended", call.id)
-    return interrupted_result(call)
 
 
 async def _save_at_the_end(spec: RunSpec, state: RunState) -> None:

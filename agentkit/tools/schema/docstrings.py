@@ -218,15 +218,11 @@ def read_docstring(text: str | None, names: Collection[str] = ()) -> Docstring:
     plain = inspect.cleandoc(text or "").strip()
     by_rules = _by_rules(_EPYTEXT.sub(":", plain), names)
     loosely = Docstring(*read_loosely(plain, names))
-    best = loosely if _found(loosely, names) > _found(by_rules, names) else by_rules
+    best = max(by_rules, loosely, key=lambda each: len(each.parameters.keys() & names if names else each.parameters))
     described = {
         name: _TYPE.sub("", said, count=1) if _TYPE.match(said) else said for name, said in best.parameters.items()
     }
     return Docstring(best.summary, {name: said for name, said in described.items() if said}, by_rules.types)
-
-
-def _found(docstring: Docstring, names: Collection[str]) -> int:
-    return len(docstring.parameters.keys() & names if names else docstring.parameters)
 
 
 def _by_rules(plain: str, names: Collection[str]) -> Docstring:
