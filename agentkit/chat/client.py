@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import random
 import time
 import uuid
@@ -33,6 +32,7 @@ from agentkit.chat.events import (
     TextDelta,
     ignore_event,
 )
+from agentkit.chat.log import log
 from agentkit.chat.providers import PROVIDERS, find_provider, is_self_hosted
 from agentkit.chat.reply import (
     Model,
@@ -55,8 +55,6 @@ from agentkit.chat.transport.retry import RetryPolicy, spend_retry, wait_before_
 from agentkit.errors import AgentKitError, BadRequest, ConfigError, ModelError, StatusError
 
 __all__ = ["ChatClient", "open_model"]
-
-log = logging.getLogger("agentkit")
 
 _MOST_LESSONS = 8  # refusals that one request may learn from
 

@@ -121,7 +121,9 @@ class ImagePart(_Part):
         Raises:
             ConfigError: The file cannot be read, is empty, too large or not an image.
         """
-        return cls.from_bytes(_contents(path), mime_type=_type_of_name(path), detail=detail)
+        return cls.from_bytes(
+            _contents(path), mime_type=mimetypes.guess_type(Path(path).name, strict=False)[0] or "", detail=detail
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes, *, mime_type: str = "", detail: str | None = None) -> ImagePart:
@@ -211,7 +213,7 @@ class FilePart(_Part):
         Raises:
             ConfigError: There are no bytes, or too many.
         """
-        kind = mime_type or _type_of_name(filename) or "application/octet-stream"
+        kind = mime_type or mimetypes.guess_type(Path(filename).name, strict=False)[0] or "application/octet-stream"
         return cls(filename=filename, file_data=data_url(_sane(data), kind))
 
     def to_wire(self) -> dict[str, Any]:
@@ -385,10 +387,6 @@ def _sane(data: bytes, name: str = "the data") -> bytes:
         raise ConfigError(f"{name} is empty")
     _check_size(len(data), name)
     return data
-
-
-def _type_of_name(name: str | Path) -> str:
-    return mimetypes.guess_type(Path(name).name, strict=False)[0] or ""
 
 
 def image_type(data: bytes) -> str:

@@ -125,12 +125,30 @@ class CustomTool(_Definition):
 ToolDefinition: TypeAlias = FunctionTool | CustomTool
 
 
-def read_tool(raw: Mapping[str, Any]) -> ToolDefinition:
-    """Read a tool from its wire form.
+@runtime_checkable
+class Defined(Protocol):
+    """Anything with a definition for the model, such as an `agentkit.Tool`."""
+
+    @property
+    def definition(self) -> ToolDefinition:
+        """The tool as the model sees it."""
+        ...
+
+
+def read_tool(tool: object) -> ToolDefinition:
+    """The definition of a `ToolLike`.
 
     Raises:
-        ConfigError: It is neither a function nor a custom tool, has no name, or has a member that would be lost.
+        ConfigError: It is none; or, in the form of the API, it is neither a function nor a custom tool, has no name,
+            or has a member that would be lost.
     """
+    if isinstance(tool, FunctionTool | CustomTool):
+        return tool
+    if isinstance(tool, Defined):
+        return tool.definition
+    if not isinstance(tool, Mapping):
+        raise ConfigError(f"{tool!r:.80} is not a tool; @agentkit.tool makes one of a function")
+    raw = as_mapping(cast("object", tool))
     function, custom = as_mapping(raw.get("function")), as_mapping(raw.get("custom"))
     name, description = as_text((function or custom).get("name")), as_text((function or custom).get("description"))
     if not name:
@@ -229,16 +247,6 @@ class ChatRequest:
             yield 'with response_format json_object the messages must ask for JSON: the word "json" is not in them'
 
 
-@runtime_checkable
-class Defined(Protocol):
-    """Anything with a definition for the model, such as an `agentkit.Tool`."""
-
-    @property
-    def definition(self) -> ToolDefinition:
-        """The tool as the model sees it."""
-        ...
-
-
 Prompt: TypeAlias = str | Message | Sequence[Message | Mapping[str, Any]]
 """A question, a message, or a whole conversation; messages can be in the form of the API."""
 
@@ -268,7 +276,7 @@ def request_of(
         raise ConfigError(f"settings= takes ChatSettings(...), not {settings!r:.80}")
     return ChatRequest(
         messages=_messages(prompt),
-        tools=[_tool(each) for each in _listed(tools, "tools= takes a list of tools")],
+        tools=[read_tool(each) for each in _listed(tools, "tools= takes a list of tools")],
         settings=ChatSettings(**parameters).over(base or ChatSettings()),
         stream=stream,
     )
@@ -332,16 +340,6 @@ def _without_nulls(raw: Any, levels: int) -> Any:
         return cast("object", raw)
     members = cast("dict[str, object]", raw).items()
     return {name: _without_nulls(value, levels - 1) for name, value in members if value is not None}
-
-
-def _tool(tool: object) -> ToolDefinition:
-    if isinstance(tool, FunctionTool | CustomTool):
-        return tool
-    if isinstance(tool, Defined):
-        return tool.definition
-    if isinstance(tool, Mapping):
-        return read_tool(as_mapping(cast("object", tool)))
-    raise ConfigError(f"{tool!r:.80} is not a tool; @agentkit.tool makes one of a function")
 
 
 def _listed(given: object, wanted: str) -> Sequence[object]:

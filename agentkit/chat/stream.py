@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from copy import copy
@@ -15,12 +14,11 @@ import anyio
 
 from agentkit.chat.background import BackgroundTask
 from agentkit.chat.events import CallDelta, Emit, Event, ReasoningDelta, RefusalDelta, TextDelta
+from agentkit.chat.log import log
 from agentkit.chat.reply import Out, ParsedReply, Reply
 from agentkit.errors import ConfigError
 
 __all__ = ["Channel", "EventQueue", "ParsedReplyStream", "ReplyStream", "TextFilter"]
-
-log = logging.getLogger("agentkit")
 
 _BEHIND = 256  # unread events from which on adjacent deltas are joined
 _GRACE = 10.0  # seconds that cancelled work has to end before whoever left it goes on without it

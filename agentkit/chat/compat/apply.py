@@ -331,11 +331,10 @@ def _joined_content(one: object, other: object) -> object:
     """Two contents as one: text as long as both are."""
     if isinstance(one, str) and isinstance(other, str):
         return f"{one}\n\n{other}"
-    return [*_parts(one), *_parts(other)]
-
-
-def _parts(content: object) -> list[Any]:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else list(as_mappings(content))
+    contents = (
+        [{"type": "text", "text": each}] if isinstance(each, str) else as_mappings(each) for each in (one, other)
+    )
+    return [part for parts in contents for part in parts]
 
 
 def _text(content: object) -> str:

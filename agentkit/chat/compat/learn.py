@@ -73,7 +73,7 @@ _MUST_BE = re.compile(  # a member, and the one value that it must have
 )
 _NOT_STREAMED = re.compile(r"\bnon-?stream|\bwithout stream|\bnot streaming", re.I)
 _BESIDE = re.compile(r"\b(?:when|if|with|unless|together with|while|without) (?:the )?[`'\"]?(?P<other>\w+)", re.I)
-_OTHERS = re.compile(  # what follows names what the server would take, not what it refuses
+_OTHERS = re.compile(  # what is before it is blamed; what follows says what the server would take
     r"expected (?:one of|a|an)\b|\bsupported (?:values|param\w*|fields|types|roles) (?:are|is|include)|must be one of"
     r"|allowed values|available options|\binstead\b|\bdid you mean",
     re.I,
@@ -106,7 +106,7 @@ def learn_from_error(body: Body, error: StatusError, *, never_drop: frozenset[st
     for rule in RULES:
         touched = map(Fact.parse, rule.facts.drop | rule.facts.assign)
         kept = rule.member in never_drop or any(is_kept(each.member, never_drop) for each in touched)
-        if not kept and re.search(rule.said, _naming(rule.member, error, said), re.I | re.S) and rule.fits(body):
+        if not kept and rule.answers(error, body):
             return Lesson(rule.facts, rule.lasting)
     if keywords := _keywords(body, said):
         return Lesson(keywords)
@@ -117,12 +117,6 @@ def learn_from_error(body: Body, error: StatusError, *, never_drop: frozenset[st
         return Lesson(Profile(drop=frozenset(map(str, dropped))))
     conditions = [_condition(each, body, said) for each in dropped]
     return Lesson(Profile(drop=frozenset(map(str, conditions))), lasting=all(each.relation for each in conditions))
-
-
-def _naming(member: str, error: StatusError, said: str) -> str:
-    """The server's message, including the member if the server named it separately, as ``param``."""
-    apart = any(each == member or each.startswith(f"{member}.") for each in error.params)
-    return f"{member}: {said}" if apart else said
 
 
 def _assigned(body: Body, error: StatusError, said: str) -> Fact | None:
@@ -162,7 +156,8 @@ def _keywords(body: Body, said: str) -> Profile | None:
     if not (_COMPLAINT.search(said) and re.search(r"schema|function_declarations|parameters", said, re.I)):
         return None
     used = {keyword for place, member in schemas_of(body) for keyword in keywords_in(place[member])} & KEYWORDS
-    named = {keyword for keyword in used if re.search(rf"[\"'`]{re.escape(keyword)}[\"'`]", _blamed(said))}
+    blamed = _OTHERS.split(said, maxsplit=1)[0]
+    named = {keyword for keyword in used if re.search(rf"[\"'`]{re.escape(keyword)}[\"'`]", blamed)}
     return Profile(schema_drop=frozenset(named)) if named else None
 
 
@@ -170,7 +165,7 @@ def _dropped(body: Body, error: StatusError, said: str, never_drop: frozenset[st
     """The members that the error complains about by name; the server's own word for them is better than its prose."""
     if _HOPELESS.search(said) or not _COMPLAINT.search(said):
         return []
-    blamed = _blamed(said)
+    blamed = _OTHERS.split(said, maxsplit=1)[0]
     paths = [path for path in _paths(body) if not is_kept(path, never_drop)]
     by_word = [path for each in error.params for path in paths if _same(path, each)]
     by_name = sorted((place, path) for path in paths if (place := _place(path.split(".")[-1], blamed)) >= 0)
@@ -179,12 +174,6 @@ def _dropped(body: Body, error: StatusError, said: str, never_drop: frozenset[st
         return []
     named = {path for path in paths if path in by_word or f", {path}" in blamed} | set(found)
     return [_with_value(path, body, said) for path in sorted(named)]
-
-
-def _blamed(said: str) -> str:
-    """Take the text up to where it begins to say what would be right."""
-    others = _OTHERS.search(said)
-    return said[: others.start()] if others else said
 
 
 def _place(name: str, text: str) -> int:

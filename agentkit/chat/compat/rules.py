@@ -17,6 +17,7 @@ from agentkit.chat.compat.apply import schemas_of
 from agentkit.chat.compat.profile import Profile
 from agentkit.chat.decoding.lenient import as_mapping, as_mappings
 from agentkit.chat.json_schema import keywords_in
+from agentkit.errors import StatusError
 
 __all__ = ["RULES", "WRONG_VALUE", "Body", "Rule"]
 
@@ -57,6 +58,13 @@ class Rule:
     lasting: bool = True
     request: Mapping[str, Any]
     example: str
+
+    def answers(self, error: StatusError, body: Body) -> bool:
+        """Return True if the error says this, perhaps with the member apart as ``param``, and is about this body."""
+        said = error.said or str(error)
+        apart = any(each == self.member or each.startswith(f"{self.member}.") for each in error.params)
+        found = re.search(self.said, f"{self.member}: {said}" if apart else said, re.I | re.S)
+        return found is not None and self.fits(body)
 
 
 def _messages(body: Body) -> list[Mapping[str, Any]]:

@@ -125,7 +125,9 @@ class TextScanner:
         if closed:
             self._rest, self._place = rest, "after"
         else:  # what may be the end of the reasoning waits
-            thought = thought[: len(thought) - _overlap(thought, _CLOSE)]
+            last = thought.rfind(_CLOSE[0], max(0, len(thought) - len(_CLOSE) + 1))
+            if last >= 0 and _CLOSE.startswith(thought[last:]):
+                thought = thought[:last]
             self._rest = self._rest[len(thought) :]
         if thought:
             self._reasoning.append(thought)
@@ -157,9 +159,3 @@ class TextScanner:
         self._said.append(text)
         self._size += len(text)
         return (TextDelta(text),)
-
-
-def _overlap(text: str, mark: str) -> int:
-    """The number of characters at the end of the text that are the beginning of the mark."""
-    last = text.rfind(mark[0], max(0, len(text) - len(mark) + 1))
-    return len(text) - last if last >= 0 and mark.startswith(text[last:]) else 0
