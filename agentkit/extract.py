@@ -243,7 +243,7 @@ def _prompt_of(source: Source) -> Prompt:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigError(f"{str(source)!r} is neither UTF-8 text nor an image, sound or a PDF; convert it") from None
+        raise ConfigError(f"{str(source)!r} is not UTF-8 text, an image, audio or a PDF; convert it first") from None
     if not text.strip():
         raise ConfigError(f"{str(source)!r} is empty")
     return text

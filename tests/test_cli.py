@@ -161,7 +161,7 @@ REFUSED = answer(b'{"error": {"message": "no\\u001b[2J"}}', status="400 Bad Requ
             "two tools are named",
         ),
         (["run", "-m", "openai:m", "--limit", "turns=0", "hi"], [], 2, "a run needs at least one turn"),
-        (["run", "-m", "openai:m", "what", "is", "it"], [], 2, "put it into quotes"),
+        (["run", "-m", "openai:m", "what", "is", "it"], [], 2, "put it in quotes"),
         (["run"], [], 2, "the question is missing; `agentkit run --help` says more"),
         (["run", "--nope", "hi"], [], 2, "No such option: --nope"),
         (["resume", "x", "--approve"], [], 2, "requires an argument; `agentkit resume --help` says more"),

@@ -28,7 +28,7 @@ def test_nothing_is_overwritten_and_a_wrong_name_makes_nothing(tmp_path: Path, m
     Path("cafe/agent.py").write_text("mine", encoding="utf-8")
     done = run("new", "cafe")
     assert (done.returncode, Path("cafe/agent.py").read_text(encoding="utf-8")) == (2, "mine")
-    assert done.stderr == "error: 'cafe' has agent.py already: nothing was written\n"
+    assert done.stderr == "error: 'cafe' already has agent.py: nothing was written\n"
     assert run("new", "cafe/agent.py").returncode == 2
     assert run("new", "other", "-m", 'x"; import os').returncode == 2
     assert not Path("other").exists()

@@ -115,14 +115,17 @@ def test_tools_model_and_instructions_are_added_to_an_agent() -> None:
     [
         (["app.py", "Hi"], "app.py has several agents: name one of app.py:agent, app.py:remote"),
         (["app.py:agnt", "Hi"], "there is no 'agnt' in it; did you mean 'agent'?"),
-        (["app.py:number", "Hi"], "app.py:number is a value of type int, where an agent is needed"),
+        (["app.py:number", "Hi"], "app.py:number is a value of type int, but an agent is needed"),
         (["app.py:broken", "Hi"], "app.py:broken cannot be called: ValueError: no stock (app.py, line "),
         (["missing.py:agent", "Hi"], "there is no file"),
         (["app.py:agent", "--deps", "app.py:conect", "Hi"], "did you mean 'connect'?"),
         (["app.py:agent", "Hi"], "deps"),
-        (["app.py:agent", "--timeout", "5", "--deps", "app.py:connect", "Hi"], "--timeout is for the model of --model"),
+        (
+            ["app.py:agent", "--timeout", "5", "--deps", "app.py:connect", "Hi"],
+            "--timeout applies to the model of --model",
+        ),
         (["app.py:agent"], "the question is missing"),
-        (["one.py", "how", "many"], "put it into quotes"),
+        (["one.py", "how", "many"], "put it in quotes"),
         (["one.py", "-o", "temprature=1", "Hi"], "there is no 'temprature'; did you mean 'temperature'?"),
         (["one.py", "-o", "temperature", "Hi"], "write -o temperature=VALUE"),
         (["one.py", "-o", "temperature=hot", "Hi"], "temperature must be a number, not 'hot'"),
@@ -131,7 +134,7 @@ def test_tools_model_and_instructions_are_added_to_an_agent() -> None:
         (["one.py", "--schema", "app.py:Totl", "Hi"], "did you mean 'Total'?"),
         (["one.py", "--schema", "no.json", "Hi"], "the schema 'no.json' cannot be read"),
         (["one.py", "-a", "no.png", "Hi"], "the attachment 'no.png' cannot be read: No such file"),
-        (["one.py", "-a", "noise.bin", "Hi"], "is neither an image, sound, a PDF nor text"),
+        (["one.py", "-a", "noise.bin", "Hi"], "is not an image, audio, PDF or text file"),
     ],
 )
 def test_what_is_wrong_is_one_sentence_and_nothing_is_asked(arguments: list[str], sentence: str) -> None:
@@ -147,7 +150,7 @@ def test_what_is_wrong_is_one_sentence_and_nothing_is_asked(arguments: list[str]
 def test_a_question_is_not_taken_for_an_agent(command: tuple[str, ...]) -> None:
     done = run(*command, stdin="Hi\n")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: {command[1]!r} names no agent: write app.py:agent or package.module:agent\n"
+    assert done.stderr == f"error: {command[1]!r} does not name an agent: write app.py:agent or package.module:agent\n"
 
 
 def test_a_pipe_is_sent_before_the_question_or_is_the_question() -> None:

@@ -302,7 +302,7 @@ async def test_what_cannot_be_done_beside_tools_is_refused() -> None:
     with pytest.raises(ConfigError, match="cannot call the custom tool 'sql'"):
         await model.reply(ChatRequest(messages=messages, tools=[sql.definition]), ignore_event)
     several = ChatSettings(n=2)
-    with pytest.raises(ConfigError, match="one answer where tools are offered, not n=2"):
+    with pytest.raises(ConfigError, match="one answer when tools are offered, not n=2"):
         await model.reply(
             ChatRequest(messages=messages, tools=[get_weather.definition], settings=several), ignore_event
         )

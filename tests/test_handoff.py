@@ -498,13 +498,13 @@ def test_two_hand_offs_of_one_name_are_refused() -> None:
 
 
 def test_two_agents_of_one_name_are_refused() -> None:
-    with pytest.raises(DefinitionError, match="two agents are named 'billing', and to_b leads to one of them"):
+    with pytest.raises(DefinitionError, match="two agents are named 'billing', and to_b hands off to one of them"):
         Agent(ScriptedModel([]), name="triage", tools=[handoff(billing()), handoff(billing(), name="to_b")])
 
 
 async def test_a_name_that_no_agent_of_the_run_has_is_refused_before_anything_is_sent() -> None:
     agent = billing("x", tools=[handoff("triage", when="Other things.")])
-    with pytest.raises(ConfigError, match="the agent 'billing' hands off to 'triage', which is not one of this run"):
+    with pytest.raises(ConfigError, match="the agent 'billing' hands off to 'triage', which is not part of this run"):
         await agent.run("go")
 
 

@@ -292,7 +292,7 @@ def test_the_command_makes_a_page_and_never_replaces_another_file(tmp_path: Path
     (tmp_path / "run.html").write_text("<p>mine</p>")
     done = run("view", str(trace))
     assert done.returncode == 2
-    assert "is not a page of agentkit: name the page with -o" in done.stderr
+    assert "is not a page written by agentkit: name the page with -o" in done.stderr
 
 
 @pytest.mark.parametrize(

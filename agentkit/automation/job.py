@@ -145,7 +145,7 @@ class Job(Generic[P, T]):
             try:
                 await stack.enter_async_context(session.claim())
             except SessionBusy as error:
-                raise SessionBusy(f"the job {self.name!r} is running already, perhaps in another process") from error
+                raise SessionBusy(f"the job {self.name!r} is already running, perhaps in another process") from error
             yield session
 
     async def _run(self, arguments: str | None) -> JobResult[T]:
@@ -173,12 +173,12 @@ class Job(Generic[P, T]):
     def _head(self, stored: SessionSnapshot, arguments: str | None) -> Head:
         head = Head.read(stored, self.name)
         if head is None and arguments is None:
-            raise ConfigError(f"the job {self.name!r} was never begun: run it with its arguments")
+            raise ConfigError(f"the job {self.name!r} was never started: run it with its arguments")
         if head is None:
             return Head(automation=self._program.name, arguments=cast("str", arguments))
         if arguments is not None and fingerprint(arguments) != fingerprint(head.arguments):
             raise ConfigError(
-                f"the job {self.name!r} was begun with other arguments ({head.arguments:.200}): give another job "
+                f"the job {self.name!r} was started with other arguments ({head.arguments:.200}): give the other job "
                 "another name, or resume() this one"
             )
         return head
@@ -246,7 +246,7 @@ class Automation(Generic[P, T]):
         """
         check_sessions(sessions)
         if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(f"a job has a name, by which it is found again, and {name!r:.80} cannot be one")
+            raise ConfigError(f"a job needs a name by which it can be found again, and {name!r:.80} is not a valid one")
         return Job(self._program, sessions, name, on_event=on_event, journal=journal or PlainJournal())
 
 

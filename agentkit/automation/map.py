@@ -103,7 +103,7 @@ class RunMap(Generic[Out]):
 
     async def __aenter__(self) -> Self:
         if self._task is not None:
-            raise ConfigError("these runs were started before: each `async with` needs a map_runs(...) of its own")
+            raise ConfigError("these runs were already started: each `async with` needs its own map_runs(...)")
         self._task = BackgroundTask(self._work, self._notify)
         return self
 
@@ -129,7 +129,7 @@ class RunMap(Generic[Out]):
                 "`await map_runs(...)` for a list"
             )
         if self._left:
-            raise ConfigError("these runs were left: read their outcomes inside the `async with`")
+            raise ConfigError("the `async with` has ended: read the outcomes inside it")
         while not self._ready:
             if self._task.over:
                 self._line.clear()
@@ -235,11 +235,11 @@ class _Names:
             except ConfigError:
                 return ""
         elif not isinstance(key := self._key(prompt), str) or not key:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(f"key= must return a name for each prompt, a string, and not {key!r:.80}")
+            raise ConfigError(f"key= must return a string that names the prompt, not {key!r:.80}")
         seen = _hash(key)
         self._seen[seen] += 1
         if self._key is not None and self._seen[seen] > 1:
-            raise ConfigError(f"two prompts have the key {key!r:.80}: key= must name each of them differently")
+            raise ConfigError(f"two prompts have the key {key!r:.80}: key= must return a different one for each")
         again = f" ({self._seen[seen]})" if self._seen[seen] > 1 else ""
         return f"{self._agent}/{key}{again}"
 

@@ -48,7 +48,7 @@ class StepRecord(BaseModel):
         try:
             return cls.model_validate_json(stored)
         except ValidationError:
-            raise StateError(f"the record of {place} cannot be read: it was written by something else") from None
+            raise StateError(f"the record of {place} cannot be read: another program wrote it") from None
 
 
 class _Status(BaseModel):
@@ -89,7 +89,7 @@ class Head(BaseModel):
             return cls.model_validate_json(stored.head)
         except ValidationError:
             raise StateError(
-                f"session {name!r} does not hold a job that this agentkit can read: it is a conversation, or of a "
+                f"session {name!r} does not hold a job that this agentkit can read: it is a conversation, or from a "
                 "newer version; choose another name"
             ) from None
 

@@ -120,12 +120,12 @@ class Scope:
         """
         if _task() != self.task:
             raise DefinitionError(
-                f"step {step} is called in a task of its own, so its place in the program is not known: call steps one "
+                f"step {step} is called in its own task, so its place in the program is unknown: call steps one "
                 "after the other, and await them together with `await gather(first(...), second(...))`"
             )
         if self.failed:
             raise DefinitionError(
-                f"step {step} is called although step {self.failed} has failed: only what steps return is recorded, so "
+                f"step {step} is called after step {self.failed} failed: only what steps return is recorded, so "
                 "catch the error inside a step and return what the program needs to know of it"
             )
         self.count += 1
@@ -147,8 +147,8 @@ class Scope:
             _scope.reset(token)
         if left := next(self.job.journal.later(self.key, self.count), None):
             raise StateError(
-                f"the job {self.job.name!r} has done the step {left.step}, and the program ends without it: it has "
-                "changed since; finish the job with the old program, or begin another one"
+                f"the job {self.job.name!r} has done step {left.step}, but the program ended without calling it: it "
+                "has changed since; finish the job with the old program, or start another one"
             )
 
 
@@ -232,7 +232,7 @@ class Place:
             was = was if record.step != self.step else f"called with other arguments when {self.step} ran"
             raise StateError(
                 f"step {self.key} of the job {self.job.name!r} was {was}: the program has changed since, or does "
-                "something different each time outside of its steps; finish the job with the old program, or begin "
+                "something different each time outside its steps; finish the job with the old program, or start "
                 "another one"
             )
         return record
@@ -250,7 +250,7 @@ def current_scope(step: str) -> Scope:
     scope = _scope.get()
     if scope is None:
         raise ConfigError(
-            f"step {step} is called outside of a job: call it in an @automation, which runs as "
+            f"step {step} is called outside a job: call it in an @automation, run as "
             f"`automation.job(sessions, name).run(...)`; {step}.function(...) calls it without a record"
         )
     return scope
@@ -264,7 +264,7 @@ def idempotency_key() -> str:
     """
     scope = _scope.get()
     if scope is None or not scope.key:
-        raise ConfigError("idempotency_key() is called outside of a step, where nothing has a key")
+        raise ConfigError("idempotency_key() is called outside a step, where there is no key")
     return f"{scope.job.name}:step:{scope.key}"
 
 

@@ -48,7 +48,7 @@ class JsonFunction:
             raise DefinitionError(f"@{what} takes a function, not {function!r:.80}")
         self.name = name or getattr(function, "__name__", "")
         if not self.name.isidentifier() and not name:
-            raise DefinitionError(f"{function!r:.80} has no name, by which it is recorded: {what}(..., name=...)")
+            raise DefinitionError(f"{function!r:.80} needs a name to be recorded under: {what}(..., name=...)")
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise DefinitionError(f"{what} {self.name} is a generator: return a list")
         self.function, self.who = function, f"{what} {self.name}"
@@ -193,7 +193,7 @@ class AgentStep(Generic[Deps, Out]):
     def __init__(self, agent: Agent[Deps, Out], name: str = "") -> None:
         self.name, self.agent = name or agent.name, agent
         if not self.name:
-            raise DefinitionError(f"{agent!r} has no name, by which a step is recorded: step(agent, name=...)")
+            raise DefinitionError(f"{agent!r} needs a name to be recorded under: step(agent, name=...)")
 
     def __repr__(self) -> str:
         return f"<step {self.name}>"
@@ -235,7 +235,7 @@ class AgentStep(Generic[Deps, Out]):
         state = (await session.load()).state()
         if state is None:
             raise ConfigError(
-                f"the session of step {place.key} of the job {place.job.name!r} was deleted: begin another job"
+                f"the session of step {place.key} of the job {place.job.name!r} was deleted: start another job"
             )
         return await run.read(self.agent, state)
 

@@ -216,7 +216,9 @@ def open_agent(setup: Setup) -> OpenAgent:
         options: RunOptions = {}
         if setup.agent:
             if not is_place(setup.agent):
-                raise ConfigError(f"{setup.agent!r:.80} names no agent: write app.py:agent or package.module:agent")
+                raise ConfigError(
+                    f"{setup.agent!r:.80} does not name an agent: write app.py:agent or package.module:agent"
+                )
             agent = load_agent(setup.agent)
             model, opened = setup.model, _open_model(setup.model, setup.timeout) if setup.model else agent.model
             own = agent.instructions
@@ -230,7 +232,7 @@ def open_agent(setup: Setup) -> OpenAgent:
             model, opened = open_chosen(setup.model, setup.timeout)
             agent = Agent(opened, tools=tools, instructions=setup.instructions, **changes)
     if setup.timeout is not None and not model:
-        raise ConfigError("--timeout is for the model of --model: this agent has a model of its own")
+        raise ConfigError("--timeout applies to the model of --model: this agent has its own model")
     check_key(opened)
     if setup.parameters:
         options["settings"] = _settings(setup.parameters)
@@ -271,7 +273,7 @@ def _started_as(state: RunState, setup: Setup) -> Setup:
     places = [name for name in ("agent", "tools", "toolsets", "deps", "schema", "mcp") if started.get(name)]
     if run.directory != str(Path.cwd()) and places:
         raise ConfigError(
-            f"this run was started in {run.directory!r}, from where its {places[0]} came: resume it there"
+            f"this run was started in {run.directory!r}, which its {places[0]} came from: resume it there"
         )
     made = setup.over(started)
     what = [made.agent, made.model, *(made.tools or ()), *(made.toolsets or ()), *(made.mcp or ())]

@@ -36,7 +36,7 @@ def find_model(where: str, model: str, key_variable: str, environment: Mapping[s
     """
     if "://" not in where:
         if model or key_variable:
-            raise ConfigError("--name and --key-variable are for URLs; a provider's name says both by itself")
+            raise ConfigError("--name and --key-variable are for URLs; a provider's name implies both")
         return open_model(where)
     if not model:
         raise ConfigError("a URL does not say which model: add --name MODEL")
@@ -77,7 +77,7 @@ class Examination:
         client = self.model if isinstance(self.model, ChatClient) else None
         if self.save:
             if client is None:
-                raise ConfigError("--save is for models of servers: nothing is saved of the embedded model")
+                raise ConfigError("--save is for models on servers: the embedded model has no profile")
             ProfileFile(Path(self.save)).save(
                 client.base_url, client.model, Profile()
             )  # fails before anything is asked

@@ -26,7 +26,7 @@ def load_state(path: str) -> RunState:
     except OSError as error:
         raise ConfigError(f"the state {path!r} cannot be read: {error.strerror}") from None
     if stored.startswith(b"SQLite format 3\0"):
-        raise ConfigError(f"{path!r} is a file of sessions: give it as --session {path}:NAME")
+        raise ConfigError(f"{path!r} is a session file: pass it as --session {path}:NAME")
     try:
         return RunState.load(stored)
     except StateError as error:
@@ -46,7 +46,7 @@ def check_unused(path: str, resume_command: str) -> None:
     try:
         state = load_state(path)
     except (ConfigError, StateError) as error:
-        raise StateError(f"{error}; it would be overwritten: name another file for --state") from None
+        raise StateError(f"{error}, and would be overwritten: name another file for --state") from None
     if state.pending:
         names = ", ".join(each.name for each in state.pending)
         raise StateError(

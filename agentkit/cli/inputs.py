@@ -90,4 +90,4 @@ def attach(where: str) -> ContentPart:
     try:
         return ImagePart.from_bytes(data)
     except ConfigError:
-        raise ConfigError(f"the attachment {where!r} is neither an image, sound, a PDF nor text") from None
+        raise ConfigError(f"the attachment {where!r} is not an image, audio, PDF or text file") from None

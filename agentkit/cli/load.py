@@ -77,7 +77,7 @@ def load_agent(where: str) -> Agent[Any, Any]:
     if not isinstance(value, Agent) and callable(value):
         value = call_named(value, where)
     if not isinstance(value, Agent):
-        raise ConfigError(f"{where} is a value of type {type(value).__name__}, where an agent is needed")
+        raise ConfigError(f"{where} is a value of type {type(value).__name__}, but an agent is needed")
     return value  # pyright: ignore[reportUnknownVariableType] - of whatever types it is
 
 
@@ -125,10 +125,10 @@ def _split(where: str, what: str) -> tuple[str, str]:
     """Split a name at its colon; the colon behind a drive is part of the path."""
     place, colon, name = where.rpartition(":")
     if colon and not place:
-        raise ConfigError(f"{where!r} names no module: write module:name")
+        raise ConfigError(f"{where!r} does not name a module: write module:name")
     if colon and not name:
         instead = f", or {place} for all its tools" if what == "tool" else ""
-        raise ConfigError(f"{where!r} names no {what} behind the colon: write {place}:name{instead}")
+        raise ConfigError(f"{where!r} names no {what} after the colon: write {place}:name{instead}")
     return (place, name) if colon and name.replace(".", "_").isidentifier() else (where, "")
 
 
@@ -142,7 +142,7 @@ def _tools_in(value: object, where: str) -> list[Tool]:
         tools = tools or [each for each in members if isinstance(each, Toolset)]
         if not tools:
             raise ConfigError(
-                f"{where} has no tools: decorate its functions with @tool, or name a function behind a colon"
+                f"{where} has no tools: decorate its functions with @tool, or name a function after a colon"
             )
         return flat_tools(tools)
     values = list(cast("Sequence[object]", value)) if isinstance(value, list | tuple | Toolset) else [value]
@@ -150,7 +150,7 @@ def _tools_in(value: object, where: str) -> list[Tool]:
         if not isinstance(each, Tool) and not callable(each):
             raise ConfigError(
                 f"{where} holds a value of type {type(each).__name__}, "
-                "where a tool, a function or a list of them is needed"
+                "but a tool, a function or a list of them is needed"
             )
     return flat_tools(cast("list[ToolLike]", values))
 

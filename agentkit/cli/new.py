@@ -91,10 +91,10 @@ def new(
         try:
             place.mkdir(parents=True, exist_ok=True)
             if there := sorted(name for name in files if (place / name).exists()):
-                raise ConfigError(f"{directory!r} has {', '.join(there)} already: nothing was written")
+                raise ConfigError(f"{directory!r} already has {', '.join(there)}: nothing was written")
             for name, text in files.items():
                 (place / name).write_text(text, encoding="utf-8")
         except OSError as error:
-            raise ConfigError(f"{directory!r} cannot be made: {error.strerror}") from None
+            raise ConfigError(f"{directory!r} cannot be created: {error.strerror}") from None
         typer.echo(one_line(f"made {directory}: agent.py, test_agent.py, README.md"), err=True)
         typer.echo(one_line(f"try it: cd {directory} && agentkit chat agent.py:agent"), err=True)

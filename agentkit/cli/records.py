@@ -144,7 +144,7 @@ class RecordFile:
 
     def __init__(self, path: str, output_type: Any) -> None:
         if not path.endswith((".csv", ".jsonl")):
-            raise ConfigError(f"--out {path!r}: the name ends in .jsonl or .csv, which says what is written")
+            raise ConfigError(f"--out {path!r}: the name must end in .jsonl or .csv, which selects the format")
         self._format: _Format = _Table(output_type) if path.endswith(".csv") else _JsonLines()
         self._path = Path(path)
         try:

@@ -167,7 +167,7 @@ def _split_words(words: Sequence[str]) -> tuple[str, str | None]:
     """Split what was typed into the agent, if there is one, and the question."""
     agent, rest = (words[0], words[1:]) if words and is_place(words[0]) else ("", words)
     if len(rest) > 1:
-        raise ConfigError("the question is one argument: put it into quotes; `agentkit run --help` says more")
+        raise ConfigError("the question must be one argument: put it in quotes; `agentkit run --help` says more")
     return agent, rest[0] if rest else None
 
 

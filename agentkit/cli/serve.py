@@ -190,7 +190,7 @@ def _names(host: str, allowed: Sequence[str]) -> list[str]:
         return [host, *allowed]
     if not allowed:
         raise ConfigError(
-            f"on {host} the server has many names: give each that clients use with --allowed-host, or '*' for all"
+            f"on {host} the server has many names: pass each one that clients use with --allowed-host, or '*' for all"
         )
     return [*allowed]
 

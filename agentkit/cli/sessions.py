@@ -68,9 +68,9 @@ def split_session(where: str) -> tuple[str, str]:
         splits = [(where, _DEFAULT)]
     file, name = next((each for each in splits if Path(each[0]).is_file()), splits[0])
     if not file:
-        raise ConfigError(f"{where!r} names no file of sessions: write FILE:NAME")
+        raise ConfigError(f"{where!r} does not name a session file: write FILE:NAME")
     if not name:
-        raise ConfigError(f"{where!r} names no session behind the colon: write {file}:NAME, or {file} for {_DEFAULT!r}")
+        raise ConfigError(f"{where!r} names no session after the colon: write {file}:NAME, or {file} for {_DEFAULT!r}")
     return file, name
 
 
@@ -103,7 +103,7 @@ def check_not_a_session(path: str) -> None:
         ConfigError: It is a session.
     """
     if not Path(path).exists() and ":" in path and Path(split_session(path)[0]).is_file():
-        raise ConfigError(f"there is no file {path!r}: if it is a session, give it as --session {path}")
+        raise ConfigError(f"there is no file {path!r}: if it is a session, pass it as --session {path}")
 
 
 def check_nothing_waits(session: StoredSession, where: str) -> None:
@@ -148,7 +148,7 @@ def describe(session: StoredSession) -> str:
 def _open_file(file: str) -> Sessions:
     """Open a file of sessions to look at. An empty one has none, and must not become a database by looking."""
     if Path(file).is_dir():
-        raise ConfigError(f"{file!r} is a directory, not a file of sessions")
+        raise ConfigError(f"{file!r} is a directory, not a session file")
     if not Path(file).is_file():
         raise ConfigError(f"there is no file {file!r}")
     return SQLiteSessions(file) if Path(file).stat().st_size else MemorySessions()
@@ -157,7 +157,7 @@ def _open_file(file: str) -> Sessions:
 def _open_whole_file(file: str) -> Sessions:
     """Open the file of a command that takes no session."""
     if not Path(file).is_file() and ":" in file and Path(alone := split_session(file)[0]).is_file():
-        raise ConfigError(f"this command is about all sessions of a file: name it alone, {alone}")
+        raise ConfigError(f"this command covers all sessions in a file: name only the file, {alone}")
     return _open_file(file)
 
 
@@ -270,7 +270,7 @@ def delete(
         session = open_session(where, existing=True)
         if not yes:
             if not (sys.stdin.isatty() and sys.stderr.isatty()):
-                raise ConfigError("nothing was deleted, as nobody can be asked here: --yes deletes without asking")
+                raise ConfigError("nothing was deleted, because there is nobody to ask: --yes deletes without asking")
             count = plural(len(anyio.run(session.load).messages), "message")
             try:
                 said = read_line(f"delete session {one_line(repr(session.name))} with {count}? [y]es, [n]o: ")

@@ -54,7 +54,7 @@ def view(
     """  # noqa: D301
     with handle_errors(debug=debug):
         if len(traces) > 2:
-            raise ConfigError("one trace is shown, or two are compared, not more")
+            raise ConfigError("give one trace to show, or two to compare")
         if follow:
             if output:
                 raise ConfigError("a page that follows a run is not written to a file: leave out -o or --follow")
@@ -91,7 +91,7 @@ def _check_ours(path: Path) -> None:
         ConfigError: It is not.
     """
     if path.is_file() and _OURS not in path.read_text(encoding="utf-8", errors="replace")[:2000]:
-        raise ConfigError(f"{str(path)!r} exists and is not a page of agentkit: name the page with -o")
+        raise ConfigError(f"{str(path)!r} exists and is not a page written by agentkit: name the page with -o")
 
 
 class _Server(ThreadingHTTPServer):

@@ -100,7 +100,7 @@ class Asking:
         try:
             return from_json(reply.text)
         except ValueError as error:
-            raise InvalidReply(f"the server did not keep to the response_format: {reply.text[:80]!r}") from error
+            raise InvalidReply(f"the server did not follow the response_format: {reply.text[:80]!r}") from error
 
     async def probabilities(self, text: str, examples: Sequence[Message], endings: Sequence[Message]) -> list[float]:
         """Find how probable the model finds a string as the answer to the examples with each ending, as logarithms.
@@ -147,6 +147,6 @@ class Asking:
         tokens = logprobs.content if logprobs else ()
         if not tokens or not all("id" in token.extra for token in tokens):
             raise InvalidReply(
-                "the server gives no token ids with its log probabilities; ConstrainedTools needs llama.cpp"
+                "the server returns no token ids with its log probabilities; ConstrainedTools needs llama.cpp"
             )
         return tokens if tokens[-1].token else tokens[:-1]  # the last one is the end

@@ -125,7 +125,7 @@ def _check(request: ChatRequest) -> None:
         if not isinstance(tool, FunctionTool):
             raise ConfigError(f"ConstrainedTools cannot call the custom tool {tool.name!r}: give it a function")
     if (request.settings.n or 1) > 1:
-        raise ConfigError(f"ConstrainedTools gives one answer where tools are offered, not n={request.settings.n}")
+        raise ConfigError(f"ConstrainedTools gives one answer when tools are offered, not n={request.settings.n}")
 
 
 async def _wanted(asking: Asking, question: str, request: ChatRequest) -> Sequence[tuple[str, WantedTool]]:

@@ -67,7 +67,7 @@ def sample_model(model: str | Model | None, server: str) -> Answerer:
         settings = ChatSettings(max_tokens=tokens, temperature=params.get("temperature"), stop=_stops(params))
         *earlier, last = [_message(each) for each in params.get("messages") or ()] or [UserMessage("")]
         if not isinstance(last, UserMessage):
-            raise ToolError("the last message to sample after must be one of the user")
+            raise ToolError("the last message before sampling must be a user message")
         agent = Agent(chosen, instructions=str(params.get("systemPrompt") or ""), name=f"sampled by {server}")
         run = await agent.run(last, history=earlier, settings=settings, limits=Limits(turns=1, on_limit="stop"))
         reply = run.messages[-1]
@@ -136,5 +136,5 @@ def _with_defaults(given: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[
     answer = {**proposed, **given}
     required = cast("Sequence[str]", schema.get("required") or ())
     if missing := [name for name in required if name not in answer]:
-        raise ToolError(f"the answer of the person has no {missing[0]!r}")
+        raise ToolError(f"the person's answer lacks {missing[0]!r}")
     return answer

@@ -163,7 +163,7 @@ class _Answers:
         except StateError as error:
             raise MCPError(types.INVALID_PARAMS, f"the request state cannot be used: {error}") from None
         if not self._served.may_continue(params.request_state or ""):
-            raise MCPError(types.INVALID_PARAMS, "the call was continued already; call the tool anew")
+            raise MCPError(types.INVALID_PARAMS, "the call was already continued; call the tool again")
         for pending in state.pending:
             _decide(state, pending.id, asking.answers.pop(pending.id, {}))
         return state
@@ -228,7 +228,7 @@ def _questions(result: RunResult[Any], context: Context) -> dict[str, types.Elic
     if is_modern(context):
         raise missing("elicitation")
     waiting = ", ".join(each.name for each in result.pending)
-    raise ToolError(f"{waiting} needs the approval of a person, and this client cannot ask one (elicitation)")
+    raise ToolError(f"{waiting} needs a person's approval, and this client cannot ask for it (elicitation)")
 
 
 def _question(pending: PendingCall) -> types.ElicitRequest:

@@ -172,7 +172,7 @@ class _Bounded(httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self._encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
-            raise httpx2.DecodingError(f"its answer is compressed ({self._encoding[:50]}), which nobody asked for")
+            raise httpx2.DecodingError(f"its answer is compressed ({self._encoding[:50]}), which was not requested")
         unpacker = None if self._encoding in ("", "identity") else zlib.decompressobj(47)
         size = 0
         async for packed in self._stream:

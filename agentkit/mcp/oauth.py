@@ -49,7 +49,7 @@ def make_provider(oauth: OAuth, url: str, wire: Wire) -> OAuthClientProvider:
             address = await (oauth.authorize or _Browser(oauth))(asked[-1])
         query = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
         if "error" in query:
-            raise OAuthFlowError(f"access was not allowed: {query.get('error_description') or query['error']}")
+            raise OAuthFlowError(f"access was denied: {query.get('error_description') or query['error']}")
         return AuthorizationCodeResult(code=query.get("code", ""), state=query.get("state"), iss=query.get("iss"))
 
     return OAuthClientProvider(
@@ -140,7 +140,7 @@ class _Browser:
         try:
             listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=self._oauth.port)
         except OSError as error:
-            raise OAuthFlowError(f"port {self._oauth.port} of this machine is taken: {error.strerror}") from None
+            raise OAuthFlowError(f"port {self._oauth.port} of this machine is in use: {error.strerror}") from None
         async with listener, anyio.create_task_group() as tasks:
             tasks.start_soon(listener.serve, self._take)
             log.warning("to allow the access, open %s", address)
@@ -149,7 +149,7 @@ class _Browser:
                 await self._answered.wait()
             tasks.cancel_scope.cancel()
         if not self._address:
-            raise OAuthFlowError(f"nobody allowed the access within {self._oauth.timeout:g} seconds")
+            raise OAuthFlowError(f"nobody granted access within {self._oauth.timeout:g} seconds")
         return self._address
 
     async def _take(self, stream: SocketStream) -> None:

@@ -170,7 +170,7 @@ def page(items: Sequence[Any], params: types.PaginatedRequestParams | None) -> t
     """
     cursor = (params.cursor if params else None) or "0"
     if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 10 and int(cursor) <= len(items)):
-        raise MCPError(types.INVALID_PARAMS, f"the cursor {cursor!r:.80} is not one of this server")
+        raise MCPError(types.INVALID_PARAMS, f"the cursor {cursor!r:.80} is not from this server")
     end = int(cursor) + _PAGE
     return list(items[int(cursor) : end]), str(end) if end < len(items) else None
 

@@ -99,7 +99,7 @@ class LiveSession:
             if not self.wire.is_waiting_for_a_person:
                 break
         if not self._settled.is_set():
-            raise self.error(None, f"did not answer within {self.options.start_timeout:g} seconds of its start")
+            raise self.error(None, f"did not answer within {self.options.start_timeout:g} seconds of starting")
         if self._failure is not None:
             raise self._failure
 

@@ -99,7 +99,7 @@ class MCPToolset:
     ) -> None:
         target = read_target(server, env=env, cwd=cwd, headers=headers, sandbox=sandbox)
         if auth is not None and not isinstance(target, Url):
-            raise DefinitionError("MCPToolset: auth= applies to a URL alone")
+            raise DefinitionError("MCPToolset: auth= applies only to a URL")
         for option, seconds in (("timeout", timeout), ("start_timeout", start_timeout)):
             if seconds is not None and not seconds > 0:
                 raise DefinitionError(f"MCPToolset: {option}={seconds!r} must be above 0 seconds")

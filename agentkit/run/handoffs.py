@@ -67,8 +67,8 @@ def agents_of(agent: AgentSpec) -> dict[str, AgentSpec]:
         for name, spec in tool.agents.items():
             if agents.setdefault(name, spec) is not spec:
                 raise DefinitionError(
-                    f"two agents are named {name!r}, and {tool.name} leads to one of them: rename one; "
-                    f"if {name!r} is to get the conversation back, hand off to it by its name: handoff({name!r}, ...)"
+                    f"two agents are named {name!r}, and {tool.name} hands off to one of them: rename one; "
+                    f"to hand the conversation back to {name!r}, use its name: handoff({name!r}, ...)"
                 )
     return agents
 
@@ -85,7 +85,7 @@ def agents_of_run(agent: AgentSpec, middleware: Sequence[Middleware]) -> dict[st
         for tool in _handoffs(each):
             if tool.to not in agents:
                 raise ConfigError(
-                    f"the agent {each.name!r} hands off to {tool.to!r}, which is not one of this run "
+                    f"the agent {each.name!r} hands off to {tool.to!r}, which is not part of this run "
                     f"({', '.join(agents)}): run the agent that has {tool.to!r} among its hand-offs, or pass "
                     "handoff(...) the agent itself"
                 )

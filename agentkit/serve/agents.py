@@ -156,7 +156,7 @@ class AgentBackend:
         _check_single(body, "a request that continues a run")
         for each in found.after if not stopped else ():
             if not isinstance(each, UserMessage):
-                raise bad_request("Behind the results of calls, only messages of the user can follow.", "messages")
+                raise bad_request("After the results of calls, only user messages can follow.", "messages")
             state.add_message(each)
         again = replace(run, prefix=found.prefix, state=None)
         start = await self._start(body, raw, caller, run=again, run_id=found.run_id)
@@ -176,7 +176,7 @@ class AgentBackend:
         found, before = continued_run(messages), await session.state()
         if found is not None and before is not None and before.run_id == found.run_id:
             if not give_results(before, found.results):
-                raise ApiError(409, "The run of this session does not wait for these results.", code="run_not_waiting")
+                raise ApiError(409, "The run of this session is not waiting for these results.", code="run_not_waiting")
             for each in new:
                 before.add_message(each)
             options: dict[str, Any] = {"resume": before, "limits": _renewed(self.agent.limits, before)}
@@ -185,7 +185,7 @@ class AgentBackend:
             run_id = new_run_id()
             options = {"prompt": new[0] if len(new) == 1 else _together(new), "run_id": run_id}
         else:
-            raise bad_request("A request in a session needs a message of the user.", "messages")
+            raise bad_request("A request in a session needs a user message.", "messages")
         run = WaitingRun(model=self.name, body=_without_messages(raw), session=session.name)
         start = await self._start(body, raw, caller, run=run, run_id=run_id)
         if said:
@@ -323,7 +323,7 @@ async def waiting_state(run_id: str, run: WaitingRun, session: StoredSession | N
     """
     state = run.state if session is None else await session.state()
     if state is None or state.run_id != run_id or not (state.pending or state.status in _STOPPED):
-        raise ApiError(404, f"No run {run_id!r:.80} waits for a decision.", code="run_not_found")
+        raise ApiError(404, f"No run {run_id!r:.80} is waiting for a decision.", code="run_not_found")
     return state
 
 

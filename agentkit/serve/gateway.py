@@ -94,7 +94,7 @@ class GatewayBackend:
             ApiError: Something in the request is wrong.
         """
         if body.agentkit is not None:
-            raise bad_request("A gateway runs no agent, so there is nothing to show of one.", "agentkit")
+            raise bad_request("A gateway runs no agent, so it has no events.", "agentkit")
         tools = read_tools(raw.get("tools") or ())
         choice = read_choice(raw.get("tool_choice"), {each.name for each in tools})
         extra = dict(body.model_extra or {}) or None

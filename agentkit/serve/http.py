@@ -176,7 +176,7 @@ class Server:
         raw = parse(await self._body(request))
         body = parse_body(raw, DecisionsBody)
         if body.agentkit is not None and body.agentkit.session is not None:
-            raise bad_request("A run continues in its own session.", "agentkit.session")
+            raise bad_request("A run can only continue in its own session.", "agentkit.session")
         run_id, caller = request.path_params["run_id"], _caller(request)
         known = await self._runs.load(caller.owner, run_id)
         if known is None:
@@ -570,7 +570,7 @@ def _no_model(name: str) -> ApiError:
 
 
 def _no_run(run_id: str) -> ApiError:
-    return ApiError(404, f"No run {run_id!r:.80} waits for a decision.", code="run_not_found")
+    return ApiError(404, f"No run {run_id!r:.80} is waiting for a decision.", code="run_not_found")
 
 
 def _waiting(state: RunState) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         made = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
-        raise ConfigError(f"nothing can listen on {host}, port {port}: {error}") from error
+        raise ConfigError(f"cannot listen on {host}, port {port}: {error}") from error
     made.set_inheritable(True)
     return made
 

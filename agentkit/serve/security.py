@@ -47,10 +47,12 @@ class Guard:
         if token is not None and not (tokens and all(tokens)):
             raise ConfigError(
                 f"a server needs a token that its clients send: give token=..., or set {TOKEN_VARIABLE}; "
-                "token=None lets in everybody who can reach it"
+                "token=None admits anyone who can reach it"
             )
         if any(len(each) < _SHORTEST for each in tokens):
-            raise ConfigError(f"a token has at least {_SHORTEST} characters; `openssl rand -hex 24` makes a good one")
+            raise ConfigError(
+                f"a token must have at least {_SHORTEST} characters; `openssl rand -hex 24` makes a good one"
+            )
         self._tokens = [_digest(each) for each in tokens]
         self._hosts = frozenset({*_LOOPBACK, *(each.lower() for each in hosts)})
         self._origins = frozenset(each.rstrip("/").lower() for each in origins)
@@ -71,7 +73,7 @@ class Guard:
         """
         host = headers.get("host", "").lower()
         if "*" not in self._hosts and (urlsplit(f"//{host}").hostname or "") not in self._hosts:
-            raise ApiError(403, f"This server is not reached as {host!r:.80}.", code="host_not_allowed")
+            raise ApiError(403, f"This server does not accept the host {host!r:.80}.", code="host_not_allowed")
         origin = headers.get("origin", "").lower()
         if origin in self._origins:
             return origin

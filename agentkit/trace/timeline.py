@@ -111,7 +111,7 @@ def read_events(path: str | Path) -> list[dict[str, Any]]:
         if event is None:
             continue
         if not isinstance(event, dict) or "event" not in event:
-            raise ConfigError(f"line {number} of {str(path)!r} is not an event: is it a trace, as --trace writes it?")
+            raise ConfigError(f"line {number} of {str(path)!r} is not an event: is this a trace written by --trace?")
         members = cast("dict[str, Any]", event)
         if _number(members.get("version")) > _VERSION:
             raise ConfigError(

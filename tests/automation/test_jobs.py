@@ -208,7 +208,7 @@ async def test_a_key_is_the_same_in_each_try_and_differs_between_steps() -> None
     FAIL.clear()
     await job.run()
     assert keys == ["payments/today:step:1", "payments/today:step:1", "payments/today:step:2"]
-    with pytest.raises(ConfigError, match="outside of a step"):
+    with pytest.raises(ConfigError, match="outside a step"):
         idempotency_key()
 
 
@@ -250,7 +250,7 @@ async def together() -> None:
     [
         (other_order, "step 1 of the job 'changing/x' was read when it ran, and is draft now: the program has changed"),
         (other_arguments, "step 1 of the job 'changing/x' was called with other arguments when read ran"),
-        (fewer_steps, "has done the step draft, and the program ends without it"),
+        (fewer_steps, "has done step draft, but the program ended without calling it"),
         (together, "step [12] of the job 'changing/x' was"),
     ],
 )
@@ -269,7 +269,7 @@ async def test_a_program_that_has_changed_is_refused_and_runs_nothing(
 async def test_a_job_keeps_its_arguments() -> None:
     sessions = MemorySessions()
     await answer.job(sessions, "x").run("Ada")
-    with pytest.raises(ConfigError, match=r'begun with other arguments \(\{"name":"Ada"\}\)'):
+    with pytest.raises(ConfigError, match=r'started with other arguments \(\{"name":"Ada"\}\)'):
         await answer.job(sessions, "x").run("Bob")
 
 
@@ -301,7 +301,7 @@ async def test_an_inner_step_belongs_to_the_call_of_its_outer_one() -> None:
 
 
 async def test_a_step_outside_of_a_job_is_refused_and_its_function_can_be_tested() -> None:
-    with pytest.raises(ConfigError, match="step read is called outside of a job"):
+    with pytest.raises(ConfigError, match="step read is called outside a job"):
         await read("Ada")
     assert (await read.function("Ada")).sender == "Ada"
 
@@ -327,7 +327,7 @@ async def test_a_step_in_a_task_of_its_own_or_in_a_thread_is_refused() -> None:
         with pytest.raises((DefinitionError, ExceptionGroup)) as caught:
             await each.job(MemorySessions(), "x").run()
         error = caught.value.exceptions[0] if isinstance(caught.value, ExceptionGroup) else caught.value
-        assert "step read is called in a task of its own" in str(error)
+        assert "step read is called in its own task" in str(error)
     assert DONE == []
 
 
@@ -351,7 +351,7 @@ async def test_a_program_does_not_continue_after_a_failed_step_unless_a_step_cat
         return [await try_to_read("Ada"), await try_to_read("Bob")]
 
     FAIL.add("read Ada")
-    with pytest.raises(DefinitionError, match="step read is called although step read has failed"):
+    with pytest.raises(DefinitionError, match="step read is called after step read failed"):
         await stubborn.job(MemorySessions(), "x").run()
     assert (await careful.job(MemorySessions(), "x").run()).output == ["read Ada failed", "Bob"]
 
@@ -424,11 +424,11 @@ SYNC: Any = draft.function
     ("define", "complaint"),
     [
         (lambda: step(opens), "step opens returns Connection, which cannot be recorded as JSON"),
-        (lambda: step(lambda: 1), r"has no name, by which it is recorded: step\(\.\.\., name=\.\.\.\)"),
+        (lambda: step(lambda: 1), r"needs a name to be recorded under: step\(\.\.\., name=\.\.\.\)"),
         (lambda: step(many), "step many is a generator: return a list"),
-        (lambda: step(Agent(FunctionModel(lambda _: "")), name=""), "has no name, by which a step is recorded"),
+        (lambda: step(Agent(FunctionModel(lambda _: "")), name=""), "needs a name to be recorded under"),
         (lambda: step(7), "@step takes a function, not 7"),  # type: ignore[call-overload]
-        (lambda: automation(NAMELESS), "has no name"),
+        (lambda: automation(NAMELESS), "needs a name"),
         (lambda: automation(many), "automation many is a generator"),
         (lambda: automation(SYNC), "automation draft must be an async function"),
         (lambda: automation(opens), "automation opens returns Connection"),
@@ -460,11 +460,11 @@ async def test_a_job_needs_a_name_and_sessions() -> None:
     called: Any = answer
     with pytest.raises(ConfigError, match=r"an automation runs as a job: answer\.job\(sessions, name\)\.run"):
         called("Ada")
-    with pytest.raises(ConfigError, match="a job has a name"):
+    with pytest.raises(ConfigError, match="a job needs a name"):
         answer.job(MemorySessions(), "")
     with pytest.raises(ConfigError, match="sessions= takes all sessions"):
         answer.job("work.db", "x")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="'answer/x' was never begun"):
+    with pytest.raises(ConfigError, match="'answer/x' was never started"):
         await answer.job(MemorySessions(), "x").resume()
     with pytest.raises(ConfigError, match="concurrency=0"):
         await gather(concurrency=0)
@@ -487,7 +487,7 @@ async def test_a_job_runs_once_at_a_time(tmp_path: Path) -> None:
 
     @step
     async def again() -> None:
-        with pytest.raises(SessionBusy, match="the job 'program/x' is running already, perhaps in another process"):
+        with pytest.raises(SessionBusy, match="the job 'program/x' is already running, perhaps in another process"):
             await program.job(SQLiteSessions(path), "x").run()
 
     @automation

@@ -145,7 +145,7 @@ async def test_leaving_early_cancels_the_runs_and_closes_the_prompts() -> None:
         first = await anext(aiter(outcomes))
         await anyio.wait_all_tasks_blocked()
     assert (first.output, cancelled, closed) == ("done", 2, True)
-    with pytest.raises(ConfigError, match="were left"):
+    with pytest.raises(ConfigError, match="has ended"):
         await anext(outcomes)
 
 
@@ -257,7 +257,7 @@ async def test_keys_name_the_sessions_and_two_prompts_cannot_have_the_same() -> 
     assert [each.session for each in outcomes] == ["clerk/mail 1", "clerk/mail 2"]
     with pytest.raises(ConfigError, match="two prompts have the key 'mail 1'"):
         await map_runs(agent, ["mail 1: hi", "mail 1: ho"], sessions=sessions, key=lambda each: str(each)[:6])
-    with pytest.raises(ConfigError, match="key= must return a name for each prompt, a string, and not None"):
+    with pytest.raises(ConfigError, match="key= must return a string that names the prompt, not None"):
         await map_runs(agent, ["mail 1: hi"], sessions=sessions, key=print)  # type: ignore[arg-type]
 
 
@@ -390,7 +390,7 @@ async def test_reading_without_starting_says_how_to_start() -> None:
 async def test_they_are_started_once() -> None:
     runs = map_runs(Agent(FunctionModel(echo)), ["a"])
     assert [each.output for each in await runs] == ["A"]
-    with pytest.raises(ConfigError, match="started before"):
+    with pytest.raises(ConfigError, match="already started"):
         await runs
 
 

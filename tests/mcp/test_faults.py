@@ -97,7 +97,7 @@ async def test_ten_thousand_tools_are_listed() -> None:
     ("fault", "said", "exit_status"),
     [
         ("exits at the start", r"has ended with exit status 3; it wrote: no configuration\x07 found", 3),
-        ("silent", "did not answer within 0.5 seconds of its start", None),
+        ("silent", "did not answer within 0.5 seconds of starting", None),
     ],
 )
 async def test_why_a_server_did_not_start_is_one_sentence(fault: str, said: str, exit_status: int | None) -> None:

@@ -49,5 +49,5 @@ async def test_a_login_that_fails_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_oauth_is_for_urls() -> None:
-    with pytest.raises(DefinitionError, match="auth= applies to a URL alone"):
+    with pytest.raises(DefinitionError, match="auth= applies only to a URL"):
         MCPToolset("server", auth=OAuth())

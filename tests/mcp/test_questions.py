@@ -67,7 +67,7 @@ async def test_a_person_can_decline_and_an_answer_without_what_is_needed_is_an_e
         return {}
 
     assert json.loads(results(await use(hostile("elicits", elicitation=decline)))[0]) == {"action": "decline"}
-    assert "the answer of the person has no 'name'" in results(await use(hostile("elicits", elicitation=forget)))[0]
+    assert "the person's answer lacks 'name'" in results(await use(hostile("elicits", elicitation=forget)))[0]
     assert "not supported" in results(await use(hostile("elicits")))[0]
 
 

@@ -227,7 +227,7 @@ async def test_a_call_of_an_agent_waits_for_a_person_too(mode: Any) -> None:
 async def test_a_client_that_can_ask_nobody_cannot_make_the_call() -> None:
     async with Client(MCPServer(pay).sdk_server(), mode="legacy") as client:
         result = await client.call_tool("pay", {"amount": 5})
-    assert "pay needs the approval of a person" in texts(result)
+    assert "pay needs a person's approval" in texts(result)
     assert PAID == []
 
 
@@ -246,7 +246,7 @@ async def test_the_state_of_a_call_is_signed_and_used_once() -> None:
     other = MCPServer(pay, key=b"k" * 32)  # another process with the same key
     async with Client(other.sdk_server(), elicitation_callback=asks) as client:
         assert texts(await again(asked.request_state)) == "paid 5"
-        with pytest.raises(MCPError, match="continued already"):
+        with pytest.raises(MCPError, match="already continued"):
             await again(asked.request_state)
     assert PAID == [5]
 

@@ -26,7 +26,7 @@ REFUSED = {
     "html": (200, r"is none: it answered with text/html, which is not MCP; is the URL right\?"),
     "empty": (200, r"is none: its answer is not one of MCP; is the URL right\?"),
     "redirect": (None, r"refused: Redirect to http://elsewhere.example/mcp not followed"),
-    "silent": (None, r"did not answer within 0.5 seconds of its start"),
+    "silent": (None, r"did not answer within 0.5 seconds of starting"),
 }
 
 

@@ -32,7 +32,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["missing.py:agent"], "there is no file"),
         (["app.py"], "has several agents"),
         (["app.py:shp"], "did you mean 'shop'?"),
-        (["app.py:other"], "where an agent is needed"),
+        (["app.py:other"], "but an agent is needed"),
         (["app.py:shop", "shop=app.py:desk"], "two agents are named 'shop'"),
         (["app.py:shop", "--host", "0.0.0.0"], "--allowed-host"),
         (["app.py:shop", "--host", "0.0.0.0", "--allowed-host", "*", "--no-token"], "needs a token"),
@@ -59,9 +59,7 @@ def test_what_cannot_be_served_is_refused_in_a_sentence(arguments: list[str], sa
 def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert (
-            f"nothing can listen on 127.0.0.1, port {port}" in run("serve", "app.py:shop", "--port", str(port)).stderr
-        )
+        assert f"cannot listen on 127.0.0.1, port {port}" in run("serve", "app.py:shop", "--port", str(port)).stderr
 
 
 def test_an_agent_is_named_by_the_user_by_itself_or_by_its_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ class BodyDecoder:
         self._unread = bool(unknown) or len(names) > 1
         if self._unread and needed:
             error = InvalidReply(
-                f"the server compressed its answer ({encoding[:100]}), which nobody asked for and cannot be read here; "
+                f"the server compressed its answer ({encoding[:100]}), which was not requested and cannot be read; "
                 "switch that off in the server or in the proxy before it"
             )
             error.again = False
