@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
@@ -12,7 +12,7 @@ from agentkit.chat.decoding.tool_calls import CallIds, normalize_tool_calls
 from agentkit.chat.events import DeltasDiscarded, Event, ReplyRepaired, TextDelta
 from agentkit.chat.json_values import write_json
 from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
-from agentkit.chat.reply import Choice, Model, Reply, Usage
+from agentkit.chat.reply import Choice, Reply, Usage
 from agentkit.chat.request import ChatRequest
 from agentkit.chat.settings import ChatSettings, without_force
 from agentkit.errors import ConfigError, MalformedToolCall, Refused, ToolFailed
@@ -28,7 +28,7 @@ from agentkit.run.state import RunState
 from agentkit.run.step import AskModel
 from agentkit.run.transcript import CONTINUES, CUT, TRUNCATED, is_reply, is_sent, labeled, last_reply_at, open_calls
 from agentkit.tools.calls.repair import LONGEST_NAME, fit_arguments, match_tool_name, repair_text, valid_tool_name
-from agentkit.tools.context import Remaining, RunContext
+from agentkit.tools.context import RunContext
 from agentkit.tools.tool import Tool
 
 __all__ = ["ask_model", "offered_tools", "repair_tool_calls", "tool_changes"]
@@ -61,31 +61,12 @@ async def offered_tools(run: Run[Any], agent: AgentSpec) -> Mapping[str, Tool]:
         return offered
     context = run.context()
     if open_calls(run.state.messages):
-        context = replace(context, view=_Earlier(run, run.messages[: last_reply_at(run.state.messages)]))
+        asked = run.state.messages[: last_reply_at(run.state.messages)]
+        context = replace(context, view=replace(run, state=replace(run.state, messages=asked)))
     else:
         context = replace(context, turn=run.state.turns + 1)
     offered = {name: each for name, each in offered.items() if _is_offered(run, each, context)}
     return with_search(offered, context.messages)
-
-
-@dataclass(frozen=True, slots=True)
-class _Earlier:
-    """The run as it was when the model was asked."""
-
-    run: Run[Any]
-    messages: tuple[Message, ...]
-
-    @property
-    def artifacts(self) -> Mapping[str, str]:
-        return self.run.artifacts
-
-    @property
-    def remaining(self) -> Remaining:
-        return self.run.remaining
-
-    @property
-    def model(self) -> Model | None:
-        return self.run.model
 
 
 def _is_offered(run: Run[Any], tool: Tool, context: RunContext[Any]) -> bool:
@@ -154,8 +135,10 @@ async def ask_model(
             raise
         reply, problem = _unparsed(error), str(error).rstrip(".")
     except BaseException as error:
-        if text := _joined(shown, getattr(error, "partial", "")):
-            _record_truncated(run, request, text)
+        if text := _joined(shown, getattr(error, "partial", "")):  # somebody may have read it; its calls are dropped
+            message = labeled(AssistantMessage(text), **{TRUNCATED: True})
+            state.messages.append(run.stamp(message))
+            run.spend(estimated_usage(Usage(requests=1), request, message))
         raise
     state.turns = turn
     _record(run, agent, reply, tools)
@@ -183,13 +166,6 @@ def _joined(fragments: Sequence[str], whole: str) -> str:
             return "".join(fragments)
         at += len(each)
     return whole if at == len(whole) else "".join(fragments)
-
-
-def _record_truncated(run: Run[Any], request: ChatRequest, text: str) -> None:
-    """Keep text that somebody may have read, of a reply that never ended; its calls are dropped."""
-    message = labeled(AssistantMessage(text), **{TRUNCATED: True})
-    run.state.messages.append(run.stamp(message))
-    run.spend(estimated_usage(Usage(requests=1), request, message))
 
 
 async def _request(
