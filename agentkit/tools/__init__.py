@@ -1,13 +1,12 @@
 """From a Python function to a tool that a model can call."""
 
-from agentkit.chat.json_schema import leaf_schemas, member_schemas, subschemas
+from agentkit.chat.json_schema import JsonSchema, leaf_schemas, member_schemas, subschemas
 from agentkit.chat.strict import why_not_strict
 from agentkit.tools.calls.process import around_process_call
 from agentkit.tools.calls.repair import match_tool_name
 from agentkit.tools.context import LoopEmit, Remaining, RunContext, ToolContext
 from agentkit.tools.options import Access, Approval, ToolOptions
 from agentkit.tools.result import ToolResult
-from agentkit.tools.schema.simplify import JsonSchema
 from agentkit.tools.source import SourceRun, ToolSource
 from agentkit.tools.tool import Needs, Tool, ToolFunction, tool
 from agentkit.tools.toolset import ToolLike, Toolset, flat_tools, split_tools

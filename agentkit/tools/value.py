@@ -17,7 +17,7 @@ from typing import Annotated, Any, Union, cast, get_args, get_origin
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from agentkit.chat.json_schema import leaf_schemas
+from agentkit.chat.json_schema import JsonSchema, leaf_schemas
 from agentkit.chat.json_values import encode_json, parse_json
 from agentkit.chat.reply import REPLY_TYPES
 from agentkit.chat.settings import ResponseFormat, json_schema
@@ -29,7 +29,7 @@ from agentkit.tools.context import RunContext
 from agentkit.tools.schema.check import faults_of
 from agentkit.tools.schema.generate import AllArguments
 from agentkit.tools.schema.signature import Signature, name_of, read_signature, signature_of_value
-from agentkit.tools.schema.simplify import JsonSchema, check_schema
+from agentkit.tools.schema.simplify import check_schema
 
 __all__ = ["VALUE", "FunctionCall", "NoValue", "SchemaType", "ValueType"]
 

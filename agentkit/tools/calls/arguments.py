@@ -16,13 +16,12 @@ from typing import Any, TypeAlias, cast
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from agentkit.chat.json_schema import leaf_schemas, member_schemas, possible_schemas, types_of
+from agentkit.chat.json_schema import JsonSchema, leaf_schemas, member_schemas, possible_schemas, types_of
 from agentkit.chat.json_values import WrittenNumber, parse_json
 from agentkit.errors import ModelRetry
 from agentkit.tools.schema.check import shown_value
-from agentkit.tools.schema.generate import DECIMAL
 from agentkit.tools.schema.signature import Signature
-from agentkit.tools.schema.simplify import JsonSchema
+from agentkit.tools.schema.simplify import DECIMAL
 
 __all__ = ["parse_arguments", "validate_arguments", "validate_value"]
 

@@ -16,12 +16,13 @@ from pydantic.types import EncodedBytes
 from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema, to_jsonable_python
 
 from agentkit.chat.decoding.lenient import as_mapping
+from agentkit.chat.json_schema import JsonSchema
 from agentkit.chat.json_values import encode_json
 from agentkit.errors import DefinitionError
 from agentkit.tools.schema.docstrings import attribute_docs, class_summary
-from agentkit.tools.schema.simplify import DECIMAL, JsonSchema
+from agentkit.tools.schema.simplify import DECIMAL
 
-__all__ = ["DECIMAL", "AllArguments", "Argument", "generate", "stable"]
+__all__ = ["AllArguments", "Argument", "generate", "stable"]
 
 # Bytes travel as base64; a pydantic model keeps what its own configuration says.
 _CONFIG = ConfigDict(allow_inf_nan=False, val_json_bytes="base64")

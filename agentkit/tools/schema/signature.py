@@ -17,13 +17,14 @@ from typing import Annotated, Any, cast, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import SchemaValidator, to_jsonable_python
 
+from agentkit.chat.json_schema import JsonSchema
 from agentkit.chat.json_values import encode_json
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.tools.context import RunContext, ToolContext
 from agentkit.tools.schema.annotations import keyword_fields, read_hints, stream_in, union_members
 from agentkit.tools.schema.docstrings import attribute_docs, note_of, read_docstring
 from agentkit.tools.schema.generate import Argument, generate, stable
-from agentkit.tools.schema.simplify import JsonSchema, compact
+from agentkit.tools.schema.simplify import compact
 
 __all__ = ["Signature", "arguments_of", "is_method", "name_of", "read_signature", "signature_of_value"]
 

@@ -11,7 +11,7 @@ from agentkit.chat.json_schema import JSON_TYPES, JsonSchema, map_subschemas, su
 from agentkit.chat.json_values import encode_json
 from agentkit.errors import DefinitionError
 
-__all__ = ["DECIMAL", "JsonSchema", "check_schema", "compact"]
+__all__ = ["DECIMAL", "check_schema", "compact"]
 
 DECIMAL = "x-decimal"
 """Marks the schema of a `Decimal` for `calls.arguments`; no model sees it."""
