@@ -3,7 +3,10 @@
 import gc
 import math
 import random
+import ssl
 import warnings
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import anyio.abc
 import httpx2
 import pytest
 
-from agentkit.chat.transport.http import Deadlines, Http
+from agentkit.chat.transport.http import Deadlines, DirectTransport, Http
 from agentkit.errors import ConfigError, ConnectionFailed, InvalidReply
 from tests.explore import EXPLORE
 from tests.replay import HANG, answer, replay
@@ -21,6 +24,7 @@ pytestmark = pytest.mark.anyio
 
 CANCELS = 10_000 if EXPLORE else 2_000
 SLOTS = 20
+AT_ONCE = 120  # requests
 
 
 class Counting:
@@ -68,14 +72,16 @@ async def ask(http: Http, url: str) -> bytes:
     return sink.body
 
 
-async def test_cancelling_leaves_no_slot_of_the_pool_behind() -> None:
+@pytest.mark.parametrize("ours", [True, False], ids=["connections of ours", "a pool of the caller's"])
+async def test_cancelling_leaves_no_slot_of_the_pool_behind(ours: bool) -> None:
     """Many requests, more at a time than there are slots, each cancelled wherever it happens to be."""
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     async with listener, anyio.create_task_group() as serving:
         url = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}/"
         serving.start_soon(listener.serve, serve)
         limits = httpx2.Limits(max_connections=SLOTS, max_keepalive_connections=SLOTS)
-        async with httpx2.AsyncClient(limits=limits, trust_env=False) as client:
+        transport = DirectTransport(ssl.create_default_context(), most=SLOTS) if ours else None
+        async with httpx2.AsyncClient(limits=limits, trust_env=False, transport=transport) as client:
             http = Http(client)
 
             async def ask_and_be_cancelled() -> None:
@@ -102,6 +108,47 @@ async def test_cancelling_leaves_no_slot_of_the_pool_behind() -> None:
                         tasks.start_soon(ask_once)
             assert bodies == [b"ok"] * SLOTS
         serving.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def counted() -> AsyncGenerator[tuple[str, list[int]]]:
+    """A server's address; and a number for each connection that it has, and one for each that it ever had."""
+    numbers = [0, 0]
+
+    async def count(stream: anyio.abc.SocketStream) -> None:
+        numbers[:] = numbers[0] + 1, numbers[1] + 1
+        await serve(stream)
+        numbers[0] -= 1
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", backlog=AT_ONCE)
+    async with listener, anyio.create_task_group() as serving:
+        serving.start_soon(listener.serve, count)
+        yield f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}/", numbers
+        serving.cancel_scope.cancel()
+
+
+async def test_requests_at_once_use_the_connections_of_those_before_them() -> None:
+    async with counted() as (url, numbers):
+        http = Http()
+        for _ in range(3):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(AT_ONCE):
+                    tasks.start_soon(ask, http, url)
+        assert numbers[1] <= AT_ONCE
+        await http.aclose()
+
+
+async def test_connections_that_nobody_needs_any_more_are_closed() -> None:
+    async with counted() as (url, numbers):
+        transport = DirectTransport(ssl.create_default_context(), kept=0.0)
+        async with httpx2.AsyncClient(transport=transport) as client:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(AT_ONCE):
+                    tasks.start_soon(ask, Http(client), url)
+            await ask(Http(client), url)
+            with anyio.fail_after(10):
+                while numbers[0] > 1:
+                    await anyio.lowlevel.checkpoint()
 
 
 async def test_a_redirect_is_not_followed() -> None:

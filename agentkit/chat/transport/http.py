@@ -13,7 +13,7 @@ import ssl
 import sys
 import time
 import weakref
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -31,13 +31,14 @@ from agentkit.chat.transport.decompress import BodyDecoder
 from agentkit.chat.transport.redaction import Redactor
 from agentkit.errors import AgentKitError, ConfigError, ConnectionFailed, DeadlineExceeded
 
-__all__ = ["Deadlines", "Http", "Sink", "close_connections", "http_engine"]
+__all__ = ["Deadlines", "DirectTransport", "Http", "Sink", "close_connections", "http_engine"]
 
 _GRACE = 1.0  # seconds for a server to end a body that is complete, so that the connection can be used again
 _SLACK = 1.1  # the idle deadline may pass this much later, so that its timer is set anew rarely
 _SLICE = 8 * 1024  # bytes that are decoded at once
 _BUSY = 0.01  # seconds of decoding after which other tasks of the event loop have their turn
-_CONNECTIONS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
+_MOST_CONNECTIONS = 1000  # at once; a request beyond them waits
+_KEPT = 5.0  # seconds that an idle connection is kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,8 +309,9 @@ class _Pool:
         if kind not in self._open:
             verify = _certificates() if scheme == "https" else _certificates_if_any()
             try:
-                transport = _fast_transport(verify) if engine == "aiohttp" and (here or not getproxies()) else None
-                client = httpx2.AsyncClient(verify=verify, limits=_CONNECTIONS, trust_env=not here, transport=transport)
+                transport = _transport(verify, engine) if here or not getproxies() else None
+                limits = httpx2.Limits(max_connections=_MOST_CONNECTIONS, keepalive_expiry=_KEPT)
+                client = httpx2.AsyncClient(verify=verify, limits=limits, trust_env=not here, transport=transport)
             except (ImportError, ValueError, httpx2.InvalidURL) as error:
                 place = without_secrets(url)
                 raise ConfigError(
@@ -397,13 +399,80 @@ def http_engine(name: str = "") -> str:
     return chosen
 
 
-def _fast_transport(verify: ssl.SSLContext) -> httpx2.AsyncBaseTransport | None:
-    """The connections of aiohttp, where it can run."""
-    if not hasattr(current_token().native_token, "is_closed"):
-        return None
+def _transport(verify: ssl.SSLContext, engine: str) -> httpx2.AsyncBaseTransport:
+    """The connections of aiohttp, if they are asked for and can run, or of httpx2."""
+    if engine != "aiohttp" or not hasattr(current_token().native_token, "is_closed"):
+        return DirectTransport(verify)
     from agentkit.chat.transport.http_aiohttp import AiohttpTransport  # noqa: PLC0415 - an extra, and slow to import
 
     return AiohttpTransport(verify)
+
+
+class DirectTransport(httpx2.AsyncBaseTransport):
+    """httpx2's connections, each in a pool of its own.
+
+    A pool of httpx2 looks at all of its connections whenever a request begins or ends, and asks the system about each
+    idle one: with a hundred requests at once, that takes longer than everything else. The connection that was used
+    last is used next, so those that are not needed stay idle, and are closed.
+
+    Args:
+        verify: Checks certificates.
+        most: How many connections may be in use at once; a request beyond them waits.
+        kept: Seconds that an idle connection is kept.
+    """
+
+    def __init__(self, verify: ssl.SSLContext, *, most: int = _MOST_CONNECTIONS, kept: float = _KEPT) -> None:
+        self._verify, self._kept = verify, kept
+        self._limits = httpx2.Limits(max_connections=1, keepalive_expiry=kept)
+        self._idle: list[tuple[float, bytes, httpx2.AsyncHTTPTransport]] = []  # the one used last at the end
+        self._free = anyio.Semaphore(most, fast_acquire=True)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request on a connection to its host, and wait for the head of the answer."""
+        await self._free.acquire()
+        host = request.url.netloc
+        at = next((at for at in reversed(range(len(self._idle))) if self._idle[at][1] == host), None)
+        connection = (
+            self._idle.pop(at)[2]
+            if at is not None
+            else httpx2.AsyncHTTPTransport(verify=self._verify, trust_env=False, limits=self._limits)
+        )
+
+        async def give_back() -> None:
+            self._free.release()
+            now = time.monotonic()
+            self._idle.append((now, host, connection))
+            while self._idle[0][0] < now - self._kept:
+                await self._idle.pop(0)[2].aclose()
+
+        try:
+            response = await connection.handle_async_request(request)
+        except BaseException:
+            await give_back()
+            raise
+        response.stream = _Body(cast("httpx2.AsyncByteStream", response.stream), give_back)
+        return response
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        while self._idle:
+            await self._idle.pop()[2].aclose()
+
+
+class _Body(httpx2.AsyncByteStream):
+    """The body of an answer, whose connection can be used again once it is closed."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, give_back: Callable[[], Awaitable[None]]) -> None:
+        self._stream, self._give_back = stream, give_back
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._stream.__aiter__()
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            await self._give_back()
 
 
 _loops: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # a caller's client -> the event loop it was used in last
