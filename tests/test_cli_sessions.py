@@ -72,7 +72,7 @@ def test_a_session_is_a_file_and_a_name(place: Path, where: str, file: str, name
 
 @pytest.mark.parametrize("where", ["", ":ada", "chat.db:", ":"])
 def test_a_session_without_a_file_or_with_an_empty_name_is_refused(place: Path, where: str) -> None:
-    with pytest.raises(ConfigError, match="names no|does not name"):
+    with pytest.raises(ConfigError, match=r"names no|does not name"):
         split_session(where)
 
 

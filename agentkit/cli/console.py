@@ -15,7 +15,7 @@ class NotesConsole(Console):
         super().__init__(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     @property
-    def room(self) -> int:
+    def result_width(self) -> int:
         """The number of characters of a result to show: on a terminal, what fits into its line."""
         return max(40, min(200, self.width - 40)) if self.is_terminal else 200
 

@@ -73,7 +73,7 @@ def report_error(error: Exception, *, debug: bool) -> int:
 
 
 def _is_wrong_file(error: Exception) -> bool:
-    """Another file has to be given. One that is locked, damaged or without room may be the right one."""
+    """Another file has to be given. One that is locked, damaged or on a full disk may be the right one."""
     if not isinstance(error, SessionError) or isinstance(error, SessionBusy | SessionConflict):
         return False
     cause = error.__cause__

@@ -195,7 +195,7 @@ class PlainDisplay(Display):
                 self.say((f"call {self.numbers[call.id]}  ", "cyan"), (self.line_of(event, call), "bold"))
             case CallFinished():
                 number = self.numbers.get(event.call.id, 0)
-                content = shortened(event.result.content, self.notes.room) or "(nothing)"
+                content = shortened(event.result.content, self.notes.result_width) or "(nothing)"
                 style = "red" if event.result.is_error else "green"
                 self.say((f"  -> {number}  ", "cyan"), (content, style), (f"  {seconds_text(event.seconds)}", "dim"))
             case Progress(call_id, _, fraction, message):
@@ -215,7 +215,7 @@ class PlainDisplay(Display):
         """Say what else there is to say, and the reason of retries once."""
         if isinstance(event, Retrying) and event.reason == self.reason:
             self.say((f"trying again in {event.wait:.1f} s", "dim"))
-        elif note := describe_event(event, self.notes.room):
+        elif note := describe_event(event, self.notes.result_width):
             self.reason = event.reason if isinstance(event, Retrying) else self.reason
             self.say(*note)
 
@@ -231,7 +231,7 @@ class PlainDisplay(Display):
             self.say(line)
 
 
-def describe_event(event: Event, room: int) -> list[tuple[str, str]]:
+def describe_event(event: Event, width: int) -> list[tuple[str, str]]:
     """Describe an event in a line of its own; most have none."""
     match event:
         case Retrying():
@@ -249,7 +249,7 @@ def describe_event(event: Event, room: int) -> list[tuple[str, str]]:
         case ToolChanged(tool, how):
             return [(f"the tool {one_line(tool)} was {how} since the run was saved", "yellow")]
         case MessageAdded(message):
-            return [(f"added: {shortened(message.text, room)}", "dim")]
+            return [(f"added: {shortened(message.text, width)}", "dim")]
         case _:
             return []
 

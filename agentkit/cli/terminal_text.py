@@ -61,7 +61,7 @@ def exact_line(text: str, most: int = _MOST) -> str:
 
 
 def shortened(text: str, most: int = _MOST) -> str:
-    """Put the beginning of a text on one line, with a note when that is not all of it."""
+    """Put the beginning of a string on one line, with a note if it is truncated."""
     line = " ".join(text.split())
     return printable(line) if len(line) <= most else f"{printable(line[:most])} [... {len(text):,} characters]"
 

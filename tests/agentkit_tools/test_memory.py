@@ -58,7 +58,7 @@ def test_notes_are_bounded(tmp_path: Path) -> None:
             memory.remember(text)
     memory.remember("a")
     memory.remember("b")
-    with pytest.raises(ToolError, match="as many as there may be"):
+    with pytest.raises(ToolError, match="the maximum"):
         memory.remember("c")
     with pytest.raises(ConfigError):
         Memory(tmp_path / "m.db", most_notes=0)
@@ -68,7 +68,7 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "other.db") as other:
         other.execute("CREATE TABLE notes (id)")
     other.close()
-    with pytest.raises(ToolError, match="something else"):
+    with pytest.raises(ToolError, match="another kind of database"):
         Memory(tmp_path / "other.db").remember("x")
     (tmp_path / "text.db").write_text("no database" * 100)
     with pytest.raises(ToolError, match="cannot be used"):

@@ -97,7 +97,7 @@ def test_an_index_in_a_file_is_used_again_and_that_of_something_else_is_refused(
     with sqlite3.connect(other) as file:
         file.execute("CREATE TABLE mine (id)")
     file.close()
-    with pytest.raises(ConfigError, match="something else"):
+    with pytest.raises(ConfigError, match="another kind of database"):
         Search(folder, index=other)
     (tmp_path / "text.db").write_text("no database" * 100)
     with pytest.raises(ConfigError, match="not a database"):

@@ -87,8 +87,8 @@ def test_descriptions_in_the_ways_that_yaml_has(tmp_path: Path, written: str, re
     [
         ("# No front matter", "must begin with"),
         ("---\nname: a\n", "must begin with"),
-        ("---\nname: A b\ndescription: x\n---\n", "small letters"),
-        ("---\ndescription: x\n---\n", "small letters"),
+        ("---\nname: A b\ndescription: x\n---\n", "lower-case letters"),
+        ("---\ndescription: x\n---\n", "lower-case letters"),
         ("---\nname: other\ndescription: x\n---\n", "that of its folder"),
         ("---\nname: a\n---\n", "1 to 1024"),
         (f"---\nname: a\ndescription: {'x' * 1025}\n---\n", "1 to 1024"),

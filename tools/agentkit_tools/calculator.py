@@ -98,7 +98,7 @@ class _Parser:
     def _sum(self) -> _Value:
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise ModelRetry(f"more than {_DEEPEST} brackets are inside of each other; calculate it in parts")
+            raise ModelRetry(f"more than {_DEEPEST} levels of brackets; calculate it in parts")
         left = self._product()
         while self._symbol in ("+", "-"):
             sign = self._next()
@@ -153,7 +153,7 @@ class _Parser:
             sign = self._next()
             if sign == "!":
                 if value.number.denominator != 1 or not 0 <= value.number <= 1500:
-                    raise ModelRetry("a factorial is that of a whole number from 0 to 1500")
+                    raise ModelRetry("factorial takes a whole number from 0 to 1500")
                 value = _Value(Fraction(math.factorial(int(value.number))), value.exact)
             elif sign == "%":
                 value = _Value(value.number / 100, value.exact, percent=True)
@@ -243,7 +243,7 @@ def _root(values: Sequence[_Value]) -> _Value:
 
 def _exactly(values: Sequence[_Value], count: int) -> Sequence[_Value]:
     if len(values) != count:
-        raise ModelRetry(f"a function got {len(values)} numbers where it takes {count}")
+        raise ModelRetry(f"a function got {len(values)} numbers, but takes {count}")
     return values
 
 

@@ -77,7 +77,7 @@ class Clock(Toolset):
             last = calendar.monthrange(year, month + 1)[1]
             shifted = date(year, month + 1, min(start.day, last)) + timedelta(weeks=weeks, days=days)
         except (ValueError, OverflowError):
-            raise ModelRetry("the date is outside of the years 1 to 9999") from None
+            raise ModelRetry("the date is outside the years 1 to 9999") from None
         return ToolResult(f"{shifted:%A}, {shifted.isoformat()}", shifted, metadata={"source": "clock"})
 
     def time_between(

@@ -106,7 +106,7 @@ class Http(Toolset):
         """Call an HTTP API. Gives the status, the headers that matter and the body."""
         for name in headers or {}:
             if _OURS.fullmatch(name):
-                raise ModelRetry(f"the header {name!r} cannot be set; what an API needs to know you is sent by itself")
+                raise ModelRetry(f"the header {name!r} cannot be set; credentials are added automatically")
         sent = {"accept": "application/json, */*;q=0.5", **(headers or {})}
         if body:
             sent.setdefault("content-type", "application/json")

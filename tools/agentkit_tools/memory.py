@@ -80,7 +80,7 @@ class Memory(Toolset):
                 return self._result(f"this is note {known[0]} already", known[0])
             (count,) = notes.execute("SELECT count(*) FROM notes").fetchone()
             if count >= self._most_notes:
-                raise ToolError(f"there are {count} notes, as many as there may be: forget some that no longer matter")
+                raise ToolError(f"there are already {count} notes, the maximum: forget some that no longer matter")
             now = datetime.now(UTC).isoformat(timespec="seconds")
             new = notes.execute("INSERT INTO notes (note, created) VALUES (?, ?)", [text, now]).lastrowid
         return self._result(f"noted as note {new}", new)
@@ -134,7 +134,7 @@ class Memory(Toolset):
         if application == _APPLICATION:
             return
         if application or notes.execute("SELECT 1 FROM sqlite_schema").fetchone():
-            raise ToolError(f"{self._file.name} is a database of something else; give Memory a file of its own")
+            raise ToolError(f"{self._file.name} is another kind of database; give Memory its own file")
         for statement in _SCHEMA.replace("BEGIN INSERT", "BEGIN\0INSERT").split(";\n"):
             notes.execute(statement.replace("\0", " "))
         notes.execute(f"PRAGMA application_id = {_APPLICATION}")

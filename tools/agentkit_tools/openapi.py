@@ -322,7 +322,7 @@ def _base_url(raw: Json, given: str) -> str:
     url = f"https:{url}" if url.startswith("//") else url  # a server that leaves the scheme to the document's own
     where = urlsplit(url)
     if where.scheme not in ("http", "https") or not where.hostname or where.query or where.username:
-        raise ConfigError(f"OpenApi: {url!r} is not where an API can be; give base_url='https://api.example.com/v1'")
+        raise ConfigError(f"OpenApi: {url!r} is not a valid API address; give base_url='https://api.example.com/v1'")
     return url.rstrip("/")
 
 

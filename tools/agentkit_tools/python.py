@@ -166,7 +166,7 @@ class _Calls:
     async def _call(self, called: Tool, arguments: str) -> object:
         self._made += 1
         if self._made > self._most:
-            raise ToolError(f"code can make {self._most} calls of tools, and not one more")
+            raise ToolError(f"code can make at most {self._most} tool calls")
         call = ToolCall(f"{self._context.call_id}.{self._made}", called.name, arguments)
         run = cast("Run[Any]", self._context.view)
         if not isinstance(self._context.view, Run):  # called without a run, as in a test
@@ -291,7 +291,7 @@ class _Sessions:
                 idle = [name for name, session in self._sessions.items() if not session.busy]
                 if len(self._sessions) >= _MOST_SESSIONS:
                     if not idle:
-                        raise ToolError(f"{_MOST_SESSIONS} runs are running code, as many as may; try again later")
+                        raise ToolError(f"{_MOST_SESSIONS} runs are running code, the maximum; try again later")
                     self._sessions.pop(idle[0]).close()
                 limits: Any = self._limits
                 self._sessions[run_id] = _Session(self._pool.checkout(limits=limits), self._max_files)

@@ -99,9 +99,7 @@ class Root:
         if path.startswith("/"):
             own = f"{self.path}/".replace("//", "/")
             if not f"{path}/".startswith(own):
-                raise ModelRetry(
-                    f"{path!r} is outside of the folder: give a path relative to it, such as 'notes/a.txt'"
-                )
+                raise ModelRetry(f"{path!r} is outside the folder: give a path relative to it, such as 'notes/a.txt'")
             path = path[len(own) :]
         parts = [part for part in path.split("/") if part not in ("", ".")]
         if len(path) > _LONGEST_PATH or len(parts) > _DEEPEST_PATH:

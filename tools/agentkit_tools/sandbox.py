@@ -143,7 +143,7 @@ def find_bubblewrap() -> str:
         ConfigError: There is none, or the system does not let it make a sandbox.
     """
     if sys.platform != "linux":
-        raise ConfigError("Shell: the sandbox is bubblewrap, which is for Linux alone")
+        raise ConfigError("Shell: the sandbox is bubblewrap, which is only available on Linux")
     reasons: list[str] = []
     for path in (shutil.which("bwrap"), _bundled()):
         if path is None:
@@ -162,7 +162,7 @@ def find_bubblewrap() -> str:
             'or write sandbox="none" to run the programs in allow= without one'
         )
     raise ConfigError(
-        f"Shell: the sandbox does not work here ({'; '.join(reasons)}): the system must let ordinary users make user "
+        f"Shell: the sandbox does not work here ({'; '.join(reasons)}): the system must let ordinary users create user "
         'namespaces; or write sandbox="none" to run the programs in allow= without a sandbox'
     )
 

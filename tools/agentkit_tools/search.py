@@ -119,11 +119,11 @@ class Search(Toolset):
         if self._root is None:
             texts = self._texts or {}
             if name not in texts:
-                raise ModelRetry(f"there is no document {name!r}; use a name as the search gives it")
+                raise ModelRetry(f"there is no document {name!r}; use a name that the search returned")
             return texts[name]
         name = self._root.normalize(name)
         if not self._matches(name):
-            raise ModelRetry(f"{name!r} is not one of the documents; use a name as the search gives it")
+            raise ModelRetry(f"{name!r} is not one of the documents; use a name that the search returned")
         data = self._root.read(name, max_bytes=self._max_bytes)
         return pdf_text(name, data) if data.startswith(b"%PDF-") else data.decode(errors="replace")
 
@@ -132,7 +132,7 @@ class Search(Toolset):
             (version,) = self._index.execute("PRAGMA user_version").fetchone()
             tables = {name for (name,) in self._index.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
             if tables and not {"documents", "passages", "words"} <= tables:
-                raise ConfigError("Search(index=...): the file is a database of something else")
+                raise ConfigError("Search(index=...): the file is another kind of database")
             if tables and version != _VERSION:
                 raise ConfigError("Search(index=...): the index is of another version of agentkit; delete the file")
             if not tables:

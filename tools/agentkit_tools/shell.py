@@ -146,7 +146,7 @@ class Shell(Toolset):
 
     async def _run(self, context: ToolContext[Any], arguments: Sequence[str], *, background: bool) -> ToolResult:
         if background and len(self._jobs) >= _MOST_JOBS:
-            raise ToolError(f"{_MOST_JOBS} commands are in the background, as many as there may be: stop one first")
+            raise ToolError(f"{_MOST_JOBS} commands are already in the background, the maximum: stop one first")
         job = self._start(arguments, _LONGEST_JOB if background else self._timeout)
         if background:
             command_id = secrets.token_hex(4)

@@ -122,7 +122,7 @@ def _parse(folder: str, text: str) -> Skill:
     name, description = members.get("name", ""), members.get("description", "")
     if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
         raise ValueError(
-            f"the name {name!r} must be of small letters, digits and single hyphens, {_LONGEST_NAME} at most"
+            f"the name {name!r} must have at most {_LONGEST_NAME} lower-case letters, digits and single hyphens"
         )
     if name != folder:
         raise ValueError(f"the name {name!r} must be that of its folder")
