@@ -165,7 +165,10 @@ REFUSED = answer(b'{"error": {"message": "no\\u001b[2J"}}', status="400 Bad Requ
         (["run"], [], 2, "the question is missing; `agentkit run --help` says more"),
         (["run", "--nope", "hi"], [], 2, "No such option: --nope"),
         (["resume", "x", "--approve"], [], 2, "requires an argument; `agentkit resume --help` says more"),
-        (["fly"], [], 2, "No such command 'fly'"),
+        (["fly"], [], 2, "No such command 'fly'; `agentkit --help` says more"),
+        (["runn"], [], 2, "Did you mean 'run'? `agentkit --help` says more"),
+        (["run", "-m", "openai:m", "--schema", "no.json", "hi"], [], 2, "'no.json' cannot be read: No such file"),
+        (["run", "-m", "openai:m", "--schema", "odd.json", "hi"], [], 2, "the schema 'odd.json': "),
         (["tools"], [], 2, "say which tools"),
         (["tools", "nothing.py"], [], 2, "there is no file"),
     ],
@@ -179,6 +182,7 @@ def test_bad_input_gives_one_sentence_and_a_fitting_exit_code(
     code: int,
     sentence: str,
 ) -> None:
+    (place / "odd.json").write_text('{"type": "objekt"}', encoding="utf-8")
     with replay(*answers) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         assert main(arguments) == code
@@ -283,9 +287,13 @@ def test_help_and_version_are_there(capsys: pytest.CaptureFixture[str]) -> None:
         ["chat", "-h"],
         ["sessions", "list", "-h"],
         ["models", "pull", "--help"],
+        ["sessions"],
+        ["mcp"],
     ):
         assert main(arguments) == 0
-        assert "Usage: agentkit" in capsys.readouterr().out
+        shown = capsys.readouterr().out
+        assert "Usage: agentkit" in shown
+        assert ("--install-completion" in shown) == (arguments in ([], ["--help"]))
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("agentkit 0.")
 

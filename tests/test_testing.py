@@ -1,8 +1,10 @@
+from typing import Any
+
 import pytest
 
 from agentkit import Agent, AssistantMessage, Progress, Reply, TextDelta, ToolContext, tool
 from agentkit.chat import ChatRequest
-from agentkit.errors import RateLimited
+from agentkit.errors import DefinitionError, RateLimited
 from agentkit.events import Event
 from agentkit.testing import Chunks, FunctionModel, ScriptedModel, call, context
 
@@ -31,6 +33,12 @@ async def test_a_script_that_does_not_fit_says_what_it_was_asked() -> None:
     assert 'assistant: add({"a": 1, "b": 2})' in said
     assert "tool: 3" in said
     assert "tools: add; tool_choice: not set" in said
+
+
+@pytest.mark.parametrize("answer", [{"add": {"a": 1}}, [{"add": {"a": 1}}], 3, None])
+async def test_an_answer_that_is_none_is_refused_in_a_sentence(answer: Any) -> None:
+    with pytest.raises(DefinitionError, match="answers with text, call"):
+        await Agent(ScriptedModel([answer]), tools=[add]).run("go")
 
 
 async def test_pieces_are_streamed_as_given() -> None:

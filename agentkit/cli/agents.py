@@ -26,7 +26,7 @@ from agentkit.cli.load import call_named, is_place, load_agent, load_tools, load
 from agentkit.cli.logs import LoggedRun, find_run, log_run
 from agentkit.cli.models import check_key, choose_model
 from agentkit.cli.terminal_text import one_line
-from agentkit.errors import ConfigError, StateError
+from agentkit.errors import ConfigError, DefinitionError, StateError
 from agentkit.messages import UserMessage
 from agentkit.run import Price, call_sync
 from agentkit.tools import ToolLike
@@ -319,8 +319,11 @@ def load_schema(where: str) -> Any:
     try:
         schema = json.loads(Path(where).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"the schema {where!r} cannot be read: {error}") from None
-    return OutputSchema(schema)
+        raise ConfigError(f"the schema {where!r} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        return OutputSchema(schema)
+    except DefinitionError as error:
+        raise DefinitionError(f"the schema {where!r}: {error}") from None
 
 
 def _settings(parameters: Sequence[str]) -> ChatSettings:

@@ -32,12 +32,13 @@ _WRONG_FILE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_RE
 
 
 @contextlib.contextmanager
-def handle_errors(*, debug: bool) -> Generator[None]:
+def handle_errors(*, debug: bool, serves: bool = False) -> Generator[None]:
     """Turn whatever a command raises into a sentence and an exit code.
 
-    The log of agentkit is shown only with ``debug``: what it says of a run is on the screen already.
+    The log of agentkit is shown with ``debug``, as what it says of a run is on the screen already, and by a command
+    that ``serves``, as its clients are not told what went wrong.
     """
-    handler = logging.StreamHandler() if debug else logging.NullHandler()
+    handler = logging.StreamHandler() if debug or serves else logging.NullHandler()
     handler.setFormatter(_PrintableFormatter("%(name)s: %(message)s"))
     logging.getLogger("agentkit").handlers[:] = [handler]
     try:
@@ -94,4 +95,4 @@ def usage_error(error: typer.TyperException, command: str) -> str:
     message = error.format_message().rstrip(".")
     if path.endswith(" run") and "unexpected extra" in message:
         message = "the question is one argument: put it into quotes"
-    return f"{message}; `{path} --help` says more"
+    return f"{message}{'' if message.endswith('?') else ';'} `{path} --help` says more"

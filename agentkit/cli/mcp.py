@@ -23,7 +23,7 @@ from agentkit.tools import Tool
 
 __all__ = ["LOCK", "app", "open_servers", "tools_of"]
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Use MCP servers.")
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 LOCK = Path("mcp.lock")
@@ -56,9 +56,11 @@ async def tools_of(toolset: MCPToolset) -> Sequence[Tool]:
         return await toolset.tools()
 
 
-@app.callback()
-def mcp() -> None:
-    """Use MCP servers."""
+@app.callback(invoke_without_command=True)
+def mcp(context: typer.Context) -> None:
+    """Approve the tools of MCP servers, or be one."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
@@ -71,7 +73,7 @@ def lock(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve without asking.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Show how the tools of servers differ from the approved ones, and approve them.
+    """Show what has changed in the tools of servers, and approve it.
 
     An agent with MCPToolset(..., lock="mcp.lock") gets only approved tools.
 

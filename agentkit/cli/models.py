@@ -22,7 +22,7 @@ from agentkit.cli.options import DebugOption
 from agentkit.cli.terminal_text import one_line
 from agentkit.errors import ConfigError
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 __all__ = ["ModelList", "ProviderRow", "app", "check_key", "choose_model", "list_models"]
 

@@ -16,11 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentkit import Agent
+from agentkit.chat import Model, open_model
+from agentkit.cli.agents import open_chosen
 from agentkit.cli.errors import handle_errors
 from agentkit.cli.load import load_agent, load_tools
+from agentkit.cli.models import check_key
 from agentkit.cli.options import DebugOption, InstructionsOption, ToolsOption, WithOption
 from agentkit.cli.terminal_text import one_line
 from agentkit.errors import ConfigError
+from agentkit.run import call_sync
 from agentkit.sessions import SQLiteSessions
 
 if TYPE_CHECKING:
@@ -161,7 +165,7 @@ def serve(  # noqa: PLR0913 - each is an option of the command
     agentkit serve --model ollama:qwen3 --tools tools.py
     agentkit serve --gateway openai:gpt-5-mini --fallback ollama:qwen3
     """  # noqa: D301
-    with handle_errors(debug=debug):
+    with handle_errors(debug=debug, serves=True):
         if no_token and token:
             raise ConfigError("give --token or --no-token, not both")
         made = "" if no_token or token else secrets.token_urlsafe(24)
@@ -205,6 +209,8 @@ def _serve(setup: Setup, host: str, port: int, made: str, *, workers: int, drain
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="agentkit-"))
             setup = replace(setup, store=str(Path(directory) / "runs.db"))
         server = make_server(setup)
+        if setup.sessions:
+            call_sync(SQLiteSessions(setup.sessions).list)  # a file that cannot be used is reported now
         listener = process.listen(host, port)
         shown = f"[{host}]" if ":" in host else host
         names = ", ".join(one_line(each) for each in server.backends)
@@ -238,9 +244,11 @@ def make_server(setup: Setup | None = None) -> Server:
     with contextlib.redirect_stdout(sys.stderr):  # of modules that print
         if given.gateway:
             named = [_named(each, each) for each in given.gateway]
-            models = {name: [model, *given.fallback] for name, model in named}
+            models = {name: [_with_key(each) for each in (model, *given.fallback)] for name, model in named}
             return serving.gateway(models, record=given.record or None, **shared)
         agents = _agents(given)
+        for each in agents.values():
+            check_key(each.model)
     sessions = SQLiteSessions(given.sessions) if given.sessions else None
     return serving.app(agents, sessions=sessions, **shared)
 
@@ -248,7 +256,7 @@ def make_server(setup: Setup | None = None) -> Server:
 def _agents(setup: Setup) -> dict[str, Agent[Any, Any]]:
     if not setup.agents:
         tools = load_tools(setup.tools, setup.toolsets)
-        model = setup.model or os.environ.get("AGENTKIT_MODEL") or "local"
+        _, model = open_chosen(setup.model, None)
         return {"agent": Agent(model, tools=tools, instructions=setup.instructions)}
     found: dict[str, Agent[Any, Any]] = {}
     for each in setup.agents:
@@ -259,6 +267,12 @@ def _agents(setup: Setup) -> dict[str, Agent[Any, Any]]:
             raise ConfigError(f"two agents are named {name!r}: write NAME={place} for one of them")
         found[name] = agent.replace(model=setup.model) if setup.model else agent
     return found
+
+
+def _with_key(name: str) -> Model:
+    model = open_model(name)
+    check_key(model)
+    return model
 
 
 def _named(text: str, default: str) -> tuple[str, str]:

@@ -40,7 +40,7 @@ __all__ = [
 _DEFAULT = "default"
 _WIDEST = 40  # of a column; what is longer stands out of it
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="A session file.")]
 _SessionArgument = Annotated[

@@ -6,9 +6,10 @@ import inspect
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from agentkit.chat import ChatRequest, Choice, Reply, Usage
+from agentkit.errors import DefinitionError
 from agentkit.events import CallDelta, Emit, TextDelta
 from agentkit.messages import AssistantMessage, Message, ToolCall
 
@@ -111,8 +112,13 @@ def as_reply(answer: Answer, turn: int) -> Reply:
             message = AssistantMessage("".join(answer.chunks))
         case ToolCall():
             message = AssistantMessage(None, _with_ids([answer], turn))
+        case [*calls] if all(isinstance(each, ToolCall) for each in calls):
+            message = AssistantMessage(None, _with_ids(calls, turn))
         case _:
-            message = AssistantMessage(None, _with_ids(cast("Sequence[ToolCall]", answer), turn))
+            raise DefinitionError(
+                f"a model of a test answers with text, call(...), a list of these, a message, a Reply or an exception, "
+                f"not with {answer!r:.80}"
+            )
     reason = "tool_calls" if message.tool_calls else "stop"
     return Reply(choices=(Choice(message=message, finish_reason=reason),), usage=Usage(requests=1))
 

@@ -250,6 +250,8 @@ def answer(request):
     last = request.messages[-1]
     if last.role != "user":
         return f"It {last.text}."
+    if last.text == "break":
+        raise LookupError("this is a bug")
     return [call("touch", path=last.text), *(call("clock") for each in request.tools if each.name == "clock")]
 
 agent = Agent(FunctionModel(answer), tools=[touch], name="shop")
@@ -294,6 +296,17 @@ def test_a_process_that_is_told_to_end_finishes_what_it_answers(tmp_path: Path) 
         thread.join(30)
         assert running.wait(30) in (0, -signal.SIGTERM)
     assert answers == ["It went."]
+
+
+def test_a_bug_is_told_to_who_runs_the_server_and_not_to_its_client(tmp_path: Path) -> None:
+    with process(tmp_path) as (running, address):
+        message: Any = {"role": "user", "content": "break"}
+        with pytest.raises(openai.InternalServerError) as caught:
+            official(address).chat.completions.create(model="shop", messages=[message])
+        running.send_signal(signal.SIGTERM)
+        assert running.stderr is not None
+        assert "LookupError: this is a bug" in running.stderr.read()
+    assert "this is a bug" not in str(caught.value)
 
 
 def test_several_processes_serve_one_address_and_continue_each_others_runs(tmp_path: Path) -> None:
