@@ -141,7 +141,7 @@ class LocalModel:
             ModelError: There is no usable reply.
         """
         if self._file not in _servers:
-            emit(ModelPreparing("the model is loaded"))
+            emit(ModelPreparing("loading the model"))
         server = await anyio.to_thread.run_sync(_server, self._file)
         return await server.model.reply(request, emit)
 

@@ -251,7 +251,9 @@ def test_the_log_holds_what_was_asked_and_answered_for_its_owner_alone(tmp_path:
     data: Any = {"AGENTKIT_DATA": str(tmp_path / "data")}
     assert run("logs", **data).stderr.startswith("there are no runs in ")
     with replay(events({"content": "It is\x1b 42."}), events({"content": "No."})) as server:
-        run("run", "-m", "openai:m", "What is 19 + 23?", **data, OPENAI_BASE_URL=server.url)
+        note = str(tmp_path / "note.txt")
+        Path(note).write_text("Help me.", encoding="utf-8")
+        run("run", "-m", "openai:m", "-a", note, "What is 19 + 23?", **data, OPENAI_BASE_URL=server.url)
         run(
             "run",
             "-m",
@@ -265,7 +267,7 @@ def test_the_log_holds_what_was_asked_and_answered_for_its_owner_alone(tmp_path:
     file = tmp_path / "data" / "logs.db"
     assert (stat.S_IMODE(file.stat().st_mode), stat.S_IMODE(file.parent.stat().st_mode)) == (0o600, 0o700)
     first, second = run("logs", **data).stdout.split("\n\n")
-    assert first.endswith("\n  > What is 19 + 23?\n    It is\\u001b 42.")
+    assert first.endswith("\n  > What is 19 + 23? note.txt: Help me.\n    It is\\u001b 42.")
     assert "openai:m  done, 1 turn, 0 calls" in second
     assert run("logs", "--search", "42 what", **data).stdout.count("  > ") == 1
     assert "100%?" in run("logs", "--search", "0%", **data).stdout

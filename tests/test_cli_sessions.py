@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from agentkit import Agent
+from agentkit.automation import automation
 from agentkit.cli import main
 from agentkit.cli.sessions import split_session
 from agentkit.errors import ConfigError
@@ -303,6 +304,16 @@ def test_a_conversation_is_shown_with_its_calls_and_nothing_in_it_looks_like_ano
         "     hi\\u001b[2J",
         "     0  user\\u202e",
     ]
+
+
+def test_a_job_has_no_messages_and_it_says_so(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    @automation
+    async def rest() -> None:
+        """Do nothing."""
+
+    anyio.run(rest.job(SQLiteSessions("chat.db"), "today").run)
+    assert main(["sessions", "show", "chat.db:rest/today"]) == 0
+    assert capsys.readouterr() == ("", "no messages\n")
 
 
 def test_messages_are_found_with_their_session_and_place(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

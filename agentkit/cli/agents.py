@@ -27,7 +27,7 @@ from agentkit.cli.logs import LoggedRun, find_run, log_run
 from agentkit.cli.models import check_key, choose_model
 from agentkit.cli.terminal_text import one_line
 from agentkit.errors import ConfigError, DefinitionError, StateError
-from agentkit.messages import UserMessage
+from agentkit.messages import TextPart, UserMessage
 from agentkit.run import Price, call_sync
 from agentkit.tools import ToolLike
 
@@ -119,7 +119,9 @@ class OpenAgent:
 
     def log(self, state: RunState) -> None:
         """Write a run, as it is now, into the log."""
-        said = [each for each in state.messages[state.prior_messages :] if isinstance(each, UserMessage)]
+        asked = [each for each in state.messages[state.prior_messages :] if isinstance(each, UserMessage)]
+        content = asked[0].content if asked else ""
+        parts = [content] if isinstance(content, str) else [each.text for each in content if isinstance(each, TextPart)]
         log_run(
             LoggedRun(
                 id=state.run_id,
@@ -127,7 +129,7 @@ class OpenAgent:
                 directory=str(Path.cwd()),
                 setup=json.dumps(self.setup.to_dict()),
                 model=self.model,
-                prompt=said[0].text if said else "",
+                prompt="\n".join(parts),
                 answer=state.text if state.turns else "",
                 status=state.status,
                 turns=state.turns,

@@ -14,6 +14,7 @@ import typer
 
 from agentkit.chat import ChatClient, Model, Profile, ProfileFile, http_engine, open_model
 from agentkit.cli.errors import handle_errors
+from agentkit.cli.models import check_key
 from agentkit.cli.options import DebugOption
 from agentkit.cli.terminal_text import one_line, printable, shortened
 from agentkit.errors import ConfigError
@@ -37,7 +38,9 @@ def find_model(where: str, model: str, key_variable: str, environment: Mapping[s
     if "://" not in where:
         if model or key_variable:
             raise ConfigError("--name and --key-variable are for URLs; a provider's name implies both")
-        return open_model(where)
+        opened = open_model(where)
+        check_key(opened)
+        return opened
     if not model:
         raise ConfigError("a URL does not say which model: add --name MODEL")
     key = environment.get(key_variable, "").strip() if key_variable else ""

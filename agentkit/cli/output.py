@@ -239,7 +239,7 @@ def describe_event(event: Event, width: int) -> list[tuple[str, str]]:
         case ReplyRepaired(what):
             return [(f"repaired: {one_line(what)}", "dim")]
         case ModelPreparing(what):
-            return [(f"once: {one_line(what)}", "dim")]
+            return [(f"preparing: {one_line(what)}", "dim")]
         case RequestAdapted(what):
             return [(f"adapted: {one_line(what)}", "dim")]
         case LimitWarning(limit, used, most) if used < most:  # one that is reached is reported at the end

@@ -211,6 +211,8 @@ def show(where: _SessionArgument, debug: _DebugOption = False) -> None:
         messages = anyio.run(open_session(where, existing=True).messages)
         for number, message in enumerate(messages):
             typer.echo(message_text(number, message, messages))
+        if not messages:
+            typer.echo("no messages", err=True)
 
 
 @app.command()

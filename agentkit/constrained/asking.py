@@ -81,7 +81,7 @@ class Asking:
             settings = replace(settings, extra_body={**(settings.extra_body or {}), "id_slot": slot})
             if not is_read and not self._prepared:
                 self._prepared = True
-                self._emit(ModelPreparing("the model reads these tools for the first time"))
+                self._emit(ModelPreparing("reading these tools for the first time"))
         reply = await self._model.reply(ChatRequest(messages=messages, settings=settings), ignore_event)
         if self._slots is not None and prompt:
             await anyio.to_thread.run_sync(self._slots.save, prompt, shared)
