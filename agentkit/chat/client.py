@@ -446,7 +446,8 @@ def _unknown_provider(name: str, prefix: str, known: Sequence[str]) -> str:
     hint = f"; did you mean {name.replace(prefix, near[0], 1)!r}?" if near else ""
     if not hint and name and ":" not in name:
         hint = f"; did you mean 'openai:{name}'?"
-    return f"there is no provider {prefix!r}{f'{hint} Write' if hint else '; write'} provider:model with one of {', '.join(sorted(known))}"
+    write = f"{hint} Write" if hint else "; write"
+    return f"there is no provider {prefix!r}{write} provider:model with one of {', '.join(sorted(known))}"
 
 
 class _Watch:

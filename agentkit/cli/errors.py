@@ -36,7 +36,7 @@ def handle_errors(*, debug: bool, serves: bool = False) -> Generator[None]:
     """Turn whatever a command raises into a sentence and an exit code.
 
     The log of agentkit is shown with ``debug``, as what it says of a run is on the screen already, and by a command
-    that ``serves``, as its clients are not told what went wrong.
+    that ``serves``, as its clients do not learn what went wrong.
     """
     handler = logging.StreamHandler() if debug or serves else logging.NullHandler()
     handler.setFormatter(_PrintableFormatter("%(name)s: %(message)s"))

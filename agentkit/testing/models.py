@@ -6,7 +6,7 @@ import inspect
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from agentkit.chat import ChatRequest, Choice, Reply, Usage
 from agentkit.errors import DefinitionError
@@ -112,13 +112,14 @@ def as_reply(answer: Answer, turn: int) -> Reply:
             message = AssistantMessage("".join(answer.chunks))
         case ToolCall():
             message = AssistantMessage(None, _with_ids([answer], turn))
-        case [*calls] if all(isinstance(each, ToolCall) for each in calls):
-            message = AssistantMessage(None, _with_ids(calls, turn))
         case _:
-            raise DefinitionError(
-                f"a model of a test answers with text, call(...), a list of these, a message, a Reply or an exception, "
-                f"not with {answer!r:.80}"
-            )
+            try:
+                message = AssistantMessage(None, _with_ids(cast("Sequence[ToolCall]", answer), turn))
+            except (AttributeError, TypeError):
+                raise DefinitionError(
+                    "a model of a test answers with text, call(...), a list of calls, a message, a Reply or an "
+                    f"exception, not with {answer!r:.80}"
+                ) from None
     reason = "tool_calls" if message.tool_calls else "stop"
     return Reply(choices=(Choice(message=message, finish_reason=reason),), usage=Usage(requests=1))
 
