@@ -16,7 +16,6 @@ from agentkit.errors import ConfigError
 __all__ = [
     "ChatRequest",
     "CustomTool",
-    "Defined",
     "FunctionTool",
     "Grammar",
     "Prompt",

@@ -21,7 +21,6 @@ __all__ = [
     "ApproximateLocation",
     "AudioOptions",
     "ChatSettings",
-    "Mode",
     "ModerationOptions",
     "ModerationPolicy",
     "NamedTool",

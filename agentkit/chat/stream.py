@@ -18,7 +18,7 @@ from agentkit.chat.log import log
 from agentkit.chat.reply import Out, ParsedReply, Reply
 from agentkit.errors import ConfigError
 
-__all__ = ["Channel", "EventQueue", "ParsedReplyStream", "ReplyStream", "TextFilter"]
+__all__ = ["Channel", "ParsedReplyStream", "ReplyStream", "TextFilter"]
 
 _BEHIND = 256  # unread events from which on adjacent deltas are joined
 _GRACE = 10.0  # seconds that cancelled work has to end before whoever left it goes on without it

@@ -24,15 +24,15 @@ from agentkit.chat.json_schema import KEYWORDS, keywords_in
 from agentkit.chat.settings import Parameters
 from agentkit.errors import BadRequest, NotFound, Overloaded, StatusError
 
-__all__ = ["NEVER_DROPPED", "Lesson", "learn_from_error"]
+__all__ = ["Lesson", "learn_from_error"]
 
-NEVER_DROPPED = frozenset(
+_NEVER_DROPPED = frozenset(
     {"model", "messages", "tools", "stream", "n", "max_tokens", "max_completion_tokens", "tool_choice", "functions"}
     | {"response_format", "modalities", "audio", "web_search_options", "moderation", "function_call"}
 )
 """Members that are never left out: without them the request would mean something else. Some are translated."""
 
-_NEVER_ASSIGNED = NEVER_DROPPED - {"stream"} | {"store", "user", "metadata", "seed", "stop", "service_tier"}
+_NEVER_ASSIGNED = _NEVER_DROPPED - {"stream"} | {"store", "user", "metadata", "seed", "stop", "service_tier"}
 
 _STATUSES = frozenset({400, 404, 422, 500, 501})
 _KEPT_IN_MESSAGES = frozenset({"role", "content", "tool_calls", "tool_call_id"})
@@ -212,7 +212,7 @@ def _with_value(path: str, body: Body, said: str) -> Fact:
 def _paths(body: Body) -> Iterator[str]:
     """The members of the body that can be left out; those of messages and tools as ``messages.name``."""
     private = {"store"} if body.get("store") is False else set[str]()  # without it, some servers keep the request
-    yield from sorted(body.keys() - NEVER_DROPPED - private)
+    yield from sorted(body.keys() - _NEVER_DROPPED - private)
     yield from sorted(
         {f"messages.{name}" for each in as_mappings(body.get("messages")) for name in each.keys() - _KEPT_IN_MESSAGES}
     )

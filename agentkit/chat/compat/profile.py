@@ -163,8 +163,17 @@ class Profile:
     @classmethod
     def from_json(cls, raw: object) -> Profile:
         """Read what `to_json` gave; what is unknown or has the wrong type is left out."""
-        given = as_mapping(raw)
-        values = {each.name: _read(each.name, given.get(each.name), each.default) for each in fields(cls)}
+        values: dict[str, Any] = {}
+        for each in fields(cls):
+            value = as_mapping(raw).get(each.name)
+            if isinstance(each.default, frozenset):
+                items = cast("list[object]", value) if isinstance(value, list) else []
+                facts = [item for item in items if isinstance(item, str)]
+                values[each.name] = frozenset(
+                    fact for fact in facts if each.name != "assign" or _is_json(Fact.parse(fact).value)
+                )
+            elif type(value) is type(each.default) and value in _LADDERS.get(each.name, (value,)):
+                values[each.name] = value
         return cls(**values)
 
 
@@ -178,15 +187,6 @@ def is_kept(path: str, names: Collection[str]) -> bool:
     """Return True if a member, a part of it or a member tied to it is always sent."""
     taken = {path, *path.split("."), ALONG.get(path, path)}
     return any(each in taken or each.startswith(f"{path}.") for each in names)
-
-
-def _read(name: str, value: object, default: Any) -> Any:
-    if isinstance(default, frozenset):
-        items = cast("list[object]", value) if isinstance(value, list) else []
-        facts = [item for item in items if isinstance(item, str)]
-        return frozenset(each for each in facts if name != "assign" or _is_json(Fact.parse(each).value))
-    right = type(value) is type(default) and (name not in _LADDERS or value in _LADDERS[name])
-    return value if right else default
 
 
 def _is_json(text: str) -> bool:

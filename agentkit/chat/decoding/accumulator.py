@@ -34,7 +34,7 @@ from agentkit.chat.events import AudioDelta, ChoiceDelta, Event, ReasoningDelta,
 from agentkit.chat.messages import REASONING_FIELDS, AssistantMessage, ToolCall
 from agentkit.chat.reply import Choice, Reply, Usage, read_logprobs, read_usage
 
-__all__ = ["MessageAccumulator", "ReplyAccumulator"]
+__all__ = ["ReplyAccumulator"]
 
 _READ = (  # members of a delta that are read here or as calls
     *("role", "content", "refusal", "tool_calls", "function_call", "annotations", "audio", "reasoning_details"),

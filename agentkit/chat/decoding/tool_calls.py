@@ -298,12 +298,7 @@ class _ObjectEnd:
     def search(self, fragment: str) -> None:
         at = 1 if self.escaped and fragment else 0
         self.escaped = self.escaped and not fragment
-        if not self.found:
-            at = self._search(fragment, at)
-        self.more = self.more or (self.found and bool(fragment[at:].strip(" \t\r\n")))
-
-    def _search(self, fragment: str, at: int) -> int:
-        for each in _STRUCTURE.finditer(fragment, at):
+        for each in () if self.found else _STRUCTURE.finditer(fragment, at):
             match each[0]:
                 case '"':
                     self.quoted = not self.quoted
@@ -314,9 +309,9 @@ class _ObjectEnd:
                 case _:
                     continue
             if self.depth <= 0 and each[0] == "}" and not self.quoted:
-                self.found = True
-                return each.end()
-        return len(fragment)
+                self.found, at = True, each.end()
+                break
+        self.more = self.more or (self.found and bool(fragment[at:].strip(" \t\r\n")))
 
 
 @dataclass(slots=True, eq=False)
