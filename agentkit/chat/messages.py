@@ -200,8 +200,7 @@ class _ContentMessage(_Message):
         return text_of(self.content)
 
     def _check(self) -> None:
-        _check_name(self.name)
-        _check_content(self)
+        _check_members(self, self.name)
 
 
 @dataclass(frozen=True)
@@ -245,7 +244,7 @@ class ToolMessage(_Message):
         return text_of(self.content)
 
     def _check(self) -> None:
-        _check_content(self)
+        _check_members(self)
         if not self.tool_call_id:
             raise ConfigError("a tool message names no call: give it the tool_call_id of the call it answers")
 
@@ -358,8 +357,7 @@ class AssistantMessage(_Message):
         return members
 
     def _check(self) -> None:
-        _check_name(self.name)
-        _check_content(self)
+        _check_members(self, self.name)
         ids = [call.id for call in self.tool_calls]
         if len(set(ids)) < len(ids):
             raise ConfigError(f"two calls of one assistant message have the same id ({', '.join(ids)})")
@@ -419,12 +417,9 @@ def _read_assistant(raw: Mapping[str, Any], name: str | None) -> AssistantMessag
     )
 
 
-def _check_name(name: str | None) -> None:
+def _check_members(message: _ContentMessage | AssistantMessage | ToolMessage, name: str | None = None) -> None:
     if name is not None and not _GOOD_NAME.fullmatch(name):
         raise ConfigError(f"a message has the name {name!r:.80}; a name has no spaces and none of < | \\ / >")
-
-
-def _check_content(message: _ContentMessage | AssistantMessage | ToolMessage) -> None:
     content: object = message.content
     if isinstance(content, str) or (content is None and isinstance(message, AssistantMessage)):
         return
