@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -120,7 +121,7 @@ def serve(
         if http:
             _serve_http(server, host, port, token)
         else:
-            anyio.run(server.serve_stdio)
+            anyio.run(_serve_stdio, server)
 
 
 def _server(offers: Sequence[str], name: str) -> MCPServer:
@@ -131,6 +132,23 @@ def _server(offers: Sequence[str], name: str) -> MCPServer:
     for place, value in zip(offers, values, strict=True):
         made += [value] if isinstance(value, Agent) else load_tools([place])
     return MCPServer(*made, name=name)
+
+
+async def _serve_stdio(server: MCPServer) -> None:
+    """Serve until the client leaves, or a signal ends it."""
+    stop = anyio.Event()
+
+    async def stop_at_signal() -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+            async for _number in received:
+                stop.set()
+                break
+
+    async with anyio.create_task_group() as tasks:
+        if sys.platform != "win32":
+            tasks.start_soon(stop_at_signal)
+        await server.serve_stdio(stop)
+        tasks.cancel_scope.cancel()
 
 
 def _serve_http(server: MCPServer, host: str, port: int, token: str) -> None:

@@ -69,8 +69,8 @@ class _Answers:
         self._levels: dict[str, int] = {}  # by session
 
     async def list_tools(self, _context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        tools, cursor = page([_listed(each) for each in self._served.offers.values()], params)
-        return types.ListToolsResult(tools=tools, next_cursor=cursor)
+        offers, cursor = page([*self._served.offers.values()], params)
+        return types.ListToolsResult(tools=[_listed(each) for each in offers], next_cursor=cursor)
 
     async def call_tool(
         self, context: Context, params: types.CallToolRequestParams

@@ -60,8 +60,8 @@ class Reading:
 
     async def list_prompts(self, _context: Context, params: types.PaginatedRequestParams | None) -> Any:
         """A page of the prompts."""
-        prompts, cursor = page([_listed_prompt(each) for each in self._served.prompts.values()], params)
-        return types.ListPromptsResult(prompts=prompts, next_cursor=cursor)
+        prompts, cursor = page([*self._served.prompts.values()], params)
+        return types.ListPromptsResult(prompts=[_listed_prompt(each) for each in prompts], next_cursor=cursor)
 
     async def get_prompt(self, context: Context, params: types.GetPromptRequestParams) -> Any:
         """The messages of a prompt."""

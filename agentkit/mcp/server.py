@@ -8,14 +8,16 @@ import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from agentkit import Agent, Limits, Tool
 from agentkit.errors import ConfigError
 from agentkit.mcp.offers import ResourceContent, Served, ServedResource, make_offers
+from agentkit.mcp.standard_input import own_input
 from agentkit.tools import ToolLike, tool
 
 if TYPE_CHECKING:
+    import anyio
     from mcp.server import Server
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -103,13 +105,18 @@ class MCPServer:
         """
         await self._served.changes.publish(uri)
 
-    async def serve_stdio(self) -> None:
-        """Serve over standard input and output until the client closes them."""
+    async def serve_stdio(self, stop: anyio.Event | None = None) -> None:
+        """Serve over standard input and output until the client closes them.
+
+        Args:
+            stop: Ends it when it is set: calls that are open are cancelled.
+        """
         from mcp.server.stdio import stdio_server  # noqa: PLC0415 - imports the SDK
 
         server = self.sdk_server()
-        async with self.opened(), stdio_server() as (reader, writer):
-            await server.run(reader, writer, server.create_initialization_options())
+        with own_input(stop) as lines:
+            async with self.opened(), stdio_server(stdin=cast("Any", lines)) as (reader, writer):
+                await server.run(reader, writer, server.create_initialization_options())
 
     def app(self, *, token: str | None = None, host: str = "127.0.0.1") -> ASGIApp:
         """Make an ASGI app that serves streamable HTTP at ``/mcp``.

@@ -13,11 +13,11 @@ import anyio
 import httpx2
 import pytest
 from mcp import Client, MCPError
-from mcp_types import ElicitResult, ImageContent, TextContent
+from mcp_types import CreateMessageResult, ElicitResult, ImageContent, TextContent
 
 from agentkit import Agent, Limits, Progress, ToolContext, ToolError, tool
 from agentkit.errors import DefinitionError
-from agentkit.mcp import MCPServer, MCPToolset
+from agentkit.mcp import Elicit, MCPServer, MCPToolset, Sample, ask_client
 from agentkit.messages import AssistantMessage, ImagePart, UserMessage
 from agentkit.testing import Answer, ScriptedModel, call
 
@@ -36,6 +36,7 @@ def shout(word: str) -> str:
     return word.upper()
 '''
 PAID: list[int] = []
+TRIED: list[int] = []
 ERAS = ["auto", "legacy"]
 
 
@@ -249,6 +250,110 @@ async def test_the_state_of_a_call_is_signed_and_used_once() -> None:
         with pytest.raises(MCPError, match="already continued"):
             await again(asked.request_state)
     assert PAID == [5]
+
+
+async def introduce() -> str:
+    """Ask who is there."""
+    TRIED.append(1)
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    answers = await ask_client(name=Elicit("Who are you?", schema), greeting=Sample("Greet somebody."))
+    color = (await ask_client(color=Elicit("Which color?", {"type": "object", "properties": {}})))["color"]
+    return f"{answers['greeting']} {(answers['name'] or {}).get('name')}, {color}"
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_function_asks_the_client_that_called_it(mode: Any) -> None:
+    async def sample(_context: Any, params: Any) -> CreateMessageResult:
+        assert params.messages[0].content.text == "Greet somebody."
+        return CreateMessageResult(role="assistant", content=TextContent(text="Hi"), model="m")
+
+    TRIED.clear()
+    asks = person({"name": "Ada"}, None, {"name": "Bo"}, {})
+    server = MCPServer(introduce, prompts=[introduce], resources={"who://is/there": introduce}).sdk_server()
+    async with Client(server, mode=mode, elicitation_callback=asks, sampling_callback=sample) as client:
+        assert texts(await client.call_tool("introduce", {})) == "Hi Ada, None"
+        assert asks.asked == ["Who are you?", "Which color?"]
+        assert len(TRIED) == (1 if mode == "legacy" else 3)
+        (message,) = (await client.get_prompt("introduce")).messages
+        assert message.content == TextContent(text="Hi Bo, {}")
+    async with Client(server, mode=mode, elicitation_callback=person({"name": "Cy"}, None)) as client:
+        (read,) = (await client.read_resource("who://is/there")).contents
+        assert getattr(read, "text", "") == "None Cy, None"
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_client_that_can_answer_nothing_is_told_so(mode: Any) -> None:
+    async with Client(MCPServer(introduce).sdk_server(), mode=mode) as client:
+        if mode == "legacy":
+            assert "it has no elicitation or sampling" in texts(await client.call_tool("introduce", {}))
+        else:
+            with pytest.raises(MCPError, match="the client has no elicitation or sampling"):
+                await client.call_tool("introduce", {})
+    with pytest.raises(ToolError, match="nobody to ask"):
+        await introduce()
+
+
+async def test_a_call_that_was_approved_asks_and_goes_on_without_a_second_approval() -> None:
+    @tool(requires_approval=True)
+    async def order() -> str:
+        """Order."""
+        return str((await ask_client(what=Elicit("What?", {"type": "object", "properties": {}})))["what"])
+
+    asks = person({"allow": True}, {"tea": 2})
+    async with Client(MCPServer(order).sdk_server(), elicitation_callback=asks) as client:
+        assert texts(await client.call_tool("order", {})) == "{'tea': 2}"
+    assert [each.split("\n")[0] for each in asks.asked] == ["Allow order?", "What?"]
+
+
+async def test_the_state_of_one_tool_continues_no_other() -> None:
+    @tool(requires_approval=True)
+    def other() -> str:
+        """Do something else."""
+        return "done"
+
+    async with Client(MCPServer(pay, other).sdk_server(), elicitation_callback=person()) as client:
+        asked: Any = await client.session.call_tool("pay", {"amount": 5}, allow_input_required=True)
+        with pytest.raises(MCPError, match="it is that of 'tools/call pay'"):
+            await client.session.call_tool("other", {}, request_state=asked.request_state)
+
+
+async def test_a_result_that_is_not_of_its_type_is_an_error() -> None:
+    def count() -> int:
+        """Count."""
+        return None  # type: ignore[return-value]
+
+    def place() -> Place:
+        """Find."""
+        return {"name": "Da Ada", "stars": 3}  # type: ignore[return-value]
+
+    async with Client(MCPServer(count, place).sdk_server()) as client:
+        counted = await client.call_tool("count", {})
+        assert (counted.is_error, texts(counted)) == (
+            True,
+            "it ran, but its result is not of its type: Input should be a valid integer",
+        )
+        assert (await client.call_tool("place", {})).structured_content == {"name": "Da Ada", "stars": 3}
+
+
+async def test_clients_that_watch_a_resource_hear_of_its_changes() -> None:
+    served = MCPServer(resources={"notes://week": "Monday"})
+    heard: list[str] = []
+    arrived = anyio.Event()
+
+    async def note(message: Any) -> None:
+        if (uri := getattr(getattr(message, "params", None), "uri", None)) is not None:
+            heard.append(str(uri))
+            arrived.set()
+
+    async with Client(served.sdk_server(), mode="legacy", message_handler=note) as client:
+        await client.subscribe_resource("notes://week")
+        await served.updated("notes://other")
+        await served.updated("notes://week")
+        with anyio.fail_after(5):
+            await arrived.wait()
+        await client.unsubscribe_resource("notes://week")
+        await served.updated("notes://week")
+    assert heard == ["notes://week"]
 
 
 async def test_prompts_are_described_by_docstrings_and_complete_their_choices() -> None:
