@@ -13,6 +13,7 @@ import anyio
 import httpx2
 import pytest
 from mcp import Client, MCPError
+from mcp.server.subscriptions import ResourceUpdated
 from mcp_types import CreateMessageResult, ElicitResult, ImageContent, TextContent
 
 from agentkit import Agent, Limits, Progress, ToolContext, ToolError, tool
@@ -263,7 +264,7 @@ async def introduce() -> str:
 
 @pytest.mark.parametrize("mode", ERAS)
 async def test_a_function_asks_the_client_that_called_it(mode: Any) -> None:
-    async def sample(_context: Any, params: Any) -> CreateMessageResult:
+    async def sample(_context: Any, params: Any) -> Any:
         assert params.messages[0].content.text == "Greet somebody."
         return CreateMessageResult(role="assistant", content=TextContent(text="Hi"), model="m")
 
@@ -335,6 +336,7 @@ async def test_a_result_that_is_not_of_its_type_is_an_error() -> None:
         assert (await client.call_tool("place", {})).structured_content == {"name": "Da Ada", "stars": 3}
 
 
+@pytest.mark.filterwarnings("ignore:resources/(un)?subscribe is removed")
 async def test_clients_that_watch_a_resource_hear_of_its_changes() -> None:
     served = MCPServer(resources={"notes://week": "Monday"})
     heard: list[str] = []
@@ -354,6 +356,14 @@ async def test_clients_that_watch_a_resource_hear_of_its_changes() -> None:
         await client.unsubscribe_resource("notes://week")
         await served.updated("notes://week")
     assert heard == ["notes://week"]
+    async with (
+        Client(served.sdk_server()) as client,
+        client.listen(resource_subscriptions=["notes://week"]) as events,
+    ):
+        await served.updated("notes://other")
+        await served.updated("notes://week")
+        with anyio.fail_after(5):
+            assert await anext(aiter(events)) == ResourceUpdated(uri="notes://week")
 
 
 async def test_prompts_are_described_by_docstrings_and_complete_their_choices() -> None:

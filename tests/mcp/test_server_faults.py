@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
 from mcp import Client, MCPError
@@ -56,8 +56,8 @@ def serving(folder: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """``agentkit mcp serve`` with two tools."""
     (folder / "mine.py").write_text(HANGING)
     command = [sys.executable, "-m", "agentkit", "mcp", "serve", str(folder / "mine.py"), *options]
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen(command, env={**os.environ, "COLUMNS": "200"}, **pipes) as started:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as started:
         try:
             yield started
         finally:
@@ -132,7 +132,7 @@ def test_over_http_a_signal_ends_it_too(tmp_path: Path) -> None:
         assert ended(server) == -signal.SIGTERM
 
 
-async def test_10000_tools_are_listed_page_by_page() -> None:
+async def list_10000_tools() -> None:
     schema: dict[str, Any] = {"type": "object", "properties": {}}
     tools = [Tool.from_schema(f"tool_{place}", "A tool.", schema, lambda *_: "done") for place in range(10_000)]
     async with Client(MCPServer(*tools).sdk_server()) as client:
@@ -148,6 +148,10 @@ async def test_10000_tools_are_listed_page_by_page() -> None:
         for wrong in ("x", "-1", "99999999999", "\u0663"):
             with pytest.raises(MCPError, match="is not one of this server"):
                 await client.list_tools(cursor=wrong)
+
+
+def test_10000_tools_are_listed_page_by_page() -> None:
+    anyio.run(list_10000_tools)
 
 
 async def test_a_body_that_is_too_large_is_refused() -> None:
