@@ -269,9 +269,10 @@ async def test_a_function_asks_the_client_that_called_it(mode: Any) -> None:
         return CreateMessageResult(role="assistant", content=TextContent(text="Hi"), model="m")
 
     TRIED.clear()
+    samples: Any = sample
     asks = person({"name": "Ada"}, None, {"name": "Bo"}, {})
     server = MCPServer(introduce, prompts=[introduce], resources={"who://is/there": introduce}).sdk_server()
-    async with Client(server, mode=mode, elicitation_callback=asks, sampling_callback=sample) as client:
+    async with Client(server, mode=mode, elicitation_callback=asks, sampling_callback=samples) as client:
         assert texts(await client.call_tool("introduce", {})) == "Hi Ada, None"
         assert asks.asked == ["Who are you?", "Which color?"]
         assert len(TRIED) == (1 if mode == "legacy" else 3)
