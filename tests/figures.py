@@ -42,7 +42,7 @@ BUDGETS = {
     "hops of one tool call": Budget(78, 40),
     "calls of a run of two requests": Budget(905, 600),
     "calls of a streamed chunk": Budget(23, 15),
-    "calls of a turn for each before it": Budget(3, 0),
+    "calls of a turn for each before it": Budget(2, 0),
 }
 
 
