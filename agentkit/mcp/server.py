@@ -111,9 +111,9 @@ class MCPServer:
         Args:
             stop: Ends it when it is set: calls that are open are cancelled.
         """
+        server = self.sdk_server()
         from mcp.server.stdio import stdio_server  # noqa: PLC0415 - imports the SDK
 
-        server = self.sdk_server()
         with own_input(stop) as lines:
             async with self.opened(), stdio_server(stdin=cast("Any", lines)) as (reader, writer):
                 await server.run(reader, writer, server.create_initialization_options())

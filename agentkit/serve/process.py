@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -49,8 +50,10 @@ def listen(host: str, port: int) -> socket.socket:
     """Listen on an address.
 
     Raises:
-        ConfigError: It cannot be had.
+        ConfigError: It cannot be had, or there is no server to answer there.
     """
+    if importlib.util.find_spec("uvicorn") is None:
+        raise ConfigError("serving needs uvicorn: pip install 'agentkit[serve]'")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         made = socket.create_server((host, port), family=family, backlog=_BACKLOG)
