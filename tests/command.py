@@ -66,20 +66,31 @@ def environ(**changes: str) -> Iterator[None]:
         os.environ.update(before)
 
 
+_PATH = list(sys.path)  # before any test
+
+
 @contextlib.contextmanager
 def fresh_imports() -> Iterator[None]:
-    """Forget what the block imports, and the directories it imports from."""
-    modules, path, finders = set(sys.modules), list(sys.path), dict(sys.path_importer_cache)
+    """Forget what other tests and the block import from directories of theirs, and these directories."""
+    path, finders = list(sys.path), dict(sys.path_importer_cache)
+    sys.path[:] = _PATH
+    _forget_imports()
     try:
         yield
     finally:
-        for name in sys.modules.keys() - modules:
-            file = getattr(sys.modules[name], "__file__", None) or ""
-            if not file.startswith((sys.prefix, sys.base_prefix)) and not name.startswith(("agentkit", "tests")):
-                del sys.modules[name]
+        _forget_imports()
         sys.path[:] = path
         sys.path_importer_cache.clear()
         sys.path_importer_cache.update(finders)
+
+
+def _forget_imports() -> None:
+    """Forget the modules that are neither installed nor this project's."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None) or sys.prefix  # built in
+        ours = name.partition(".")[0] in ("agentkit", "agentkit_tools", "tests", "examples", "docs", "benchmarks")
+        if not ours and not file.startswith((sys.prefix, sys.base_prefix)) and name not in ("__main__", "__mp_main__"):
+            del sys.modules[name]
 
 
 def process(*arguments: str, **environment: str) -> dict[str, Any]:

@@ -29,7 +29,6 @@ def assert_linear(make: Callable[[int], Callable[[], object]], size: int) -> Non
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    gc.collect()
     gc.disable()  # a collection costs what the whole suite has allocated
     try:
         start = time.process_time()

@@ -4,9 +4,10 @@ What a model of this size says is not asserted, only what holds whatever it says
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import Field
 
 from agentkit import Agent, ChatSettings, TextDelta, ToolMessage, tool
 from agentkit.chat import ChatRequest, open_model
@@ -108,9 +109,12 @@ async def test_a_file_that_is_no_model_is_told(tmp_path: Path) -> None:
 
 
 async def test_the_inbox_extracts_what_a_mail_is_about() -> None:
-    mail: Any = load("inbox").Mail
-    agent = Agent("local", output_type=mail, instructions="Say what kind of mail this is.")
-    result = await agent.run("Invoice 7\n\nPlease pay 49 euros by Friday.", settings=ChatSettings(max_tokens=200))
+    class Mail(load("inbox").Mail):  # type: ignore[misc]
+        summary: Annotated[str, Field(max_length=60)]  # a model as small as this one does not stop by itself
+
+    agent: Agent[Any, Any] = Agent("local", output_type=Mail, instructions="Say what kind of mail this is.")
+    settings = ChatSettings(temperature=0, max_tokens=200)
+    result = await agent.run("Invoice 7\n\nPlease pay 49 euros by Friday.", settings=settings)
     await agent.aclose()
-    assert isinstance(result.output, mail)
     assert result.output.kind in ("invoice", "question", "other")
+    assert result.output.summary
