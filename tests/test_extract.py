@@ -99,7 +99,7 @@ async def test_what_fails_is_a_value_and_ends_no_other(tmp_path: Path) -> None:
     assert errors == [ModelError, ConfigError, ConfigError, RunError, ConfigError]
     said = [str(each.error) for each in many]
     assert "missing.txt' cannot be read: No such file" in said[1]
-    assert "binary.doc' is neither UTF-8 text nor an image, sound or a PDF" in said[3]
+    assert "binary.doc' is not UTF-8 text, an image, audio or a PDF" in said[3]
     assert "empty.txt' is empty" in said[5]
     with pytest.raises(ModelError, match="down"):
         _ = many[0].output

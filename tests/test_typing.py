@@ -24,7 +24,7 @@ def mypy(*options: str) -> set[tuple[str, int]]:
 
 def pyright() -> set[tuple[str, int]]:
     """Where pyright finds errors."""
-    command = [sys.executable, "-m", "pyright", "--outputjson", str(RIGHT), str(WRONG)]
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", str(RIGHT), str(WRONG)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     found = json.loads(done.stdout)["generalDiagnostics"]
     return {(Path(each["file"]).name, each["range"]["start"]["line"] + 1) for each in found}

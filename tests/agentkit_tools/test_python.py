@@ -188,7 +188,7 @@ async def test_code_calls_tools_like_functions(python: Python) -> None:
         ("temperature([1])", "city"),
         ("temperature()", "city"),
         ("send('x')", "NameError"),
-        ("[temperature('Oslo') for _ in range(6)]", "5 calls of tools"),
+        ("[temperature('Oslo') for _ in range(6)]", "5 tool calls"),
     ],
 )
 async def test_what_goes_wrong_in_a_tool_is_an_exception_in_the_code(python: Python, code: str, complaint: str) -> None:
