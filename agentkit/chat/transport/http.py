@@ -438,17 +438,22 @@ class DirectTransport(httpx2.AsyncBaseTransport):
             else httpx2.AsyncHTTPTransport(verify=self._verify, trust_env=False, limits=self._limits)
         )
 
-        async def give_back() -> None:
+        async def give_back(*, usable: bool) -> None:
             self._free.release()
             now = time.monotonic()
-            self._idle.append((now, host, connection))
-            while self._idle[0][0] < now - self._kept:
-                await self._idle.pop(0)[2].aclose()
+            if usable:
+                self._idle.append((now, host, connection))
+            unused = [] if usable else [connection]
+            while self._idle and self._idle[0][0] < now - self._kept:
+                unused.append(self._idle.pop(0)[2])
+            with anyio.move_on_after(1, shield=True):
+                for each in unused:
+                    await each.aclose()
 
         try:
             response = await connection.handle_async_request(request)
         except BaseException:
-            await give_back()
+            await give_back(usable=False)  # where it stands is not known
             raise
         response.stream = _Body(cast("httpx2.AsyncByteStream", response.stream), give_back)
         return response
@@ -460,19 +465,22 @@ class DirectTransport(httpx2.AsyncBaseTransport):
 
 
 class _Body(httpx2.AsyncByteStream):
-    """The body of an answer, whose connection can be used again once it is closed."""
+    """The body of an answer, whose connection can be used again once all of it was read."""
 
-    def __init__(self, stream: httpx2.AsyncByteStream, give_back: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, stream: httpx2.AsyncByteStream, give_back: Callable[..., Awaitable[None]]) -> None:
         self._stream, self._give_back = stream, give_back
+        self._complete = False
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._stream.__aiter__()
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            yield chunk
+        self._complete = True
 
     async def aclose(self) -> None:
         try:
             await self._stream.aclose()
         finally:
-            await self._give_back()
+            await self._give_back(usable=self._complete)
 
 
 _loops: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # a caller's client -> the event loop it was used in last
