@@ -48,8 +48,6 @@ else:
     Deps_contra = TypeVar("Deps_contra", contravariant=True)
     Out = TypeVar("Out")
 
-__all__ = ["Agent", "AgentOptions", "RunOptions"]
-
 _NO_DEPS: Any = NoneType
 _Start: TypeAlias = Callable[[Emit], Awaitable[RunResult[Any]]]
 

@@ -14,8 +14,6 @@ from agentkit.tools.tool import Needs, Tool
 if TYPE_CHECKING:
     from agentkit.agent import Agent
 
-__all__ = ["handoff"]
-
 Deps = TypeVar("Deps")
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
 _LONGEST_NAME = 64

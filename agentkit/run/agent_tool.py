@@ -21,8 +21,6 @@ from agentkit.tools.result import ToolResult, to_result
 from agentkit.tools.tool import Arguments, Needs_co, Tool, tool
 from agentkit.tools.value import ValueType
 
-__all__ = ["AgentTool", "agent_tool"]
-
 
 class _Agent(Protocol):
     @property

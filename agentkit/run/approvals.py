@@ -20,23 +20,6 @@ from agentkit.tools.context import ToolContext
 from agentkit.tools.options import Approval
 from agentkit.tools.tool import Tool
 
-__all__ = [
-    "ApprovalRequest",
-    "Decision",
-    "PendingCall",
-    "StandingDecision",
-    "approval_reason",
-    "arguments_of",
-    "as_arguments",
-    "call_hash",
-    "canonical",
-    "changed_call",
-    "given_arguments",
-    "may_need_approval",
-    "misfit",
-    "rule_hash",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class PendingCall:

@@ -18,19 +18,6 @@ from agentkit.tools.context import ToolContext
 from agentkit.tools.result import ToolResult
 from agentkit.tools.tool import Tool, tool
 
-__all__ = [
-    "MAX_FILE",
-    "MAX_KEPT",
-    "MAX_RESULT",
-    "READ_RESULT",
-    "attached",
-    "attached_files",
-    "is_attachment",
-    "keep",
-    "shown",
-    "with_reader",
-]
-
 READ_RESULT = "read_result"
 MAX_RESULT = 64 * 1024  # characters of a tool's result that the model gets to read
 MAX_FILE = 16 * 1024 * 1024  # bytes or characters of one file that goes to the model

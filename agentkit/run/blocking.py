@@ -32,8 +32,6 @@ from agentkit.run.inputs import Prompt
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.stream import RunStream
 
-__all__ = ["SyncRunStream", "call_sync", "run_blocking"]
-
 P = ParamSpec("P")
 T = TypeVar("T")
 Out = TypeVar("Out")

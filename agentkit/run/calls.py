@@ -46,8 +46,6 @@ from agentkit.tools.context import LoopEmit, ToolContext
 from agentkit.tools.result import OWN_KEYS, ToolResult, describe_error, to_result
 from agentkit.tools.tool import Tool
 
-__all__ = ["attach_files", "run_calls"]
-
 # Members of a result's metadata. They are in what a journal records, so that a replay comes to the same end.
 _MISTAKE = f"{OWN_KEYS}mistake"  # counts against the tool's `retries`
 _UNKNOWN_NAMES = 3  # turns in a row in which the model may call what does not exist and try again

@@ -20,8 +20,6 @@ from agentkit.run.state import RunResult, RunState
 from agentkit.tools.calls.execute import kind_of
 from agentkit.tools.tool import Tool
 
-__all__ = ["check_agent", "check_deps", "check_limits", "check_observer", "check_run", "check_settings", "refuse"]
-
 
 def check_agent(given: Mapping[str, Any]) -> tuple[Instructions, ...]:
     """Refuse arguments of an agent that have the wrong type or value; return the parts of its instructions."""

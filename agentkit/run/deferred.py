@@ -16,8 +16,6 @@ from agentkit.errors import ConfigError
 from agentkit.tools.calls.repair import unknown_tool_message
 from agentkit.tools.tool import Tool, ToolFunction, tool
 
-__all__ = ["SEARCH_TOOLS", "missing_tool", "rank_tools", "with_search"]
-
 SEARCH_TOOLS = "search_tools"
 _MOST_FOUND = 5
 _LONGEST_DESCRIPTION = 200  # characters in a result: the whole definition follows in the next request

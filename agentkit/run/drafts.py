@@ -13,8 +13,6 @@ from agentkit.chat.events import CallDelta, DeltasDiscarded, Event, TextDelta
 from agentkit.chat.json_schema import leaf_schemas, member_schemas
 from agentkit.run.events import TurnStarted
 
-__all__ = ["Drafts", "JsonDrafts", "TextDrafts"]
-
 _MOST_WORK = 64  # what a draft may cost for each character that came since the last one: so the sum stays linear
 _STEPS = 256  # what it may always cost
 _DEEPEST = 200

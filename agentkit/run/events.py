@@ -15,25 +15,6 @@ from agentkit.run.serialization import state_from_dict, state_to_dict
 from agentkit.run.state import RunState
 from agentkit.tools.result import ToolResult, json_value
 
-__all__ = [
-    "AgentChanged",
-    "ApprovalRequested",
-    "CallDenied",
-    "CallFinished",
-    "CallRepaired",
-    "CallStarted",
-    "LimitWarning",
-    "MessageAdded",
-    "RecordedError",
-    "RunFinished",
-    "RunStarted",
-    "ToolChanged",
-    "TurnFinished",
-    "TurnStarted",
-    "event_from_dict",
-    "event_to_dict",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):

@@ -27,8 +27,6 @@ from agentkit.run.transcript import (
 )
 from agentkit.tools.tool import Needs_co, Tool
 
-__all__ = ["Handoff", "Keep", "agents_of", "agents_of_run", "follow_handoff", "readable_by"]
-
 Keep: TypeAlias = Literal["all", "last exchange"] | Callable[[Sequence[Message]], Sequence[Message]]
 """The messages that the next agent reads: all, those of the exchange that it enters, or what a function returns.
 

@@ -10,8 +10,6 @@ from agentkit.chat.request import given_message
 from agentkit.errors import ConfigError
 from agentkit.run.transcript import repair_transcript
 
-__all__ = ["History", "Prompt", "parse_history", "parse_prompt"]
-
 Prompt: TypeAlias = str | UserMessage | Sequence[ContentPart]
 """A string, content parts, or a `UserMessage`."""
 

@@ -15,8 +15,6 @@ from typing import Literal, Protocol, TypeAlias, TypeVar
 from agentkit.chat.messages import ToolCall
 from agentkit.run.state import RunState
 
-__all__ = ["Journal", "PlainJournal", "Slot", "SlotKind", "call_slot"]
-
 T = TypeVar("T")
 SlotKind: TypeAlias = Literal["model", "tool", "approval", "early", "step"]
 """The kind of effect in a slot: a model request (returns a `Reply`), a tool call (a `ToolResult`), an approval policy

@@ -15,22 +15,6 @@ from agentkit.chat.tokens import size_of_messages, size_of_request
 from agentkit.errors import ConfigError
 from agentkit.tools.context import Remaining
 
-__all__ = [
-    "LimitUsage",
-    "Limits",
-    "Price",
-    "Spent",
-    "estimated_usage",
-    "limit_in_words",
-    "limit_usage",
-    "limits_within",
-    "out_of_time",
-    "priced_usage",
-    "reached_limit",
-    "remaining",
-    "time_limit_in_words",
-]
-
 N = TypeVar("N", int, float)
 _NEEDED = ("turns", "nested_depth", "request_retries", "handoffs")  # must be numbers
 _ANSWERING = 0.1  # of the time of a run: reserved for its last answer

@@ -38,8 +38,6 @@ from agentkit.run.transcript import (
 )
 from agentkit.run.turn import ask_model, offered_tools
 
-__all__ = ["execute_run"]
-
 log = logging.getLogger("agentkit")
 _NEAR = 0.8  # of a limit
 

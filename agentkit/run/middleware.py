@@ -42,23 +42,6 @@ from agentkit.tools.options import Approval
 from agentkit.tools.result import ToolResult
 from agentkit.tools.tool import Tool
 
-__all__ = [
-    "Middleware",
-    "ModelTurn",
-    "NextModel",
-    "NextRun",
-    "NextTool",
-    "Run",
-    "ToolRequest",
-    "around_model",
-    "around_run",
-    "around_tool",
-    "nested_run",
-    "wrap_model",
-    "wrap_run",
-    "wrap_tool",
-]
-
 _EVENTS = 2_000  # of a run, for its result
 _PASSING = (TextDelta, ReasoningDelta, RefusalDelta, AudioDelta, CallDelta, ChoiceDelta, Progress)
 

@@ -50,21 +50,6 @@ from agentkit.tools.context import RunContext, ToolContext
 from agentkit.tools.tool import Tool
 from agentkit.tools.value import VALUE, FunctionCall, NoValue, SchemaType, ValueType
 
-__all__ = [
-    "OUTPUT_TOOL",
-    "Output",
-    "OutputFunction",
-    "OutputSchema",
-    "OutputShape",
-    "OutputType",
-    "TextOutput",
-    "TypedOutput",
-    "Way",
-    "WithCalls",
-    "count_invalid_output",
-    "output_of",
-]
-
 Out = TypeVar("Out")
 Way: TypeAlias = Literal["auto", "native", "tool", "json", "prompted"]
 """The way in which an output is requested; see `TypedOutput`."""

@@ -21,8 +21,6 @@ from agentkit.run.transcript import (
     unlabeled,
 )
 
-__all__ = ["prepare_resume"]
-
 
 def prepare_resume(given: RunState, agents: Mapping[str, AgentSpec], limits: Limits) -> tuple[RunState, list[Event]]:
     """Copy a state and prepare the copy to be resumed, however the run ended.

@@ -27,20 +27,6 @@ from agentkit.run.approvals import ApprovalRequest, Decision, StandingDecision
 from agentkit.run.limits import Limits
 from agentkit.tools.result import ToolResult
 
-__all__ = [
-    "VERSION",
-    "dump_head",
-    "dump_message",
-    "dump_result",
-    "dump_state",
-    "load_head",
-    "load_message",
-    "load_result",
-    "load_state",
-    "state_from_dict",
-    "state_to_dict",
-]
-
 VERSION = 1
 _CONVERSATION = ("messages", "artifacts")  # what a session stores in places of their own
 

@@ -25,8 +25,6 @@ from agentkit.run.state import RunResult, RunState
 from agentkit.run.transcript import insert_results, interrupted_result, last_reply_at, open_calls, repair_transcript
 from agentkit.tools.result import ToolResult
 
-__all__ = ["Session", "SessionSnapshot", "SessionUpdate", "resume_in_session", "run_in_session"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSnapshot:

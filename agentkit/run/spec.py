@@ -18,8 +18,6 @@ from agentkit.tools.options import Approval
 from agentkit.tools.source import ToolSource
 from agentkit.tools.tool import Tool
 
-__all__ = ["AgentSpec", "Instructions", "OutputValidator", "RunSpec"]
-
 Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]]
 """A string, or a function of the run's context that returns one; it may be async."""
 

@@ -21,8 +21,6 @@ from agentkit.run.serialization import dump_state, load_state
 from agentkit.run.transcript import CONFIDENCE, REFUSED, UNANSWERED, labeled, last_reply, open_calls
 from agentkit.tools.result import to_result
 
-__all__ = ["RunResult", "RunState", "Status"]
-
 Out_co = TypeVar("Out_co", covariant=True)
 _REFUSED_RESULT = "Error: this result was refused by a check of the program and is not shown"
 _SHOWN = 60  # characters of an answer in a repr

@@ -14,8 +14,6 @@ from agentkit.run.limits import Limits, limit_in_words, out_of_time, reached_lim
 from agentkit.run.state import RunState, Status
 from agentkit.run.transcript import final_result, is_reply, open_calls
 
-__all__ = ["AskModel", "Finish", "Pause", "RefusedCall", "RunCalls", "Step", "count_repeated_turns", "next_step"]
-
 _WARNING = 2  # turns between the warning to the model and the last repeated turn
 
 

@@ -14,8 +14,6 @@ from agentkit.run.inputs import Prompt
 from agentkit.run.loop import close_transcript
 from agentkit.run.state import RunResult, RunState
 
-__all__ = ["RunStream"]
-
 Out = TypeVar("Out")
 
 

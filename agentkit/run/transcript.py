@@ -19,32 +19,6 @@ from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMess
 from agentkit.chat.settings import is_tool_name
 from agentkit.tools.calls.repair import valid_tool_name
 
-__all__ = [
-    "CONFIDENCE",
-    "CONTINUES",
-    "CUT",
-    "FINAL",
-    "HANDED_TO",
-    "LEFT_OUT",
-    "REFUSED",
-    "TRUNCATED",
-    "UNANSWERED",
-    "begins_exchange",
-    "check",
-    "final_result",
-    "insert_results",
-    "interrupted_result",
-    "is_reply",
-    "is_sent",
-    "labeled",
-    "last_reply",
-    "last_reply_at",
-    "open_calls",
-    "repair_transcript",
-    "stamped",
-    "unlabeled",
-]
-
 M = TypeVar("M", bound=Message)
 
 # Labels in the `meta` of a message, which is stored and never sent.

@@ -31,8 +31,6 @@ from agentkit.tools.calls.repair import LONGEST_NAME, fit_arguments, match_tool_
 from agentkit.tools.context import RunContext
 from agentkit.tools.tool import Tool
 
-__all__ = ["ask_model", "offered_tools", "repair_tool_calls", "tool_changes"]
-
 _LENGTH = "length"  # in the meta of a reply: it reached its limit of tokens inside a call or an output
 _LARGEST_FACTOR = 16
 _EMPTY = "agentkit.empty_reply"  # in `Run.local`: the last reply was empty, and the model was asked again
