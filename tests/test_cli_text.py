@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from agentkit.errors import AgentKitError, ConfigError, DefinitionError
 from agentkit.events import (
     AgentChanged,
     ApprovalRequested,
+    CallDenied,
     CallFinished,
     CallStarted,
     Event,
@@ -369,3 +371,48 @@ def test_a_run_that_an_unexpected_error_ends_is_told_once_with_the_error() -> No
     records = [json.loads(line) for line in shown(display).splitlines()]
     assert [record["event"] for record in records] == ["RunStarted", "RunFinished"]
     assert records[1]["error"] == {"type": "KeyError", "message": "'x'"}
+
+
+def test_a_terminal_gets_only_colors_that_can_be_read_on_a_light_and_on_a_dark_background(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for name in ("NO_COLOR", "COLORTERM", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-16color")
+    answer = """# Title
+
+1. A [link](https://example.com) and `code`.
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+> Quoted.
+
+```python
+def f(x: int = 3) -> str:  # why
+    return "text" if x else <b>
+```
+"""
+    terminal, call = Terminal(), ToolCall("1", "f", "{}")
+    state = RunState(messages=[UserMessage("?"), AssistantMessage(answer)], status="limited", limit="turns", turns=1)
+    display = LiveDisplay(terminal)
+    for event in (
+        RunStarted(state),
+        TextDelta("no\n\n"),
+        Retrying(1, 0.5, "the connection broke"),
+        CallStarted(call),
+        CallFinished(call, ToolResult("bad", is_error=True), 0.25),
+        CallDenied(call, "no"),
+        TextDelta(answer),
+        TurnFinished(1, Reply(choices=(Choice(message=AssistantMessage(answer)),))),
+        RunFinished(state),
+    ):
+        display.handle(event)
+    styles = {int(code) for codes in re.findall(r"\x1b\[([\d;]*)m", terminal.getvalue()) for code in codes.split(";")}
+    assert {31, 32, 35} <= styles, "red, green and magenta"
+    assert styles & {30, 33, 34, 36, 37, *range(40, 48), *range(90, 108)} == set(), "the others, and backgrounds"

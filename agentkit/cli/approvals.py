@@ -31,7 +31,7 @@ _CONSENT = frozenset(
         *("good", "great", "run", "1", "t"),
     ]
 )
-_DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
+_DIFF_STYLES = {"+": "green", "-": "red", "@": "magenta"}
 
 
 class _Quit(EOFError):
@@ -87,7 +87,7 @@ def _is_decided(call: PendingCall, state: RunState) -> bool:
     elif is_reason(answer):
         state.deny(call.id, said)
     else:
-        NotesConsole().say(("that is neither yes nor no: y lets the call run, n or a reason refuses it", "yellow"))
+        NotesConsole().say(("that is neither yes nor no: y lets the call run, n or a reason refuses it", "magenta"))
         return False
     return bool(said)
 
@@ -109,7 +109,7 @@ def _edit(call: PendingCall, state: RunState) -> bool:
         state.approve(call.id, arguments=json.loads(said))
     except (ValueError, StateError) as error:
         what = one_line(str(error)) if said else "nothing was changed"
-        NotesConsole().say((f"the call still waits: {what}", "yellow"))
+        NotesConsole().say((f"the call still waits: {what}", "magenta"))
         return False
     return True
 
@@ -146,7 +146,7 @@ def list_pending(state: RunState, resume_command: str, *, seen: bool = False) ->
     """
     notes = NotesConsole()
     for call in state.pending if resume_command or not seen else ():
-        _show(call, state, ("waits  ", "yellow"))
+        _show(call, state, ("waits  ", "magenta"))
         if resume_command:
             id_ = shlex.quote(one_line(call.id))
             notes.say(f"  --answer {id_}=TEXT" if call.external else f"  --approve {id_}, or --deny {id_}")

@@ -18,6 +18,8 @@ from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.segment import Segment
 from rich.spinner import Spinner
+from rich.style import Style
+from rich.syntax import RICH_SYNTAX_THEMES
 from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
@@ -42,7 +44,30 @@ __all__ = ["LiveDisplay", "open_display", "split_blocks"]
 
 _FRAMES = 10  # a second
 _LARGE = 8_000  # characters of a block that are rendered again and again; a larger one is shown by its end
-_THEME = Theme({"markdown.code": "bold cyan", "markdown.code_block": "cyan"})  # on any background
+# Yellow, cyan, white and blue are hard to read on a light or on a dark background: only other colors are used.
+_THEME = Theme(
+    {
+        "markdown.code": "bold",
+        "markdown.code_block": "none",
+        "markdown.list": "none",
+        "markdown.item.number": "bold",
+        "markdown.table.border": "dim",
+        "markdown.table.header": "bold",
+        "markdown.link": "underline",
+        "markdown.link_url": "underline",
+        "markdown.kbd": "bold",
+    }
+)
+_CODE = "agentkit"  # the name of the colors of code
+RICH_SYNTAX_THEMES[_CODE] = {
+    ("Comment",): Style(dim=True, italic=True),
+    ("Keyword",): Style(bold=True),
+    ("Name", "Tag"): Style(bold=True),
+    ("Literal", "String"): Style(color="green"),
+    ("Literal", "Number"): Style(color="magenta"),
+    ("Generic", "Inserted"): Style(color="green"),
+    ("Generic", "Deleted"): Style(color="red"),
+}
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 
 
@@ -93,7 +118,7 @@ class _Call:
     """A call that is running."""
 
     line: str
-    spinner: Spinner = field(default_factory=lambda: Spinner("dots", style="cyan"))
+    spinner: Spinner = field(default_factory=lambda: Spinner("dots", style="magenta"))
     started: float = field(default_factory=time.monotonic)
     fraction: float | None = None
     message: str = ""
@@ -127,7 +152,7 @@ class LiveDisplay(Display):
         self.console = console or Console(file=stdout, theme=_THEME, highlight=False, markup=False, emoji=False)
         self._live: Live | None = None
         self._calls: dict[str, _Call] = {}
-        self._waiting = Spinner("dots", style="cyan")
+        self._waiting = Spinner("dots", style="magenta")
         self._text = ""  # of the block that is not complete
         self._thought = ""  # the same of the reasoning
         self._last = ""  # what came last, for characters that join
@@ -156,7 +181,7 @@ class LiveDisplay(Display):
             case DeltasDiscarded() if self._printed or self._text:
                 self._flush()
                 self._printed = False
-                self._say(*describe_event(event, self._room), ("\nthe unfinished answer above is discarded", "yellow"))
+                self._say(*describe_event(event, self._room), ("\nthe unfinished answer above is discarded", "magenta"))
             case RunFinished():
                 self._end(event)
             case _:
@@ -173,7 +198,7 @@ class LiveDisplay(Display):
     def _show_call(self, event: Event) -> None:
         match event:
             case CallDenied(call):
-                self._say(("✗ ", "yellow"), (self.line_of(event, call), "bold"), ("  denied", "yellow"))
+                self._say(("✗ ", "magenta"), (self.line_of(event, call), "bold"), ("  denied", "magenta"))
             case CallStarted(call):
                 self._flush()
                 self._calls[call.id] = _Call(self.line_of(event, call))
@@ -207,7 +232,7 @@ class LiveDisplay(Display):
             self._live.stop()
             self._live = None
         if state.status == "failed" and self._printed:
-            self._say(("the answer above is not complete", "yellow"))
+            self._say(("the answer above is not complete", "magenta"))
         for line in () if state.status == "paused" else describe_end(state, self.seconds, empty=self.writes_answer):
             self._say(line)
 
@@ -272,7 +297,7 @@ class LiveDisplay(Display):
 
 
 def _markdown(text: str) -> Markdown:
-    return Markdown(text, hyperlinks=False, code_theme="ansi_dark")  # a link shows its address
+    return Markdown(text, hyperlinks=False, code_theme=_CODE)  # a link shows its address
 
 
 def _table(calls: list[_Call], width: int) -> Table:

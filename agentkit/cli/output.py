@@ -189,15 +189,15 @@ class PlainDisplay(Display):
             case TurnFinished(_, reply) if reply.message.tool_calls and reply.text.strip():
                 self.say((printable(reply.text.strip()), "dim"))
             case CallDenied(call):
-                self.say(("denied  ", "yellow"), (call_line(call), "bold"))
+                self.say(("denied  ", "magenta"), (call_line(call), "bold"))
             case CallStarted(call):
                 self.numbers[call.id] = len(self.numbers) + 1
-                self.say((f"call {self.numbers[call.id]}  ", "cyan"), (self.line_of(event, call), "bold"))
+                self.say((f"call {self.numbers[call.id]}  ", "magenta"), (self.line_of(event, call), "bold"))
             case CallFinished():
                 number = self.numbers.get(event.call.id, 0)
                 content = shortened(event.result.content, self.notes.result_width) or "(nothing)"
                 style = "red" if event.result.is_error else "green"
-                self.say((f"  -> {number}  ", "cyan"), (content, style), (f"  {seconds_text(event.seconds)}", "dim"))
+                self.say((f"  -> {number}  ", "magenta"), (content, style), (f"  {seconds_text(event.seconds)}", "dim"))
             case Progress(call_id, _, fraction, message):
                 part = f"{fraction:.0%} " if isinstance(fraction, int | float) else ""
                 number = self.numbers.get(call_id, 0)
@@ -247,7 +247,7 @@ def describe_event(event: Event, width: int) -> list[tuple[str, str]]:
         case AgentChanged(_, agent):
             return [(f"handed off to {one_line(agent)}", "dim")]
         case ToolChanged(tool, how):
-            return [(f"the tool {one_line(tool)} was {how} since the run was saved", "yellow")]
+            return [(f"the tool {one_line(tool)} was {how} since the run was saved", "magenta")]
         case MessageAdded(message):
             return [(f"added: {shortened(message.text, width)}", "dim")]
         case _:
@@ -263,11 +263,11 @@ def describe_end(state: RunState, seconds: float, *, empty: bool = True) -> Iter
         empty: Say that the answer is empty, if it is.
     """
     if empty and state.status == "done" and not state.text:
-        yield "the answer of the model is empty", "yellow"
+        yield "the answer of the model is empty", "magenta"
     if state.status == "limited":
-        yield f"the run ended early: {one_line(state.limit)}", "yellow"
+        yield f"the run ended early: {one_line(state.limit)}", "magenta"
     if state.status == "cancelled":
-        yield "interrupted", "yellow"
+        yield "interrupted", "magenta"
     if not state.turns:
         return
     denied = {id_ for id_, decision in state.decisions.items() if decision.kind == "deny"}
