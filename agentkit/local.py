@@ -30,6 +30,7 @@ from agentkit.chat import ChatClient, ChatRequest, Model, Profile, Reply
 from agentkit.constrained import ConstrainedTools, ModelPreparing, PromptSlots
 from agentkit.errors import ConfigError
 from agentkit.events import Emit
+from agentkit.messages import AudioPart, FilePart, ImagePart
 
 __all__ = ["WEIGHTS", "LocalModel", "cache_directory", "find_weights", "open_model", "pull"]
 
@@ -137,9 +138,11 @@ class LocalModel:
         """Answer a request; the first one starts the server.
 
         Raises:
-            ConfigError: llama.cpp cannot load the file, or the embedded weights are damaged.
+            ConfigError: A message has more than text, llama.cpp cannot load the file, or the embedded weights are
+                damaged.
             ModelError: There is no usable reply.
         """
+        _check_text(request)
         if self._file not in _servers:
             emit(ModelPreparing("loading the model"))
         server = await anyio.to_thread.run_sync(_server, self._file)
@@ -168,6 +171,15 @@ class LocalModel:
         server = _servers.get(self._file)
         if server is not None:
             await server.client.aclose()
+
+
+def _check_text(request: ChatRequest) -> None:
+    parts = [
+        part for message in request.messages if not isinstance(message.content, str) for part in message.content or ()
+    ]
+    for kind, name in ((ImagePart, "an image"), (AudioPart, "audio"), (FilePart, "a file such as a PDF")):
+        if any(isinstance(part, kind) for part in parts):
+            raise ConfigError(f"a local model reads only text, and a message has {name}: use another model for it")
 
 
 class _Server:

@@ -135,10 +135,16 @@ def test_tools_model_and_instructions_are_added_to_an_agent() -> None:
         (["one.py", "--schema", "no.json", "Hi"], "the schema 'no.json' cannot be read"),
         (["one.py", "-a", "no.png", "Hi"], "the attachment 'no.png' cannot be read: No such file"),
         (["one.py", "-a", "noise.bin", "Hi"], "is not an image, audio, PDF or text file"),
+        (["one.py", "-a", "empty.txt", "Hi"], "the attachment 'empty.txt' is empty"),
+        (
+            ["-m", "local:noise.bin", "-a", "https://example.com/x.png", "What is it?"],
+            "a local model reads only text, and a message has an image",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_sentence_and_nothing_is_asked(arguments: list[str], sentence: str) -> None:
     Path("noise.bin").write_bytes(bytes(range(256)))
+    Path("empty.txt").touch()
     done = run("run", *arguments)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     *_, error = done.stderr.splitlines()

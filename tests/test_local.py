@@ -9,6 +9,7 @@ import pytest
 from agentkit import Agent
 from agentkit.errors import ConfigError
 from agentkit.local import WEIGHTS, cache_directory, find_weights, open_model, pull
+from agentkit.messages import AudioPart, ContentPart, FilePart, ImagePart
 
 
 @pytest.mark.parametrize(
@@ -75,3 +76,22 @@ async def test_damaged_weights_are_not_loaded(tmp_path: Path, monkeypatch: pytes
     (tmp_path / WEIGHTS).write_bytes(b"GGUF, but not this one")
     with pytest.raises(ConfigError, match="are damaged: run `agentkit models pull` again"):
         await Agent(open_model("")).run("hi")
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        (ImagePart("https://example.com/cat.png"), "an image"),
+        (AudioPart(b"RIFF", "wav"), "audio"),
+        (FilePart.from_bytes(b"%PDF-1.7", filename="bill.pdf"), "a file such as a PDF"),
+    ],
+)
+@pytest.mark.anyio
+async def test_what_is_not_text_is_refused_before_the_model_is_loaded(
+    tmp_path: Path, part: ContentPart, name: str
+) -> None:
+    (tmp_path / "any.gguf").write_bytes(b"GGUF, but no model")
+    with pytest.raises(
+        ConfigError, match=f"^a local model reads only text, and a message has {name}: use another model"
+    ):
+        await Agent(open_model(str(tmp_path / "any.gguf"))).run(["What is it?", part])

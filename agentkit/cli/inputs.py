@@ -67,7 +67,7 @@ def attach(where: str) -> ContentPart:
     """Make a part of a message from a file or a URL: an image, sound, a PDF, or text.
 
     Raises:
-        ConfigError: It cannot be read, or no model reads such files.
+        ConfigError: It cannot be read, is empty, or is of a kind that no model reads.
     """
     if where.startswith(("http://", "https://", "data:")):
         return ImagePart(where)
@@ -76,6 +76,8 @@ def attach(where: str) -> ContentPart:
         data = sys.stdin.buffer.read() if where == "-" else path.read_bytes()
     except OSError as error:
         raise ConfigError(f"the attachment {where!r} cannot be read: {error.strerror}") from None
+    if not data:
+        raise ConfigError(f"the attachment {where!r} is empty")
     name = "standard input" if where == "-" else path.name
     kind = mimetypes.guess_type(name)[0] or ""
     if data.startswith(b"%PDF-"):
