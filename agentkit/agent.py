@@ -337,6 +337,7 @@ class Agent(Generic[Deps_contra, Out]):
         return RunStream(
             *_start(spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id),
             {name: agent.output.drafts for name, agent in spec.agents.items()},
+            spec.events,
         )
 
     def run_sync(  # noqa: PLR0913 - spelled out, so that editors complete them

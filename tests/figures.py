@@ -35,7 +35,7 @@ class Budget(NamedTuple):
 
 
 BUDGETS = {
-    "lines of the core": Budget(20_985, 14_000),
+    "lines of the core": Budget(20_993, 14_000),
     "modules of the core": Budget(89, 80),
     "private functions per 1,000 lines": Budget(13.2, 8.0),
     "files of one tool call": Budget(25, 16),

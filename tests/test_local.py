@@ -9,7 +9,7 @@ import pytest
 from agentkit import Agent
 from agentkit.errors import ConfigError
 from agentkit.local import WEIGHTS, cache_directory, find_weights, open_model, pull
-from agentkit.messages import AudioPart, ContentPart, FilePart, ImagePart
+from agentkit.messages import AudioPart, ContentPart, FilePart, ImagePart, TextPart
 
 
 @pytest.mark.parametrize(
@@ -94,4 +94,4 @@ async def test_what_is_not_text_is_refused_before_the_model_is_loaded(
     with pytest.raises(
         ConfigError, match=f"^a local model reads only text, and a message has {name}: use another model"
     ):
-        await Agent(open_model(str(tmp_path / "any.gguf"))).run(["What is it?", part])
+        await Agent(open_model(str(tmp_path / "any.gguf"))).run([TextPart("What is it?"), part])

@@ -20,7 +20,7 @@ from agentkit.chat.events import (
     ignore_event,
 )
 from agentkit.errors import ConfigError, Overloaded, SessionBusy
-from agentkit.run.events import CallStarted, RunFinished
+from agentkit.run.events import CallStarted, RunFinished, RunStarted, TurnFinished, TurnStarted
 from agentkit.run.transcript import check
 from agentkit.sessions import MemorySessions
 from agentkit.testing import Chunks, ScriptedModel, call
@@ -122,7 +122,9 @@ async def test_a_run_that_was_left_early_still_tells_how_far_it_came() -> None:
                 break
     assert events.state.status == "cancelled"
     assert check(events.state.messages) == []
-    assert (await events.result()).status == "cancelled"
+    result = await events.result()
+    assert result.status == "cancelled"
+    assert [type(event) for event in result.events] == [RunStarted, TurnStarted, TurnFinished, CallStarted, RunFinished]
     with pytest.raises(ConfigError, match="inside the `async with`"):
         await anext(events)
 

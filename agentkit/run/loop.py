@@ -56,6 +56,7 @@ async def execute_run(spec: RunSpec, state: RunState, observer: Emit) -> RunResu
         observer=observer,
         journal=spec.journal,
         turn=state.turns,
+        events=spec.events,
         call_tool=wrap_tool(spec.agents[state.agent].middleware),
     )
     loop = _Loop(run, spec)

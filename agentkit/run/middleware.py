@@ -42,12 +42,16 @@ from agentkit.tools.options import Approval
 from agentkit.tools.result import ToolResult
 from agentkit.tools.tool import Tool
 
-_EVENTS = 2_000  # of a run, for its result
 _PASSING = (TextDelta, ReasoningDelta, RefusalDelta, AudioDelta, CallDelta, ChoiceDelta, Progress)
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
 Deps = TypeVar("Deps")
+
+
+def recent_events() -> deque[Event]:
+    """Return a list for the events of a run that keeps the last 2,000."""
+    return deque(maxlen=2_000)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -79,7 +83,7 @@ class Run(Generic[Deps]):
     turn: int = 0
     model: Model | None = field(default=None, repr=False)
     call_tool: NextTool = field(default_factory=lambda: wrap_tool(()), repr=False)
-    events: deque[Event] = field(default_factory=lambda: deque[Event](maxlen=_EVENTS), repr=False)
+    events: deque[Event] = field(default_factory=recent_events, repr=False)
 
     @property
     def run_id(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -11,7 +12,7 @@ from agentkit.chat.reply import Model
 from agentkit.chat.settings import ChatSettings
 from agentkit.run.journal import Journal, PlainJournal
 from agentkit.run.limits import Limits
-from agentkit.run.middleware import Middleware
+from agentkit.run.middleware import Middleware, recent_events
 from agentkit.run.output import Output, TextOutput
 from agentkit.tools.context import RunContext
 from agentkit.tools.options import Approval
@@ -75,6 +76,7 @@ class RunSpec:
         stream: Whether replies are requested as streams.
         opened: The sources that are open already, and stay open after the run.
         opening_events: What was repaired in the input of the run, and what has changed since it stopped.
+        events: Receives the events that its result will have, also if the run is cancelled.
     """
 
     agents: Mapping[str, AgentSpec]
@@ -85,3 +87,4 @@ class RunSpec:
     stream: bool = False
     opened: Sequence[ToolSource] = ()
     opening_events: Sequence[Event] = ()
+    events: deque[Event] = field(default_factory=recent_events)

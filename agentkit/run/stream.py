@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, Generic, Self, TypeVar
 
-from agentkit.chat.events import Emit
+from agentkit.chat.events import Emit, Event
 from agentkit.chat.stream import Channel
 from agentkit.errors import StateError
 from agentkit.run.drafts import Drafts, TextDrafts
@@ -39,8 +39,9 @@ class RunStream(Channel, Generic[Out]):
         state: RunState,
         start: Callable[[Emit], Awaitable[RunResult[Out]]],
         drafts: Mapping[str, Callable[[], Drafts]] = MappingProxyType({}),
+        recent: Collection[Event] = (),
     ) -> None:
-        self._drafts = drafts
+        self._drafts, self._recent = drafts, recent
         self._result: RunResult[Out] | None = None
 
         async def work(emit: Emit) -> None:
@@ -67,7 +68,7 @@ class RunStream(Channel, Generic[Out]):
             AgentKitError: The run failed.
         """
         await self.wait()
-        return self._result or RunResult(self.state)
+        return self._result or RunResult(self.state, events=tuple(self._recent))
 
     def output(self) -> AsyncIterator[Any]:
         """The output as it grows, and in the end the output itself.
