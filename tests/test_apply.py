@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 
 from agentkit.chat.compat.apply import apply_profile
 from agentkit.chat.compat.profile import Profile
-from agentkit.chat.content import AudioOutput
+from agentkit.chat.content import AudioOutput, TextPart
 from agentkit.chat.json_schema import inlined, keywords_in, without_keywords
 from agentkit.chat.messages import (
     AssistantMessage,
     DeveloperMessage,
     Message,
     SystemMessage,
-    TextPart,
     ToolCall,
     ToolMessage,
     UserMessage,

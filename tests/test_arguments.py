@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, field_validator
 
-from agentkit.chat.messages import encode_json
+from agentkit.chat.json_values import encode_json
 from agentkit.errors import ModelRetry, ToolError
 from agentkit.tools.calls.arguments import parse_arguments, validate_arguments
 from agentkit.tools.schema.signature import Signature, read_signature

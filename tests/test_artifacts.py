@@ -7,7 +7,8 @@ from functools import partial
 import pytest
 
 from agentkit import Agent, testing, tool
-from agentkit.chat.messages import ImagePart, Message, ToolCall
+from agentkit.chat.content import ImagePart
+from agentkit.chat.messages import Message, ToolCall
 from agentkit.errors import ModelRetry, ToolError
 from agentkit.run import begins_exchange
 from agentkit.run.artifacts import MAX_KEPT, MAX_RESULT, keep, read_result, shown

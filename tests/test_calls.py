@@ -9,8 +9,9 @@ import anyio
 import pytest
 
 from agentkit import Agent, Limits, Message, ToolContext, ToolResult, tool
+from agentkit.chat.content import ImagePart, TextPart
 from agentkit.chat.events import Event
-from agentkit.chat.messages import AssistantMessage, ImagePart, TextPart, ToolCall, ToolMessage, UserMessage
+from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.reply import Choice, Reply
 from agentkit.errors import ModelRetry, ToolError, TooManyMistakes
 from agentkit.run.events import CallFinished, CallRepaired

@@ -8,24 +8,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.chat.content import AudioOutput, UrlCitation
+from agentkit.chat.content import (
+    AudioOutput,
+    AudioPart,
+    FilePart,
+    ImagePart,
+    OtherPart,
+    RefusalPart,
+    TextPart,
+    UrlCitation,
+)
+from agentkit.chat.json_values import encode_json
 from agentkit.chat.messages import (
     REASONING_FIELDS,
     AssistantMessage,
-    AudioPart,
     DeveloperMessage,
-    FilePart,
     FunctionMessage,
-    ImagePart,
     Message,
-    OtherPart,
-    RefusalPart,
     SystemMessage,
-    TextPart,
     ToolCall,
     ToolMessage,
     UserMessage,
-    encode_json,
     read_message,
 )
 from agentkit.errors import ConfigError

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit.chat.decoding.accumulator import ReplyAccumulator
-from agentkit.chat.messages import AssistantMessage, encode_json
+from agentkit.chat.json_values import encode_json
+from agentkit.chat.messages import AssistantMessage
 from agentkit.chat.reply import Choice, Logprobs, Reply, TokenLogprob, Usage, read_logprobs, read_reply, read_usage
 from tests.replies import replies
 

@@ -4,7 +4,8 @@ from typing import Any, cast
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from agentkit.chat.messages import AssistantMessage, FilePart, ToolCall, UserMessage
+from agentkit.chat.content import FilePart
+from agentkit.chat.messages import AssistantMessage, ToolCall, UserMessage
 from agentkit.chat.request import ChatRequest, CustomTool, FunctionTool, Grammar, given_message, read_tool
 from agentkit.chat.settings import AllowedTools, ChatSettings, NamedTool
 from agentkit.errors import ConfigError

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, computed_field
 
 from agentkit import Agent, tool
-from agentkit.chat.messages import AssistantMessage, AudioPart, FilePart, ImagePart, TextPart, UserMessage
+from agentkit.chat.content import AudioPart, FilePart, ImagePart, TextPart
+from agentkit.chat.messages import AssistantMessage, UserMessage
 from agentkit.errors import StateError, ToolError
 from agentkit.testing import ScriptedModel, call
 from agentkit.tools.result import ToolResult, describe_error, to_result

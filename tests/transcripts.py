@@ -4,16 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from hypothesis import strategies as st
 
-from agentkit.chat.messages import (
-    AssistantMessage,
-    ImagePart,
-    Message,
-    SystemMessage,
-    TextPart,
-    ToolCall,
-    ToolMessage,
-    UserMessage,
-)
+from agentkit.chat.content import ImagePart, TextPart
+from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.request import ChatRequest, FunctionTool
 
 TOOLS = (FunctionTool("look", "Look something up."), FunctionTool("save", "Save something."))

@@ -7,8 +7,8 @@ from agentkit.chat.background import BackgroundTask
 from agentkit.chat.client import ChatClient, open_model
 from agentkit.chat.compat.profile import Profile, ProfileFile
 from agentkit.chat.decoding.decoder import ReadLimits
+from agentkit.chat.json_values import encode_json
 from agentkit.chat.log import escape_controls
-from agentkit.chat.messages import encode_json
 from agentkit.chat.providers import PROVIDERS, Provider
 from agentkit.chat.reply import (
     Choice,

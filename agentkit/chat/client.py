@@ -54,8 +54,6 @@ from agentkit.chat.transport.redaction import Redactor
 from agentkit.chat.transport.retry import RetryPolicy, spend_retry, wait_before_retry
 from agentkit.errors import AgentKitError, BadRequest, ConfigError, ModelError, StatusError
 
-__all__ = ["ChatClient", "open_model"]
-
 _MOST_LESSONS = 8  # refusals that one request may learn from
 
 

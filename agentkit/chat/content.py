@@ -16,29 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from agentkit.chat.decoding.lenient import as_count, as_mapping, as_mappings, as_text, json_safe, omit
+from agentkit.chat.json_values import as_count, as_mapping, as_mappings, as_text, json_safe, omit
 from agentkit.errors import ConfigError
-
-__all__ = [
-    "Annotation",
-    "AudioOutput",
-    "AudioPart",
-    "Content",
-    "ContentPart",
-    "FilePart",
-    "ImagePart",
-    "OtherPart",
-    "RefusalPart",
-    "TextPart",
-    "UrlCitation",
-    "content_to_wire",
-    "data_url",
-    "image_type",
-    "read_annotation",
-    "read_audio",
-    "read_content",
-    "text_of",
-]
 
 MAX_INLINE = 50 * 1024 * 1024  # bytes of one image, sound or file inside a request; no known server takes more
 

@@ -10,23 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-__all__ = [
-    "AudioDelta",
-    "CallDelta",
-    "ChoiceDelta",
-    "DeltasDiscarded",
-    "Emit",
-    "Event",
-    "Origin",
-    "ReasoningDelta",
-    "RefusalDelta",
-    "ReplyRepaired",
-    "RequestAdapted",
-    "Retrying",
-    "TextDelta",
-    "ignore_event",
-]
-
 
 class Origin(NamedTuple):
     """The origin of an event.

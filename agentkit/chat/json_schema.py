@@ -10,24 +10,7 @@ import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, cast
 
-from agentkit.chat.decoding.lenient import as_mapping
-
-__all__ = [
-    "JSON_TYPES",
-    "KEYWORDS",
-    "TYPE_OF",
-    "JsonSchema",
-    "inlined",
-    "keywords_in",
-    "leaf_schemas",
-    "map_subschemas",
-    "member_schemas",
-    "possible_schemas",
-    "resolve_reference",
-    "subschemas",
-    "types_of",
-    "without_keywords",
-]
+from agentkit.chat.json_values import as_mapping
 
 JsonSchema: TypeAlias = dict[str, Any]
 

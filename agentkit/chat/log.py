@@ -17,8 +17,6 @@ import anyio
 
 import agentkit.errors
 
-__all__ = ["escape_controls", "failure_in_short", "log"]
-
 _RUNNERS = ("<", *(str(Path(each).parent) for each in (agentkit.errors.__file__, anyio.__file__)))  # they call tools
 _INSTALLED = tuple(sysconfig.get_path(each) for each in ("stdlib", "purelib", "platlib"))
 _LONGEST = 300  # characters of a message in one line

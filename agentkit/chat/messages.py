@@ -24,14 +24,8 @@ from typing import Any, ClassVar, TypeAlias, cast
 from agentkit.chat.content import (
     Annotation,
     AudioOutput,
-    AudioPart,
     Content,
     ContentPart,
-    FilePart,
-    ImagePart,
-    OtherPart,
-    RefusalPart,
-    TextPart,
     UrlCitation,
     content_to_wire,
     read_annotation,
@@ -39,31 +33,8 @@ from agentkit.chat.content import (
     read_content,
     text_of,
 )
-from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text, omit, read_object
-from agentkit.chat.json_values import encode_json, parse_json
+from agentkit.chat.json_values import as_mapping, as_mappings, as_text, encode_json, omit, parse_json, read_object
 from agentkit.errors import ConfigError
-
-__all__ = [
-    "REASONING_FIELDS",
-    "AssistantMessage",
-    "AudioPart",
-    "ContentPart",
-    "DeveloperMessage",
-    "FilePart",
-    "FunctionMessage",
-    "ImagePart",
-    "Message",
-    "OtherPart",
-    "RefusalPart",
-    "SystemMessage",
-    "TextPart",
-    "ToolCall",
-    "ToolMessage",
-    "UserMessage",
-    "encode_json",
-    "read_call",
-    "read_message",
-]
 
 
 @dataclass(frozen=True)  # no slots: `cached_property` stores the parsed arguments in __dict__

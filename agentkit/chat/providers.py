@@ -15,8 +15,6 @@ from agentkit.chat.compat.profile import NO_FACTS, Profile
 from agentkit.chat.transport.address import parse_address
 from agentkit.errors import ConfigError, MissingKey
 
-__all__ = ["PROVIDERS", "Provider", "find_provider", "is_self_hosted"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:

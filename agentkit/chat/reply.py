@@ -14,31 +14,12 @@ from types import UnionType
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 from agentkit.chat.content import AudioOutput
-from agentkit.chat.decoding.lenient import as_count, as_mapping, as_mappings, as_number, as_text, json_safe, omit
 from agentkit.chat.events import Emit
+from agentkit.chat.json_values import as_count, as_mapping, as_mappings, as_number, as_text, json_safe, omit
 from agentkit.chat.messages import AssistantMessage, read_message
 from agentkit.chat.request import ChatRequest
 from agentkit.chat.settings import ResponseFormat
 from agentkit.errors import ConfigError, ContentFiltered, IncompleteReply, InvalidReply, ModelError, ModelRetry, Refused
-
-__all__ = [
-    "REPLY_TYPES",
-    "Choice",
-    "Logprobs",
-    "Model",
-    "ModelInfo",
-    "ParsedReply",
-    "Reply",
-    "ReplyShape",
-    "ReplyType",
-    "TokenLogprob",
-    "Usage",
-    "parse_reply",
-    "read_logprobs",
-    "read_reply",
-    "read_usage",
-    "reply_type",
-]
 
 Out = TypeVar("Out")
 Out_co = TypeVar("Out_co", covariant=True)

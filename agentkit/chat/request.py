@@ -7,24 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
-from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text
-from agentkit.chat.json_values import encode_json, parse_json
+from agentkit.chat.json_values import as_mapping, as_mappings, as_text, encode_json, parse_json
 from agentkit.chat.messages import AssistantMessage, FunctionMessage, Message, UserMessage, read_message
 from agentkit.chat.settings import AllowedTools, ChatSettings, Parameters, choice_to_wire, chosen_tools, is_tool_name
 from agentkit.errors import ConfigError
-
-__all__ = [
-    "ChatRequest",
-    "CustomTool",
-    "FunctionTool",
-    "Grammar",
-    "Prompt",
-    "ToolDefinition",
-    "ToolLike",
-    "given_message",
-    "read_tool",
-    "request_of",
-]
 
 _MEMBERS = frozenset({"name", "description", "parameters", "strict", "format"})
 _LISTS = ("content", "tool_calls")  # the members of a message that are lists of objects

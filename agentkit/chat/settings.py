@@ -12,34 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
-from agentkit.chat.decoding.lenient import as_mapping
+from agentkit.chat.json_values import as_mapping
 from agentkit.chat.strict import strict_form, why_not_strict
 from agentkit.errors import ConfigError
-
-__all__ = [
-    "AllowedTools",
-    "ApproximateLocation",
-    "AudioOptions",
-    "ChatSettings",
-    "ModerationOptions",
-    "ModerationPolicy",
-    "NamedTool",
-    "OtherParameters",
-    "Parameters",
-    "Prediction",
-    "PromptCacheOptions",
-    "ResponseFormat",
-    "StreamOptions",
-    "ToolChoice",
-    "UserLocation",
-    "VoiceId",
-    "WebSearchOptions",
-    "choice_to_wire",
-    "chosen_tools",
-    "is_tool_name",
-    "json_schema",
-    "without_force",
-]
 
 ResponseFormat: TypeAlias = Mapping[str, Any]
 """``{"type": "text"}`` (the default), ``{"type": "json_object"}``, or what `json_schema` makes."""

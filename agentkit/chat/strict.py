@@ -17,8 +17,6 @@ from agentkit.chat.json_schema import TYPE_OF, JsonSchema
 from agentkit.chat.json_values import encode_json
 from agentkit.errors import DefinitionError
 
-__all__ = ["strict_form", "why_not_strict"]
-
 _NUMBERS = {"multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems"}
 _KEPT = {"type", "description", "enum", "const", "pattern", *_NUMBERS}
 _LEFT_OUT = {"default", "title", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "$schema"}

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agentkit.chat.content import AudioPart, ContentPart, FilePart, ImagePart, RefusalPart, TextPart
-from agentkit.chat.messages import AssistantMessage, Message, encode_json
+from agentkit.chat.json_values import encode_json
+from agentkit.chat.messages import AssistantMessage, Message
 from agentkit.chat.request import ChatRequest
-
-__all__ = ["size_around", "size_of_messages", "size_of_request", "size_of_text"]
 
 _KNOWN = "estimated_tokens"
 _MESSAGE = 4  # around each message, and around each call

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
-from agentkit.chat.messages import ToolCall, encode_json
+from agentkit.chat.json_values import encode_json
+from agentkit.chat.messages import ToolCall
 from agentkit.errors import ModelRetry, StateError
 from agentkit.tools.calls.arguments import parse_arguments
 from agentkit.tools.context import ToolContext

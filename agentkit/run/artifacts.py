@@ -11,7 +11,8 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, cast
 
-from agentkit.chat.messages import AudioPart, ContentPart, FilePart, ImagePart, Message, TextPart, ToolCall, UserMessage
+from agentkit.chat.content import AudioPart, ContentPart, FilePart, ImagePart, TextPart
+from agentkit.chat.messages import Message, ToolCall, UserMessage
 from agentkit.errors import ModelRetry, ToolError
 from agentkit.run.transcript import CONTINUES, labeled
 from agentkit.tools.context import ToolContext

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
-from agentkit.chat.messages import ContentPart, Message, UserMessage
+from agentkit.chat.content import ContentPart
+from agentkit.chat.messages import Message, UserMessage
 from agentkit.chat.request import given_message
 from agentkit.errors import ConfigError
 from agentkit.run.transcript import repair_transcript

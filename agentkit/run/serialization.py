@@ -19,8 +19,9 @@ from pydantic import (
     ValidationError,
 )
 
-from agentkit.chat.content import content_to_wire, read_content
-from agentkit.chat.messages import ContentPart, Message, UserMessage, encode_json, read_message
+from agentkit.chat.content import ContentPart, content_to_wire, read_content
+from agentkit.chat.json_values import encode_json
+from agentkit.chat.messages import Message, UserMessage, read_message
 from agentkit.chat.reply import Usage
 from agentkit.errors import ConfigError, StateError
 from agentkit.run.approvals import ApprovalRequest, Decision, StandingDecision

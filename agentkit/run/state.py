@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
 from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, cast
 
+from agentkit.chat.content import ContentPart
 from agentkit.chat.events import Event
-from agentkit.chat.messages import AssistantMessage, ContentPart, Message, ToolCall, ToolMessage, UserMessage
+from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.reply import Usage
 from agentkit.errors import ConfigError, RunError, StateError
 from agentkit.run.approvals import ApprovalRequest, Decision, PendingCall, StandingDecision, arguments_of, as_arguments

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from agentkit.chat.messages import AssistantMessage, ContentPart, Message, ToolCall, ToolMessage
+from agentkit.chat.content import ContentPart
+from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage
 from agentkit.run.approvals import canonical
 from agentkit.run.artifacts import attached_files
 from agentkit.run.limits import Limits, limit_in_words, out_of_time, reached_limit

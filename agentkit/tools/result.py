@@ -27,8 +27,7 @@ from agentkit.chat.content import (
     image_type,
     read_content,
 )
-from agentkit.chat.decoding.lenient import join_surrogates
-from agentkit.chat.json_values import encode_json
+from agentkit.chat.json_values import encode_json, join_surrogates
 from agentkit.chat.log import escape_controls
 from agentkit.chat.messages import AssistantMessage, ToolMessage, UserMessage
 from agentkit.errors import StateError

@@ -14,12 +14,10 @@ from typing import Any, cast
 from pydantic_core import from_json
 
 from agentkit.chat.compat.profile import ALONG, Fact, Profile
-from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text
 from agentkit.chat.json_schema import inlined, without_keywords
-from agentkit.chat.messages import AssistantMessage, encode_json
+from agentkit.chat.json_values import as_mapping, as_mappings, as_text, encode_json
+from agentkit.chat.messages import AssistantMessage
 from agentkit.chat.request import ChatRequest, FunctionTool, ToolDefinition
-
-__all__ = ["PreparedRequest", "apply_profile", "schemas_of", "tool_name"]
 
 _INSTRUCTIONS = ("system", "developer")
 _EMPTY_RESULT = "(empty)"

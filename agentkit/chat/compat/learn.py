@@ -19,12 +19,10 @@ from dataclasses import dataclass, replace
 from agentkit.chat.compat.apply import schemas_of
 from agentkit.chat.compat.profile import Fact, Profile, is_kept
 from agentkit.chat.compat.rules import RULES, WRONG_VALUE, Body
-from agentkit.chat.decoding.lenient import as_mapping, as_mappings
 from agentkit.chat.json_schema import KEYWORDS, keywords_in
+from agentkit.chat.json_values import as_mapping, as_mappings
 from agentkit.chat.settings import Parameters
 from agentkit.errors import BadRequest, NotFound, Overloaded, StatusError
-
-__all__ = ["Lesson", "learn_from_error"]
 
 _NEVER_DROPPED = frozenset(
     {"model", "messages", "tools", "stream", "n", "max_tokens", "max_completion_tokens", "tool_choice", "functions"}

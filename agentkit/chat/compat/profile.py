@@ -16,10 +16,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
-from agentkit.chat.decoding.lenient import as_mapping
+from agentkit.chat.json_values import as_mapping
 from agentkit.errors import ConfigError
-
-__all__ = ["ALONG", "NO_FACTS", "Fact", "Profile", "ProfileFile", "is_kept"]
 
 TokenLimit: TypeAlias = Literal["", "max_tokens", "max_completion_tokens"]
 SystemRole: TypeAlias = Literal["", "system", "user"]

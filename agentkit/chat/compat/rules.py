@@ -15,11 +15,9 @@ from typing import Any, TypeAlias
 
 from agentkit.chat.compat.apply import schemas_of
 from agentkit.chat.compat.profile import Profile
-from agentkit.chat.decoding.lenient import as_mapping, as_mappings
 from agentkit.chat.json_schema import keywords_in
+from agentkit.chat.json_values import as_mapping, as_mappings
 from agentkit.errors import StatusError
-
-__all__ = ["RULES", "WRONG_VALUE", "Body", "Rule"]
 
 Body: TypeAlias = Mapping[str, Any]
 Test: TypeAlias = Callable[[Body], bool]

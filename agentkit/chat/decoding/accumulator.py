@@ -16,7 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentkit.chat.content import Annotation, AudioOutput, read_annotation
-from agentkit.chat.decoding.lenient import (
+from agentkit.chat.decoding.text import TextScanner
+from agentkit.chat.decoding.tool_calls import CallIds, ToolCallAccumulator
+from agentkit.chat.decoding.tool_parsers import MARKS, Offered, read_calls
+from agentkit.chat.events import AudioDelta, ChoiceDelta, Event, ReasoningDelta, RefusalDelta
+from agentkit.chat.json_values import (
     as_count,
     as_index,
     as_mapping,
@@ -27,10 +31,6 @@ from agentkit.chat.decoding.lenient import (
     omit,
     text_of_content,
 )
-from agentkit.chat.decoding.text import TextScanner
-from agentkit.chat.decoding.tool_calls import CallIds, ToolCallAccumulator
-from agentkit.chat.decoding.tool_parsers import MARKS, Offered, read_calls
-from agentkit.chat.events import AudioDelta, ChoiceDelta, Event, ReasoningDelta, RefusalDelta
 from agentkit.chat.messages import REASONING_FIELDS, AssistantMessage, ToolCall
 from agentkit.chat.reply import Choice, Reply, Usage, read_logprobs, read_usage
 

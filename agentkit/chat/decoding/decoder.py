@@ -14,9 +14,9 @@ from typing import Any
 from pydantic_core import from_json
 
 from agentkit.chat.decoding.accumulator import ReplyAccumulator
-from agentkit.chat.decoding.lenient import as_mapping, as_mappings
 from agentkit.chat.decoding.tool_parsers import read_failed_generation, read_rejected_call
 from agentkit.chat.events import Emit, ReplyRepaired, TextDelta
+from agentkit.chat.json_values import as_mapping, as_mappings
 from agentkit.chat.reply import Reply
 from agentkit.chat.transport.redaction import Redactor
 from agentkit.chat.transport.sse import MAX_LINE, ServerSentEvent, SseDecoder

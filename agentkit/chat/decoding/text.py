@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from agentkit.chat.decoding.lenient import join_surrogates
 from agentkit.chat.events import Event, ReasoningDelta, TextDelta
+from agentkit.chat.json_values import join_surrogates
 
 __all__ = ["MAX_HELD", "TextScanner"]
 

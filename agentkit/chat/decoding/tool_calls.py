@@ -19,19 +19,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agentkit.chat.decoding.lenient import (
+from agentkit.chat.events import CallDelta
+from agentkit.chat.json_values import (
     as_index,
     as_mapping,
     as_mappings,
     as_text,
+    has_written_numbers,
     join_surrogates,
     json_safe,
     json_value,
     omit,
     read_object,
 )
-from agentkit.chat.events import CallDelta
-from agentkit.chat.json_values import has_written_numbers
 from agentkit.chat.messages import ToolCall
 from agentkit.errors import InvalidReply
 

@@ -11,8 +11,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias, cast
 
-from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text, read_object
-from agentkit.chat.json_values import WrittenNumber, parse_json, write_json
+from agentkit.chat.json_values import (
+    WrittenNumber,
+    as_mapping,
+    as_mappings,
+    as_text,
+    parse_json,
+    read_object,
+    write_json,
+)
 
 __all__ = ["MARKS", "Offered", "read_calls", "read_failed_generation", "read_rejected_call"]
 

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from pydantic_core import from_json
 
-from agentkit.chat.decoding.lenient import as_mapping, as_mappings, as_text
+from agentkit.chat.json_values import as_mapping, as_mappings, as_text
 from agentkit.errors import (
     AuthenticationFailed,
     BadRequest,

@@ -19,9 +19,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from agentkit.chat.decoding.lenient import join_surrogates
 from agentkit.chat.json_schema import JSON_TYPES, leaf_schemas, member_schemas, possible_schemas, types_of
-from agentkit.chat.json_values import parse_json, write_json
+from agentkit.chat.json_values import join_surrogates, parse_json, write_json
 
 __all__ = [
     "LONGEST_NAME",

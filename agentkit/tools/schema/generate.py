@@ -15,9 +15,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonRef
 from pydantic.types import EncodedBytes
 from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema, to_jsonable_python
 
-from agentkit.chat.decoding.lenient import as_mapping
 from agentkit.chat.json_schema import JsonSchema
-from agentkit.chat.json_values import encode_json
+from agentkit.chat.json_values import as_mapping, encode_json
 from agentkit.errors import DefinitionError
 from agentkit.tools.schema.docstrings import attribute_docs, class_summary
 from agentkit.tools.schema.simplify import DECIMAL

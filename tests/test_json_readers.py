@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.chat.decoding.lenient import (
+from agentkit.chat.json_values import (
     as_count,
     as_index,
     as_mapping,
