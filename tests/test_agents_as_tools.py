@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from agentkit import Agent, Limits, RunState, ToolContext, tool
 from agentkit.chat import ChatRequest
 from agentkit.errors import ConfigError, DefinitionError, StateError
-from agentkit.events import ApprovalRequested, CallFinished, Event, RunFinished, TextDelta
+from agentkit.events import ApprovalRequested, CallFinished, CallRetried, Event, RunFinished, TextDelta
 from agentkit.sessions import MemorySessions
 from agentkit.testing import Answer, Chunks, FunctionModel, ScriptedModel, call
 from tests.crash.points import Died, Dying, Watched
@@ -164,6 +164,27 @@ async def test_a_pause_of_the_inner_run_pauses_the_outer_one() -> None:
     assert [each.call.id for each in seen if isinstance(each, ApprovalRequested)] == ["p"]
     assert not [each for each in seen if isinstance(each, CallFinished)]
     assert paid == []
+
+
+async def test_an_inner_run_that_pauses_again_goes_on_from_its_second_pause() -> None:
+    inner = accountant(PAY, call("pay", id="again", amount=6), "Paid both.")
+    agent = boss(ASK, "They are paid.", inner=inner)
+    state = (await agent.run("go")).state
+    state.approve("q/p")
+    second = await agent.run(resume=state)
+    assert ([each.id for each in second.pending], paid) == (["q/again"], [5])
+    second.state.approve("q/again")
+    assert ((await agent.run(resume=second.state)).output, paid) == ("They are paid.", [5, 6])
+
+
+async def test_a_pause_is_no_failure_that_is_tried_again() -> None:
+    seen: list[Event] = []
+    made = accountant(PAY).as_tool(idempotent=True)
+    result = await Agent(ScriptedModel([ASK]), tools=[made]).run("go", on_event=seen.append)
+    assert ([each.id for each in result.pending], [each for each in seen if isinstance(each, CallRetried)]) == (
+        ["q/p"],
+        [],
+    )
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["here", "in another process"])

@@ -80,7 +80,7 @@ async def run_calls(run: Run[Any], spec: RunSpec, agent: AgentSpec, step: RunCal
         done = [call for call in calls if call.id not in batch.paused]
         refused = [ToolMessage(f"Error: not run: {each.reason} was reached", each.call.id) for each in step.refused]
         insert_results(state.messages, [*map(batch.answer, done), *refused])
-        state.nested = batch.paused | {id_: each for id_, each in state.nested.items() if id_ not in batch.results}
+        state.nested = {id_: each for id_, each in state.nested.items() if id_ not in batch.results} | batch.paused
         attach_files(state)
     batch.end(calls)
 

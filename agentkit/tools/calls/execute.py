@@ -22,7 +22,7 @@ import anyio
 
 from agentkit.chat.events import Event
 from agentkit.chat.log import log
-from agentkit.errors import DefinitionError, ToolError
+from agentkit.errors import DefinitionError, RunPaused, ToolError
 from agentkit.tools.calls.concurrency import PROCESSES, THREADS, acquire_tool_permit, acquire_worker_permit
 from agentkit.tools.calls.process import check_portable, open_process, run_in_process
 from agentkit.tools.calls.threads import run_in_thread
@@ -120,7 +120,7 @@ class _Call:
         for attempt in range(1, tries + 1):
             try:
                 return await self.in_time(run)
-            except ToolError:
+            except (ToolError, RunPaused):
                 raise
             except Exception as error:  # noqa: BLE001 - a tool may raise anything; the last try lets it out
                 wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (attempt - 1))
