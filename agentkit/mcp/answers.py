@@ -12,11 +12,12 @@ from agentkit import Agent
 from agentkit.chat import ChatSettings, Model
 from agentkit.errors import ToolError
 from agentkit.mcp.options import Answerer
+from agentkit.mcp.tools import misfit
 from agentkit.messages import AssistantMessage, AudioPart, ContentPart, ImagePart, Message, TextPart, UserMessage
 from agentkit.run import Limits
 from agentkit.tools import ToolContext
 
-__all__ = ["AskPerson", "Question", "ask_person", "sample_model"]
+__all__ = ["AskPerson", "Question", "ask_person", "cannot_wait", "fitting", "sample_model"]
 
 _MOST_SAMPLES = 10  # replies that a server may have in one call of a tool
 _MOST_TOKENS = 4096  # of one of them, whatever it asks for
@@ -120,21 +121,34 @@ def ask_person(ask: AskPerson, server: str) -> Answerer:
         given = await ask(question)
         if given is None:
             return {"action": "decline"}
-        return {"action": "accept"} if url else {"action": "accept", "content": _with_defaults(given, schema)}
+        return {"action": "accept"} if url else {"action": "accept", "content": fitting(given, schema)}
 
     return answer
 
 
-def _with_defaults(given: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer with the proposals of the schema where it says nothing.
+async def cannot_wait(_context: ToolContext[Any], _params: dict[str, Any]) -> dict[str, Any]:
+    """Refuse a question for which the call would have to stay open.
 
     Raises:
-        ToolError: Something is missing that the schema needs.
+        ToolError: Always.
+    """
+    raise ToolError(
+        "the server asks while the call is open, as servers before 2026-07-28 do, and a run with an open call cannot "
+        "be saved until somebody answers: give MCPToolset(elicitation=...) a function that asks at once"
+    )
+
+
+def fitting(given: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an answer with the proposals of the schema where it says nothing.
+
+    Raises:
+        ToolError: It does not fit the schema.
     """
     properties = cast("Mapping[str, Any]", schema.get("properties") or {})
-    proposed = {name: each["default"] for name, each in properties.items() if "default" in each}
-    answer = {**proposed, **given}
+    answer = {**{name: each["default"] for name, each in properties.items() if "default" in each}, **given}
     required = cast("Sequence[str]", schema.get("required") or ())
     if missing := [name for name in required if name not in answer]:
         raise ToolError(f"the person's answer lacks {missing[0]!r}")
+    if problem := misfit(answer, schema):
+        raise ToolError(f"the person's answer does not fit {problem}")
     return answer

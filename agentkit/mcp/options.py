@@ -27,7 +27,8 @@ class Options:
         roots: The directories that it may work in, as it is informed.
         auth: How it lets the agent in, if by OAuth.
         sampling: Answers its requests for a model's reply; None if it may not ask.
-        elicitation: Answers its questions to a person; None if it may not ask.
+        elicitation: Answers its questions to a person while the call is open; None if it may not ask.
+        pauses: Whether the run waits for answers instead, where the server supports it.
     """
 
     name: str
@@ -37,3 +38,4 @@ class Options:
     auth: OAuth | None = None
     sampling: Answerer | None = None
     elicitation: Answerer | None = None
+    pauses: bool = False

@@ -32,7 +32,9 @@ from agentkit.mcp.options import Options
 from agentkit.mcp.process import process_streams
 from agentkit.mcp.target import Command, Target, Url
 from agentkit.mcp.tools import Listed
+from agentkit.mcp.waiting import Waiting
 from agentkit.mcp.wire import LARGEST, Wire
+from agentkit.run import RunState
 from agentkit.tools import ToolContext
 
 __all__ = ["PAGES", "TOOLS", "LiveSession", "to_json"]
@@ -349,25 +351,50 @@ class _Call:
         self._scope.deadline = min(anyio.current_time() + self._seconds, self._latest)
 
     async def _rounds(self) -> types.CallToolResult:
-        """Call, and call again with what the server asked for (2026)."""
-        responses: dict[str, Any] | None = None
-        state: str | None = None
+        """Call, and call again with what the server asked for (2026).
+
+        Raises:
+            RunPaused: A person is to answer.
+        """
+        responses, state = self._answered()
         for _ in range(_ROUNDS):
             result = await self._send(responses, state)
             if isinstance(result, types.CallToolResult):
                 return result
-            state = result.request_state
-            responses = {key: await self._response(each) for key, each in (result.input_requests or {}).items()}
+            state, requests = result.request_state, result.input_requests or {}
+            asked = {
+                name: to_json(each.params)
+                for name, each in requests.items()
+                if self.live.options.pauses and isinstance(each, types.ElicitRequest)
+            }
+            responses = {name: await self._response(each) for name, each in requests.items() if name not in asked}
+            if asked:
+                raise Waiting(asked, responses, state).pause(self.live.options.name, self.context.emit)
             self._alive()
         raise ToolError(f"the MCP server {self.live.options.name} asked for more input {_ROUNDS} times in one call")
 
-    async def _response(self, request: Any) -> Any:
+    def _answered(self) -> tuple[dict[str, Any] | None, str | None]:
+        """What a call that has paused is continued with.
+
+        Raises:
+            RunPaused: An answer cannot be used.
+        """
+        paused = cast("RunState | None", self.context.nested)
+        waiting = Waiting.of(paused)
+        if paused is None or waiting is None:
+            return None, None
+        answered, problems = waiting.answered(paused)
+        if problems:
+            raise answered.pause(self.live.options.name, self.context.emit, problems)
+        return dict(answered.responses), answered.request_state
+
+    async def _response(self, request: types.InputRequest) -> dict[str, Any]:
         if isinstance(request, types.ListRootsRequest):
-            return self.live.roots()
+            return to_json(self.live.roots())
         made = await self.ask(request.method, request.params)
         if isinstance(made, types.ErrorData):
             raise ToolError(f"the MCP server {self.live.options.name} asked for {request.method}: {made.message}")
-        return made
+        return to_json(made)
 
     async def _send(self, responses: dict[str, Any] | None, state: str | None) -> _CallResult:
         live = self.live
@@ -375,7 +402,7 @@ class _Call:
             params=types.CallToolRequestParams(
                 name=self.name,
                 arguments=self.arguments,
-                input_responses=responses,
+                input_responses=cast("Any", responses),
                 request_state=state,
                 _meta=cast("Any", {"agentkit/idempotency-key": self.context.idempotency_key}),
             )

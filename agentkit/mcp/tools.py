@@ -17,7 +17,7 @@ from agentkit.mcp.normalize import clean_text
 from agentkit.messages import AudioPart, ContentPart, FilePart, ImagePart
 from agentkit.tools import Access, Approval, Tool, ToolContext, ToolOptions, ToolResult
 
-__all__ = ["CallTool", "Listed", "Policy", "make_tools", "to_tool_result", "valid_names"]
+__all__ = ["CallTool", "Listed", "Policy", "make_tools", "misfit", "to_tool_result", "valid_names"]
 
 CallTool = Callable[[str, dict[str, Any], ToolContext[Any]], Awaitable[ToolResult]]
 
@@ -128,25 +128,30 @@ def to_tool_result(result: Mapping[str, Any], output_schema: Mapping[str, Any] |
     if isinstance(result.get("_meta"), dict):
         metadata["mcp.meta"] = result["_meta"]
     is_error = result.get("isError") is True
-    problem = "" if is_error or output_schema is None else _mismatch(structured, output_schema)
+    problem = "" if is_error or output_schema is None else _broken_promise(structured, output_schema)
     if problem:
         metadata["mcp.output_schema"] = problem
     content = clean_text("\n".join(texts)) or ("" if files else "(no content)")
     return ToolResult(content, None if problem else structured, is_error, files=tuple(files), metadata=metadata)
 
 
-def _mismatch(structured: object, schema: Mapping[str, Any]) -> str:
+def _broken_promise(structured: object, schema: Mapping[str, Any]) -> str:
     """How the structured result breaks its promise; empty if it does not."""
-    if structured is None:
-        return "the tool promises a structured result, and gave none"
-    import jsonschema  # noqa: PLC0415 - it comes with the SDK, and only results with a schema need it
+    return (
+        misfit(structured, schema) if structured is not None else "the tool promises a structured result, and gave none"
+    )
+
+
+def misfit(value: object, schema: Mapping[str, Any]) -> str:
+    """Where a value does not fit a JSON Schema, and why; empty if it does."""
+    import jsonschema  # noqa: PLC0415 - it comes with the SDK, and only what has a schema needs it
 
     try:
-        jsonschema.validate(structured, schema)
+        jsonschema.validate(value, schema)
     except jsonschema.ValidationError as error:
         where = "/".join(str(each) for each in error.absolute_path)
         return f"at {where or 'the top'}: {error.message}"[:500]
-    except Exception as error:  # noqa: BLE001 - a schema that is no schema; the result is used as it is
+    except Exception as error:  # noqa: BLE001 - a schema that is no schema; the value is used as it is
         return f"its schema cannot be used: {type(error).__name__}"
     return ""
 

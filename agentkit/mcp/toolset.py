@@ -16,7 +16,7 @@ from anyio.lowlevel import EventLoopToken, current_token
 
 from agentkit.chat import Model
 from agentkit.errors import ConfigError, DefinitionError, ToolError
-from agentkit.mcp.answers import AskPerson, ask_person, sample_model
+from agentkit.mcp.answers import AskPerson, ask_person, cannot_wait, sample_model
 from agentkit.mcp.auth import OAuth
 from agentkit.mcp.config import read_config
 from agentkit.mcp.errors import MCPError
@@ -69,8 +69,9 @@ class MCPToolset:
         resources: Whether the model is given two more tools, ``list_resources`` and ``read_resource``.
         sampling: Whether the server may have a model reply while a call is open: True for the model of the agent, or
             another one. It is a run inside the call, which counts for the limits of the run, at most 10 in a call.
-        elicitation: Asks a person what the server wants to know while a call is open; see `Question`. Without it the
-            server cannot ask.
+        elicitation: Whether the server may ask a person. True makes its questions external calls: the run pauses with
+            them in `RunState.pending`, can be saved, and is resumed with `RunState.answer` or `deny`, which needs a
+            server of 2026-07-28. A function asks while the call is open, whatever the server supports; see `Question`.
 
     Raises:
         DefinitionError: The server is none of these, or an option does not fit it.
@@ -95,7 +96,7 @@ class MCPToolset:
         log_level: str = "info",
         resources: bool = False,
         sampling: bool | str | Model = False,
-        elicitation: AskPerson | None = None,
+        elicitation: bool | AskPerson = False,
     ) -> None:
         target = read_target(server, env=env, cwd=cwd, headers=headers, sandbox=sandbox)
         if auth is not None and not isinstance(target, Url):
@@ -110,7 +111,12 @@ class MCPToolset:
             log_level=log_level,
             auth=auth,
             sampling=sample_model(None if sampling is True else sampling, name) if sampling else None,
-            elicitation=ask_person(elicitation, name) if elicitation else None,
+            elicitation=ask_person(elicitation, name)
+            if callable(elicitation)
+            else cannot_wait
+            if elicitation
+            else None,
+            pauses=elicitation is True,
             roots=tuple(Path(each) for each in roots),
         )
         self._lock = None if lock is None else LockFile(lock)
