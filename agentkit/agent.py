@@ -31,11 +31,10 @@ from agentkit.run.spec import AgentSpec, Instructions, OutputValidator, RunSpec
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.stream import RunStream
 from agentkit.run.transcript import stamped
-from agentkit.tools.calls.process import check_process
 from agentkit.tools.options import Approval, ToolOptions
-from agentkit.tools.source import ToolSource
 from agentkit.tools.tool import Tool
-from agentkit.tools.toolset import ToolLike, split_tools
+from agentkit.tools.toolset import ToolLike, ToolSource, split_tools
+from agentkit.tools.workers import check_process
 
 if TYPE_CHECKING:  # defaults of type variables are known to type checkers on every version, at run time from 3.13
     from typing_extensions import TypeVar

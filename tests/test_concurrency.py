@@ -10,8 +10,8 @@ import pytest
 from trio.testing import MockClock
 
 from agentkit.testing import context
-from agentkit.tools.calls import concurrency
-from agentkit.tools.calls.concurrency import ConcurrencyLimit
+from agentkit.tools import options
+from agentkit.tools.options import ConcurrencyLimit
 from agentkit.tools.tool import Tool, tool
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +46,7 @@ async def test_who_waits_goes_in_by_turn_and_nobody_passes() -> None:
 
 async def outside(function: Any, *args: Any) -> None:
     """Call it as code that is part of no call."""
-    concurrency._HELD.set(())
+    options._HELD.set(())
     await function(*args)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.tools.schema.docstrings import Docstring, read_docstring
+from agentkit.tools.docstrings import Docstring, read_docstring
 
 STYLES = {
     "google": """Get the weather.

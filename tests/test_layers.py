@@ -22,7 +22,7 @@ ALONE: dict[str, str | tuple[str, ...]] = {  # a third-party library -> the one 
     "httpx2": ("agentkit.chat.transport.http", "agentkit.mcp.http"),  # the SDK of MCP takes a client
     "aiohttp": "agentkit.chat.transport.http_aiohttp",
     "httpx": "nobody",
-    "docstring_parser": "agentkit.tools.schema.docstrings",
+    "docstring_parser": "agentkit.tools.docstrings",
     "starlette": ("agentkit.serve", "agentkit.mcp.server"),  # types of ASGI
     "typer": "agentkit.cli",
     "uvicorn": "agentkit.serve.process",

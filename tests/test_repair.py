@@ -11,7 +11,7 @@ from agentkit import Agent, AssistantMessage, ToolCall, tool
 from agentkit.chat.json_values import encode_json, parse_json
 from agentkit.events import CallRepaired
 from agentkit.testing import ScriptedModel
-from agentkit.tools.calls.repair import (
+from agentkit.tools.repair import (
     Unreadable,
     fit_arguments,
     match_tool_name,

@@ -10,10 +10,10 @@ import pytest
 from pydantic import BaseModel, Field
 
 from agentkit.errors import DefinitionError, ToolError
-from agentkit.tools.calls.arguments import validate_arguments
+from agentkit.tools.arguments import validate_arguments
 from agentkit.tools.context import ToolContext
-from agentkit.tools.schema.docstrings import attribute_docs, class_summary
-from agentkit.tools.schema.signature import name_of, read_signature
+from agentkit.tools.docstrings import attribute_docs, class_summary
+from agentkit.tools.signature import name_of, read_signature
 from agentkit.tools.tool import tool
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from agentkit.errors import DefinitionError
 from agentkit.tools.context import ToolContext
-from agentkit.tools.schema.simplify import check_schema
+from agentkit.tools.schemas import check_schema
 from agentkit.tools.tool import Tool
 
 

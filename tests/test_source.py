@@ -11,7 +11,7 @@ from agentkit import Agent, Tool, tool
 from agentkit.errors import DefinitionError
 from agentkit.testing import ScriptedModel
 from agentkit.tools import SourceRun, Toolset, ToolSource, flat_tools, split_tools
-from agentkit.tools.source import is_source
+from agentkit.tools.toolset import is_source
 
 
 @tool

@@ -15,9 +15,9 @@ from agentkit.chat.messages import UserMessage
 from agentkit.chat.request import ChatRequest
 from agentkit.chat.strict import strict_form
 from agentkit.errors import DefinitionError, ToolError
-from agentkit.tools.calls.arguments import validate_arguments
+from agentkit.tools.arguments import validate_arguments
 from agentkit.tools.context import ToolContext
-from agentkit.tools.schema.signature import read_signature
+from agentkit.tools.signature import read_signature
 from agentkit.tools.tool import Tool, tool
 
 UNSET: Any = object()

@@ -14,7 +14,7 @@ import pytest
 from agentkit import Agent, tool
 from agentkit.errors import ToolError
 from agentkit.testing import ScriptedModel, call, context
-from agentkit.tools.calls.threads import run_in_thread
+from agentkit.tools.workers import run_in_thread
 
 pytestmark = pytest.mark.anyio
 

@@ -21,7 +21,7 @@ from agentkit.chat.messages import AssistantMessage, ToolCall, ToolMessage
 from agentkit.chat.request import CustomTool, FunctionTool, Grammar
 from agentkit.errors import DefinitionError, ModelRetry, ToolError
 from agentkit.testing import ScriptedModel, call
-from agentkit.tools.calls.arguments import parse_arguments
+from agentkit.tools.arguments import parse_arguments
 from agentkit.tools.context import Progress, ToolContext
 from agentkit.tools.result import ToolResult
 from agentkit.tools.tool import Tool, as_tool, tool

@@ -14,7 +14,7 @@ from agentkit.run.inputs import Prompt
 from agentkit.run.spec import AgentSpec
 from agentkit.run.state import RunState
 from agentkit.run.stream import RunStream
-from agentkit.tools.calls.arguments import parse_arguments
+from agentkit.tools.arguments import parse_arguments
 from agentkit.tools.context import ToolContext
 from agentkit.tools.options import ToolOptions
 from agentkit.tools.result import ToolResult, to_result

@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 from agentkit.chat.json_values import encode_json
 from agentkit.chat.messages import ToolCall
 from agentkit.errors import ModelRetry, StateError
-from agentkit.tools.calls.arguments import parse_arguments
+from agentkit.tools.arguments import parse_arguments
 from agentkit.tools.context import ToolContext
 from agentkit.tools.options import Approval
 from agentkit.tools.tool import Tool

@@ -17,7 +17,7 @@ from agentkit.run.middleware import Middleware
 from agentkit.run.session_run import Session
 from agentkit.run.spec import AgentSpec, Instructions
 from agentkit.run.state import RunResult, RunState
-from agentkit.tools.calls.execute import kind_of
+from agentkit.tools.execute import kind_of
 from agentkit.tools.tool import Tool
 
 

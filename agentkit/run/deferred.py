@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from agentkit.chat.messages import AssistantMessage, Message, ToolMessage
 from agentkit.errors import ConfigError
-from agentkit.tools.calls.repair import unknown_tool_message
+from agentkit.tools.repair import unknown_tool_message
 from agentkit.tools.tool import Tool, ToolFunction, tool
 
 SEARCH_TOOLS = "search_tools"

@@ -36,8 +36,8 @@ from agentkit.run.journal import Journal, PlainJournal, call_slot
 from agentkit.run.limits import Limits, limits_within, remaining
 from agentkit.run.state import RunState
 from agentkit.run.transcript import stamped
-from agentkit.tools.calls.execute import kind_of
 from agentkit.tools.context import Progress, Remaining, RunContext, ToolContext
+from agentkit.tools.execute import kind_of
 from agentkit.tools.options import Approval
 from agentkit.tools.result import ToolResult
 from agentkit.tools.tool import Tool

@@ -44,9 +44,9 @@ from agentkit.errors import (
 from agentkit.run.drafts import Drafts, JsonDrafts, TextDrafts
 from agentkit.run.middleware import ModelTurn, NextModel, Run
 from agentkit.run.transcript import CONFIDENCE, CUT, labeled
-from agentkit.tools.calls.arguments import parse_arguments
-from agentkit.tools.calls.repair import repair_json
+from agentkit.tools.arguments import parse_arguments
 from agentkit.tools.context import RunContext, ToolContext
+from agentkit.tools.repair import repair_json
 from agentkit.tools.tool import Tool
 from agentkit.tools.value import VALUE, FunctionCall, NoValue, SchemaType, ValueType
 

@@ -16,8 +16,8 @@ from agentkit.run.middleware import Middleware, recent_events
 from agentkit.run.output import Output, TextOutput
 from agentkit.tools.context import RunContext
 from agentkit.tools.options import Approval
-from agentkit.tools.source import ToolSource
 from agentkit.tools.tool import Tool
+from agentkit.tools.toolset import ToolSource
 
 Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]]
 """A string, or a function of the run's context that returns one; it may be async."""

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from agentkit.chat.decoding.tool_calls import CallIds, normalize_tool_calls
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.settings import is_tool_name
-from agentkit.tools.calls.repair import valid_tool_name
+from agentkit.tools.repair import valid_tool_name
 
 M = TypeVar("M", bound=Message)
 

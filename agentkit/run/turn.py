@@ -27,8 +27,8 @@ from agentkit.run.spec import AgentSpec, RunSpec
 from agentkit.run.state import RunState
 from agentkit.run.step import AskModel
 from agentkit.run.transcript import CONTINUES, CUT, TRUNCATED, is_reply, is_sent, labeled, last_reply_at, open_calls
-from agentkit.tools.calls.repair import LONGEST_NAME, fit_arguments, match_tool_name, repair_text, valid_tool_name
 from agentkit.tools.context import RunContext
+from agentkit.tools.repair import LONGEST_NAME, fit_arguments, match_tool_name, repair_text, valid_tool_name
 from agentkit.tools.tool import Tool
 
 _LENGTH = "length"  # in the meta of a reply: it reached its limit of tokens inside a call or an output

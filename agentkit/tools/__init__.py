@@ -2,14 +2,13 @@
 
 from agentkit.chat.json_schema import JsonSchema, leaf_schemas, member_schemas, subschemas
 from agentkit.chat.strict import why_not_strict
-from agentkit.tools.calls.process import around_process_call
-from agentkit.tools.calls.repair import match_tool_name
 from agentkit.tools.context import LoopEmit, Remaining, RunContext, ToolContext
 from agentkit.tools.options import Access, Approval, ToolOptions
+from agentkit.tools.repair import match_tool_name
 from agentkit.tools.result import ToolResult
-from agentkit.tools.source import SourceRun, ToolSource
 from agentkit.tools.tool import Needs, Tool, ToolFunction, tool
-from agentkit.tools.toolset import ToolLike, Toolset, flat_tools, split_tools
+from agentkit.tools.toolset import SourceRun, ToolLike, Toolset, ToolSource, flat_tools, split_tools
+from agentkit.tools.workers import around_process_call
 
 __all__ = [
     "Access",

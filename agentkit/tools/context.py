@@ -15,18 +15,6 @@ from agentkit.chat.events import Emit, Event
 from agentkit.chat.messages import Message
 from agentkit.chat.reply import Model
 
-__all__ = [
-    "CallRetried",
-    "EventLoopBlocked",
-    "LoopEmit",
-    "Progress",
-    "Remaining",
-    "RunContext",
-    "RunView",
-    "ThreadAbandoned",
-    "ToolContext",
-]
-
 Deps = TypeVar("Deps")
 
 

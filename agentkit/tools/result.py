@@ -32,8 +32,6 @@ from agentkit.chat.log import escape_controls
 from agentkit.chat.messages import AssistantMessage, ToolMessage, UserMessage
 from agentkit.errors import StateError
 
-__all__ = ["OWN_KEYS", "ToolResult", "describe_error", "json_value", "to_result"]
-
 OWN_KEYS = "agentkit:"
 """The prefix of metadata keys that only the run itself sets, never a tool."""
 

@@ -1,7 +1,7 @@
 """`Tool`: whatever a model can call. `tool` makes one of a function.
 
-What a call goes through, in order: its arguments are parsed and validated (`calls.arguments`), bound to the function's
-parameters (`schema.signature`), the function is run (`calls.execute`), and its result written for the model (`result`).
+What a call goes through, in order: its arguments are parsed and validated (`arguments`), bound to the function's
+parameters (`signature`), the function is run (`execute`), and its result written for the model (`result`).
 """
 
 from __future__ import annotations
@@ -21,24 +21,22 @@ from agentkit.chat.json_values import encode_json
 from agentkit.chat.request import CustomTool, FunctionTool, Grammar, ToolDefinition
 from agentkit.chat.strict import strict_form
 from agentkit.errors import DefinitionError, ToolError
-from agentkit.tools.calls.arguments import parse_arguments, validate_arguments
-from agentkit.tools.calls.execute import Kind, check_place, kind_of, run_function
+from agentkit.tools.arguments import parse_arguments, validate_arguments
 from agentkit.tools.context import LoopEmit, RunContext, ToolContext
+from agentkit.tools.execute import Kind, check_place, kind_of, run_function
 from agentkit.tools.options import Execution, ToolOptions
 from agentkit.tools.result import ToolResult
-from agentkit.tools.schema.signature import Signature, arguments_of, is_method, name_of, read_signature
-from agentkit.tools.schema.simplify import check_schema
+from agentkit.tools.schemas import check_schema
+from agentkit.tools.signature import Signature, arguments_of, is_method, name_of, read_signature
 
 if TYPE_CHECKING:  # a type variable with a default, which `typing` has from Python 3.13 on
     from typing_extensions import TypeVar
 else:
     from typing import TypeVar as _TypeVar
 
-    def TypeVar(name, *, default=None, **options):  # noqa: ARG001, N802 - stands for a class that knows defaults
+    def TypeVar(name, *, default=None, **options):  # noqa: ARG001, D103, N802 - stands for a class that knows defaults
         return _TypeVar(name, **options)
 
-
-__all__ = ["Arguments", "Needs", "Tool", "ToolFunction", "as_tool", "tool"]
 
 P = ParamSpec("P")
 T = TypeVar("T")

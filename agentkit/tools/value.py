@@ -23,15 +23,12 @@ from agentkit.chat.reply import REPLY_TYPES
 from agentkit.chat.settings import ResponseFormat, json_schema
 from agentkit.chat.strict import strict_form, why_not_strict
 from agentkit.errors import ConfigError, DefinitionError, ModelRetry
-from agentkit.tools.calls.arguments import validate_value
-from agentkit.tools.calls.repair import Unreadable, fit_arguments, json_values_in, repair_json
+from agentkit.tools.arguments import validate_value
 from agentkit.tools.context import RunContext
-from agentkit.tools.schema.check import faults_of
-from agentkit.tools.schema.generate import AllArguments
-from agentkit.tools.schema.signature import Signature, name_of, read_signature, signature_of_value
-from agentkit.tools.schema.simplify import check_schema
-
-__all__ = ["VALUE", "FunctionCall", "NoValue", "SchemaType", "ValueType"]
+from agentkit.tools.generate import AllArguments
+from agentkit.tools.repair import Unreadable, fit_arguments, json_values_in, repair_json
+from agentkit.tools.schemas import check_schema, faults_of
+from agentkit.tools.signature import Signature, name_of, read_signature, signature_of_value
 
 VALUE = "value"  # the member that holds what is not an object
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")

@@ -19,11 +19,8 @@ from pydantic_core import ErrorDetails
 from agentkit.chat.json_schema import JsonSchema, leaf_schemas, member_schemas, possible_schemas, types_of
 from agentkit.chat.json_values import WrittenNumber, parse_json
 from agentkit.errors import ModelRetry
-from agentkit.tools.schema.check import shown_value
-from agentkit.tools.schema.signature import Signature
-from agentkit.tools.schema.simplify import DECIMAL
-
-__all__ = ["parse_arguments", "validate_arguments", "validate_value"]
+from agentkit.tools.schemas import DECIMAL, shown_value
+from agentkit.tools.signature import Signature
 
 Place: TypeAlias = tuple[int | str, ...]
 

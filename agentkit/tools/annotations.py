@@ -18,9 +18,7 @@ from types import CodeType, GenericAlias, MethodType, SimpleNamespace, UnionType
 from typing import Annotated, Any, get_args, get_origin
 
 from agentkit.errors import DefinitionError
-from agentkit.tools.schema.docstrings import QUALIFIERS
-
-__all__ = ["is_type_alias", "keyword_fields", "names_around", "read_hints", "stream_in", "union_members"]
+from agentkit.tools.docstrings import QUALIFIERS
 
 _STREAMS = (abc.Iterator, abc.Generator, abc.AsyncIterable, abc.AsyncIterator, abc.AsyncGenerator)
 

@@ -22,18 +22,6 @@ from typing import Any, cast
 from agentkit.chat.json_schema import JSON_TYPES, leaf_schemas, member_schemas, possible_schemas, types_of
 from agentkit.chat.json_values import join_surrogates, parse_json, write_json
 
-__all__ = [
-    "LONGEST_NAME",
-    "Unreadable",
-    "fit_arguments",
-    "json_values_in",
-    "match_tool_name",
-    "repair_json",
-    "repair_text",
-    "unknown_tool_message",
-    "valid_tool_name",
-]
-
 _MOST_NAMES = 20
 LONGEST_NAME = 64
 _KNOWN_PREFIXES = ("functions", "tools", "default_api")

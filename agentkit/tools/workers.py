@@ -1,6 +1,10 @@
-"""Runs a function in a process of its own.
+"""Where a function runs that is not async: in a worker thread, or in a process of its own.
 
-What passes between the two processes is pickled by anyio. Both are this program: nothing that came out of a model is
+A program does not wait for these threads when it ends. trio's are such threads; anyio's on asyncio are not: one that
+hangs would keep the interpreter from ending. So asyncio gets threads of this module, and `anyio.from_thread` works in
+them as in anyio's.
+
+What passes between two processes is pickled by anyio. Both are this program: nothing that came out of a model is
 unpickled, only the values that validation made of it, on their way to the function that declared their types, and what
 that function returned, which is tried out before it is sent, as it may not survive the way back. This program reads no
 other pickle (I8). The function itself is found by its name in its module, and by no name that a model could choose.
@@ -16,21 +20,109 @@ import functools
 import importlib
 import inspect
 import math
+import os
 import sys
+import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from contextvars import ContextVar
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext, suppress
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
 from types import FunctionType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import anyio
+import anyio.from_thread
+import anyio.lowlevel
+import anyio.to_thread
 
 from agentkit.errors import ConfigError, DefinitionError, ModelRetry, ToolError
 from agentkit.tools.result import ToolResult, to_result
-from agentkit.tools.schema.signature import name_of
+from agentkit.tools.signature import name_of
 
-__all__ = ["around_process_call", "check_portable", "check_process", "open_process", "run_in_process"]
+T = TypeVar("T")
+
+_LONGEST_IDLE = 10.0  # seconds that a thread waits for more to do
+
+
+async def run_in_thread(work: Callable[[], T]) -> T:
+    """Call a function in a worker thread, with the caller's context variables. Cancelling leaves the thread alone."""
+    token = anyio.lowlevel.current_token()
+    soon = getattr(token.native_token, "call_soon_threadsafe", None)  # an asyncio loop has it
+    known = getattr(anyio.from_thread, "threadlocals", None)  # how anyio knows a thread as its own; not public
+    await anyio.lowlevel.checkpoint()
+    if soon is None or known is None:
+        # The call has its permit already. anyio's own limiter would, on trio, count threads that never end.
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(math.inf))
+    done, outcome, context = anyio.Event(), Future[T](), _outside_of_the_loop()
+    with anyio.CancelScope() as scope:
+
+        def job() -> None:
+            known.current_token, known.current_cancel_scope = token, scope
+            try:
+                outcome.set_result(context.run(work))
+            except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+                outcome.set_exception(error)
+            finally:
+                del known.current_token, known.current_cancel_scope
+
+        _hand_over(job, lambda: soon(done.set))
+        await done.wait()
+    return outcome.result()
+
+
+def _outside_of_the_loop() -> Context:
+    """The context of the caller, but not as one of code in an event loop: a function may open a loop of its own."""
+    context = copy_context()
+    sniffio = sys.modules.get("sniffio")  # if anything has set what is reset here, it is imported
+    if sniffio is not None:
+        context.run(sniffio.current_async_library_cvar.set, None)
+    return context
+
+
+# Threads that have nothing to do wait here for more, those of all event loops together.
+
+
+class _Worker:
+    __slots__ = ("jobs",)
+
+    def __init__(self) -> None:
+        self.jobs = SimpleQueue[tuple[Callable[[], object], Callable[[], object]]]()
+        threading.Thread(target=self._work, name="agentkit tool", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            try:
+                job, report = self.jobs.get(timeout=_LONGEST_IDLE)
+            except Empty:
+                with suppress(ValueError):  # it has just been taken: there is something to do
+                    _IDLE.remove(self)
+                    return
+                continue
+            job()
+            _IDLE.append(self)  # first, so that whoever waits for the report finds it
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                report()
+            del job, report  # nothing of the call lives on in a thread that waits
+
+
+_IDLE: list[_Worker] = []
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_IDLE.clear)  # a child has none of its parent's threads
+
+
+def _hand_over(job: Callable[[], object], report: Callable[[], object]) -> None:
+    """Have the job done by a thread that has nothing to do, or a new one; ``report`` is called after it."""
+    try:
+        worker = _IDLE.pop()
+    except IndexError:
+        worker = _Worker()
+    worker.jobs.put((job, report))
+
+
+# Processes.
 
 around_process_call: ContextVar[Callable[[], AbstractContextManager[object]]] = ContextVar(
     "agentkit_around_process_call", default=nullcontext

@@ -21,8 +21,6 @@ from typing import Annotated, Any, get_args, get_origin
 
 import docstring_parser
 
-__all__ = ["QUALIFIERS", "Docstring", "attribute_docs", "class_summary", "note_of", "read_docstring", "read_loosely"]
-
 QUALIFIERS = ("Required", "NotRequired", "ReadOnly")  # what may stand around the type of a key of a typed dict
 
 _DECORATION = "#*_=> \t`"

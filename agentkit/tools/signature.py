@@ -1,7 +1,7 @@
 """From a function's signature to the JSON Schema of its arguments, and from validated values back to a call.
 
 `annotations` makes the types readable for pydantic, `generate` has pydantic write the schema and the validator, and
-`simplify` makes the schema small. This module decides which parts of a signature the model sees.
+`schemas` makes the schema small. This module decides which parts of a signature the model sees.
 """
 
 from __future__ import annotations
@@ -20,13 +20,11 @@ from pydantic_core import SchemaValidator, to_jsonable_python
 from agentkit.chat.json_schema import JsonSchema
 from agentkit.chat.json_values import encode_json
 from agentkit.errors import DefinitionError, ToolError
+from agentkit.tools.annotations import keyword_fields, read_hints, stream_in, union_members
 from agentkit.tools.context import RunContext, ToolContext
-from agentkit.tools.schema.annotations import keyword_fields, read_hints, stream_in, union_members
-from agentkit.tools.schema.docstrings import attribute_docs, note_of, read_docstring
-from agentkit.tools.schema.generate import Argument, generate, stable
-from agentkit.tools.schema.simplify import compact
-
-__all__ = ["Signature", "arguments_of", "is_method", "name_of", "read_signature", "signature_of_value"]
+from agentkit.tools.docstrings import attribute_docs, note_of, read_docstring
+from agentkit.tools.generate import Argument, generate, stable
+from agentkit.tools.schemas import compact
 
 _Parameter = inspect.Parameter
 

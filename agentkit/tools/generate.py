@@ -18,10 +18,8 @@ from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core
 from agentkit.chat.json_schema import JsonSchema
 from agentkit.chat.json_values import as_mapping, encode_json
 from agentkit.errors import DefinitionError
-from agentkit.tools.schema.docstrings import attribute_docs, class_summary
-from agentkit.tools.schema.simplify import DECIMAL
-
-__all__ = ["AllArguments", "Argument", "generate", "stable"]
+from agentkit.tools.docstrings import attribute_docs, class_summary
+from agentkit.tools.schemas import DECIMAL
 
 # Bytes travel as base64; a pydantic model keeps what its own configuration says.
 _CONFIG = ConfigDict(allow_inf_nan=False, val_json_bytes="base64")

@@ -23,14 +23,10 @@ import anyio
 from agentkit.chat.events import Event
 from agentkit.chat.log import log
 from agentkit.errors import DefinitionError, RunPaused, ToolError
-from agentkit.tools.calls.concurrency import PROCESSES, THREADS, acquire_tool_permit, acquire_worker_permit
-from agentkit.tools.calls.process import check_portable, open_process, run_in_process
-from agentkit.tools.calls.threads import run_in_thread
 from agentkit.tools.context import CallRetried, EventLoopBlocked, Progress, ThreadAbandoned, ToolContext
-from agentkit.tools.options import Execution, Mark
+from agentkit.tools.options import PROCESSES, THREADS, Execution, Mark, acquire_tool_permit, acquire_worker_permit
 from agentkit.tools.result import ToolResult, to_result
-
-__all__ = ["Kind", "check_place", "kind_of", "run_function"]
+from agentkit.tools.workers import check_portable, open_process, run_in_process, run_in_thread
 
 Kind: TypeAlias = Literal["plain", "async", "generator", "async generator"]
 _Run: TypeAlias = Callable[[], Awaitable[ToolResult]]
