@@ -198,7 +198,7 @@ def test_always_holds_for_the_conversation(place: Path) -> None:
 def test_an_external_tool_asks_for_its_result(place: Path) -> None:
     with replay(calls(("ask", {"what": "size"})), ASKED[1]) as server:
         done = on_terminal("run", "go", url=server.url, typed="43\n")
-    assert 'what = "size"\nits result: ' in done.stderr
+    assert 'what = "size"\nits result, or /refuse: ' in done.stderr
     assert results(server) == ["43"]
 
 
@@ -231,7 +231,7 @@ def test_without_a_terminal_the_run_pauses_and_its_state_goes_on_later(place: Pa
         assert (done.returncode, done.stdout, deleted()) == (4, "", [])
         waits = "waits  delete  the tool delete requires approval of every call"
         assert f'{waits}\n  path = "a"\n  --approve c0, or --deny c0\n' in done.stderr
-        assert '  what = "size"\n  --answer c2=TEXT\n' in done.stderr
+        assert '  what = "size"\n  --answer c2=TEXT, or --deny c2\n' in done.stderr
         assert done.stderr.endswith("decide with `agentkit resume run.json` and these options\n")
         assert done.stderr.count('"a"') == 1
         assert stat.S_IMODE(Path("run.json").stat().st_mode) == 0o600

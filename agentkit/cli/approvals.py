@@ -20,7 +20,7 @@ from agentkit.run import PendingCall, RunResult, RunState
 
 __all__ = ["QUIT", "decide", "is_reason", "list_pending", "read_line", "settle"]
 
-QUIT = "/quit"
+QUIT, _REFUSE = "/quit", "/refuse"
 _QUESTION = "Allow? [y]es, [n]o, [a]lways, [e]dit, or type a reason to refuse: "
 _SHORTEST = 3  # characters of a reason
 _CONSENT = frozenset(
@@ -69,12 +69,14 @@ def _ask_about(call: PendingCall, state: RunState) -> None:
 
 def _is_decided(call: PendingCall, state: RunState) -> bool:
     """Ask once; return True if the answer decides about the call."""
-    said = read_line("its result: " if call.external else _QUESTION).strip()
+    said = read_line(f"its result, or {_REFUSE}: " if call.external else _QUESTION).strip()
     answer = said.lower()
     if answer == QUIT:
         raise _Quit
     if call.external:
-        if said:
+        if answer == _REFUSE:
+            state.deny(call.id)
+        elif said:
             state.answer(call.id, said)
     elif answer in ("y", "yes"):
         state.approve(call.id)
@@ -149,7 +151,9 @@ def list_pending(state: RunState, resume_command: str, *, seen: bool = False) ->
         _show(call, state, ("waits  ", "magenta"))
         if resume_command:
             id_ = shlex.quote(one_line(call.id))
-            notes.say(f"  --answer {id_}=TEXT" if call.external else f"  --approve {id_}, or --deny {id_}")
+            notes.say(
+                f"  --answer {id_}=TEXT, or --deny {id_}" if call.external else f"  --approve {id_}, or --deny {id_}"
+            )
     if resume_command:
         notes.say(f"decide with `{resume_command}` and these options")
     else:

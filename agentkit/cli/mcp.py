@@ -33,6 +33,8 @@ LOCK = Path("mcp.lock")
 def open_servers(servers: Sequence[str], *, lock: Path | None = LOCK) -> list[MCPToolset]:
     """Make toolsets of what a user names: an ``mcp.json``, a command or a URL.
 
+    A run waits for what they ask a person: who started it is asked on the terminal, or answers when it is resumed.
+
     Args:
         servers: What was named.
         lock: The lock file that holds for them, if there is such a file; None for none.
@@ -45,9 +47,9 @@ def open_servers(servers: Sequence[str], *, lock: Path | None = LOCK) -> list[MC
     lock = lock if lock is not None and lock.exists() else None
     for each in servers:
         if each.endswith(".json") and " " not in each.strip():
-            found += MCPToolset.from_config(each, lock=lock)
+            found += MCPToolset.from_config(each, lock=lock, elicitation=True)
         else:
-            found.append(MCPToolset(each, lock=lock))
+            found.append(MCPToolset(each, lock=lock, elicitation=True))
     return found
 
 

@@ -137,6 +137,7 @@ class MCPToolset:
         prefix: bool = True,
         lock: str | Path | None = None,
         requires_approval: Approval = False,
+        elicitation: bool | AskPerson = False,
     ) -> list[MCPToolset]:
         """The servers of an ``mcp.json``, as other programs have it: ``tools=[*MCPToolset.from_config("mcp.json")]``.
 
@@ -146,6 +147,7 @@ class MCPToolset:
             prefix: Whether the name of a server stands before the names of its tools, so that they differ.
             lock: See `MCPToolset`.
             requires_approval: As of `ToolOptions`, for all of their tools.
+            elicitation: Whether they may ask a person, see `MCPToolset`.
 
         Raises:
             ConfigError: The file cannot be read, or has no such server.
@@ -154,8 +156,9 @@ class MCPToolset:
         if unknown := [each for each in names if each not in {entry.name for entry in entries}]:
             known = ", ".join(each.name for each in entries) or "none"
             raise ConfigError(f"{path} has no server {unknown[0]!r}; there are {known}")
+        shared: dict[str, Any] = {"lock": lock, "requires_approval": requires_approval, "elicitation": elicitation}
         made: list[MCPToolset] = [
-            cls(each.server, name=each.name, lock=lock, requires_approval=requires_approval, **each.options)
+            cls(each.server, name=each.name, **shared, **each.options)
             for each in entries
             if not names or each.name in names
         ]

@@ -142,6 +142,12 @@ def call(request: dict[str, Any]) -> None:
         answer = json.dumps({"jsonrpc": "2.0", "id": identity, "result": text(said)}).encode()
         for line in WIRE[FAULT](answer):
             write(line)
+    elif FAULT == "waits" and "inputResponses" not in request["params"]:
+        asked = {"who": QUESTIONS["elicits"]}
+        send(id=identity, result={"resultType": "input_required", "inputRequests": asked, "requestState": "s"})
+    elif FAULT == "waits":
+        brought = request["params"]
+        send(id=identity, result=text(json.dumps([brought["inputResponses"]["who"], brought["requestState"]])))
     elif FAULT in QUESTIONS:
         ASKED.append(identity)
         send(id="q1", **QUESTIONS[FAULT])
@@ -210,6 +216,9 @@ def handle(message: dict[str, Any]) -> None:
         send(id=ASKED.pop(), result=text(json.dumps(answer, sort_keys=True)))
     elif FAULT == "silent" or identity is None or (FAULT, method) == ("ignores the probe", "server/discover"):
         return
+    elif FAULT == "waits" and method == "server/discover":
+        known = {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, "resultType": "complete"}
+        send(id=identity, result={**known, "ttlMs": 0, "cacheScope": "private"})
     elif method == "initialize":
         version = "2024-11-05" if FAULT == "old" else "2025-11-25"
         capabilities = {"tools": {"listChanged": True}, "logging": {}}
