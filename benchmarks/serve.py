@@ -13,10 +13,10 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
-import httpx2
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
@@ -25,8 +25,10 @@ from agentkit import Agent, serve
 from agentkit.chat import ChatRequest, Choice, Reply
 from agentkit.events import Emit, TextDelta
 from agentkit.messages import AssistantMessage
+from agentkit.serve.process import http_config
 
 TOKEN = "token-of-the-benchmark"
+CLIENT = Path(__file__).with_name("serve_client.py")
 ROUNDS = 5
 
 
@@ -71,13 +73,14 @@ async def main(requests: int, chunks: int) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await (fixed if scope["path"] == "/fixed" else answers)(scope, receive, send)
 
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", ws="none"))
+    server = uvicorn.Server(http_config(app))
     server.capture_signals = _no_signals  # type: ignore[method-assign]  # they are for the whole process
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/chat/completions"
 
     async def ask(model: str, times: int) -> None:
         where = url.replace("/v1/chat/completions", "/fixed") if model == "fixed" else url
-        await anyio.run_process([sys.executable, __file__, "--client", where, model, str(times), str(chunks)])
+        asked = [where, model, TOKEN, str(times), str(chunks)]
+        await anyio.run_process([sys.executable, "-I", str(CLIENT), *asked])
 
     async def alone(times: int) -> None:
         for _ in range(times):
@@ -114,25 +117,12 @@ async def main(requests: int, chunks: int) -> None:
     print(json.dumps({**figures, "requests": requests, "chunks": chunks, **versions}, indent=2))
 
 
-def client(url: str, model: str, times: int, chunks: int) -> None:
-    """Send requests, one after the other; the long model is asked for a stream."""
-    body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "stream": model == "long"}
-    with httpx2.Client(headers={"authorization": f"Bearer {TOKEN}"}, timeout=60) as client:
-        for _ in range(times):
-            answer = client.post(url, json=body)
-            assert answer.status_code == 200
-            assert model != "long" or answer.content.count(b"data: ") == chunks + 3
-
-
 @contextmanager
 def _no_signals() -> Generator[None]:
     yield
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--client"]:
-        client(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
-    else:
-        given = [int(each) for each in sys.argv[1:3]]
-        how_many, how_long = given + [300, 1000][len(given) :]
-        anyio.run(main, how_many, how_long)
+    given = [int(each) for each in sys.argv[1:3]]
+    how_many, how_long = given + [300, 1000][len(given) :]
+    anyio.run(main, how_many, how_long)

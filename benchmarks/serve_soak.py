@@ -17,10 +17,10 @@ from pathlib import Path
 
 import anyio
 import httpx2
-import uvicorn
 
 from agentkit import Agent, serve, tool
 from agentkit.chat import ChatRequest
+from agentkit.serve.process import listen, serve_forever
 from agentkit.testing import Answer, Chunks, FunctionModel, call
 
 TOKEN = "token-of-the-soak"
@@ -49,10 +49,9 @@ def server() -> None:
     for backend in app.backends.values():
         model = backend.agent.model  # type: ignore[attr-defined]
         model.requests = _Forgets()
-    config = uvicorn.Config(app, log_level="error", access_log=False, ws="none")
-    listener = config.bind_socket()
+    listener = listen("127.0.0.1", 0)
     print(listener.getsockname()[1], flush=True)
-    uvicorn.Server(config).run([listener])
+    serve_forever(app, listener, log="error")
 
 
 class _Forgets(list[ChatRequest]):

@@ -25,7 +25,7 @@ ALONE: dict[str, str | tuple[str, ...]] = {  # a third-party library -> the one 
     "docstring_parser": "agentkit.tools.docstrings",
     "starlette": ("agentkit.serve", "agentkit.mcp.server"),  # types of ASGI
     "typer": "agentkit.cli",
-    "uvicorn": "agentkit.serve.process",
+    "uvicorn": ("agentkit.serve.process", "agentkit.serve.protocol"),
     "rich": "agentkit.cli",
     "prompt_toolkit": "agentkit.cli",
     "xllamacpp": "nobody",

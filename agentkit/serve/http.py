@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,7 +26,7 @@ from agentkit.errors import ConfigError, SessionError
 from agentkit.messages import Message as ChatMessage
 from agentkit.serve.agents import AgentBackend, waiting_state
 from agentkit.serve.backend import Backend, Caller, Job
-from agentkit.serve.completion import Answer, Chunks, Part, error_chunk
+from agentkit.serve.completion import Answer, Part, error_chunk
 from agentkit.serve.errors import ApiError, api_error, bad_request
 from agentkit.serve.events import pending_to_wire
 from agentkit.serve.metrics import Metrics
@@ -34,17 +35,15 @@ from agentkit.serve.page import chat_page
 from agentkit.serve.runs import Runs
 from agentkit.serve.security import Guard
 from agentkit.serve.store import Store
-from agentkit.serve.wire import BranchBody, ChatBody, DecisionsBody, Json, StreamOptionsBody, parse, parse_body
+from agentkit.serve.wire import BranchBody, ChatBody, DecisionsBody, Json, parse, parse_body
+from agentkit.serve.writer import Writer
 from agentkit.sessions import SessionInfo, Sessions, StoredSession
 
 __all__ = ["Server", "ServerLimits"]
 
 log = logging.getLogger("agentkit")
-_FLUSH = 64 * 1024  # bytes of a stream that are sent at once
-_SOON = 0.005  # seconds that a chunk may wait for the next ones, when many come
 _POLL = 0.1  # seconds between looks at an answer that another request is making
 _KEY = 255  # characters of an idempotency key
-_RECORDED = 8 * 1024 * 1024  # bytes of an answer that is stored for its idempotency key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +218,7 @@ class Server:
                     code="too_many_requests",
                     headers={"retry-after": "1"},
                 )
-            writer = _Writer(send, body.stream_options, stream=bool(body.stream), keep_alive=self._limits.keep_alive)
+            writer = Writer(send, body.stream_options, stream=bool(body.stream), keep_alive=self._limits.keep_alive)
             began = time.monotonic()
             outcome, answers = "cancelled", list[Answer]()
             self.metrics.active += 1
@@ -231,14 +230,18 @@ class Server:
 
         return answer
 
-    async def _until_left(self, receive: Receive, work: Callable[[], Awaitable[None]], writer: _Writer) -> str:
+    async def _until_left(self, receive: Receive, work: Callable[[], Awaitable[None]], writer: Writer) -> str:
         """Work until it is done, its time is over, or the client leaves; returns the outcome."""
         failures: list[Exception] = []
+        watches, works = True, True
 
         async def watch() -> None:
+            nonlocal watches
             while (await receive())["type"] != "http.disconnect":
                 pass
-            tasks.cancel_scope.cancel("the client has left")
+            watches = False
+            if works:
+                tasks.cancel_scope.cancel("the client has left")
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch)
@@ -249,7 +252,11 @@ class Server:
                     await work()
             except Exception as error:  # noqa: BLE001 - it is raised below, and not in a group
                 failures.append(error)
-            tasks.cancel_scope.cancel("the answer is complete")
+            works = False
+            if writer.ended and not writer.streams:
+                await anyio.lowlevel.checkpoint()  # a server says now that there is nothing more to receive
+            if watches or writer.streams:
+                tasks.cancel_scope.cancel("the answer is complete")
         if not failures:
             return "200" if writer.ended else "cancelled"
         failed = api_error(failures[0])
@@ -260,7 +267,7 @@ class Server:
         return str(failed.status)
 
     async def _once(
-        self, key: str, writer: _Writer, prepare: Callable[[], Awaitable[Job]], answers: list[Answer]
+        self, key: str, writer: Writer, prepare: Callable[[], Awaitable[Job]], answers: list[Answer]
     ) -> None:
         """Answer, or repeat the answer that the same request got before."""
         if not key:
@@ -289,7 +296,7 @@ class Server:
         else:
             await self._store.put(name, json.dumps({"digest": digest, "body": body}), self._limits.waiting_seconds)
 
-    async def _make(self, writer: _Writer, prepare: Callable[[], Awaitable[Job]], answers: list[Answer]) -> None:
+    async def _make(self, writer: Writer, prepare: Callable[[], Awaitable[Job]], answers: list[Answer]) -> None:
         job = await prepare()
         if not writer.streams:
             answers += await job.run(None)
@@ -425,105 +432,6 @@ class _Exchange:
             more = [(name.encode(), value.encode("latin-1")) for name, value in self.headers.items()]
             message = {**message, "headers": [*message.get("headers", ()), *more]}
         await self._send(message)
-
-
-class _Writer:
-    """Writes a completion: whole, or as a stream that begins with its first chunk.
-
-    Until then, an error is an answer with its own status.
-    """
-
-    def __init__(self, send: Send, options: StreamOptionsBody | None, *, stream: bool, keep_alive: float) -> None:
-        self._send, self._options, self._silence = send, options, keep_alive
-        self._buffer = bytearray()
-        self._record = bytearray()
-        self._flushed = time.monotonic() - _SOON
-        self._due, self._is_due, self._turn = anyio.Event(), False, anyio.Lock()
-        self.streams = stream
-        self.records = False
-        self.started = self.ended = False
-
-    def chunks(self, job: Job) -> Chunks:
-        """The encoder of the chunks."""
-        usage = bool(self._options and self._options.include_usage)
-        return Chunks(
-            job.completion, usage=usage, obfuscation=bool(self._options and self._options.include_obfuscation)
-        )
-
-    async def write(self, data: bytes) -> None:
-        """Write part of a stream. Many parts that come at once go out together, very soon."""
-        self._buffer += data
-        if len(self._buffer) >= _FLUSH or time.monotonic() - self._flushed >= _SOON:
-            await self._flush()
-        elif not self._is_due:
-            self._is_due = True
-            self._due.set()
-
-    async def end(self, data: bytes) -> None:
-        """Write the end of a stream."""
-        self._buffer += data
-        await self._flush()
-        self.ended = True
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def whole(self, body: Mapping[str, Any]) -> None:
-        """Write a whole completion."""
-        await self._whole(encode_json(body))
-
-    async def repeat(self, body: str) -> None:
-        """Write an answer that was recorded."""
-        if self.streams:
-            await self.end(body.encode())
-        else:
-            await self._whole(body.encode())
-
-    async def fail(self, error: ApiError) -> None:
-        """Answer with an error, if nothing was written yet."""
-        self.started = True
-        await self._start(error.status, b"application/json", error.headers)
-        await self._send({"type": "http.response.body", "body": encode_json(error.body()), "more_body": False})
-
-    def recorded(self) -> str | None:
-        """The answer as it was written; None if it is too long."""
-        return self._record.decode() if len(self._record) <= _RECORDED else None
-
-    async def flush_in_time(self) -> None:
-        """Send what waits for more of its kind, and a comment whenever nothing was sent for some time."""
-        while True:
-            with anyio.move_on_after(self._flushed + self._silence - time.monotonic()) as silence:
-                await self._due.wait()
-            if silence.cancelled_caught:
-                await self._flush(b": keep-alive\n\n" if time.monotonic() - self._flushed >= self._silence else b"")
-                continue
-            self._due = anyio.Event()
-            await anyio.sleep(max(0, self._flushed + _SOON - time.monotonic()))
-            self._is_due = False
-            await self._flush()
-
-    async def _flush(self, comment: bytes = b"") -> None:
-        async with self._turn:
-            data = bytes(self._buffer)
-            self._buffer.clear()
-            if self.ended or not (data or comment):
-                return
-            if self.records and len(self._record) <= _RECORDED:
-                self._record += data
-            if not self.started:
-                self.started = True
-                await self._start(200, b"text/event-stream; charset=utf-8", {"x-accel-buffering": "no"})
-            self._flushed = time.monotonic()
-            await self._send({"type": "http.response.body", "body": data + comment, "more_body": True})
-
-    async def _whole(self, data: bytes) -> None:
-        if self.records:
-            self._record += data
-        self.started = self.ended = True
-        await self._start(200, b"application/json", {})
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
-
-    async def _start(self, status: int, kind: bytes, headers: Mapping[str, str]) -> None:
-        more = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-        await self._send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind), *more]})
 
 
 def _caller(request: Request) -> Caller:

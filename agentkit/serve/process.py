@@ -1,11 +1,11 @@
-"""The process, or the processes, in which a server runs. uvicorn does the HTTP."""
+"""The process, or the processes, in which a server runs. uvicorn and httptools do the HTTP."""
 
 from __future__ import annotations
 
 import importlib.util
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
@@ -13,7 +13,10 @@ from agentkit.errors import ConfigError
 from agentkit.serve.http import Server
 from agentkit.serve.security import is_loopback
 
-__all__ = ["listen", "run", "serve_forever"]
+if TYPE_CHECKING:
+    import uvicorn
+
+__all__ = ["http_config", "listen", "run", "serve_forever"]
 
 _BACKLOG = 2048
 
@@ -52,8 +55,9 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: It cannot be had, or there is no server to answer there.
     """
-    if importlib.util.find_spec("uvicorn") is None:
-        raise ConfigError("serving needs uvicorn: pip install 'agentkit[serve]'")
+    for name in ("uvicorn", "httptools"):
+        if importlib.util.find_spec(name) is None:
+            raise ConfigError(f"serving needs {name}: pip install 'agentkit[serve]'")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         made = socket.create_server((host, port), family=family, backlog=_BACKLOG)
@@ -78,17 +82,27 @@ def serve_forever(
     import uvicorn  # noqa: PLC0415 - an app that is mounted in another one needs no server of its own
     from uvicorn.supervisors import Multiprocess  # noqa: PLC0415
 
-    options: dict[str, Any] = {"log_level": log, "access_log": False, "server_header": False, "ws": "none"}
-    config = uvicorn.Config(
-        server,
-        factory=isinstance(server, str),
-        workers=workers,
-        lifespan="on",
-        timeout_graceful_shutdown=max(1, int(drain)),
-        **options,
-    )
+    config = http_config(server, drain=drain, workers=workers, log=log)
     serve: Callable[[], None] = (
         Multiprocess(config, [listener]).run if workers > 1 else lambda: uvicorn.Server(config).run([listener])
     )
     with listener:
         serve()
+
+
+def http_config(server: ASGIApp | str, *, drain: float = 30, workers: int = 1, log: str = "warning") -> uvicorn.Config:
+    """How uvicorn serves it; the arguments are those of `serve_forever`."""
+    import uvicorn  # noqa: PLC0415 - see above
+
+    return uvicorn.Config(
+        server,
+        factory=isinstance(server, str),
+        workers=workers,
+        http="agentkit.serve.protocol:BoundedProtocol",
+        ws="none",
+        lifespan="on",
+        timeout_graceful_shutdown=max(1, int(drain)),
+        log_level=log,
+        access_log=False,
+        server_header=False,
+    )

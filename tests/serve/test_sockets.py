@@ -24,6 +24,7 @@ from agentkit.chat import ChatRequest, Reply
 from agentkit.chat.reply import Choice
 from agentkit.events import Emit, TextDelta
 from agentkit.messages import AssistantMessage
+from agentkit.serve.process import http_config
 from agentkit.testing import Answer, Chunks, FunctionModel, ScriptedModel, call
 from tests.explore import EXPLORE
 from tests.serve.asgi import TOKEN
@@ -39,7 +40,7 @@ CLIENTS: list[openai.OpenAI] = []  # closed before their server ends
 def running(app: serve.Server) -> Iterator[str]:
     """Run a server in a thread; its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none", lifespan="on"))
+    server = uvicorn.Server(http_config(app))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
@@ -330,3 +331,55 @@ def test_a_gateway_answers_for_a_model_of_another_server() -> None:
         with running(serve.gateway({"gpt": model}, token=TOKEN)) as outer:
             done = official(outer).chat.completions.create(model="gpt", messages=[{"role": "user", "content": "hi"}])
     assert done.choices[0].message.content == "HI"
+
+
+HEAD = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n"
+
+
+def say(address: str, *parts: bytes) -> bytes:
+    """Send parts until the server closes the connection; what it answered."""
+    host, _, port = address.removeprefix("http://").partition(":")
+    received = b""
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        try:
+            for each in parts:
+                connection.sendall(each)
+            while data := connection.recv(65536):
+                received += data
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+    return received
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [HEAD.encode() + b"x-long: ", *[b"x" * 10_000] * 20],
+        [HEAD.encode(), *[b"x-%d: y\r\n" % at * 500 for at in range(20)]],
+        [b"POST /", *[b"x" * 10_000] * 20],
+        [
+            HEAD.encode() + b"content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n",
+            *[b"x-trailer: " + b"y" * 10_000 + b"\r\n"] * 20,
+        ],
+    ],
+    ids=["value", "names", "path", "trailers"],
+)
+def test_a_head_without_an_end_is_not_read_for_ever(parts: list[bytes]) -> None:
+    with running(of_script("ok")) as address:
+        assert b"200 OK" not in say(address, *parts)
+        assert official(address).models.list().data
+
+
+@pytest.mark.parametrize("part", [b"", HEAD.encode(), b"POST"], ids=["nothing", "half", "word"])
+def test_a_head_that_never_ends_is_not_waited_for(part: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentkit.serve.protocol._SECONDS", 0.05)
+    with running(of_script("ok")) as address:
+        assert say(address, part) == b""
+
+
+def test_a_body_may_be_longer_than_a_head() -> None:
+    with running(of_script("ok", "ok")) as address:
+        long: list[Any] = [{"role": "user", "content": "x" * 300_000}]
+        for _ in range(2):
+            answer = official(address).chat.completions.create(model="agent", messages=long)
+            assert answer.choices[0].message.content == "ok"
