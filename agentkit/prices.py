@@ -30,9 +30,14 @@ class Prices(Middleware):
     Args:
         own: Your prices by the name of the model, for models of your own or as your contract has them; they take
             precedence over those of the package.
+
+    Raises:
+        ConfigError: They are not prices.
     """
 
     def __init__(self, own: Mapping[str, Price] | None = None) -> None:
+        if own is not None and not isinstance(own, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"own={own!r:.80}: pass your prices as {{'model': Price(prompt=..., completion=...)}}")
         self._own = dict(own or {})
         for name, price in self._own.items():
             if not isinstance(price, Price):  # pyright: ignore[reportUnnecessaryIsInstance]

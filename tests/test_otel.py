@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from agentkit import Agent, ChatSettings, ToolError, handoff, tool
 from agentkit.chat import Choice, ModelInfo, Reply, Usage
-from agentkit.errors import Overloaded
+from agentkit.errors import ConfigError, Overloaded
 from agentkit.events import RequestAdapted, Retrying, TextDelta
 from agentkit.messages import AssistantMessage
 from agentkit.otel import OpenTelemetry
@@ -172,6 +172,12 @@ async def test_the_span_of_a_call_is_current_in_the_loop_in_a_thread_and_in_a_pr
     seen = [each.text for each in result.messages if each.role == "tool"]
     spans = [to.spans[f"execute_tool {name}"].context for name in names]
     assert seen == [f"{each.span_id:016x}" for each in spans if each]
+
+
+@pytest.mark.parametrize("name", ["tracer_provider", "meter_provider"])
+def test_what_is_no_provider_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}=3: must be a (Tracer|Meter)Provider of OpenTelemetry, or None$"):
+        OpenTelemetry(**{name: 3})  # type: ignore[arg-type]
 
 
 async def test_a_nested_agent_is_inside_the_call_that_runs_it() -> None:

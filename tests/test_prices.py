@@ -102,6 +102,8 @@ def test_a_cost_can_be_asked_for_directly() -> None:
 def test_a_price_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="must be a Price"):
         Prices({"m": 3})  # type: ignore[dict-item]
+    with pytest.raises(ConfigError, match=r"^own='m': pass your prices as {'model': Price\(prompt"):
+        Prices("m")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("module", "library"), [("prices", "genai_prices"), ("otel", "opentelemetry")])

@@ -80,6 +80,7 @@ class Job(Generic[P, T]):
         Raises:
             SessionBusy: It runs elsewhere.
             ConfigError: It was begun with other arguments.
+            DefinitionError: An argument is not of the type of its parameter, or JSON cannot hold it.
             StateError: The program has changed since, or its record cannot be used.
             Exception: What the automation raised; the job can be run again.
         """
@@ -175,6 +176,7 @@ class Job(Generic[P, T]):
         if head is None and arguments is None:
             raise ConfigError(f"the job {self.name!r} was never started: run it with its arguments")
         if head is None:
+            self._program.read(cast("str", arguments))  # wrong ones are refused before they are the job's
             return Head(automation=self._program.name, arguments=cast("str", arguments))
         if arguments is not None and fingerprint(arguments) != fingerprint(head.arguments):
             raise ConfigError(

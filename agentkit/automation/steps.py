@@ -90,9 +90,16 @@ class JsonFunction:
                 hint = dict[str, hint]
             try:
                 bound.arguments[name] = TypeAdapter(hint).validate_json(encode_json(value))
-            except (PydanticUserError, ValidationError) as error:
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                where = "".join(f"[{each!r}]" for each in first["loc"])
                 raise DefinitionError(
-                    f"{self.who}: the argument {name!r} cannot be recorded as JSON of its type ({hint}): {error}"
+                    f"{self.who}: the argument {name}{where} is not of its type {_type_name(hint)}: {first['msg']}"
+                ) from None
+            except PydanticUserError:
+                raise DefinitionError(
+                    f"{self.who}: the argument {name!r} is a {_type_name(hint)}, which cannot be read from JSON: "
+                    "take JSON's own types, a dataclass or a pydantic model"
                 ) from None
         return bound
 
@@ -138,11 +145,15 @@ class JsonFunction:
                 adapter: TypeAdapter[Any] = TypeAdapter(Any if returns is inspect.Signature.empty else returns)
             except PydanticUserError as error:
                 raise DefinitionError(
-                    f"{self.who} returns {getattr(returns, '__name__', returns)}, which cannot be recorded as JSON: "
+                    f"{self.who} returns {_type_name(returns)}, which cannot be recorded as JSON: "
                     "return JSON's own types, a dataclass or a pydantic model"
                 ) from error
             self._read = signature, adapter
         return self._read
+
+
+def _type_name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
 class Step(Generic[P, T]):

@@ -14,7 +14,7 @@ from opentelemetry import metrics, propagate, trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from agentkit.chat import Reply
-from agentkit.errors import RunPaused
+from agentkit.errors import ConfigError, RunPaused
 from agentkit.events import (
     AudioDelta,
     CallDelta,
@@ -60,6 +60,9 @@ class OpenTelemetry(Middleware):
             errors, with secrets masked (see `agentkit.trace.Mask`). Without it, they hold names and figures.
         tracer_provider: Where spans go; by default to the one of the application.
         meter_provider: Where metrics go; likewise.
+
+    Raises:
+        ConfigError: A provider is not one.
     """
 
     def __init__(
@@ -69,6 +72,12 @@ class OpenTelemetry(Middleware):
         tracer_provider: trace.TracerProvider | None = None,
         meter_provider: metrics.MeterProvider | None = None,
     ) -> None:
+        for name, provider, kind in (
+            ("tracer_provider", tracer_provider, trace.TracerProvider),
+            ("meter_provider", meter_provider, metrics.MeterProvider),
+        ):
+            if not isinstance(provider, kind | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ConfigError(f"{name}={provider!r:.80}: must be a {kind.__name__} of OpenTelemetry, or None")
         self._mask = Mask() if content else None
         self._tracer = trace.get_tracer(_NAME, tracer_provider=tracer_provider)
         meter = metrics.get_meter(_NAME, meter_provider=meter_provider)

@@ -392,6 +392,22 @@ async def test_what_json_cannot_hold_is_named(call_step: Callable[[], Awaitable[
         await program.job(MemorySessions(), "x").run()
 
 
+async def test_an_argument_of_another_type_is_refused_in_one_sentence_and_the_job_can_still_be_started() -> None:
+    @automation
+    async def order(counts: dict[str, int], note: str = "") -> int:
+        return sum(counts.values())
+
+    sessions = MemorySessions()
+    wrong: Any = {"tea": "many"}
+    with pytest.raises(DefinitionError) as caught:
+        await order.job(sessions, "x").run(wrong)
+    assert str(caught.value) == (
+        "automation order: the argument counts['tea'] is not of its type dict[str, int]: "
+        "Input should be a valid integer, unable to parse string as an integer"
+    )
+    assert (await order.job(sessions, "x").run({"tea": 2})).output == 2
+
+
 async def hidden(thing: Any) -> None:
     pass
 
