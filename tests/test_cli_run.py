@@ -122,7 +122,7 @@ def test_tools_model_and_instructions_are_added_to_an_agent() -> None:
         (["app.py:agent", "Hi"], "deps"),
         (
             ["app.py:agent", "--timeout", "5", "--deps", "app.py:connect", "Hi"],
-            "--timeout applies to the model of --model",
+            "--timeout needs --model",
         ),
         (["app.py:agent"], "the question is missing"),
         (["one.py", "how", "many"], "put it in quotes"),

@@ -200,7 +200,7 @@ def test_a_session_that_another_run_has_is_told(place: Path, capsys: pytest.Capt
         (["sessions", "list", "."], "'.' is a directory"),
         (["sessions", "list", "chat.db:ada"], "name only the file, chat.db"),
         (["sessions", "search", "chat2.db", "x"], "there is no file 'chat2.db'"),
-        (["sessions", "search", "chat.db", "", " "], "there is nothing to search for"),
+        (["sessions", "search", "chat.db", "", " "], "nothing to search for"),
         (["sessions", "show", "empty.db:ada"], "there is no session 'ada' in empty.db"),
         (["sessions", "search", "chat.db"], "Missing argument 'WORDS'"),
         (["sessions", "show", "chat2.db:ada"], "there is no file 'chat2.db'"),

@@ -149,7 +149,7 @@ def test_check_shows_what_they_can_do_alone_and_together() -> None:
     assert fetching[3].startswith(
         "  - completes what can leak private data without an approval: list_files reads private"
     )
-    assert paragraphs[5].endswith("  reads untrusted content, talks to the outside, may wait for an approval")
+    assert paragraphs[5].endswith("  reads untrusted content, talks to the outside, may wait for approval")
     assert paragraphs[-1].splitlines() == [
         "reads private data: list_files, find_files, read_file, search_files",
         "reads untrusted content: fetch_page, http_request (may wait)",

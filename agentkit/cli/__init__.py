@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 1 the run failed, 2 bad input or configuration, 3 the run ended at a limit,
-        4 a call waits for a decision, 130 interrupted, 141 nobody reads the output any more.
+        4 a call waits for a decision, 130 interrupted, 141 the reader of the output has gone.
     """
     try:
         from agentkit.cli.app import run_command  # noqa: PLC0415 - without the extra: a sentence, not a traceback

@@ -1,4 +1,4 @@
-"""The agent that a command line describes: a named one, or a model with tools; and what its runs are given."""
+"""The agent that a command line describes, either a named one or a model with tools, and the options of its runs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Setup:
         tools: Modules and files with tools, and names in them.
         toolsets: Specs of ready-made tools.
         instructions: Instructions, in addition to the agent's own.
-        deps: ``module:name`` of a function that returns the dependencies of the runs, or of the dependencies.
+        deps: ``module:name`` of the dependencies of the runs, or of a function that returns them.
         parameters: Parameters of requests, each ``name=value``.
         limits: Limits of runs, each ``name=value``.
         schema: ``module:name`` of the type of the output, or a file with a JSON Schema.
@@ -65,13 +65,13 @@ class Setup:
     mcp: Sequence[str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what was given, as JSON values. Headers are left out, as they may hold keys."""
+        """Return the options as JSON values. Headers are left out, as they may hold keys."""
         given = {name: value for name, value in asdict(self).items() if value}
         given["parameters"] = [each for each in self.parameters or () if not each.startswith("extra_headers")]
         return {name: value for name, value in given.items() if value}
 
     def over(self, started: Mapping[str, Any]) -> Setup:
-        """Return the options of an earlier command line with those of this one in their place."""
+        """Return the options of an earlier command line, overridden by those of this one."""
         known = {each.name for each in fields(self)}
         return Setup(**{**{name: value for name, value in started.items() if name in known}, **self.to_dict()})
 
@@ -83,9 +83,9 @@ class OpenAgent:
     Attributes:
         agent: The agent.
         model: The name of its model, as people read it.
-        options: What each of its runs is given.
-        limits: Limits that were given, by name.
-        setup: What was written, with the model that was chosen.
+        options: The options of each of its runs.
+        limits: The limits from the command line, by name.
+        setup: The options as they were written, with the model that was chosen.
     """
 
     agent: Agent[Any, Any]
@@ -97,11 +97,11 @@ class OpenAgent:
 
     @property
     def tools(self) -> list[str]:
-        """The names of its tools, without those of sources that are not open."""
+        """The names of its tools, except those of sources that are not open."""
         return [*self.agent.tools, *(tool.name for tool in cast("Any", self.options.get("tools", ())))]
 
     def options_for(self, state: RunState | None = None) -> RunOptions:
-        """Return the options of a run, or of one that is resumed from a state."""
+        """Return the options of a new run, or of one that is resumed from a state."""
         if not self.limits:
             return self.options
         limits = (state and state.limits) or self.agent.limits
@@ -109,7 +109,7 @@ class OpenAgent:
 
     @property
     def has_tools(self) -> bool:
-        """True if it may have tools: the sources of a named agent are not known before they are open."""
+        """True if it may have tools: what the sources of a named agent offer is unknown until they are open."""
         return bool(self.setup.agent or self.setup.mcp or self.tools or self.is_typed)
 
     @property
@@ -118,7 +118,7 @@ class OpenAgent:
         return self.agent.output_type is not str
 
     def log(self, state: RunState) -> None:
-        """Write a run, as it is now, into the log."""
+        """Write the current state of a run to the log."""
         asked = [each for each in state.messages[state.prior_messages :] if isinstance(each, UserMessage)]
         content = asked[0].content if asked else ""
         parts = [content] if isinstance(content, str) else [each.text for each in content if isinstance(each, TextPart)]
@@ -141,7 +141,7 @@ class OpenAgent:
         )
 
     def require_tools(self, state: RunState) -> None:
-        """Make sure that the tools of a run are here again.
+        """Check that the tools of a run are available again.
 
         Raises:
             StateError: The run has tools, and the agent has none.
@@ -155,9 +155,9 @@ class OpenAgent:
 
     @contextlib.contextmanager
     def hold(self) -> Generator[None]:
-        """Hold the sources of the agent's tools and its dependencies open, for all runs inside.
+        """Keep the sources of the agent's tools and its dependencies open for all runs inside the block.
 
-        One task opens and closes them, in the event loop of `call_sync`, as scopes of anyio demand.
+        One task in the event loop of `call_sync` opens and closes them, as anyio's cancel scopes require.
         """
         ready: Future[Callable[[], None]] = Future()
 
@@ -190,7 +190,7 @@ class OpenAgent:
 
 
 async def _entered(made: Any, stack: contextlib.AsyncExitStack) -> Any:
-    """Wait for a value and enter it, where it wants that."""
+    """Await a value if it is awaitable, and enter it if it is a context manager."""
     value = await made if inspect.isawaitable(made) else made
     if isinstance(value, contextlib.AbstractAsyncContextManager):
         return await stack.enter_async_context(cast("Any", value))
@@ -200,11 +200,11 @@ async def _entered(made: Any, stack: contextlib.AsyncExitStack) -> Any:
 
 
 def open_agent(setup: Setup) -> OpenAgent:
-    """Make the agent that was described. What its modules print goes to standard error.
+    """Make the agent that the options describe. Anything its modules print goes to standard error.
 
     Raises:
-        ConfigError: Something that was named is not there or is wrong, there is no model, or its key is missing.
-        DefinitionError: A function cannot become a tool, or two tools have one name.
+        ConfigError: A name does not exist or is wrong, there is no model, or its key is missing.
+        DefinitionError: A function cannot become a tool, or two tools have the same name.
     """
     with contextlib.redirect_stdout(sys.stderr):
         changes: dict[str, Any] = {"output_type": load_schema(setup.schema)} if setup.schema else {}
@@ -234,7 +234,7 @@ def open_agent(setup: Setup) -> OpenAgent:
             model, opened = open_chosen(setup.model, setup.timeout)
             agent = Agent(opened, tools=tools, instructions=setup.instructions, **changes)
     if setup.timeout is not None and not model:
-        raise ConfigError("--timeout applies to the model of --model: this agent has its own model")
+        raise ConfigError("--timeout needs --model: this agent has its own model")
     check_key(opened)
     if setup.parameters:
         options["settings"] = _settings(setup.parameters)
@@ -251,7 +251,8 @@ def open_agent(setup: Setup) -> OpenAgent:
 def open_again(state: RunState, setup: Setup) -> OpenAgent:
     """Make the agent of a run that is resumed, with the options of this command line in place of the run's own.
 
-    The log of runs knows them. A saved state does not name code: whoever wrote it could have any code imported.
+    The log of runs has the original options. A saved state does not name code, since whoever wrote it could then have
+    any code imported.
 
     Raises:
         ConfigError: The log does not know the run, and there is no model; or it was started in another directory.
@@ -284,10 +285,10 @@ def _started_as(state: RunState, setup: Setup) -> Setup:
 
 
 def open_chosen(model: str, timeout: float | None) -> tuple[str, Model]:
-    """Choose the model if none is given, and open it; which one it is and why is a note.
+    """Choose the model if none is given, print which one and why, and open it.
 
     Raises:
-        ConfigError: There is none, or no such provider.
+        ConfigError: There is no model, or no such provider.
     """
     model, why = choose_model(model)
     if why:
@@ -310,7 +311,7 @@ def load_schema(where: str) -> Any:
     """Import the type of an output, or read a JSON Schema from a file.
 
     Raises:
-        ConfigError: It is not there, or cannot be read.
+        ConfigError: It does not exist, or cannot be read.
         DefinitionError: It is not a JSON Schema.
     """
     if not where.endswith(".json"):
@@ -329,7 +330,7 @@ def load_schema(where: str) -> Any:
 
 
 def _settings(parameters: Sequence[str]) -> ChatSettings:
-    """Read parameters of requests. One that no table knows is sent as it is, as many servers have their own."""
+    """Read request parameters. Unknown ones are sent unchanged, because many servers have parameters of their own."""
     names = [each.name for each in fields(ChatSettings)]
     given = _assignments(parameters, "-o", names, others=True)
     known = {name: value for name, value in given.items() if name in names}
@@ -340,7 +341,7 @@ def _settings(parameters: Sequence[str]) -> ChatSettings:
 
 
 def _assignments(given: Sequence[str], option: str, names: Sequence[str], *, others: bool = False) -> dict[str, Any]:
-    """Read ``name=value`` each; a value is JSON, or a string if it is not."""
+    """Read ``name=value`` pairs; a value is JSON, or a string if it is not valid JSON."""
     found: dict[str, Any] = {}
     for each in given:
         name, equals, value = each.partition("=")

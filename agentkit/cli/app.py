@@ -26,7 +26,7 @@ _COMPLETING = "_AGENTKIT_COMPLETE"  # the variable by which a shell asks for com
 
 
 class Command(NamedTuple):
-    """A command, as the list of commands shows it and as it is found.
+    """A command: how the list shows it, and where it is.
 
     Attributes:
         name: What the user types.
@@ -65,7 +65,7 @@ class _Group(TyperGroup):
         self.commands = {each.name: TyperCommand(each.name, help=each.summary) for each in COMMANDS}
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - as typer calls it
-        """Give the names in the order of the table."""
+        """Return the names in the order of the table."""
         return [each.name for each in COMMANDS]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
@@ -76,7 +76,7 @@ class _Group(TyperGroup):
 
 @contextlib.contextmanager
 def _starting() -> Generator[None]:
-    """Say at once on a terminal that something happens, until there is more to say; never into a shell's completion."""
+    """Show on a terminal that the command is starting, until it prints something; not while a shell completes."""
     shown = sys.stderr.isatty() and _COMPLETING not in os.environ
     if shown:
         sys.stderr.write(f"\r{_STARTING}")

@@ -1,4 +1,4 @@
-"""Calls that wait for a decision: a person is asked on a terminal; elsewhere they are listed, and options decide."""
+"""Calls that wait for a decision: on a terminal a person is asked; elsewhere they are listed and options decide."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _DIFF_STYLES = {"+": "green", "-": "red", "@": "magenta"}
 
 
 class _Quit(EOFError):
-    """Somebody typed ``/quit`` instead of a decision."""
+    """The user typed ``/quit`` instead of a decision."""
 
 
 def settle(result: RunResult[Any], resume: Callable[[RunState], RunResult[Any]]) -> tuple[RunResult[Any], bool]:
-    """Ask about the calls that wait and resume the run, until it ends or nobody wants to answer (Ctrl-C, Ctrl-D).
+    """Ask about the waiting calls and resume the run, until it ends or the user stops answering (Ctrl-C, Ctrl-D).
 
     Returns:
         The last result, and whether ``/quit`` was typed. The decisions made until then are in its state.
@@ -62,7 +62,7 @@ def _ask_about(call: PendingCall, state: RunState) -> None:
     _show(call, state)
     with contextlib.suppress(ImportError, OSError, ValueError):  # not on Windows; not a terminal
         termios: Any = importlib.import_module("termios")
-        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)  # whatever was typed before is no answer to this
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)  # what was typed before is not an answer to this
     while not _is_decided(call, state):
         pass
 
@@ -95,7 +95,7 @@ def _is_decided(call: PendingCall, state: RunState) -> bool:
 
 
 def is_reason(answer: str) -> bool:
-    """Return True if an answer is a reason to refuse: not a command, and nothing that could be meant as a consent."""
+    """Return True if an answer is a reason to refuse: not a command, and nothing that could mean consent."""
     words = re.findall(r"[^\W_]+", answer.lower())
     if answer.startswith("/") or not words or len(answer) < _SHORTEST:
         return False
@@ -117,9 +117,9 @@ def _edit(call: PendingCall, state: RunState) -> bool:
 
 
 def _show(call: PendingCall, state: RunState, *before: tuple[str, str]) -> None:
-    """Show everything that the tool would get, exactly: one argument a line, as JSON, with nothing left out.
+    """Show exactly what the tool would get: one argument per line, as JSON, with nothing left out.
 
-    A reason of several lines is what the tool says about the call, such as the change that it would make as a diff.
+    A multi-line reason is what the tool says about the call, such as a diff of the change that it would make.
     """
     notes = NotesConsole()
     first, _, rest = call.reason.strip().partition("\n")
@@ -144,7 +144,7 @@ def list_pending(state: RunState, resume_command: str, *, seen: bool = False) ->
     Args:
         state: The run.
         resume_command: The command that resumes it; empty if it is not saved anywhere.
-        seen: A person was asked about the calls already, so that they are shown only with the options.
+        seen: A person was already asked about the calls, so only the options are shown with them.
     """
     notes = NotesConsole()
     for call in state.pending if resume_command or not seen else ():
@@ -180,7 +180,7 @@ def decide(state: RunState, approve: Sequence[str], deny: Sequence[str], answer:
 
 
 def read_line(prompt: str) -> str:
-    """Read a line that is typed on the terminal.
+    """Read a line from the terminal.
 
     Raises:
         EOFError: Ctrl-D.

@@ -118,7 +118,7 @@ def chat(  # noqa: PLR0913 - each is an option of the command
 
 @dataclass
 class _Conversation:
-    """A conversation between two answers; ``waiting`` is a run that waits for decisions."""
+    """A conversation; ``waiting`` is a run that waits for decisions."""
 
     opened: OpenAgent
     display: Display
@@ -162,7 +162,7 @@ class _Conversation:
         return 0 if self.at_terminal else self.code if self.ended else 4
 
     def _reader(self) -> Callable[[str], str]:
-        """The function that reads a message; its argument is what is there to begin with."""
+        """Return the function that reads a message; its argument is the initial text."""
         if not self.at_terminal:
             return lambda _: sys.stdin.readline()
         if not sys.stdout.isatty():
@@ -181,13 +181,13 @@ class _Conversation:
         return read
 
     def find_waiting(self) -> RunState | None:
-        """Find the run that waits; in a session it is the stored one, as others may have resumed it."""
+        """Find the run that waits. In a session it is the stored one, because others may have resumed it."""
         if self.session is not None:
             self.waiting = waiting_state(self.session)
         return self.waiting
 
     def respond(self, prompt: Prompt | None) -> None:
-        """Answer a question, or ask about what waits; an answer that fails does not end the conversation."""
+        """Answer a question, or ask about waiting calls. A failed answer does not end the conversation."""
         try:
             self._answer(prompt)
         except KeyboardInterrupt:
@@ -227,7 +227,7 @@ class _Conversation:
         return ask(self.opened, prompt, self.display, history=self.history, rules=self.rules)
 
     def _recover(self) -> None:
-        """Continue with what was shown and what tools did, as it has happened and the model must know it."""
+        """Keep what was shown and what tools did, because it has happened and the model must know about it."""
         self.waiting, state = None, self.display.state
         if state is None:
             return

@@ -1,4 +1,4 @@
-"""The console for everything that is not the answer."""
+"""The console for everything except the answer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class NotesConsole(Console):
 
     @property
     def result_width(self) -> int:
-        """The number of characters of a result to show: on a terminal, what fits into its line."""
+        """The number of characters of a result to show: on a terminal, what fits on its line."""
         return max(40, min(200, self.width - 40)) if self.is_terminal else 200
 
     def say(self, *parts: str | tuple[str, str]) -> None:
-        """Print one line of parts that are printable already, each a string or a string with its style."""
+        """Print one line. Its parts are strings, or strings with a style, and already printable."""
         with self.capture() as line:  # rich would write it again if Ctrl-C came while it writes
             self.print(Text.assemble(*parts))
         self.file.write(line.get())

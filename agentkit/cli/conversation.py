@@ -32,7 +32,7 @@ def ask(
         prompt: The question, or a run to resume; None resumes the last one of the session.
         display: Displays what happens.
         history: The messages before a question.
-        rules: Decisions for good that were made before a question.
+        rules: Standing decisions that were made before the question.
         session: Where the conversation is saved.
 
     Raises:

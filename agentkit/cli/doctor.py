@@ -1,4 +1,4 @@
-"""``agentkit doctor``: what a model and its server can do, and what agentkit will do about it."""
+"""``agentkit doctor``: what a model and its server can do, and how agentkit will adapt."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _ADVICE = (
 
 
 def find_model(where: str, model: str, key_variable: str, environment: Mapping[str, str] = os.environ) -> Model:
-    """Open the model to examine: a name (``provider:model``, ``local``), or a URL with the model's name there.
+    """Open the model to examine: a name (``provider:model``, ``local``), or a URL and the model's name on that server.
 
     Raises:
-        ConfigError: There is no such provider, or a name or a key is missing.
+        ConfigError: There is no such provider, or the name or key is missing.
     """
     if "://" not in where:
         if model or key_variable:
@@ -74,7 +74,7 @@ class Examination:
         """Examine the model.
 
         Raises:
-            ModelError: Not even a plain question is answered.
+            ModelError: The model does not answer even a plain question.
             ConfigError: The key is missing, or the file cannot be written.
         """
         client = self.model if isinstance(self.model, ChatClient) else None

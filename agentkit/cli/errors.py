@@ -35,8 +35,8 @@ _WRONG_FILE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_RE
 def handle_errors(*, debug: bool, serves: bool = False) -> Generator[None]:
     """Turn whatever a command raises into a sentence and an exit code.
 
-    The log of agentkit is shown with ``debug``, as what it says of a run is on the screen already, and by a command
-    that ``serves``, as its clients do not learn what went wrong.
+    agentkit's log is shown with ``debug``, and by a command that ``serves``, because its clients are not told what went
+    wrong. Otherwise what it says about a run is already on the screen.
     """
     handler = logging.StreamHandler() if debug or serves else logging.NullHandler()
     handler.setFormatter(_PrintableFormatter("%(name)s: %(message)s"))
@@ -48,7 +48,7 @@ def handle_errors(*, debug: bool, serves: bool = False) -> Generator[None]:
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except BrokenPipeError:
-        with contextlib.suppress(OSError, ValueError):  # the interpreter flushes once more: let that go nowhere
+        with contextlib.suppress(OSError, ValueError):  # the interpreter flushes once more: send that nowhere
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(141) from None
     except Exception as error:  # noqa: BLE001 - tools and models are anybody's code
@@ -74,7 +74,7 @@ def report_error(error: Exception, *, debug: bool) -> int:
 
 
 def _is_wrong_file(error: Exception) -> bool:
-    """Another file has to be given. One that is locked, damaged or on a full disk may be the right one."""
+    """True if another file is needed; one that is locked, damaged or on a full disk may be the right one."""
     if not isinstance(error, SessionError) or isinstance(error, SessionBusy | SessionConflict):
         return False
     cause = error.__cause__
@@ -89,7 +89,7 @@ def print_error(sentence: str) -> None:
 
 
 def usage_error(error: typer.TyperException, command: str) -> str:
-    """Say what is wrong with the arguments of a command, and which help says more."""
+    """Say what is wrong with the arguments of a command, and where to find help."""
     context: typer.Context | None = getattr(error, "ctx", None)
     path = command if context is None else context.command_path
     message = error.format_message().rstrip(".")

@@ -83,7 +83,7 @@ def extract(
 
 
 class _Saved:
-    """What becomes of extractions: records in a file or on standard output, and failures."""
+    """Collects extractions: records in a file or on standard output, and failures."""
 
     def __init__(self, target: RecordFile | None, names: Mapping[Source, str]) -> None:
         self._target, self._names = target, names
@@ -91,7 +91,7 @@ class _Saved:
         self.failed: list[str] = []
 
     def add(self, extraction: Extraction[Any]) -> None:
-        """Save an extraction, or note that it failed; an error that all others would have too ends the command."""
+        """Save an extraction, or note that it failed. An error that every file would cause ends the command."""
         name = self._names[extraction.source]
         if isinstance(extraction.error, _HOPELESS):
             raise extraction.error
@@ -104,7 +104,7 @@ class _Saved:
             typer.echo(printable(line) if sys.stdout.isatty() else line, nl=False)
 
     def report(self, tried: int) -> None:
-        """Print how many files are done, and which failed."""
+        """Print how many files are done and which failed."""
         total, failed = len(self._names), len(self.failed)
         counts = [f"{tried - failed} done"]
         counts += [f"{total - tried} done before"] if total > tried else []
@@ -116,7 +116,7 @@ class _Saved:
 
 
 def _sources(files: Sequence[str]) -> Mapping[Source, str]:
-    """The sources of files, each once, with the name that it was given by."""
+    """Return the sources of the files, each once, with the name it was given by."""
     found: dict[Source, str] = {}
     for name in files:
         if name != "-" and not Path(name).is_file():

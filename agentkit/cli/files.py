@@ -1,4 +1,4 @@
-"""Files that the command writes: states of runs, exports. For their owner only, whole or not at all."""
+"""Files that commands write, such as states and exports: readable by their owner only, and written atomically."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def load_state(path: str) -> RunState:
 
 
 def check_unused(path: str, resume_command: str) -> None:
-    """Make sure that a new run can be saved in a file: it is new or empty, or holds a run that waits for nobody.
+    """Check that a new run can be saved in a file: it is new or empty, or holds a run that waits for no decision.
 
     Raises:
         ConfigError: The file cannot be written.
-        StateError: A run waits in it, or there is something else in it.
+        StateError: It holds a run that waits, or something else.
     """
     check_writable(path, "state")
     if not Path(path).exists() or not Path(path).stat().st_size:
@@ -56,7 +56,7 @@ def check_unused(path: str, resume_command: str) -> None:
 
 
 def write_private(path: str, text: str, what: str) -> None:
-    """Write a file for its owner only, whole or not at all.
+    """Write a file atomically, readable by its owner only.
 
     Args:
         path: The file; one that exists is replaced.
@@ -75,7 +75,7 @@ def write_private(path: str, text: str, what: str) -> None:
 
 
 def check_writable(path: str, what: str) -> None:
-    """Make sure that `write_private` can write a file, before work is done for it.
+    """Check that `write_private` can write a file, before work is done for it.
 
     Raises:
         ConfigError: It cannot be written, or something other than a file is there.
@@ -86,7 +86,7 @@ def check_writable(path: str, what: str) -> None:
 
 @contextlib.contextmanager
 def _temporary_file(path: str, what: str) -> Generator[Path]:
-    """Make a file in the directory of another one, to be moved there or removed."""
+    """Make a temporary file next to another one, to replace it or be removed."""
     if Path(path).exists() and not Path(path).is_file():
         raise ConfigError(f"the {what} cannot be written to {path!r}: it is not a file")
     try:

@@ -1,4 +1,4 @@
-"""What is asked: the words of the command line, a pipe, and attached files."""
+"""The question: the words on the command line, piped input, and attached files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agentkit.run import Prompt
 
 __all__ = ["attach", "read_prompt"]
 
-_PATIENCE = 2.0  # seconds of silence of a pipe, after which it is said that it is read
+_PATIENCE = 2.0  # seconds without input after which a note says that a pipe is being read
 
 
 def read_prompt(prompt: str | None, attachments: Sequence[str] = ()) -> Prompt | None:
@@ -35,7 +35,7 @@ def read_prompt(prompt: str | None, attachments: Sequence[str] = ()) -> Prompt |
     piped = "" if "-" in attachments else _read_pipe(wanted=prompt == "-")
     typed = "" if prompt is None or prompt == "-" else prompt
     if prompt is not None and prompt != "-" and not typed.strip() and not piped.strip():
-        return prompt  # an empty question is refused, and not taken for a missing one
+        return prompt  # an empty question is refused, not treated as a missing one
     text = f"{piped.rstrip()}\n\n{typed}" if piped.strip() and typed else typed or piped
     parts = [attach(each) for each in attachments]
     if not parts:
@@ -44,10 +44,10 @@ def read_prompt(prompt: str | None, attachments: Sequence[str] = ()) -> Prompt |
 
 
 def _read_pipe(*, wanted: bool) -> str:
-    """Read standard input if it is not a terminal, or is wanted even then."""
+    """Read standard input if it is not a terminal, or if it is wanted anyway."""
     if sys.stdin is None or (sys.stdin.isatty() and not wanted):
         return ""
-    note = "reading standard input; `< /dev/null` if there is nothing in it\n"
+    note = "reading standard input; add `< /dev/null` if there is none\n"
     waiting = threading.Timer(_PATIENCE, lambda: sys.stderr.write(note))
     waiting.daemon = True
     waiting.start()
@@ -57,7 +57,7 @@ def _read_pipe(*, wanted: bool) -> str:
         raise ConfigError(
             f"standard input is not {error.encoding} text: {error.reason}; -a - attaches it as a file"
         ) from error
-    except (OSError, ValueError):  # closed, or not to be read
+    except (OSError, ValueError):  # closed, or not readable
         return ""
     finally:
         waiting.cancel()

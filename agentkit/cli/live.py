@@ -1,6 +1,6 @@
 """A run on a terminal: text as Markdown while it streams, calls side by side, and a spinner from the first moment.
 
-What is complete is printed once and scrolls away; what is not yet is drawn below it, again and again.
+Complete parts are printed once and scroll away; the rest is redrawn below them.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from agentkit.events import (
 __all__ = ["LiveDisplay", "open_display", "split_blocks"]
 
 _FRAMES = 10  # a second
-_LARGE = 8_000  # characters of a block that are rendered again and again; a larger one is shown by its end
-# Yellow, cyan, white and blue are hard to read on a light or on a dark background: only other colors are used.
+_LARGE = 8_000  # characters of a block that is redrawn; only the end of a larger one is shown
+# Yellow, cyan, white and blue are hard to read on either a light or a dark background, so they are not used.
 _THEME = Theme(
     {
         "markdown.code": "bold",
@@ -72,12 +72,12 @@ _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 
 
 def open_display(stdout: TextIO, *, as_json: bool, streams: bool = False, trace: str = "") -> Display:
-    """Open the display that fits where the output goes; it writes a trace to a file, if one is named.
+    """Open the display that suits the output. It also writes a trace if a file is named.
 
     Args:
         stdout: Where the answer goes.
         as_json: Events for programs.
-        streams: Whether all text of the model is the answer, as there are no tools.
+        streams: Whether all text of the model is the answer, because there are no tools.
         trace: The file of the trace.
 
     Raises:
@@ -98,7 +98,7 @@ def open_display(stdout: TextIO, *, as_json: bool, streams: bool = False, trace:
 
 
 def split_blocks(text: str) -> tuple[str, str]:
-    """Split Markdown behind its last block that is complete: before a line after an empty one, outside of a fence."""
+    """Split Markdown after its last complete block: before a line that follows an empty one, outside a fence."""
     fence, at, last, was_empty = "", 0, 0, False
     for line in text.splitlines(keepends=True):
         found = _FENCE.match(line)
@@ -125,7 +125,7 @@ class _Call:
 
 
 class _Lines:
-    """Something without the empty lines around it, and only its last lines if it is higher than the screen."""
+    """A renderable without surrounding empty lines, and only its last lines if it is taller than the screen."""
 
     def __init__(self, shown: RenderableType, height: int = 0) -> None:
         self._shown, self._height = shown, height
@@ -153,10 +153,10 @@ class LiveDisplay(Display):
         self._live: Live | None = None
         self._calls: dict[str, _Call] = {}
         self._waiting = Spinner("dots", style="magenta")
-        self._text = ""  # of the block that is not complete
+        self._text = ""  # of the incomplete block
         self._thought = ""  # the same of the reasoning
-        self._last = ""  # what came last, for characters that join
-        self._printed = False  # whether text of the reply that is under way was printed
+        self._last = ""  # the last text, for joining characters
+        self._printed = False  # whether text of the current reply was printed
         self._replied = False  # whether the model has replied in this run
         self._after_call = False  # whether the last line is the result of a call
 
@@ -220,7 +220,7 @@ class LiveDisplay(Display):
                 pass
 
     def _end(self, event: RunFinished) -> None:
-        """End the drawing, show what was not shown yet, and how the run ended."""
+        """Stop drawing, show what is left, and say how the run ended."""
         state = event.state
         if (
             not self._replied and state.status in ("done", "limited") and self.writes_answer
@@ -257,7 +257,7 @@ class LiveDisplay(Display):
         if text.strip():
             self._printed = True
             if self._live is not None:
-                self._live.refresh()  # without what is printed now, or it would be there twice until the next frame
+                self._live.refresh()  # or the text printed now would be there twice until the next frame
             if self._after_call:
                 self.console.print()
             self._after_call = False
@@ -273,13 +273,13 @@ class LiveDisplay(Display):
         self._thought = rest
 
     def _flush(self) -> None:
-        """Print all that was not complete."""
+        """Print everything that is incomplete."""
         self._think("", whole=True)
         text, self._text = self._text, ""
         self._print(text)
 
     def _draw(self) -> RenderableType:
-        """Draw what is not complete: the end of a block, the calls, or that the model is awaited."""
+        """Draw what is incomplete: the end of a block, the running calls, or a spinner while the model is thinking."""
         parts: list[RenderableType] = []
         calls = list(self._calls.values())
         height = max(3, self.console.height - len(calls) - 3)

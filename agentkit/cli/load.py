@@ -1,4 +1,4 @@
-"""Agents, tools and other values from what a user names: ``module``, ``module:name``, ``dir/file.py[:name]``.
+"""Load agents, tools and other values by name: ``module``, ``module:name``, ``dir/file.py[:name]``.
 
 Only what is named is imported, and only from where it is named.
 """
@@ -31,10 +31,10 @@ _PLACE = re.compile(r"[^\s:]+\.py(:[A-Za-z_][\w.]*)?|[A-Za-z_][\w.]*:[A-Za-z_][\
 
 
 def load_tools(names: Sequence[str], toolsets: Sequence[str] = ()) -> list[Tool]:
-    """Import the tools that the names mean and make those of the ready-made toolsets, each once.
+    """Import the named tools and create the ready-made ones, each once.
 
-    A file is imported from its directory, a module from what is installed or else from the working directory. Such a
-    directory comes after everything installed, and serves nobody but the code in it: see `_NamedDirectory`.
+    A file is imported from its directory; a module from the installed packages or, failing that, from the working
+    directory. Such a directory comes after everything installed and serves only the code in it: see `_NamedDirectory`.
 
     Args:
         names: Modules and files, and names in them.
@@ -62,7 +62,7 @@ def load_tools(names: Sequence[str], toolsets: Sequence[str] = ()) -> list[Tool]
 
 
 def load_agent(where: str) -> Agent[Any, Any]:
-    """Import an agent: the one that a name means, what a function of that name returns, or the only one of a module.
+    """Import an agent: the named one, the return value of a named function, or the only one in a module.
 
     Raises:
         ConfigError: There is no such module or name, or it is not an agent.
@@ -101,10 +101,10 @@ def is_place(text: str) -> bool:
 
 
 def load_value(where: str, what: str) -> object:
-    """Import the value that a name means; without a name behind the colon, the module.
+    """Import a named value, or the module if there is no name after the colon.
 
     Args:
-        where: What was named.
+        where: The name.
         what: What it should be, for errors.
 
     Raises:
@@ -122,7 +122,7 @@ def load_value(where: str, what: str) -> object:
 
 
 def _split(where: str, what: str) -> tuple[str, str]:
-    """Split a name at its colon; the colon behind a drive is part of the path."""
+    """Split a name at its colon; the colon after a drive letter is part of the path."""
     place, colon, name = where.rpartition(":")
     if colon and not place:
         raise ConfigError(f"{where!r} does not name a module: write module:name")
@@ -133,7 +133,7 @@ def _split(where: str, what: str) -> tuple[str, str]:
 
 
 def _tools_in(value: object, where: str) -> list[Tool]:
-    """The tools of a module, an agent, a list or a toolset, or the one tool that a value is."""
+    """Return the tools of a module, an agent, a list or a toolset, or a single tool as a list."""
     if isinstance(value, Agent):
         return list(value.tools.values())
     if isinstance(value, ModuleType):
@@ -170,7 +170,7 @@ def _import(place: str) -> ModuleType:
         return importlib.import_module(place)
     except (KeyboardInterrupt, ConfigError):
         raise
-    except BaseException as error:  # a module may raise anything, SystemExit too
+    except BaseException as error:  # a module may raise anything, even SystemExit
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing and not is_file and f"{place}.".startswith(f"{missing}."):
             raise ConfigError(f"there is no module {place!r}, neither installed nor in this directory") from error
@@ -178,9 +178,9 @@ def _import(place: str) -> ModuleType:
 
 
 def _import_file(path: Path, directory: _NamedDirectory) -> ModuleType:
-    """Import a file under its own name if nothing else has that name, and otherwise under one that nothing else has.
+    """Import a file under its own name if that is free, and otherwise under a unique one.
 
-    Under its own name other processes can import it too, as tools with ``process=True`` need.
+    Under its own name, other processes can import it too, as tools with ``process=True`` require.
     """
     if path.stem.isidentifier():
         directory.named.add(path.stem)
@@ -210,10 +210,10 @@ class _Finder(Protocol):
 
 
 class _NamedDirectory:
-    """The finder of a directory that holds tools: it serves the modules that were named, and imports by its own code.
+    """Finds modules in a directory that holds tools, for the named modules and for code in the directory only.
 
-    Libraries look for optional modules at any time (``h2``, ``socksio``). A file of that name that happens to lie next
-    to the tools is not what they look for, and must not run.
+    Libraries look for optional modules at any time (``h2``, ``socksio``). A file of that name that happens to be next
+    to the tools is not what they are looking for, and must not run.
     """
 
     def __init__(self, directory: str, finder: _Finder) -> None:
@@ -223,7 +223,7 @@ class _NamedDirectory:
 
     @classmethod
     def open(cls, directory: Path) -> _NamedDirectory:
-        """Put a directory last in ``sys.path``, once. One that Python itself has there stays where it is."""
+        """Put a directory last in ``sys.path``, once. One that Python itself put there stays where it is."""
         path = str(directory)
         finder = pkgutil.get_importer(path)
         if isinstance(finder, cls):
@@ -235,15 +235,15 @@ class _NamedDirectory:
         return made
 
     def find_spec(self, name: str, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Find a module in the directory for those who may have it."""
+        """Find a module in the directory, for code that may import it."""
         return self._finder.find_spec(name, target) if name in self.named or self._is_importing() else None
 
     def invalidate_caches(self) -> None:
-        """Look at the directory again."""
+        """Discard what is known about the directory."""
         self._finder.invalidate_caches()
 
     def _is_importing(self) -> bool:
-        """Code of the directory is running. What is installed in a directory inside (``.venv``) does not count."""
+        """True if code of the directory is importing. Code installed inside it, as in ``.venv``, does not count."""
         frame = inspect.currentframe()
         while frame is not None:
             path = Path(frame.f_code.co_filename)
@@ -255,7 +255,7 @@ class _NamedDirectory:
 
 
 def _reason(error: BaseException) -> str:
-    """Say why an import failed and where; an error of agentkit says by itself what to do."""
+    """Say why an import failed and where; agentkit's own errors already say what to do."""
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error}"  # names file and line
     frames = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith("<frozen")]

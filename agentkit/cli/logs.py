@@ -1,7 +1,7 @@
 """The log of runs: what was asked, what was answered, and how each run was started. ``agentkit logs`` reads it.
 
-It is a file in the user's data folder that only the user can read, and holds neither keys nor attachments. Without it
-nothing is lost but this memory: a log that cannot be written never fails a run.
+It is a file in the user's data folder that only the user can read, and holds neither keys nor attachments. A log that
+cannot be written never fails a run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from agentkit.errors import ConfigError
 
 __all__ = ["LoggedRun", "data_directory", "find_run", "is_on", "log_run", "logs"]
 
-_MOST = 10_000  # runs; the oldest are forgotten
+_MOST = 10_000  # runs; the oldest are deleted
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, started REAL NOT NULL, directory TEXT NOT NULL, setup TEXT NOT NULL, model TEXT NOT NULL,
@@ -70,14 +70,14 @@ class LoggedRun(NamedTuple):
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the run as JSON values."""
         return {**self._asdict(), "setup": json.loads(self.setup)}
 
 
 def data_directory(environment: Mapping[str, str] = os.environ) -> Path:
-    """The directory for what the user's commands have done: ``AGENTKIT_DATA``, or ``agentkit`` in the user's data.
+    """The directory for the user's data: ``AGENTKIT_DATA``, or ``agentkit`` in the user's data directory.
 
-    The user's data is in ``XDG_DATA_HOME``, else ``LOCALAPPDATA`` on Windows, else ``~/.local/share``.
+    That is ``XDG_DATA_HOME``, or else ``LOCALAPPDATA`` on Windows, or else ``~/.local/share``.
     """
     if own := environment.get("AGENTKIT_DATA", "").strip():
         return Path(own).expanduser()
@@ -94,7 +94,7 @@ def is_on(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def log_run(run: LoggedRun) -> None:
-    """Write a run into the log, in place of what was known of it."""
+    """Write a run to the log, replacing what was known about it."""
     if not is_on():
         return
     places = ", ".join("?" * len(run))
@@ -107,7 +107,7 @@ def log_run(run: LoggedRun) -> None:
 
 
 def find_run(id_: str) -> LoggedRun | None:
-    """Find a run by its id; None if the log does not have it."""
+    """Find a run by its id; None if it is not in the log."""
     try:
         found = _select("WHERE id = ?", [id_])
     except (OSError, sqlite3.Error):
@@ -121,7 +121,7 @@ def _file() -> Path:
 
 @contextlib.contextmanager
 def _open() -> Generator[sqlite3.Connection]:
-    """Open the log in a transaction; it is made for its owner only."""
+    """Open the log in a transaction; only its owner can read it."""
     file = _file()
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))

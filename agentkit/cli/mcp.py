@@ -1,4 +1,4 @@
-"""``agentkit mcp``: approve the tools of MCP servers, or be one; and ``--mcp``, which gives them to an agent."""
+"""``agentkit mcp``: approve the tools of MCP servers, or be a server; and ``--mcp``, which gives them to an agent."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ LOCK = Path("mcp.lock")
 
 
 def open_servers(servers: Sequence[str], *, lock: Path | None = LOCK) -> list[MCPToolset]:
-    """Make toolsets of what a user names: an ``mcp.json``, a command or a URL.
+    """Make toolsets from an ``mcp.json``, a command or a URL.
 
     A run waits for what they ask a person: who started it is asked on the terminal, or answers when it is resumed.
 
     Args:
-        servers: What was named.
-        lock: The lock file that holds for them, if there is such a file; None for none.
+        servers: The files, commands and URLs.
+        lock: The lock file that applies to them, if it exists; None for none.
 
     Raises:
         ConfigError: The file cannot be read.
-        DefinitionError: It is no command.
+        DefinitionError: It is not a command.
     """
     found: list[MCPToolset] = []
     lock = lock if lock is not None and lock.exists() else None
@@ -54,7 +54,7 @@ def open_servers(servers: Sequence[str], *, lock: Path | None = LOCK) -> list[MC
 
 
 async def tools_of(toolset: MCPToolset) -> Sequence[Tool]:
-    """The tools of a server, which is opened for it."""
+    """Open a server and return its tools."""
     async with toolset:
         return await toolset.tools()
 
@@ -137,7 +137,7 @@ def _server(offers: Sequence[str], name: str) -> MCPServer:
 
 
 async def _serve_stdio(server: MCPServer) -> None:
-    """Serve until the client leaves, or a signal ends it."""
+    """Serve until the client disconnects or a signal arrives."""
     stop = anyio.Event()
 
     async def stop_at_signal() -> None:

@@ -1,4 +1,4 @@
-"""The models that can be named: known providers, those registered by other packages, and the embedded model."""
+"""The models that can be named: those of known providers and of other packages, and the embedded one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["ModelList", "ProviderRow", "app", "check_key", "choose_model", "list
 
 @dataclass(frozen=True, slots=True)
 class ProviderRow:
-    """A provider as it is listed. Its key is never shown, only that it is set."""
+    """A provider in the list. Its key is never shown, only whether it is set."""
 
     name: str
     base_url: str
@@ -46,7 +46,7 @@ class ModelList:
         providers: The known servers.
         registered: Names under the entry point group ``agentkit.models``, each with what it opens.
         llama_cpp: The extra ``agentkit[local]`` is installed.
-        weights: The file with the embedded model's weights, if it is there.
+        weights: The file with the embedded model's weights, if it exists.
     """
 
     providers: tuple[ProviderRow, ...]
@@ -55,11 +55,11 @@ class ModelList:
     weights: str | None
 
     def to_json(self) -> dict[str, Any]:
-        """Give the list for programs."""
+        """Return the list for programs."""
         return asdict(self)
 
     def to_text(self) -> str:
-        """Give the list for people."""
+        """Return the list for people."""
         embedded = "installed" if self.weights else "no weights yet, run `agentkit models pull`"
         if not self.llama_cpp:
             embedded = "not installed, needs the extra agentkit[local]"
@@ -98,13 +98,13 @@ _FIRST_MODELS: Mapping[str, str] = {
 
 
 def choose_model(given: str, environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
-    """Choose the model: the given one, that of ``AGENTKIT_MODEL``, the first whose key is set, else the embedded one.
+    """Choose the model: the given one, that of ``AGENTKIT_MODEL``, the first one whose key is set, or the embedded one.
 
     Returns:
-        Its name, and why it was chosen unless it was given.
+        Its name, and why it was chosen (empty if it was given).
 
     Raises:
-        ConfigError: There is none: no key is set, and the embedded model is not there.
+        ConfigError: There is none: no key is set, and the embedded model is not installed.
     """
     if given:
         return given, ""
@@ -119,14 +119,14 @@ def choose_model(given: str, environment: Mapping[str, str] = os.environ) -> tup
             "there is no model: name one with --model (such as ollama:qwen3), set the key of a provider "
             "(such as OPENAI_API_KEY), or get the embedded one: the extra agentkit[local] and `agentkit models pull`"
         )
-    return "local", "the embedded one, only to try things on, as no provider's key is set"
+    return "local", "the embedded one, for trying things out, as no provider's key is set"
 
 
 def check_key(model: object, environment: Mapping[str, str] = os.environ) -> None:
-    """Make sure that the key of a provider's model is set, before anything is asked.
+    """Check that the key of a provider's model is set, before any request.
 
     Raises:
-        MissingKey: It is not.
+        MissingKey: It is not set.
     """
     provider = PROVIDERS.get(model.name) if isinstance(model, ChatClient) else None
     if provider is not None and isinstance(model, ChatClient):
@@ -140,7 +140,7 @@ def list_models(environment: Mapping[str, str] = os.environ) -> ModelList:
     providers: list[ProviderRow] = []
     for known in PROVIDERS.values():
         provider = known
-        with suppress(ConfigError):  # an address that is none is reported where it is used
+        with suppress(ConfigError):  # an invalid address is reported where it is used
             provider = known.from_environment(environment)
         parts = urlsplit(provider.base_url)  # user, password, query and fragment can hold keys
         providers.append(
@@ -186,5 +186,5 @@ def pull(debug: DebugOption = False) -> None:
         typer.echo(f"looking for {local.WEIGHTS} ...", err=True)
         typer.echo(f"the embedded model's weights are in {local.pull()}")
         if importlib.util.find_spec("xllamacpp") is not None:
-            typer.echo("the model reads its examples ...", err=True)
+            typer.echo("preparing the model ...", err=True)
             anyio.run(local.open_model("").prepare)

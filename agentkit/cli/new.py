@@ -23,7 +23,7 @@ MENU = {"espresso": 2.5, "cappuccino": 3.8, "croissant": 2.9}
 
 @tool
 def price(item: str) -> float:
-    """Look up the price of an item of the menu, in euros.
+    """Look up the price of an item on the menu, in euros.
 
     Args:
         item: The name of the item, such as "espresso".
@@ -49,7 +49,7 @@ def test_the_agent_looks_up_prices():
     assert [message.text for message in result.messages if message.role == "tool"] == ["2.5"]
 
 
-def test_an_item_that_is_not_there_is_an_error_that_the_model_reads():
+def test_the_model_reads_an_error_for_an_unknown_item():
     model = ScriptedModel([[call("price", item="pizza")], "There is no pizza."])
     result = agent.run_sync("What is a pizza?", model=model)
     assert "there is no 'pizza'; there are espresso" in result.messages[2].text
@@ -58,10 +58,10 @@ def test_an_item_that_is_not_there_is_an_error_that_the_model_reads():
 _README = """# NAME
 
     agentkit chat agent.py:agent              # talk with it
-    agentkit run agent.py:agent "An espresso?"  # one question; reads pipes, too
+    agentkit run agent.py:agent "An espresso?"  # one question; reads pipes too
     python -m pytest                          # test it, without a network
 
-The model is named in `agent.py`; `--model` takes its place for one command. `agentkit models` lists the providers, and
+The model is named in `agent.py`; `--model` overrides it for one command. `agentkit models` lists the providers and says
 which of their keys are set.
 """
 

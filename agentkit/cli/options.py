@@ -33,7 +33,7 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="MODEL",
-        help="PROVIDER:MODEL or local. Default: the agent's own, else AGENTKIT_MODEL, else chosen by the keys set.",
+        help="PROVIDER:MODEL or local. Default: the agent's own, or AGENTKIT_MODEL, or one whose key is set.",
     ),
 ]
 DepsOption = Annotated[

@@ -1,7 +1,7 @@
 """Observers that show a run to whoever started it: on a terminal, through a pipe, or as JSON for programs.
 
-The answer goes to standard output, everything about it (calls, results, notes, figures) to standard error, so that a
-pipe gets the answer alone.
+The answer goes to standard output and everything else (calls, results, notes, figures) to standard error, so that a
+pipe gets only the answer.
 """
 
 from __future__ import annotations
@@ -56,18 +56,18 @@ _OF_A_RUN = (RunStarted, RunFinished, TurnFinished, TextDelta, ReasoningDelta)
 
 
 class Display:
-    """Base of the observers: it knows the run, and makes sure that its end is shown however it ends.
+    """Base of the observers. It shows the end of a run however it ends.
 
     Args:
         stdout: Where the answer goes.
 
     Attributes:
         state: The last run.
-        trace: Where every event is written to, besides.
+        trace: Also receives every event.
         writes_answer: Whether the text of the model is the answer; otherwise the caller writes the output.
     """
 
-    shows_nested = False  # whether it shows what agents inside of tools say
+    shows_nested = False  # whether it shows what agents inside tools say
 
     def __init__(self, stdout: TextIO) -> None:
         self.stdout = stdout
@@ -95,12 +95,12 @@ class Display:
             self.state, self.running = event.state, True
         if isinstance(event, RunFinished):
             if event.state.status == "failed" and event.error is None:
-                return  # of an error that is not agentkit's: `close` will get it
+                return  # of an error that is not agentkit's: `close` shows it
             self.running = False
         self.show(event)
 
     def close(self, error: BaseException) -> None:
-        """Show the end of the run by this error or interruption, unless an event has done so."""
+        """Show that this error or interruption ended the run, unless an event has already done so."""
         if self.state is not None and self.running:
             self.error, self.running = error, False
             ended = RunFinished(self.state)
@@ -108,12 +108,12 @@ class Display:
             self.show(ended)
 
     def show(self, event: Event) -> None:
-        """Show an event in this observer's way."""
+        """Show an event; each observer has its own way."""
         raise NotImplementedError
 
     @staticmethod
     def line_of(event: Event, call: ToolCall) -> str:
-        """Write a call, after the names of the calls that its run is nested in."""
+        """Write a call, preceded by the names of the calls that its run is nested in."""
         path = event.origin.path if event.origin is not None else ()
         return " > ".join([*map(one_line, path), call_line(call)])
 
@@ -129,7 +129,7 @@ class Display:
 
 
 class ToolOutput:
-    """Standard output for tools: what they print goes to standard error, as standard output belongs to the answer."""
+    """Standard output for tools: what they print goes to standard error, because standard output is for the answer."""
 
     def __init__(self, display: Display) -> None:
         self._display = display
@@ -138,7 +138,7 @@ class ToolOutput:
         return getattr(sys.stderr, name)
 
     def write(self, text: str) -> int:
-        """Print in a way that leaves the lines of the answer whole."""
+        """Print without breaking the lines of the answer."""
         self._display.show_printed(text)
         return len(text)
 
@@ -162,8 +162,8 @@ class JsonDisplay(Display):
 class PlainDisplay(Display):
     """Shows the answer on standard output and the rest on standard error.
 
-    Without tools, all text is the answer, and is shown as it comes. With tools, a reply is the answer only if it calls
-    none: it is shown when it is complete, and other text is a note.
+    Without tools, all text is the answer and is shown as it arrives. With tools, only a reply without calls is the
+    answer: it is shown once it is complete, and other text is a note.
 
     Args:
         stdout: Where the answer goes.
@@ -212,7 +212,7 @@ class PlainDisplay(Display):
         self.notes.say(*parts)
 
     def _note(self, event: Event) -> None:
-        """Say what else there is to say, and the reason of retries once."""
+        """Print other notes, and the reason for retries once."""
         if isinstance(event, Retrying) and event.reason == self.reason:
             self.say((f"trying again in {event.wait:.1f} s", "dim"))
         elif note := describe_event(event, self.notes.result_width):
@@ -220,7 +220,7 @@ class PlainDisplay(Display):
             self.say(*note)
 
     def _end(self, state: RunState) -> None:
-        """Write what is missing of the answer, and how the run ended."""
+        """Write the rest of the answer, and how the run ended."""
         text = printable(state.text) if state.status in ("done", "limited") and not self.last else ""
         if not self.writes_answer:
             text = ""
@@ -232,7 +232,7 @@ class PlainDisplay(Display):
 
 
 def describe_event(event: Event, width: int) -> list[tuple[str, str]]:
-    """Describe an event in a line of its own; most have none."""
+    """Describe an event in a line of its own; most events have none."""
     match event:
         case Retrying():
             return [(f"trying again in {event.wait:.1f} s: {one_line(event.reason)}", "dim")]
@@ -242,7 +242,7 @@ def describe_event(event: Event, width: int) -> list[tuple[str, str]]:
             return [(f"preparing: {one_line(what)}", "dim")]
         case RequestAdapted(what):
             return [(f"adapted: {one_line(what)}", "dim")]
-        case LimitWarning(limit, used, most) if used < most:  # one that is reached is reported at the end
+        case LimitWarning(limit, used, most) if used < most:  # a limit that is reached is reported at the end
             return [(f"near the limit of {limit}: {used:g} of {most:g} are used", "dim")]
         case AgentChanged(_, agent):
             return [(f"handed off to {one_line(agent)}", "dim")]
@@ -255,15 +255,15 @@ def describe_event(event: Event, width: int) -> list[tuple[str, str]]:
 
 
 def describe_end(state: RunState, seconds: float, *, empty: bool = True) -> Iterator[tuple[str, str]]:
-    """Describe how a run ended, and what it took.
+    """Describe how a run ended and what it used.
 
     Args:
         state: The run.
         seconds: How long it took.
-        empty: Say that the answer is empty, if it is.
+        empty: Whether to report an empty answer.
     """
     if empty and state.status == "done" and not state.text:
-        yield "the answer of the model is empty", "magenta"
+        yield "the model's answer is empty", "magenta"
     if state.status == "limited":
         yield f"the run ended early: {one_line(state.limit)}", "magenta"
     if state.status == "cancelled":
@@ -278,12 +278,12 @@ def describe_end(state: RunState, seconds: float, *, empty: bool = True) -> Iter
 
 
 def usage_text(usage: Usage) -> str:
-    """Write tokens, and the cost where it is known."""
+    """Write the tokens, and the cost if it is known."""
     about = "about " if usage.estimated_tokens else ""
     tokens = f"{about}{usage.total_tokens:,} tokens" if usage.total_tokens else "tokens not reported"
     return tokens if usage.cost is None else f"{tokens}, cost {usage.cost:.4g}"
 
 
 def seconds_text(seconds: float) -> str:
-    """Write a time."""
+    """Write a duration."""
     return f"{seconds:.1f} s" if seconds >= 0.1 else f"{seconds * 1000:.0f} ms"

@@ -1,4 +1,4 @@
-"""The line that is typed in on a terminal: several lines, history, completion; a paste is one message."""
+"""The input line of a terminal: several lines, history, completion; a paste is one message."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["CommandCompleter", "Editor"]
 
 
 class Editor:
-    """Reads what a person types. Enter sends it; Alt+Enter, or a backslash before Enter, begins another line.
+    """Reads what a person types. Enter sends it; Alt+Enter, or a backslash before Enter, starts another line.
 
     Args:
         commands: The commands that are completed, each with what it does.
-        arguments: Gives the words that can follow a command; ``None`` for the path of a file.
-        history: The file of what was typed before, for its owner only; None to remember it in memory.
+        arguments: Returns the words that can follow a command; None for the path of a file.
+        history: The file for earlier input, readable by its owner only; None to keep it in memory.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Editor:
         """Read a message.
 
         Args:
-            default: What is there to begin with.
+            default: The initial text.
 
         Raises:
             EOFError: Ctrl-D.
@@ -65,13 +65,13 @@ def _private_history(file: Path) -> History:
 
 
 class CommandCompleter(Completer):
-    """Completes a command at the beginning of a line, and what follows it."""
+    """Completes a command at the beginning of a line, and its argument."""
 
     def __init__(self, commands: Mapping[str, str], arguments: Callable[[str], Iterable[str] | None]) -> None:
         self._commands, self._arguments = commands, arguments
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
-        """Give the completions at the cursor."""
+        """Yield the completions at the cursor."""
         typed = document.text_before_cursor
         if not typed.startswith("/") or "\n" in typed:
             return

@@ -1,4 +1,4 @@
-"""Files of extracted objects, as JSON Lines or CSV, to which a later command adds."""
+"""Files of extracted objects, as JSON Lines or CSV; a later command can add to them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Format(Protocol):
         """Read which files have a record.
 
         Raises:
-            Exception: These are no such records.
+            Exception: They are not such records.
         """
         ...
 
@@ -60,9 +60,9 @@ class _JsonLines:
 
 
 class _Table:
-    """A table: the file, and a column for each member of the output. An output that is a list has a row for each item.
+    """A table with a column for the file and one for each member of the output. A list has a row for each item.
 
-    What is inside of a member is JSON. An output of another shape than an object has one column.
+    Nested values are JSON. An output that is not an object has one column.
     """
 
     def __init__(self, output_type: Any) -> None:
@@ -96,8 +96,8 @@ class _Table:
 
 
 def _members(output_type: Any) -> Iterator[str]:
-    """The members of an output, or of the items of a list; one name for what is not an object."""
-    is_function = any(map(inspect.isroutine, _listed(output_type)))  # it returns what it wants
+    """Return the members of an output, or of the items of a list; a single name for anything that is not an object."""
+    is_function = any(map(inspect.isroutine, _listed(output_type)))  # its return value can be anything
     output = output_type if hasattr(output_type, "value_type") else TypedOutput[Any](output_type)
     value_type = output.value_type
     schema = value_type.schema
@@ -129,7 +129,7 @@ def _confidence(extraction: Extraction[Any]) -> float | None:
 
 
 class RecordFile:
-    """A file of records, each written at once and as a whole. Those that are in it stay.
+    """A file of records, each written at once and as a whole. Existing records stay.
 
     Args:
         path: A name that ends in ``.jsonl`` or ``.csv``.
@@ -139,7 +139,7 @@ class RecordFile:
         files: The files that have a record.
 
     Raises:
-        ConfigError: It cannot be written, or holds something else.
+        ConfigError: The file cannot be written, or holds something else.
     """
 
     def __init__(self, path: str, output_type: Any) -> None:
@@ -148,7 +148,7 @@ class RecordFile:
         self._format: _Format = _Table(output_type) if path.endswith(".csv") else _JsonLines()
         self._path = Path(path)
         try:
-            self._write("")  # it can be written, before any work is done for it
+            self._write("")  # fail before any work is done if it cannot be written
             text = self._path.read_bytes().decode()
             kept = _whole(text, quotes=path.endswith(".csv"))
             self.files = self._format.files(kept) if kept else set[str]()
@@ -170,7 +170,7 @@ class RecordFile:
 
 
 def _whole(text: str, *, quotes: bool) -> str:
-    """The text without the record at its end in whose middle an earlier command ended."""
+    """Return the text without a partial record at its end, where an earlier command was interrupted."""
     end = text.rfind("\n") + 1
     while quotes and text.count('"', 0, end) % 2:
         end = text.rfind("\n", 0, end - 1) + 1

@@ -164,7 +164,7 @@ def _check_places(prompt: Prompt | None, state: str, session: str | None) -> Non
 
 
 def _split_words(words: Sequence[str]) -> tuple[str, str | None]:
-    """Split what was typed into the agent, if there is one, and the question."""
+    """Split the arguments into the agent, if there is one, and the question."""
     agent, rest = (words[0], words[1:]) if words and is_place(words[0]) else ("", words)
     if len(rest) > 1:
         raise ConfigError("the question must be one argument: put it in quotes; `agentkit run --help` says more")
@@ -173,7 +173,7 @@ def _split_words(words: Sequence[str]) -> tuple[str, str | None]:
 
 @dataclass(frozen=True, slots=True)
 class _Save:
-    """The place where a run is saved, if any, and the command that resumes it from there."""
+    """Where a run is saved, if anywhere, and the command that resumes it from there."""
 
     file: str
     session: StoredSession | None
@@ -203,18 +203,18 @@ def _answer(opened: OpenAgent, prompt: Prompt | RunState | None, save: _Save, *,
     if result.status == "paused" and can_ask and not save.resume_command and is_on():
         save = _save_paused(result.state)
     if result.status == "done" and save.file and Path(save.file).parent == _paused_directory():
-        Path(save.file).unlink()  # it was saved there only to be resumed
+        Path(save.file).unlink()  # it was saved only to be resumed
     if result.has_output and opened.is_typed and not as_json:
         typer.echo(printable(to_json(result.output, indent=2, fallback=repr).decode()))
     if result.status == "paused" and not as_json:
-        # A session stores no decisions about only some of the calls: the others are listed together with them.
+        # A session stores no partial decisions, so the calls that were decided are listed again with the others.
         paused = result.state if save.session is None else last_state(save.session)
         list_pending(paused, save.resume_command, seen=can_ask)
     return {"limited": 3, "paused": 4}.get(result.status, 0)
 
 
 def _save_paused(state: RunState) -> _Save:
-    """Save a run that somebody left undecided, as asking again would cost what it has cost."""
+    """Save a run that was left undecided, because asking again would cost as much again."""
     file = _paused_directory() / f"{state.run_id}.json"
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(str(file), state.to_json(), "state")
@@ -226,6 +226,6 @@ def _paused_directory() -> Path:
 
 
 def resume_command_of(file: str, session: str | None) -> str:
-    """The command that resumes the run; empty if it is not saved."""
+    """Return the command that resumes the run; empty if it is not saved."""
     place = ["--session", session] if session is not None else [file] if file else []
     return one_line(shlex.join(["agentkit", "resume", *place])) if place else ""

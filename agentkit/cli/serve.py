@@ -1,4 +1,4 @@
-"""``agentkit serve``: agents, or models alone, behind the Chat Completions API."""
+"""``agentkit serve``: agents, or models without agents, behind the Chat Completions API."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Setup", "make_server", "serve"]
 
-_SETUP = "AGENTKIT_SERVE"  # the variable that has the options, for the processes of a server with several workers
+_SETUP = "AGENTKIT_SERVE"  # holds the options for the worker processes
 _TOKEN = "AGENTKIT_TOKEN"  # noqa: S105 - the name of a variable
 
 
@@ -85,19 +85,19 @@ _Drain = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """The options that describe a server, as JSON values: each of its processes makes it from them.
+    """The options of a server, as JSON values: each of its processes creates it from them.
 
     Attributes:
         agents: ``[NAME=]MODULE:AGENT`` each.
         model: The model behind the agents.
-        tools: Modules and files with tools, for an agent that is not named.
+        tools: Modules and files with tools, for an unnamed agent.
         toolsets: Specs of ready-made tools, for the same.
         instructions: Its instructions.
         gateway: ``[NAME=]MODEL`` each.
-        fallback: The models to ask next.
+        fallback: The fallback models.
         record: A file for requests and replies.
-        token: What clients send; None for nothing.
-        hosts: The names that the server is reached by.
+        token: The token that clients send; None for none.
+        hosts: The host names under which clients reach the server.
         origins: The sites whose pages may call it.
         sessions: The file of sessions.
         store: The file of runs that wait.
@@ -120,10 +120,10 @@ class Setup:
     limits: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def check(self) -> None:
-        """Refuse options that do not go together.
+        """Refuse options that exclude each other.
 
         Raises:
-            ConfigError: Some do not.
+            ConfigError: Two options exclude each other.
         """
         makes = self.tools or self.toolsets or self.instructions
         if self.gateway and (self.agents or self.model or makes or self.sessions):
@@ -189,7 +189,7 @@ def serve(  # noqa: PLR0913 - each is an option of the command
 
 
 def _names(host: str, allowed: Sequence[str]) -> list[str]:
-    """The names that a server is reached by."""
+    """Return the host names under which clients reach the server."""
     if host not in ("0.0.0.0", "::"):  # noqa: S104 - it is what the user typed
         return [host, *allowed]
     if not allowed:
@@ -210,7 +210,7 @@ def _serve(setup: Setup, host: str, port: int, made: str, *, workers: int, drain
             setup = replace(setup, store=str(Path(directory) / "runs.db"))
         server = make_server(setup)
         if setup.sessions:
-            call_sync(SQLiteSessions(setup.sessions).list)  # a file that cannot be used is reported now
+            call_sync(SQLiteSessions(setup.sessions).list)  # report an unusable file now
         listener = process.listen(host, port)
         shown = f"[{host}]" if ":" in host else host
         names = ", ".join(one_line(each) for each in server.backends)
@@ -227,13 +227,13 @@ def _serve(setup: Setup, host: str, port: int, made: str, *, workers: int, drain
 
 
 def make_server(setup: Setup | None = None) -> Server:
-    """Make the server that a command line describes.
+    """Create the server that a command line describes.
 
     Args:
         setup: The options; by default those of the command that started this process.
 
     Raises:
-        ConfigError: Something in them is wrong.
+        ConfigError: An option is wrong.
     """
     from agentkit import serve as serving  # noqa: PLC0415 - the extra may be missing
 

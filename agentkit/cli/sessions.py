@@ -1,6 +1,6 @@
-"""Files of sessions on the command line: what ``--session FILE:NAME`` means, and ``agentkit sessions``.
+"""Session files on the command line: ``--session FILE:NAME`` and ``agentkit sessions``.
 
-Whatever uses a file of sessions creates it, so a command that only looks first checks that the file exists.
+Opening a session file creates it, so a command that only reads first checks that it exists.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 _DEFAULT = "default"
-_WIDEST = 40  # of a column; what is longer stands out of it
+_WIDEST = 40  # of a column; longer cells overflow
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -54,10 +54,10 @@ _DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
 def split_session(where: str) -> tuple[str, str]:
-    """Split ``FILE:NAME``. The name may hold colons if the file exists; the colon of a drive belongs to the file.
+    """Split ``FILE:NAME``. The name may contain colons if the file exists; the colon of a drive belongs to the file.
 
     Raises:
-        ConfigError: One of the two is empty, or it is a name alone.
+        ConfigError: Either part is empty, or there is only a name.
     """
     places = [at for at in reversed(range(len(where))) if where[at] == ":"]
     splits = [(where[:at], where[at + 1 :]) for at in places]
@@ -75,14 +75,14 @@ def split_session(where: str) -> tuple[str, str]:
 
 
 def open_session(where: str, *, existing: bool = False) -> StoredSession:
-    """Open the session that ``FILE:NAME`` means.
+    """Open the session ``FILE:NAME``.
 
     Args:
-        where: What was typed.
-        existing: It must exist. Otherwise it is created when it is first used.
+        where: ``FILE:NAME``.
+        existing: Whether it must exist; otherwise it is created on first use.
 
     Raises:
-        ConfigError: There is no such file or session, and it must exist.
+        ConfigError: It must exist, and there is no such file or session.
     """
     file, name = split_session(where)
     if not existing:
@@ -97,7 +97,7 @@ def open_session(where: str, *, existing: bool = False) -> StoredSession:
 
 
 def check_not_a_session(path: str) -> None:
-    """Make sure that a FILE is not meant as FILE:NAME.
+    """Check that a FILE is not meant as FILE:NAME.
 
     Raises:
         ConfigError: It is a session.
@@ -107,7 +107,7 @@ def check_not_a_session(path: str) -> None:
 
 
 def check_nothing_waits(session: StoredSession, where: str) -> None:
-    """Make sure that a question can be asked in the session.
+    """Check that a question can be asked in the session.
 
     Raises:
         StateError: Its last run waits for decisions.
@@ -140,13 +140,13 @@ def last_state(session: StoredSession) -> RunState:
 
 
 def describe(session: StoredSession) -> str:
-    """Name the session and say if it is new, as its name may be misspelt."""
+    """Return the session's name and whether it is new, in case the name is misspelled."""
     count, name = len(anyio.run(session.load).messages), one_line(repr(session.name))
     return f"session {name} of {plural(count, 'message')}" if count else f"new session {name}"
 
 
 def _open_file(file: str) -> Sessions:
-    """Open a file of sessions to look at. An empty one has none, and must not become a database by looking."""
+    """Open a session file for reading. An empty file has no sessions, and reading must not make it a database."""
     if Path(file).is_dir():
         raise ConfigError(f"{file!r} is a directory, not a session file")
     if not Path(file).is_file():
@@ -155,7 +155,7 @@ def _open_file(file: str) -> Sessions:
 
 
 def _open_whole_file(file: str) -> Sessions:
-    """Open the file of a command that takes no session."""
+    """Open the file of a command that covers all its sessions."""
     if not Path(file).is_file() and ":" in file and Path(alone := split_session(file)[0]).is_file():
         raise ConfigError(f"this command covers all sessions in a file: name only the file, {alone}")
     return _open_file(file)
@@ -206,7 +206,7 @@ def list_sessions(file: _FileArgument, as_json: _JsonOption = False, debug: _Deb
 
 @app.command()
 def show(where: _SessionArgument, debug: _DebugOption = False) -> None:
-    """Print a conversation: who said what, the calls and their results."""
+    """Print a conversation: the messages, the calls and their results."""
     with handle_errors(debug=debug):
         messages = anyio.run(open_session(where, existing=True).messages)
         for number, message in enumerate(messages):
@@ -229,7 +229,7 @@ def search(
     """
     with handle_errors(debug=debug):
         if not " ".join(words).strip():
-            raise ConfigError("there is nothing to search for: give at least one word")
+            raise ConfigError("nothing to search for: give at least one word")
         find = functools.partial(_open_whole_file(file).search, " ".join(words), limit=limit)
         found = anyio.run(find)
         if as_json:
@@ -289,14 +289,14 @@ def delete(
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Put each row on a line and their columns below each other; the cells are printable."""
+    """Align rows in columns; the cells are printable."""
     widths = [min(_WIDEST, max(map(len, column))) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
 
 
 def message_text(number: int, message: Message, messages: Sequence[Message]) -> str:
-    """Show a message of a conversation. Its text is indented: none can look like the head of another message."""
+    """Show a message of a conversation. Its text is indented, so it cannot look like the header of another message."""
     name = ""
     if isinstance(message, ToolMessage):
         calls = (call for each in messages if isinstance(each, AssistantMessage) for call in each.tool_calls)

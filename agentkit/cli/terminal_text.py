@@ -1,7 +1,7 @@
-"""Strings of models and tools, made fit to be printed. Pure.
+"""Make strings from models and tools safe to print. Pure.
 
-What came out of a model or a tool is data: it must not move the cursor, change colors, write the clipboard, hide words
-or reverse their order on somebody's terminal.
+What comes from a model or a tool is data: it must not move the cursor, change colors, write to the clipboard, or hide
+or reorder words on the terminal.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # errors of a command line are printed without the rest of ag
 
 __all__ = ["call_line", "exact_line", "one_line", "plural", "printable", "shortened", "written_arguments"]
 
-_JOINERS = "\u200c\u200d"  # shape Persian and Indic letters and join emoji, so they stay behind a visible character
+_JOINERS = "\u200c\u200d"  # shape Persian and Indic letters and join emoji, so they stay after a visible character
 _UNSAFE = re.compile(
     "["
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and newline, DEL, C1
@@ -29,13 +29,13 @@ _MOST = 200
 
 
 def printable(text: str, *, after: str = "") -> str:
-    r"""Write every character that is a command, or that nobody can see, as JSON writes it: ``\u001b``.
+    r"""Escape every control or invisible character as JSON does: ``\u001b``.
 
-    Newlines (also CR LF) and tabs stay. A joiner stays where it joins: behind a visible character beyond ASCII.
+    Newlines (also CR LF) and tabs stay. A joiner stays where it joins: after a visible non-ASCII character.
 
     Args:
         text: What a model, a tool or a server wrote.
-        after: What was printed before it, when the text comes in chunks.
+        after: What was printed before it, when the text arrives in chunks.
     """
     text = text.replace("\r\n", "\n")
 
@@ -50,12 +50,12 @@ def printable(text: str, *, after: str = "") -> str:
 
 
 def one_line(text: str) -> str:
-    """Make a string printable, with every run of white space as one space."""
+    """Make a string printable, with each run of white space collapsed into one space."""
     return printable(" ".join(text.split()))
 
 
 def exact_line(text: str, most: int = _MOST) -> str:
-    """Put a name on one line, every newline and tab written as an escape; only the beginning of a very long one."""
+    """Put a name on one line, with newlines and tabs escaped; a very long one is truncated."""
     line = printable(text[:most]).replace("\n", "\\u000a").replace("\t", "\\u0009")
     return line if len(text) <= most else f"{line} [... {len(text):,} characters]"
 
@@ -72,7 +72,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def call_line(call: ToolCall) -> str:
-    """Write a call with all its arguments much as Python does: ``add(a=1, b=2)``."""
+    """Write a call with all its arguments in Python's notation: ``add(a=1, b=2)``."""
     arguments = written_arguments(call)
     if arguments is None:
         return one_line(f"{call.name}({call.written})")
@@ -99,7 +99,7 @@ def written_arguments(call: ToolCall) -> dict[str, str] | None:
 
 
 class _Number(str):
-    """A number of a JSON document, in its own digits: a float shows ``1e+20`` for 100000000000000000000.01."""
+    """A number of a JSON document, with its original digits: a float shows ``1e+20`` for 100000000000000000000.01."""
 
     __slots__ = ()
 

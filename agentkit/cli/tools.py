@@ -1,4 +1,4 @@
-"""``agentkit tools``: the schemas of tools, or how they read to a model, what they can do and what could be better."""
+"""``agentkit tools``: print the schemas of tools; with ``--check``, lint them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["report", "tools"]
 
 
 def report(tools: Sequence[Tool], *, as_json: bool, write: Callable[[str], None]) -> int:
-    """Print what tools can do, and what could be better about them.
+    """Print what tools can do, and what could be improved about them.
 
     Args:
         tools: The tools.
@@ -62,14 +62,14 @@ def _paragraph(tool: Tool, warnings: Sequence[LintWarning]) -> str:
     reason = _why_not_strict(tool)
     lines = [f"not strict: {reason}" if reason else "strict"]
     can = [meaning for kind, meaning in ACCESS.items() if kind in tool.access]
-    can += ["may wait for an approval"] if waits(tool) and not tool.is_external else []
+    can += ["may wait for approval"] if waits(tool) and not tool.is_external else []
     lines += [", ".join(can)] if can else []
     lines += (f"- {each.parameter}: {each.what}" if each.parameter else f"- {each.what}" for each in warnings)
     return "\n".join([one_line(_signature(tool)), *(f"  {one_line(line)}" for line in lines)])
 
 
 def _summary(tools: Sequence[Tool]) -> Iterator[str]:
-    """A line for each thing that some of the tools can do."""
+    """Yield a line for each kind of access that some of the tools have."""
     for kind, meaning in ACCESS.items():
         names = [f"{tool.name} (may wait)" if waits(tool) else tool.name for tool in tools if kind in tool.access]
         if names:
@@ -77,7 +77,7 @@ def _summary(tools: Sequence[Tool]) -> Iterator[str]:
 
 
 def _why_not_strict(tool: Tool) -> str:
-    """The reason why a tool's schema is not sent as strict; empty if it is."""
+    """Return why a tool's schema is not sent as strict; empty if it is."""
     if tool.is_custom:
         return "it takes a string, so it has no schema"
     is_function = isinstance(tool, ToolFunction)
@@ -88,7 +88,7 @@ def _why_not_strict(tool: Tool) -> str:
 
 
 def _signature(tool: Tool) -> str:
-    """Write a tool as a model sees it, much as Python writes a function."""
+    """Write a tool as a model sees it, in the notation of a Python function."""
     if tool.is_custom:
         return f"{tool.name}(text)"
     required = tool.parameters.get("required", ())
@@ -127,13 +127,13 @@ def tools(
     check: Annotated[
         bool,
         typer.Option(
-            "--check", help="Print what the tools can do and what could be improved; exit with 1 if anything could."
+            "--check", help="Lint: print what the tools can do and what to improve; exit with 1 if there is anything."
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, also with --check.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Print the JSON schemas of tools as a model receives them, or check the tools.
+    """Print the JSON schemas of tools as a model receives them, or lint the tools with --check.
 
     \b
     agentkit tools tools.py

@@ -23,8 +23,8 @@ class _Form:
         toolset: The name in `agentkit_tools`.
         argument: The name of the argument; empty if there is none.
         example: An argument, for errors.
-        is_needed: Whether there must be an argument.
-        several: Whether the toolset takes a list, which the spec separates by commas.
+        is_needed: Whether the argument is required.
+        several: Whether the toolset takes a list, separated by commas in the spec.
     """
 
     toolset: str
@@ -53,14 +53,15 @@ _FORMS: Mapping[str, _Form] = {
 
 
 def open_toolset(spec: str) -> Toolset:
-    """Make the toolset that a spec means, with the defaults of its class.
+    """Create the toolset of a spec, with the defaults of its class.
 
     Args:
         spec: ``name`` or ``name:argument``. A colon in the argument is part of it; ``http`` takes several hosts,
             separated by commas.
 
     Raises:
-        ConfigError: There is no such toolset, its extra is not installed, or the argument is missing, needless or bad.
+        ConfigError: There is no such toolset, its extra is not installed, or the argument is missing, unnecessary or
+            invalid.
     """
     name, colon, argument = spec.partition(":")
     form = _FORMS.get(name)

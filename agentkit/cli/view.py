@@ -24,7 +24,7 @@ from agentkit.trace import Timeline, read_events, render_page, render_runs, time
 __all__ = ["view"]
 
 _OURS = "agentkit</title>"
-_UNSEEN, _LEFT = 600.0, 180.0  # seconds without a request after which --follow ends; a hidden page asks once a minute
+_UNSEEN, _LEFT = 600.0, 180.0  # seconds without a request after which --follow ends; a hidden page polls once a minute
 
 
 def view(
@@ -43,8 +43,8 @@ def view(
 ) -> None:
     """Turn a trace into one HTML page: what ran when, and why.
 
-    The page is written next to the trace and is self-contained. With --follow, it is served to this machine only, while
-    the run runs; the command ends with Ctrl-C, or when the page is closed.
+    The page is self-contained and written next to the trace. With --follow, it is served to this machine only while the
+    run runs; the command ends with Ctrl-C, or when the page is closed.
 
     \b
     agentkit run --trace run.jsonl "What is 19 + 23?"
@@ -78,24 +78,24 @@ def view(
 
 
 def _read(traces: Sequence[str], *, wait: bool = False) -> list[tuple[str, Sequence[Timeline]]]:
-    """Read the traces; one that is not there yet has no runs, if ``wait`` says so."""
+    """Read the traces; with ``wait``, one that does not exist yet has no runs."""
     return [
         (Path(each).name, [] if wait and not Path(each).exists() else timelines(read_events(each))) for each in traces
     ]
 
 
 def _check_ours(path: Path) -> None:
-    """Refuse to replace a file that is not such a page.
+    """Refuse to overwrite a file that is not such a page.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: The file is not such a page.
     """
     if path.is_file() and _OURS not in path.read_text(encoding="utf-8", errors="replace")[:2000]:
         raise ConfigError(f"{str(path)!r} exists and is not a page written by agentkit: name the page with -o")
 
 
 class _Server(ThreadingHTTPServer):
-    """Serves the page to this machine, to who knows its address."""
+    """Serves the page on this machine, to anyone who knows its address."""
 
     daemon_threads = True
 
@@ -109,12 +109,12 @@ class _Server(ThreadingHTTPServer):
         self._rendered = ("", "")
 
     def version(self) -> str:
-        """What changes when a trace does."""
+        """Return a value that changes when a trace does."""
         found = [Path(each).stat() for each in self.traces if Path(each).exists()]
         return "-".join(f"{each.st_size}.{each.st_mtime_ns}" for each in found) or "none"
 
     def runs(self) -> tuple[str, str]:
-        """The version of the traces and what the page shows of it; rendered once for each."""
+        """Return the version of the traces and the page, which is rendered once per version."""
         with self._lock:
             version = self.version()
             if self._rendered[0] != version:
@@ -153,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _serve(traces: Sequence[str], *, open_browser: bool) -> None:
-    _read(traces, wait=True)  # a file that is no trace is refused before the page is served
+    _read(traces, wait=True)  # refuse a file that is not a trace before the page is served
     with _Server(traces) as server:
         url = f"http://{server.host}{server.path}"
         typer.echo(url)
