@@ -35,7 +35,7 @@ _WRONG_FILE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_RE
 def handle_errors(*, debug: bool, serves: bool = False) -> Generator[None]:
     """Turn whatever a command raises into a sentence and an exit code.
 
-    agentkit's log is shown with ``debug``, and by a command that ``serves``, because its clients are not told what went
+    agentkit's log is shown with ``debug``, and by a command that ``serves``, because its clients do not learn what went
     wrong. Otherwise what it says about a run is already on the screen.
     """
     handler = logging.StreamHandler() if debug or serves else logging.NullHandler()
