@@ -7,6 +7,7 @@ from agentkit.chat.background import BackgroundTask
 from agentkit.chat.client import ChatClient, open_model
 from agentkit.chat.compat.profile import Profile, ProfileFile
 from agentkit.chat.decoding.decoder import ReadLimits
+from agentkit.chat.files import write_atomically
 from agentkit.chat.json_values import encode_json
 from agentkit.chat.log import escape_controls
 from agentkit.chat.providers import PROVIDERS, Provider
@@ -103,4 +104,5 @@ __all__ = [
     "size_of_messages",
     "size_of_request",
     "size_of_text",
+    "write_atomically",
 ]

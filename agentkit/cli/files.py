@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
-from collections.abc import Generator
 from pathlib import Path
 
+from agentkit.chat import write_atomically
 from agentkit.errors import ConfigError, StateError
 from agentkit.run import RunState
 
@@ -66,12 +65,11 @@ def write_private(path: str, text: str, what: str) -> None:
     Raises:
         ConfigError: It cannot be written, or something other than a file is there.
     """
-    with _temporary_file(path, what) as file:
-        with file.open("w", encoding="utf-8") as output:
-            output.write(text)
-            output.flush()
-            os.fsync(output.fileno())
-        file.replace(path)
+    _check_kind(path, what)
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise ConfigError(f"the {what} cannot be written to {path!r}: {error.strerror}") from None
 
 
 def check_writable(path: str, what: str) -> None:
@@ -80,22 +78,14 @@ def check_writable(path: str, what: str) -> None:
     Raises:
         ConfigError: It cannot be written, or something other than a file is there.
     """
-    with _temporary_file(path, what):
-        pass
-
-
-@contextlib.contextmanager
-def _temporary_file(path: str, what: str) -> Generator[Path]:
-    """Make a temporary file next to another one, to replace it or be removed."""
-    if Path(path).exists() and not Path(path).is_file():
-        raise ConfigError(f"the {what} cannot be written to {path!r}: it is not a file")
+    _check_kind(path, what)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{Path(path).name}.", suffix=".new", dir=Path(path).parent)
-        os.close(handle)
-        try:
-            yield Path(name)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                Path(name).unlink()
+        with tempfile.TemporaryFile(dir=Path(os.path.realpath(path)).parent):
+            pass
     except OSError as error:
         raise ConfigError(f"the {what} cannot be written to {path!r}: {error.strerror}") from None
+
+
+def _check_kind(path: str, what: str) -> None:
+    if Path(path).exists() and not Path(path).is_file():
+        raise ConfigError(f"the {what} cannot be written to {path!r}: it is not a file")

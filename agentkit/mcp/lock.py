@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from agentkit.chat import write_atomically
 from agentkit.errors import ConfigError
 from agentkit.mcp.hidden import find_hidden, show_hidden
 from agentkit.mcp.tools import Listed
@@ -83,16 +81,7 @@ class LockFile:
         text = json.dumps({"version": _VERSION, "servers": servers}, indent=2, sort_keys=True, ensure_ascii=True)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(text + "\n")
-                Path(name).chmod(0o644)
-                Path(name).replace(self.path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    Path(name).unlink()
-                raise
+            write_atomically(self.path, f"{text}\n", mode=0o644)
         except OSError as error:
             raise ConfigError(f"the lock file {str(self.path)!r} cannot be written: {error.strerror}") from None
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
 import webbrowser
-from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,6 +21,7 @@ from mcp.shared.auth import (
 )
 from pydantic import AnyUrl, BaseModel, ValidationError
 
+from agentkit.chat import write_atomically
 from agentkit.mcp.auth import OAuth
 from agentkit.mcp.wire import Wire
 
@@ -119,13 +117,7 @@ class TokenFile:
         servers[self._url] = {**(cast("dict[str, Any]", server) if isinstance(server, dict) else {}), name: value}
         path = self._oauth.store
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # of mode 600 from its beginning
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(servers, file, indent=2)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        write_atomically(path, json.dumps(servers, indent=2))
 
 
 class _Browser:

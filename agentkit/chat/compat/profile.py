@@ -6,16 +6,14 @@ facts out of error messages, and a `ProfileFile` keeps profiles between processe
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
+from agentkit.chat.files import write_atomically
 from agentkit.chat.json_values import as_mapping
 from agentkit.errors import ConfigError
 
@@ -224,17 +222,7 @@ class ProfileFile:
         text = json.dumps({"version": _FILE_VERSION, "profiles": profiles}, indent=2, sort_keys=True) + "\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(text)
-                    file.flush()
-                    os.fsync(file.fileno())  # else a crash of the machine may leave the name with nothing in it
-                Path(name).replace(self.path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    Path(name).unlink()
-                raise
+            write_atomically(self.path, text)
         except OSError as error:
             raise ConfigError(f"the profile cannot be written to {str(self.path)!r}: {error.strerror}") from error
 
