@@ -35,8 +35,8 @@ class Budget(NamedTuple):
 
 
 BUDGETS = {
-    "lines of the core": Budget(20_730, 14_000),
-    "modules of the core": Budget(82, 80),
+    "lines of the core": Budget(20_750, 14_000),
+    "modules of the core": Budget(83, 80),
     "private functions per 1,000 lines": Budget(13.2, 8.0),
     "files of one tool call": Budget(24, 16),
     "hops of one tool call": Budget(78, 40),

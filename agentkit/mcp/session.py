@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 import logging
 import math
 from collections.abc import AsyncGenerator
@@ -22,6 +23,7 @@ from pydantic import BaseModel, FileUrl, TypeAdapter, ValidationError
 import agentkit
 from agentkit.chat import BackgroundTask, escape_controls
 from agentkit.errors import AgentKitError, ToolError
+from agentkit.mcp.eras import is_known_as_legacy, remember
 from agentkit.mcp.errors import MCPError
 from agentkit.mcp.events import ServerLogged
 from agentkit.mcp.failures import as_error, first_of, status_of
@@ -46,7 +48,7 @@ _ROUNDS = 10  # how often a server may ask for input before a call is given up
 
 _CallResult: TypeAlias = types.CallToolResult | types.InputRequiredResult
 _CALL_RESULT: TypeAdapter[_CallResult] = TypeAdapter(types.CallToolResult | types.InputRequiredResult)
-_LEGACY: set[str] = set()  # the servers that only know the handshake of the older revisions
+_PROBE = 5.0  # seconds from which on a start is one whose first question was ignored
 
 log = logging.getLogger("agentkit.mcp")
 for _name in ("mcp", "client"):  # the SDK's loggers: without a handler Python prints their warnings to the terminal
@@ -64,6 +66,7 @@ class LiveSession:
         self._client: Client | None = None
         self._settled, self._closing = anyio.Event(), anyio.Event()
         self._failure: Exception | None = None
+        self._is_known = False  # as a server of before 2026
         self._calls: list[_Call] = []
         # A context of its own: what the session does is no part of the run that happens to open it.
         self._task = contextvars.Context().run(BackgroundTask, self._work, self._settled.set)
@@ -113,7 +116,8 @@ class LiveSession:
             await self._task.join(_CLOSE)
 
     async def _work(self) -> None:
-        mode = "legacy" if self.target.key in _LEGACY else "auto"
+        self._is_known = await anyio.to_thread.run_sync(is_known_as_legacy, self.target.key)
+        mode = "legacy" if self._is_known else "auto"
         for _ in range(3):
             try:
                 await self._serve(mode)
@@ -133,10 +137,10 @@ class LiveSession:
             return ""
         if mode == "auto":
             return "legacy" if isinstance(self.target, Command) and self.wire.ended.is_set() else ""
-        _LEGACY.discard(self.target.key)
         return "auto" if error.code == types.UNSUPPORTED_PROTOCOL_VERSION else ""
 
     async def _serve(self, mode: str) -> None:
+        began = anyio.current_time()
         async with Client(
             self._transport(),
             mode=mode,
@@ -149,10 +153,12 @@ class LiveSession:
             sampling_callback=self._on_sampling if self.options.sampling else None,
             elicitation_callback=self._on_elicitation if self.options.elicitation else None,
         ) as client:
-            if client.session.initialize_result is not None:
-                _LEGACY.add(self.target.key)
-                if self.options.log_level and client.server_capabilities.logging is not None:
-                    await self._set_log_level(client)
+            is_legacy = client.session.initialize_result is not None
+            was_costly = mode == "legacy" or anyio.current_time() - began > _PROBE
+            if is_legacy != self._is_known and (was_costly or self._is_known):
+                await anyio.to_thread.run_sync(functools.partial(remember, self.target.key, is_legacy=is_legacy))
+            if is_legacy and self.options.log_level and client.server_capabilities.logging is not None:
+                await self._set_log_level(client)
             self._client = client
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._subscribe, client)

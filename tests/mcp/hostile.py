@@ -216,7 +216,10 @@ def handle(message: dict[str, Any]) -> None:
         send(id=ASKED.pop(), result=text(json.dumps(answer, sort_keys=True)))
     elif FAULT == "silent" or identity is None or (FAULT, method) == ("ignores the probe", "server/discover"):
         return
-    elif FAULT == "waits" and method == "server/discover":
+    elif FAULT == "only 2026" and method == "initialize":
+        error = {"code": -32022, "message": "unsupported", "data": {"supported": ["2026-07-28"], "requested": "x"}}
+        send(id=identity, error=error)
+    elif FAULT in ("waits", "only 2026") and method == "server/discover":
         known = {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, "resultType": "complete"}
         send(id=identity, result={**known, "ttlMs": 0, "cacheScope": "private"})
     elif method == "initialize":

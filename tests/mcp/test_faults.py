@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from agentkit import CallFinished, Event, Progress, ToolResult
 from agentkit.mcp import MCPError, ServerLogged
 from agentkit.messages import AudioPart, ImagePart
-from tests.explore import EXPLORE
 from tests.mcp.servers import hostile, names, results, use
 
 pytestmark = pytest.mark.anyio
@@ -52,15 +50,6 @@ READ = {  # a fault in how a result is sent -> what the model reads
 async def test_what_can_be_read_of_a_result_is_read(fault: str) -> None:
     run = await use(hostile(fault))
     assert (results(run), run.output) == ([READ[fault]], "done")
-
-
-@pytest.mark.skipif(not EXPLORE, reason="waits ten seconds: `make explore` runs it")
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_server_that_ignores_an_unknown_question_costs_ten_seconds_once(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    for _ in range(2):
-        assert results(await use(hostile("ignores the probe", str(log)))) == ["hello"]
-    assert log.read_text(encoding="utf-8").count('"server/discover"') == 1
 
 
 async def test_a_broken_message_fails_its_call_and_no_other() -> None:
