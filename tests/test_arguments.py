@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field, field_validator
 
 from agentkit.chat.json_values import encode_json
 from agentkit.errors import ModelRetry, ToolError
-from agentkit.tools.arguments import parse_arguments, validate_arguments
-from agentkit.tools.signature import Signature, read_signature
+from agentkit.tools.arguments import Signature, parse_arguments, validate_arguments
+from agentkit.tools.signature import read_signature
 
 
 def read_arguments(signature: Signature, text: str) -> dict[str, Any]:

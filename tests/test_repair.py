@@ -11,9 +11,9 @@ from agentkit import Agent, AssistantMessage, ToolCall, tool
 from agentkit.chat.json_values import encode_json, parse_json
 from agentkit.events import CallRepaired
 from agentkit.testing import ScriptedModel
+from agentkit.tools.arguments import Shape, fit_arguments
 from agentkit.tools.repair import (
     Unreadable,
-    fit_arguments,
     match_tool_name,
     repair_text,
     unknown_tool_message,
@@ -175,7 +175,7 @@ SCHEMA: dict[str, Any] = {
 def test_arguments_are_put_into_the_form_of_the_schema(
     arguments: dict[str, Any], fitted: dict[str, Any] | None, notes: list[str]
 ) -> None:
-    assert fit_arguments(arguments, SCHEMA) == (arguments if fitted is None else fitted, notes)
+    assert fit_arguments(arguments, Shape.of(SCHEMA)) == (arguments if fitted is None else fitted, notes)
 
 
 def test_a_tool_that_has_such_a_parameter_or_takes_anything_is_left_alone() -> None:
@@ -190,16 +190,16 @@ def test_a_tool_that_has_such_a_parameter_or_takes_anything_is_left_alone() -> N
         {**known, "additionalProperties": False, "patternProperties": {"^in": {}}},
     ]
     for schema in schemas:
-        assert fit_arguments({"input": {"a": 1}}, schema) == ({"input": {"a": 1}}, [])
+        assert fit_arguments({"input": {"a": 1}}, Shape.of(schema)) == ({"input": {"a": 1}}, [])
     unsaid = {**known, "required": ["a"]}  # as it stands it cannot fit
-    assert fit_arguments({"input": {"a": 1}}, unsaid) == ({"a": 1}, ["wrapped in 'input'"])
+    assert fit_arguments({"input": {"a": 1}}, Shape.of(unsaid)) == ({"a": 1}, ["wrapped in 'input'"])
 
 
 @FEW
 @given(OBJECTS | st.fixed_dictionaries({}, optional=dict.fromkeys(SCHEMA["properties"], JSON)))
 def test_fitting_never_fails_and_a_second_time_changes_nothing(arguments: dict[str, Any]) -> None:
-    fitted, _ = fit_arguments(arguments, SCHEMA)
-    assert fit_arguments(fitted, SCHEMA) == (fitted, [])
+    fitted, _ = fit_arguments(arguments, Shape.of(SCHEMA))
+    assert fit_arguments(fitted, Shape.of(SCHEMA)) == (fitted, [])
 
 
 # What fits is left alone; what does not is changed only if it can mean one thing.
@@ -265,7 +265,7 @@ COERCED: dict[str, Any] = {
 def test_a_value_that_can_mean_one_thing_only_is_read_so(
     written: str, fitted: dict[str, Any], notes: list[str]
 ) -> None:
-    assert fit_arguments(parse_json(written), COERCED) == (fitted, notes)
+    assert fit_arguments(parse_json(written), Shape.of(COERCED)) == (fitted, notes)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_a_value_that_can_mean_one_thing_only_is_read_so(
 )  # fmt: skip
 def test_a_value_that_fits_or_could_mean_something_else_is_left_alone(written: str) -> None:
     arguments = parse_json(written)
-    assert fit_arguments(arguments, COERCED) == (arguments, [])
+    assert fit_arguments(arguments, Shape.of(COERCED)) == (arguments, [])
 
 
 @pytest.mark.parametrize(

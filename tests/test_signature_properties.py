@@ -20,9 +20,9 @@ from pydantic_core import to_jsonable_python
 
 from agentkit.chat.strict import strict_form
 from agentkit.errors import DefinitionError, ToolError
-from agentkit.tools.arguments import validate_arguments
+from agentkit.tools.arguments import Signature, validate_arguments
 from agentkit.tools.generate import stable
-from agentkit.tools.signature import Signature, read_signature
+from agentkit.tools.signature import read_signature
 
 
 class Color(enum.Enum):

@@ -7,7 +7,7 @@ and of older drafts.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from agentkit.chat.json_values import as_mapping
@@ -124,19 +124,6 @@ def member_schemas(
             inner = prefix[step] if step < len(prefix) else node.get("items")
         found += leaf_schemas(inner, root)
     return found
-
-
-def possible_schemas(value: Mapping[str, Any], schemas: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
-    """Those schemas whose constants, such as the tag of a union, do not say that the object is another one."""
-
-    def fits(schema: dict[str, Any]) -> bool:
-        properties: dict[str, JsonSchema | bool] = schema.get("properties") or {}
-        return not any(
-            name in value and isinstance(each, dict) and "const" in each and value[name] != each["const"]
-            for name, each in properties.items()
-        )
-
-    return [each for each in schemas if fits(each)] or schemas
 
 
 def types_of(schema: Mapping[str, Any]) -> frozenset[str]:

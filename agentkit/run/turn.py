@@ -27,8 +27,9 @@ from agentkit.run.spec import AgentSpec, RunSpec
 from agentkit.run.state import RunState
 from agentkit.run.step import AskModel
 from agentkit.run.transcript import CONTINUES, CUT, TRUNCATED, is_reply, is_sent, labeled, last_reply_at, open_calls
+from agentkit.tools.arguments import fit_arguments
 from agentkit.tools.context import RunContext
-from agentkit.tools.repair import LONGEST_NAME, fit_arguments, match_tool_name, repair_text, valid_tool_name
+from agentkit.tools.repair import LONGEST_NAME, match_tool_name, repair_text, valid_tool_name
 from agentkit.tools.tool import Tool
 
 _LENGTH = "length"  # in the meta of a reply: it reached its limit of tokens inside a call or an output
@@ -325,7 +326,7 @@ def _with_arguments(call: ToolCall, tools: Mapping[str, Tool], notes: list[CallR
         return call
     try:
         written, forgiven = repair_text(call.malformed) if call.malformed else (call.parsed, [])
-        fitted, changed = fit_arguments(written, tools[call.name].parameters)
+        fitted, changed = fit_arguments(written, tools[call.name].shape)
         if not call.malformed and not changed:
             return call
         arguments = write_json(fitted)

@@ -1,11 +1,10 @@
 """Repairs what models get wrong when they write a call, as far as that cannot change what they meant. Pure.
 
-Three repairs, each reported in words. A *name* is matched if it differs by case, dashes, underscores, or a prefix that
-servers are known to write. A *text* that is almost JSON is read as a person would: an object that was encoded twice, a
-code fence, brackets and marks of a chat template after the object, the same object twice, Python's literals, single
-quotes, keys without quotes, trailing commas, line ends and lone backslashes in strings. *Arguments* are fitted to the
-schema: arguments wrapped into one member, a list or an object written as a string, digits where a string is wanted, a
-value of an enum in another case, one object for a list of objects, null for what may be left out.
+A *name* is matched if it differs by case, dashes, underscores, or a prefix that servers are known to write. A *string*
+that is almost JSON is read as a person would: an object that was encoded twice, a code fence, brackets and marks of a
+chat template after the object, the same object twice, Python's literals, single quotes, keys without quotes, trailing
+commas, line ends and lone backslashes in strings. What was repaired is said in words. Arguments that are JSON, but not
+as the tool takes them, are for `fit_arguments`.
 
 What is incomplete is never completed, words after the object are never dropped, NaN is not a number, and a name that is
 only similar is never taken for a tool: `unknown_tool_message` suggests it to the model.
@@ -15,12 +14,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from agentkit.chat.json_schema import JSON_TYPES, leaf_schemas, member_schemas, possible_schemas, types_of
-from agentkit.chat.json_values import join_surrogates, parse_json, write_json
+from agentkit.chat.json_values import join_surrogates, parse_json
 
 _MOST_NAMES = 20
 LONGEST_NAME = 64
@@ -322,124 +320,3 @@ def _number(text: str) -> float:
     except ValueError:
         raise Unreadable("a number is too large") from None
     return cast("float", value)
-
-
-# Arguments that are JSON, but not as the tool takes them.
-
-_WRAPPERS = frozenset({"arguments", "args", "input", "kwargs", "parameters", "params"})
-
-
-def fit_arguments(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The arguments in the form that the schema of the tool wants; the second value names what was changed.
-
-    A value that fits, as it is or as validation reads it, is never changed; one that does not is changed only if it can
-    mean one thing.
-    """
-    fitter = _Fitter(schema)
-    unwrapped = fitter.unwrap(arguments)
-    fitted = fitter.fit(unwrapped, leaf_schemas(schema, schema), "")
-    return cast("dict[str, Any]", fitted), fitter.notes
-
-
-@dataclass(slots=True)
-class _Fitter:
-    root: Mapping[str, Any]
-    notes: list[str] = field(default_factory=list[str])
-
-    def unwrap(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments out of a member such as ``arguments``, if they cannot fit with it."""
-        known: Mapping[str, Any] = self.root.get("properties", {})
-        is_open = self.root.get("additionalProperties", not self.root.get("required")) is not False
-        if len(arguments) != 1 or "patternProperties" in self.root or is_open:
-            return dict(arguments)
-        ((wrapper, inner),) = arguments.items()
-        if wrapper in known or wrapper not in _WRAPPERS:
-            return dict(arguments)
-        if isinstance(inner, str):
-            inner = _decoded(inner)
-        if isinstance(inner, dict) and known and cast("dict[str, Any]", inner).keys() <= known.keys():
-            self.notes.append(f"wrapped in {wrapper!r}")
-            return cast("dict[str, Any]", inner)
-        return dict(arguments)
-
-    def fit(self, value: Any, schemas: Sequence[dict[str, Any]], place: str) -> Any:
-        if not schemas or not any(_fits(value, each) for each in schemas):
-            changes = {write_json(new): (new, note) for each in schemas for new, note in self._changes(value, each)}
-            if len(changes) != 1:
-                return value
-            ((value, note),) = changes.values()
-            self.notes.append(note.format(place))
-        if isinstance(value, dict):
-            return self._fit_members(
-                cast("dict[str, Any]", value), possible_schemas(cast("dict[str, Any]", value), schemas), place
-            )
-        if isinstance(value, list):
-            items = enumerate(cast("list[object]", value))
-            return [self.fit(each, member_schemas(schemas, at, self.root), f"{place}[{at}]") for at, each in items]
-        return value
-
-    def _fit_members(self, value: dict[str, Any], schemas: Sequence[dict[str, Any]], place: str) -> dict[str, Any]:
-        fitted: dict[str, Any] = {}
-        for name, each in value.items():
-            inner, path = member_schemas(schemas, name, self.root), f"{place}.{name}".lstrip(".")
-            may_be_left_out = all(name in one.get("properties", {}) for one in schemas) and not any(
-                name in one.get("required", ()) for one in schemas
-            )
-            if each is None and inner and may_be_left_out and not any("null" in types_of(one) for one in inner):
-                self.notes.append(f"null for {path}, which may be left out")
-            else:
-                fitted[name] = self.fit(each, inner, path)
-        return fitted
-
-    def _changes(self, value: Any, schema: dict[str, Any]) -> Iterator[tuple[Any, str]]:
-        """The possible meanings of a value that does not fit this schema, each with a note on its place."""
-        types = types_of(schema)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if "enum" in schema or "const" in schema:
-            yield from _choices(value, schema)
-        elif is_number and "string" in types and "format" not in schema:
-            yield write_json(value), "{} written as a number"
-        if isinstance(value, str) and "null" in types and value.strip() in ("", "null", "None"):
-            yield None, "{} written as a string"
-        inner = _decoded(value) if isinstance(value, str) and types & {"array", "object"} else None
-        if inner is not None and ("object" if isinstance(inner, dict) else "array") in types:
-            yield inner, "{} written as a string"
-        if "array" in types and (is_number or isinstance(value, dict)):
-            items = member_schemas([schema], 0, self.root)
-            if items and all(_fits(value, each) and types_of(each) != JSON_TYPES for each in items):
-                yield [value], "{} without its list"
-
-
-def _choices(value: Any, schema: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
-    """The values of an enum that the value could mean."""
-    for each in schema["enum"] if "enum" in schema else [schema["const"]]:
-        if isinstance(value, str) and isinstance(each, str) and each.lower() == value.strip().lower():
-            yield each, "{} in another case"
-        elif isinstance(value, str) and isinstance(each, int) and str(each) == value.strip():
-            yield each, "{} written as a string"
-        elif isinstance(each, str) and isinstance(value, int | float) and each == write_json(value):
-            yield each, "{} written as a number"
-
-
-def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
-    types = types_of(schema)
-    if isinstance(value, dict | list):
-        return ("object" if isinstance(value, dict) else "array") in types
-    if "enum" in schema or "const" in schema:
-        values = schema["enum"] if "enum" in schema else [schema["const"]]
-        return any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in values)
-    if isinstance(value, str):
-        return "string" in types
-    if value is None or isinstance(value, bool):
-        return ("null" if value is None else "boolean") in types
-    return bool(types & {"integer", "number"})
-
-
-def _decoded(text: str) -> Any:
-    """The list or object that a string holds, or None."""
-    if not text.lstrip().startswith(("{", "[")):
-        return None
-    try:
-        return parse_json(text)
-    except ValueError:
-        return None

@@ -230,9 +230,9 @@ class _Check:
 
 def _of_itself(value: Any, node: Mapping[str, Any]) -> Iterator[str]:
     """The problems of a value itself, apart from its type and its members."""
-    if "enum" in node and not any(_is_same(value, each) for each in node["enum"]):
+    if "enum" in node and not any(is_same(value, each) for each in node["enum"]):
         yield f"expected {' or '.join(map(shown_value, node['enum']))}; got {shown_value(value)}"
-    if "const" in node and not _is_same(value, node["const"]):
+    if "const" in node and not is_same(value, node["const"]):
         yield f"expected {shown_value(node['const'])}; got {shown_value(value)}"
     for keyword, (kind, words) in _SIZES.items():
         limit = node.get(keyword)
@@ -262,7 +262,8 @@ def _is(value: object, kind: str) -> bool:
     return wanted is None or isinstance(value, wanted)
 
 
-def _is_same(one: object, other: object) -> bool:
+def is_same(one: object, other: object) -> bool:
+    """Return True if two JSON values are the same: true is not 1."""
     return one == other and isinstance(one, bool) is isinstance(other, bool)
 
 

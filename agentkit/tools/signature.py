@@ -10,83 +10,23 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import GenericAlias, MethodType, NoneType
 from typing import Annotated, Any, cast, get_args, get_origin
 
 from pydantic.fields import FieldInfo
-from pydantic_core import SchemaValidator, to_jsonable_python
+from pydantic_core import to_jsonable_python
 
 from agentkit.chat.json_schema import JsonSchema
 from agentkit.chat.json_values import encode_json
-from agentkit.errors import DefinitionError, ToolError
+from agentkit.errors import DefinitionError
 from agentkit.tools.annotations import keyword_fields, read_hints, stream_in, union_members
+from agentkit.tools.arguments import Shape, Signature
 from agentkit.tools.context import RunContext, ToolContext
 from agentkit.tools.docstrings import attribute_docs, note_of, read_docstring
 from agentkit.tools.generate import Argument, generate, stable
 from agentkit.tools.schemas import compact
 
 _Parameter = inspect.Parameter
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """The parameters of a function as a model sees them, and the way from its arguments back to a call.
-
-    Attributes:
-        name: The function's name.
-        description: The text of its docstring before the sections.
-        parameters: The JSON Schema of its arguments, without the context.
-        schema: The same as pydantic writes it, with the marks of `generate`.
-        context: The name of the parameter that takes the context, if there is one.
-        deps_type: ``X`` of ``ToolContext[X]``; None if there is no context, or a bare one.
-        arguments: What the model gives for each parameter.
-    """
-
-    name: str
-    description: str
-    parameters: JsonSchema
-    schema: JsonSchema
-    context: str | None
-    deps_type: Any
-    arguments: tuple[Argument, ...] = field(repr=False)
-    _order: tuple[inspect.Parameter, ...] = field(repr=False)
-    _taken: frozenset[str] = field(repr=False)
-    _validator: SchemaValidator = field(repr=False)
-
-    def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments, each as its parameter's type, or `pydantic.ValidationError`.
-
-        They are read as JSON: strict models take a date, an enum or a tuple from JSON but not from plain Python values.
-        """
-        return cast("dict[str, Any]", self._validator.validate_json(encode_json(arguments)))
-
-    def bind(
-        self, values: Mapping[str, Any], context: RunContext[Any] | None = None
-    ) -> tuple[list[Any], dict[str, Any]]:
-        """The positional and the keyword arguments of the call with these validated values.
-
-        Raises:
-            ToolError: The function takes any keyword, and one was given that is not for the model to give.
-        """
-        rest = dict(values)
-        if taken := self._taken & rest.keys():
-            raise ToolError(f"{min(taken)}: there is no such parameter")
-        if self.context is not None:
-            rest[self.context] = context
-        has_more = any(each.kind is _Parameter.VAR_POSITIONAL and rest.get(each.name) for each in self._order)
-        positional: list[Any] = []
-        keywords: dict[str, Any] = {}
-        for each in self._order:
-            if each.kind is _Parameter.VAR_POSITIONAL:
-                positional += rest.pop(each.name, ())
-            elif each.kind is _Parameter.VAR_KEYWORD:
-                keywords |= rest
-            elif each.kind is _Parameter.POSITIONAL_ONLY or (has_more and each.kind is not _Parameter.KEYWORD_ONLY):
-                positional.append(rest.pop(each.name, each.default))
-            elif each.name in rest:
-                keywords[each.name] = rest.pop(each.name)
-        return positional, keywords
 
 
 def arguments_of(
@@ -155,13 +95,13 @@ def read_signature(function: Callable[..., Any], *, method: bool = False) -> Sig
         name=name,
         description=docstring.summary,
         parameters=parameters,
-        schema=generated,
+        shape=Shape.of(generated),
         context=context,
         deps_type=deps_type,
         arguments=tuple(arguments),
-        _order=order,
-        _taken=frozenset(taken),
-        _validator=validator,
+        order=order,
+        taken=frozenset(taken),
+        validator=validator,
     )
 
 
@@ -179,13 +119,13 @@ def signature_of_value(kind: Any, name: str) -> Signature:
         name=name,
         description="",
         parameters=_parameters(generated, [argument], {}),
-        schema=generated,
+        shape=Shape.of(generated),
         context=None,
         deps_type=None,
         arguments=(argument,),
-        _order=(parameter,),
-        _taken=frozenset(),
-        _validator=validator,
+        order=(parameter,),
+        taken=frozenset(),
+        validator=validator,
     )
 
 

@@ -21,13 +21,13 @@ from agentkit.chat.json_values import encode_json
 from agentkit.chat.request import CustomTool, FunctionTool, Grammar, ToolDefinition
 from agentkit.chat.strict import strict_form
 from agentkit.errors import DefinitionError, ToolError
-from agentkit.tools.arguments import parse_arguments, validate_arguments
+from agentkit.tools.arguments import Shape, Signature, parse_arguments, validate_arguments
 from agentkit.tools.context import LoopEmit, RunContext, ToolContext
 from agentkit.tools.execute import Kind, check_place, kind_of, run_function
 from agentkit.tools.options import Execution, ToolOptions
 from agentkit.tools.result import ToolResult
 from agentkit.tools.schemas import check_schema
-from agentkit.tools.signature import Signature, arguments_of, is_method, name_of, read_signature
+from agentkit.tools.signature import arguments_of, is_method, name_of, read_signature
 
 if TYPE_CHECKING:  # a type variable with a default, which `typing` has from Python 3.13 on
     from typing_extensions import TypeVar
@@ -210,6 +210,11 @@ class Tool(Execution, Generic[Needs_co]):
         grammar = self.grammar and [self.grammar.syntax, self.grammar.definition]
         read = [self.name, self.description, self.parameters, self.is_custom, grammar]
         return hashlib.sha256(encode_json(read)).hexdigest()
+
+    @cached_property
+    def shape(self) -> Shape:
+        """The shape of its arguments, as the model knows it."""
+        return Shape.of(self.parameters)
 
     @cached_property
     def definition(self) -> ToolDefinition:

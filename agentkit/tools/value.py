@@ -23,12 +23,12 @@ from agentkit.chat.reply import REPLY_TYPES
 from agentkit.chat.settings import ResponseFormat, json_schema
 from agentkit.chat.strict import strict_form, why_not_strict
 from agentkit.errors import ConfigError, DefinitionError, ModelRetry
-from agentkit.tools.arguments import validate_value
+from agentkit.tools.arguments import Shape, Signature, fit_arguments, validate_value
 from agentkit.tools.context import RunContext
 from agentkit.tools.generate import AllArguments
-from agentkit.tools.repair import Unreadable, fit_arguments, json_values_in, repair_json
+from agentkit.tools.repair import Unreadable, json_values_in, repair_json
 from agentkit.tools.schemas import check_schema, faults_of
-from agentkit.tools.signature import Signature, name_of, read_signature, signature_of_value
+from agentkit.tools.signature import name_of, read_signature, signature_of_value
 
 VALUE = "value"  # the member that holds what is not an object
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
@@ -89,7 +89,7 @@ class ValueType:
         definitions: Mapping[str, Any] = signature.parameters.get("$defs", {})
         if not inner.keys() - {*_SAYS_NOTHING}:
             raise DefinitionError(f"output type {_shown(kind)}: it may be anything; give it a type")
-        _check_distinct(kind, signature.schema)
+        _check_distinct(kind, signature.shape.root)
         self._read_signature = signature
         self._set_schema(inner, definitions, description)
         self.strict = strict_form(self.name, self.schema, strict=None, of_function=True)
@@ -178,10 +178,16 @@ class ValueType:
             value = cast("dict[str, Any]", value)[VALUE]
         return self._converted(value)
 
-    def _converted(self, value: Any) -> tuple[Any, list[str]]:
+    @functools.cached_property
+    def _shapes(self) -> tuple[Shape, Shape]:
+        """Those of the object that holds the value, and of the value itself."""
         parameters = self._read_signature.parameters
-        fitted, notes = fit_arguments({VALUE: value}, parameters)
         inner = {**parameters["properties"][VALUE], "$defs": parameters.get("$defs", {})}
+        return Shape.of(parameters), Shape.of(inner)
+
+    def _converted(self, value: Any) -> tuple[Any, list[str]]:
+        outer, inner = self._shapes
+        fitted, notes = fit_arguments({VALUE: value}, outer)
         if not notes and not self.wrapped and isinstance(value, dict):  # {"arguments": {...}}
             unwrapped, notes = fit_arguments(cast("dict[str, Any]", value), inner)
             fitted = {VALUE: unwrapped}
@@ -375,7 +381,7 @@ def _shown(kind: Any) -> str:
     return shown if len(shown) <= 80 else f"{shown[:80]}..."
 
 
-def _check_distinct(kind: Any, generated: JsonSchema) -> None:
+def _check_distinct(kind: Any, generated: Mapping[str, Any]) -> None:
     """Refuse alternatives with the same shape: nobody could say which one the model means."""
     given: Sequence[Any] = cast("Sequence[object]", kind) if isinstance(kind, list) else ()
     functions = [name_of(each) for each in given if _is_function(each)]
