@@ -277,7 +277,7 @@ def _meanings(value: Any, schema: JsonSchema, root: Mapping[str, Any]) -> Iterat
         yield inner, "written as a string"
     if "array" in types and (is_number or isinstance(value, dict)):
         items = [Shape([each], root) for each in member_schemas([schema], 0, root)]
-        if items and all(each.fits(value) and each.types != JSON_TYPES for each in items):
+        if items and all(each.fits(cast("object", value)) and each.types != JSON_TYPES for each in items):
             yield [value], "without its list"
 
 
@@ -366,6 +366,19 @@ class Signature:
         return positional, keywords
 
 
+def bind_arguments(
+    signature: Signature, context: RunContext[Any], arguments: str | Mapping[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """The positional and the keyword arguments of a call, from the string that the model wrote or what it says.
+
+    Raises:
+        ModelRetry: They do not fit.
+        ToolError: See `Signature.bind`.
+    """
+    given = parse_arguments(arguments) if isinstance(arguments, str) else arguments
+    return signature.bind(validate_arguments(signature, given), context)
+
+
 def validate_arguments(signature: Signature, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Convert arguments to the types of the signature.
 
@@ -416,7 +429,7 @@ class _Reader:
             self.refused[place] = f"expected {expected}; got {shown_value(value)}"
         elif isinstance(value, WrittenNumber):
             return value.text if shape.is_decimal else float(value)
-        return value
+        return cast("Any", value)
 
 
 _ABSENT = ("missing", "missing_argument", "missing_keyword_only_argument", "missing_positional_only_argument")

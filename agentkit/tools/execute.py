@@ -80,7 +80,8 @@ async def run_function(
         ToolError: The function raised it, or took too long, or too many calls of it that timed out still run.
         Exception: Whatever else the function raised.
     """
-    permit = await acquire_tool_permit(how)
+    is_limited = how.group or how.max_concurrency is not None or how.rate is not None
+    permit = await acquire_tool_permit(how) if is_limited else None
     try:
         return await _Call(how, kind, context, call).with_worker()
     finally:

@@ -285,13 +285,11 @@ class _Limits:
 _LIMITS: RunVar[_Limits] = RunVar("agentkit_concurrency")
 
 
-async def acquire_tool_permit(how: Execution) -> Permit | None:
-    """Wait for the limit of a tool or of its group; None when it has no limit."""
+async def acquire_tool_permit(how: Execution) -> Permit:
+    """Wait for the limit of a tool or of its group."""
     if how.group:
         most, rate = group_limits(how.group)
         return await _limits().name(f"group {how.group}").acquire(most, rate)
-    if how.max_concurrency is None and how.rate is None:
-        return None
     marked = _limits().marked
     limit = marked.get(how.mark) or marked.setdefault(how.mark, ConcurrencyLimit())
     return await limit.acquire(how.max_concurrency or math.inf, how.rate)

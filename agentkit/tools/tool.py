@@ -21,7 +21,7 @@ from agentkit.chat.json_values import encode_json
 from agentkit.chat.request import CustomTool, FunctionTool, Grammar, ToolDefinition
 from agentkit.chat.strict import strict_form
 from agentkit.errors import DefinitionError, ToolError
-from agentkit.tools.arguments import Shape, Signature, parse_arguments, validate_arguments
+from agentkit.tools.arguments import Shape, Signature, bind_arguments, parse_arguments
 from agentkit.tools.context import LoopEmit, RunContext, ToolContext
 from agentkit.tools.execute import Kind, check_place, kind_of, run_function
 from agentkit.tools.options import Execution, ToolOptions
@@ -144,7 +144,7 @@ class Tool(Execution, Generic[Needs_co]):
             parameters=check_schema(name, parameters),
             function=function,
             strict=strict,
-            _bind=lambda context, arguments: ([context, copy.deepcopy(_parsed(arguments))], {}),  # it may change them
+            _bind=_bind_as_given,
             **options,
         )
 
@@ -378,7 +378,7 @@ def tool(
         description=signature.description if description is None else description,
         parameters=signature.parameters,
         function=function,
-        _bind=lambda context, given: signature.bind(validate_arguments(signature, _parsed(given)), context),
+        _bind=functools.partial(bind_arguments, signature),
         deps_type=signature.deps_type,
         is_method=is_method(function),
         strict=strict,
@@ -427,8 +427,9 @@ def _documented(made: Tool, *, required: bool) -> Tool:
     return made
 
 
-def _parsed(arguments: Arguments) -> dict[str, Any]:
-    return parse_arguments(arguments) if isinstance(arguments, str) else cast("dict[str, Any]", arguments)
+def _bind_as_given(context: ToolContext[Any], arguments: Arguments) -> tuple[list[Any], dict[str, Any]]:
+    given = parse_arguments(arguments) if isinstance(arguments, str) else copy.deepcopy(arguments)  # it may change them
+    return [context, given], {}
 
 
 def _check_raw(name: str, function: Callable[..., Any], options: ToolOptions) -> None:
