@@ -35,7 +35,7 @@ class Budget(NamedTuple):
 
 
 BUDGETS = {
-    "lines of the core": Budget(20_750, 14_000),
+    "lines of the core": Budget(20_840, 14_000),
     "modules of the core": Budget(83, 80),
     "private functions per 1,000 lines": Budget(13.1, 8.0),
     "files of one tool call": Budget(20, 16),
