@@ -4,13 +4,16 @@ Names and limits come from the `Chat Completions reference
 <https://platform.openai.com/docs/api-reference/chat/create>`_; the table below has a row for each parameter.
 """
 
+# ruff: noqa: RUF009 - `takes` makes fields
+
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
+from itertools import chain
+from typing import Any, Literal, NamedTuple, NotRequired, TypeAlias, TypedDict
 
 from agentkit.chat.json_values import as_mapping
 from agentkit.chat.strict import strict_form, why_not_strict
@@ -224,170 +227,58 @@ def is_tool_name(name: str) -> bool:
     return bool(_TOOL_NAME.fullmatch(name))
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """The values that a parameter takes.
+_WORDS: Mapping[type, str] = {
+    str: "a string",
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    Mapping: "an object",
+    Sequence: "a list",
+}
 
-    Attributes:
-        types: Their types; a boolean is never a number.
-        words: The same in words.
-        low: The smallest number.
-        high: The largest.
-        members: The members that an object must have.
-    """
+
+class Kind(NamedTuple):
+    """The values that a parameter takes: their types, the same in words, limits of numbers, and members of objects."""
 
     types: tuple[type, ...]
     words: str
-    low: float = -math.inf
-    high: float = math.inf
-    members: tuple[str, ...] = ()
+    low: float
+    high: float
+    members: tuple[str, ...]
 
     def complaints(self, name: str, value: Any) -> Iterator[str]:
-        """What is wrong with the value of a parameter."""
+        """What is wrong with the value of a parameter; a boolean is never a number."""
         if not isinstance(value, self.types) or (isinstance(value, bool) and bool not in self.types):
             yield f"{name} must be {self.words}, not {value!r:.80}"
         elif isinstance(value, int | float) and not self.low <= value <= self.high:
             limits = f"at least {self.low}" if self.high == math.inf else f"from {self.low} to {self.high}"
             yield f"{name} is {value}, but must be {limits}"
-        elif missing := _missing(as_mapping(value), self.members):
+        elif missing := missing_members(as_mapping(value), self.members):
             yield f"{name} must have {' and '.join(missing)}"
 
 
-def _number(low: float, high: float) -> _Kind:
-    return _Kind((int, float), "a number", low, high)
+def takes(
+    *types: type,
+    words: str = "",
+    low: float = -math.inf,
+    high: float = math.inf,
+    members: tuple[str, ...] = (),
+    secret: bool = False,
+) -> Any:
+    """A field for a parameter with values of these types, None by default; what is secret is not in the repr."""
+    kind = Kind((int, float) if types == (float,) else types, words or _WORDS[types[0]], low, high, members)
+    return field(default=None, metadata={"kind": kind}, repr=not secret)
 
 
-def _whole(low: int, high: float = math.inf) -> _Kind:
-    return _Kind((int,), "a whole number", low, high)
-
-
-def _object(*members: str) -> _Kind:
-    return _Kind((Mapping,), "an object", members=members)
-
-
-_STRING = _Kind((str,), "a string")
-_FLAG = _Kind((bool,), "True or False")
-_LIST = _Kind((Sequence,), "a list")
-
-_KINDS: Mapping[str, _Kind] = {
-    "temperature": _number(0, 2),
-    "top_p": _number(0, 1),
-    "max_completion_tokens": _whole(1),
-    "max_tokens": _whole(1),
-    "stop": _Kind((str, Sequence), "one to four strings"),
-    "seed": _whole(-(2**63), 2**63 - 1),
-    "n": _whole(1, 128),
-    "frequency_penalty": _number(-2, 2),
-    "presence_penalty": _number(-2, 2),
-    "logit_bias": _object(),
-    "logprobs": _FLAG,
-    "top_logprobs": _whole(0, 20),
-    "reasoning_effort": _STRING,
-    "verbosity": _STRING,
-    "tool_choice": _Kind((str, NamedTool, AllowedTools, Mapping), "a word, NamedTool(...) or AllowedTools([...])"),
-    "parallel_tool_calls": _FLAG,
-    "response_format": _object("type"),
-    "modalities": _Kind((list, tuple), 'a list like ["text", "audio"]'),
-    "audio": _object("voice", "format"),
-    "prediction": _object("type", "content"),
-    "web_search_options": _object(),
-    "service_tier": _STRING,
-    "store": _FLAG,
-    "metadata": _object(),
-    "moderation": _object("model"),
-    "prompt_cache_key": _STRING,
-    "prompt_cache_options": _object(),
-    "prompt_cache_retention": _STRING,
-    "safety_identifier": _STRING,
-    "user": _STRING,
-    "stream_options": _object(),
-    "functions": _LIST,
-    "function_call": _Kind((str, Mapping), "a word or an object"),
-    "extra_body": _object(),
-    "extra_headers": _object(),
-}
-
-
-def _complaints(given: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each parameter that cannot work."""
-    for name, value in given.items():
-        yield from _KINDS[name].complaints(name, value)
-    yield from _of_objects(given)
-    yield from _of_lists(given)
-    yield from _of_pairs(given)
-    yield from _of_combinations(given)
-
-
-def _missing(value: Mapping[str, Any], members: Iterable[str]) -> list[str]:
+def missing_members(value: Mapping[str, Any], members: Iterable[str]) -> list[str]:
     """The members that an object lacks; one that is named like a type is required for that type only."""
     kind = value.get("type") or ""
     required = [each for each in members if each == "type" or kind in ("", each)] if "type" in members else members
     return [each for each in required if value.get(each) in (None, "")]
 
 
-def _of_objects(given: Mapping[str, Any]) -> Iterator[str]:
-    form = as_mapping(given.get("response_format"))
-    schema = as_mapping(form.get("json_schema"))
-    if form.get("type") == "json_schema" and not schema:
-        yield 'a response_format of the type json_schema must have json_schema={"name": ..., "schema": {...}}'
-    if schema and not schema.get("name"):
-        yield "response_format.json_schema must have name"
-    elif schema and not is_tool_name(str(schema["name"])):
-        yield f"the json_schema is named {schema['name']!r}, but a name is 1 to 64 letters, digits, _ and -"
-    where = as_mapping(given.get("web_search_options")).get("user_location")
-    if where is not None and (missing := _missing(as_mapping(where), ("type", "approximate"))):
-        yield f"web_search_options.user_location must have {' and '.join(missing)}"
-    if as_mapping(given.get("prediction")).get("content") == []:
-        yield "the content of the prediction has no parts"
-
-
-def _of_lists(given: Mapping[str, Any]) -> Iterator[str]:
-    stop = given.get("stop", "")
-    if not isinstance(stop, str) and not (1 <= len(stop) <= 4 and _are_strings(stop)):
-        yield "stop must be one to four strings"
-    modalities = given.get("modalities", ("text",))
-    if not (modalities and _are_strings(modalities)):
-        yield f'modalities must be a list like ["text", "audio"], not {modalities!r}'
-    functions = given.get("functions", ({"name": "f"},))
-    if not (1 <= len(functions) <= 128 and all(as_mapping(each).get("name") for each in functions)):
-        yield 'functions must be 1 to 128 objects like {"name": ..., "parameters": {...}}'
-
-
-def _of_pairs(given: Mapping[str, Any]) -> Iterator[str]:
-    metadata = as_mapping(given.get("metadata"))
-    if len(metadata) > 16:
-        yield f"metadata has {len(metadata)} pairs, but at most 16 are allowed"
-    for key, value in metadata.items():
-        if not _are_strings((key, value)):
-            yield f"metadata {key!r} is {value!r}, but keys and values must be strings"
-        elif len(key) > 64 or len(value) > 512:
-            yield f"metadata {key[:64]!r} is too long: a key has at most 64 characters, a value 512"
-    for token, bias in as_mapping(given.get("logit_bias")).items():
-        if not str(token).isdecimal():
-            yield f"logit_bias {token!r} is not the id of a token: its keys are digits"
-        elif not isinstance(bias, int | float) or not -100 <= bias <= 100:
-            yield f"logit_bias {token} is {bias!r}, but must be a number from -100 to 100"
-
-
-def _of_combinations(given: Mapping[str, Any]) -> Iterator[str]:
-    extra = given.get("extra_body", {})
-    if given.get("top_logprobs") is not None and not given.get("logprobs"):
-        yield "top_logprobs needs logprobs=True"
-    if {"max_tokens", "max_completion_tokens"} <= given.keys():
-        yield "max_tokens is the older name of max_completion_tokens: give only one of them"
-    if "audio" in given.get("modalities", ()) and "audio" not in given:
-        yield 'modalities has "audio", so audio={"voice": ..., "format": ...} must be given too'
-    if "function_call" in given and "functions" not in given:
-        yield "function_call needs functions; for tools it is tool_choice"
-    if len(given.get("safety_identifier", "")) > 128:
-        yield "safety_identifier has more than 128 characters: send a hash of what identifies the user"
-    if "messages" in extra:
-        yield "extra_body has messages: give them as the messages of the request"
-    if extra.get("n") is not None:
-        yield "extra_body has n: give it by its own name, or only one of the answers is read"
-
-
-def _are_strings(values: Sequence[object]) -> bool:
+def are_strings(values: Iterable[object]) -> bool:
+    """True if each value is a string."""
     return all(isinstance(each, str) for each in values)
 
 
@@ -439,45 +330,108 @@ class ChatSettings:
         ConfigError: A value is out of its limits.
     """
 
-    temperature: float | None = None
-    top_p: float | None = None
-    max_completion_tokens: int | None = None
-    max_tokens: int | None = None
-    stop: str | Sequence[str] | None = None
-    seed: int | None = None
-    n: int | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    logit_bias: Mapping[str, int] | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
-    reasoning_effort: str | None = None
-    verbosity: str | None = None
-    tool_choice: ToolChoice | None = None
-    parallel_tool_calls: bool | None = None
-    response_format: ResponseFormat | None = None
-    modalities: Sequence[str] | None = None
-    audio: AudioOptions | Mapping[str, Any] | None = None
-    prediction: Prediction | Mapping[str, Any] | None = None
-    web_search_options: WebSearchOptions | Mapping[str, Any] | None = None
-    service_tier: str | None = None
-    store: bool | None = None
-    metadata: Mapping[str, str] | None = None
-    moderation: ModerationOptions | Mapping[str, Any] | None = None
-    prompt_cache_key: str | None = None
-    prompt_cache_options: PromptCacheOptions | Mapping[str, Any] | None = None
-    prompt_cache_retention: str | None = None
-    safety_identifier: str | None = None
-    user: str | None = None
-    stream_options: StreamOptions | Mapping[str, Any] | None = None
-    functions: Sequence[Mapping[str, Any]] | None = None
-    function_call: str | Mapping[str, Any] | None = None
-    extra_body: Mapping[str, Any] | None = None
-    extra_headers: Mapping[str, str] | None = field(default=None, repr=False)  # may hold a key
+    temperature: float | None = takes(float, low=0, high=2)
+    top_p: float | None = takes(float, low=0, high=1)
+    max_completion_tokens: int | None = takes(int, low=1)
+    max_tokens: int | None = takes(int, low=1)
+    stop: str | Sequence[str] | None = takes(str, Sequence, words="one to four strings")
+    seed: int | None = takes(int, low=-(2**63), high=2**63 - 1)
+    n: int | None = takes(int, low=1, high=128)
+    frequency_penalty: float | None = takes(float, low=-2, high=2)
+    presence_penalty: float | None = takes(float, low=-2, high=2)
+    logit_bias: Mapping[str, int] | None = takes(Mapping)
+    logprobs: bool | None = takes(bool)
+    top_logprobs: int | None = takes(int, low=0, high=20)
+    reasoning_effort: str | None = takes(str)
+    verbosity: str | None = takes(str)
+    tool_choice: ToolChoice | None = takes(
+        str, NamedTool, AllowedTools, Mapping, words="a word, NamedTool(...) or AllowedTools([...])"
+    )
+    parallel_tool_calls: bool | None = takes(bool)
+    response_format: ResponseFormat | None = takes(Mapping, members=("type",))
+    modalities: Sequence[str] | None = takes(list, tuple, words='a list like ["text", "audio"]')
+    audio: AudioOptions | Mapping[str, Any] | None = takes(Mapping, members=("voice", "format"))
+    prediction: Prediction | Mapping[str, Any] | None = takes(Mapping, members=("type", "content"))
+    web_search_options: WebSearchOptions | Mapping[str, Any] | None = takes(Mapping)
+    service_tier: str | None = takes(str)
+    store: bool | None = takes(bool)
+    metadata: Mapping[str, str] | None = takes(Mapping)
+    moderation: ModerationOptions | Mapping[str, Any] | None = takes(Mapping, members=("model",))
+    prompt_cache_key: str | None = takes(str)
+    prompt_cache_options: PromptCacheOptions | Mapping[str, Any] | None = takes(Mapping)
+    prompt_cache_retention: str | None = takes(str)
+    safety_identifier: str | None = takes(str)
+    user: str | None = takes(str)
+    stream_options: StreamOptions | Mapping[str, Any] | None = takes(Mapping)
+    functions: Sequence[Mapping[str, Any]] | None = takes(Sequence)
+    function_call: str | Mapping[str, Any] | None = takes(str, Mapping, words="a word or an object")
+    extra_body: Mapping[str, Any] | None = takes(Mapping)
+    extra_headers: Mapping[str, str] | None = takes(Mapping, secret=True)  # it may hold a key
 
     def __post_init__(self) -> None:
-        for complaint in _complaints(self._given()):
+        given = self._given()
+        wrong_kinds = (_KINDS[name].complaints(name, value) for name, value in given.items())
+        for complaint in chain(*wrong_kinds, self._wrong_objects(), self._wrong_lists(), self._wrong_pairs()):
             raise ConfigError(complaint)
+        for complaint in self._wrong_together(given):
+            raise ConfigError(complaint)
+
+    def _wrong_objects(self) -> Iterator[str]:
+        form = self.response_format or {}
+        schema = as_mapping(form.get("json_schema"))
+        if form.get("type") == "json_schema" and not schema:
+            yield 'a response_format of the type json_schema must have json_schema={"name": ..., "schema": {...}}'
+        if schema and not schema.get("name"):
+            yield "response_format.json_schema must have name"
+        elif schema and not is_tool_name(str(schema["name"])):
+            yield f"the json_schema is named {schema['name']!r}, but a name is 1 to 64 letters, digits, _ and -"
+        where = (self.web_search_options or {}).get("user_location")
+        if where is not None and (missing := missing_members(as_mapping(where), ("type", "approximate"))):
+            yield f"web_search_options.user_location must have {' and '.join(missing)}"
+        if (self.prediction or {}).get("content") == []:
+            yield "the content of the prediction has no parts"
+
+    def _wrong_lists(self) -> Iterator[str]:
+        if not isinstance(self.stop, str | None) and not (1 <= len(self.stop) <= 4 and are_strings(self.stop)):
+            yield "stop must be one to four strings"
+        if self.modalities is not None and not (self.modalities and are_strings(self.modalities)):
+            yield f'modalities must be a list like ["text", "audio"], not {self.modalities!r}'
+        functions = ({"name": "f"},) if self.functions is None else self.functions
+        if not (1 <= len(functions) <= 128 and all(as_mapping(each).get("name") for each in functions)):
+            yield 'functions must be 1 to 128 objects like {"name": ..., "parameters": {...}}'
+
+    def _wrong_pairs(self) -> Iterator[str]:
+        metadata = self.metadata or {}
+        if len(metadata) > 16:
+            yield f"metadata has {len(metadata)} pairs, but at most 16 are allowed"
+        for key, value in metadata.items():
+            if not are_strings((key, value)):
+                yield f"metadata {key!r} is {value!r}, but keys and values must be strings"
+            elif len(key) > 64 or len(value) > 512:
+                yield f"metadata {key[:64]!r} is too long: a key has at most 64 characters, a value 512"
+        biases: Mapping[Any, Any] = self.logit_bias or {}
+        for token, bias in biases.items():
+            if not str(token).isdecimal():
+                yield f"logit_bias {token!r} is not the id of a token: its keys are digits"
+            elif not isinstance(bias, int | float) or not -100 <= bias <= 100:
+                yield f"logit_bias {token} is {bias!r}, but must be a number from -100 to 100"
+
+    def _wrong_together(self, given: Mapping[str, Any]) -> Iterator[str]:
+        extra = self.extra_body or {}
+        if self.top_logprobs is not None and not self.logprobs:
+            yield "top_logprobs needs logprobs=True"
+        if given.keys() >= {*_TOKEN_LIMITS}:
+            yield "max_tokens is the older name of max_completion_tokens: give only one of them"
+        if "audio" in (self.modalities or ()) and self.audio is None:
+            yield 'modalities has "audio", so audio={"voice": ..., "format": ...} must be given too'
+        if self.function_call is not None and self.functions is None:
+            yield "function_call needs functions; for tools it is tool_choice"
+        if len(self.safety_identifier or "") > 128:
+            yield "safety_identifier has more than 128 characters: send a hash of what identifies the user"
+        if "messages" in extra:
+            yield "extra_body has messages: give them as the messages of the request"
+        if extra.get("n") is not None:
+            yield "extra_body has n: give it by its own name, or only one of the answers is read"
 
     def over(self, base: ChatSettings) -> ChatSettings:
         """These settings, with those of ``base`` for parameters that are not given here."""
@@ -491,12 +445,12 @@ class ChatSettings:
         return {name: value for name, value in self._given().items() if name not in _SENT_OTHERWISE}
 
     def _given(self) -> dict[str, Any]:
-        return {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
+        return {name: value for name in _KINDS if (value := getattr(self, name)) is not None}
 
 
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 _SENT_OTHERWISE = ("tool_choice", "parallel_tool_calls", "extra_body", "extra_headers", "stream_options")
-_NAMES = tuple(each.name for each in fields(ChatSettings))
+_KINDS: Mapping[str, Kind] = {each.name: each.metadata["kind"] for each in fields(ChatSettings)}
 
 
 class OtherParameters(TypedDict, total=False):
