@@ -12,9 +12,9 @@ import mimetypes
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from agentkit.chat.json_values import as_count, as_mapping, as_mappings, as_text, json_safe, omit
 from agentkit.errors import ConfigError
@@ -46,36 +46,41 @@ class _Part:
         extra: Members of the part that have no name here, sent as they are.
     """
 
+    _type: ClassVar[str]
     prompt_cache_breakpoint: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
 
-    def _wire(self, kind: str, value: object) -> dict[str, Any]:
-        wire = {"type": kind, kind: value, **self.extra}
+    def to_wire(self) -> dict[str, Any]:
+        """The part as the API writes it."""
+        wire = {"type": self._type, self._type: self._value(), **self.extra}
         if self.prompt_cache_breakpoint is not None:
             wire["prompt_cache_breakpoint"] = dict(self.prompt_cache_breakpoint)
         return wire
+
+    def _value(self) -> object:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
 class TextPart(_Part):
     """Text."""
 
+    _type: ClassVar[str] = "text"
     text: str
 
-    def to_wire(self) -> dict[str, Any]:
-        """The part as the API writes it."""
-        return self._wire("text", self.text)
+    def _value(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)
 class RefusalPart(_Part):
     """Why the model declined; in assistant messages only."""
 
+    _type: ClassVar[str] = "refusal"
     refusal: str
 
-    def to_wire(self) -> dict[str, Any]:
-        """The part as the API writes it."""
-        return self._wire("refusal", self.refusal)
+    def _value(self) -> str:
+        return self.refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ class ImagePart(_Part):
         ConfigError: It is not a URL.
     """
 
+    _type: ClassVar[str] = "image_url"
     url: str
     detail: str | None = None
 
@@ -114,12 +120,11 @@ class ImagePart(_Part):
         kind = image_type(data) or mime_type
         if not kind.startswith("image/"):
             raise ConfigError(f"an image must have a type like 'image/png', not {kind!r}: give it as mime_type=")
-        return cls(data_url(_sane(data), kind), detail)
+        _check_size(len(data), "the data")
+        return cls(data_url(data, kind), detail)
 
-    def to_wire(self) -> dict[str, Any]:
-        """The part as the API writes it."""
-        image = {"url": self.url} if self.detail is None else {"url": self.url, "detail": self.detail}
-        return self._wire("image_url", image)
+    def _value(self) -> dict[str, str]:
+        return {"url": self.url} if self.detail is None else {"url": self.url, "detail": self.detail}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +135,12 @@ class AudioPart(_Part):
         ConfigError: There are no bytes, or too many.
     """
 
+    _type: ClassVar[str] = "input_audio"
     data: bytes = field(repr=False)
     format: str
 
     def __post_init__(self) -> None:
-        _sane(self.data, "the sound")
+        _check_size(len(self.data), "the sound")
 
     @classmethod
     def from_path(cls, path: str | Path) -> AudioPart:
@@ -163,15 +169,15 @@ class AudioPart(_Part):
         subtype = kind.removeprefix("audio/")
         return cls(data, _AUDIO_FORMATS.get(subtype, subtype))
 
-    def to_wire(self) -> dict[str, Any]:
-        """The part as the API writes it."""
-        return self._wire("input_audio", {"data": _base64(self.data), "format": self.format})
+    def _value(self) -> dict[str, str]:
+        return {"data": _base64(self.data), "format": self.format}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilePart(_Part):
     """A file: ``file_data`` (base64 or a data URL) with its ``filename``, or the ``file_id`` of an uploaded one."""
 
+    _type: ClassVar[str] = "file"
     filename: str | None = None
     file_data: str | None = field(default=None, repr=False)
     file_id: str | None = None
@@ -193,12 +199,12 @@ class FilePart(_Part):
             ConfigError: There are no bytes, or too many.
         """
         kind = mime_type or mimetypes.guess_type(Path(filename).name, strict=False)[0] or "application/octet-stream"
-        return cls(filename=filename, file_data=data_url(_sane(data), kind))
+        _check_size(len(data), "the data")
+        return cls(filename=filename, file_data=data_url(data, kind))
 
-    def to_wire(self) -> dict[str, Any]:
-        """The part as the API writes it."""
+    def _value(self) -> dict[str, str]:
         members = {"filename": self.filename, "file_data": self.file_data, "file_id": self.file_id}
-        return self._wire("file", {name: value for name, value in members.items() if value is not None})
+        return {name: value for name, value in members.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +240,7 @@ class AudioOutput:
 
     def to_record(self) -> dict[str, Any]:
         """The sound as a reply has it."""
-        members = {"id": self.id, "data": _base64(self.data), "transcript": self.transcript}
-        return {**members, "expires_at": self.expires_at}
+        return asdict(self) | {"data": _base64(self.data)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +287,9 @@ def read_audio(raw: Mapping[str, Any]) -> AudioOutput:
     )
 
 
+_BREAKPOINT = "prompt_cache_breakpoint"
+
+
 def read_content(raw: object) -> Content:
     """Read a content: a string, or parts."""
     if isinstance(raw, str):
@@ -291,49 +299,31 @@ def read_content(raw: object) -> Content:
 
 def _read_part(raw: Mapping[str, Any]) -> ContentPart:
     kind = as_text(raw.get("type"))
-    value: object = raw.get(kind)
-    shared: dict[str, Any] = {"extra": omit(raw, "type", kind, _BREAKPOINT)}
-    if isinstance(raw.get(_BREAKPOINT), Mapping):
-        shared[_BREAKPOINT] = raw[_BREAKPOINT]
-    elif _BREAKPOINT in raw:
+    value, cached = raw.get(kind), raw.get(_BREAKPOINT)
+    members = as_mapping(value)
+    shared: dict[str, Any] = {"extra": omit(raw, "type", kind, _BREAKPOINT), _BREAKPOINT: cached}
+    plain = all(isinstance(each, str) for each in members.values())
+    if not plain or (_BREAKPOINT in raw and not isinstance(cached, Mapping)):
         return OtherPart(raw)
-    if isinstance(value, str) and kind in _TEXTS:
-        return _TEXTS[kind](value, **shared)
-    if isinstance(value, Mapping):
-        return _read_object(kind, as_mapping(raw[kind]), shared) or OtherPart(raw)
-    return OtherPart(raw)
-
-
-_BREAKPOINT = "prompt_cache_breakpoint"
-_TEXTS: Mapping[str, type[TextPart | RefusalPart]] = {"text": TextPart, "refusal": RefusalPart}
-
-
-def _read_object(kind: str, value: Mapping[str, Any], shared: Mapping[str, Any]) -> ContentPart | None:
-    """The part whose value is an object, None if its shape is unknown."""
-    if not all(isinstance(each, str) for each in value.values()):
-        return None
     match kind, value:
-        case "image_url", {"url": str(url), **rest} if rest.keys() <= {"detail"} and ":" in url:
-            return ImagePart(url, **rest, **shared)
-        case "input_audio", {"data": str(data), "format": str(form), **rest} if not rest:
+        case "text", str(text):
+            return TextPart(text, **shared)
+        case "refusal", str(text):
+            return RefusalPart(text, **shared)
+        case "image_url", {"url": url} if members.keys() <= {"url", "detail"} and ":" in url:
+            return ImagePart(**members, **shared)
+        case "input_audio", {"data": data, "format": form} if len(members) == 2:
             sound = _decoded(data)
-            return None if not sound or _base64(sound) != data else AudioPart(sound, form, **shared)
-        case "file", {**members} if members.keys() <= {"filename", "file_data", "file_id"}:
+            return AudioPart(sound, form, **shared) if sound and _base64(sound) == data else OtherPart(raw)
+        case "file", {} if members.keys() <= {"filename", "file_data", "file_id"}:
             return FilePart(**members, **shared)
         case _:
-            return None
+            return OtherPart(raw)
 
 
-def content_to_wire(content: Content) -> str | list[dict[str, Any]]:
+def content_to_wire(content: Content | None) -> str | list[dict[str, Any]] | None:
     """The content as the API writes it."""
-    return content if isinstance(content, str) else [part.to_wire() for part in content]
-
-
-def text_of(content: Content) -> str:
-    """The text of a content, its other parts left out."""
-    if isinstance(content, str):
-        return content
-    return "".join(part.text for part in content if isinstance(part, TextPart))
+    return content if content is None or isinstance(content, str) else [part.to_wire() for part in content]
 
 
 def _contents(path: str | Path) -> bytes:
@@ -345,7 +335,7 @@ def _contents(path: str | Path) -> bytes:
             raise ConfigError(f"{str(path)!r} is a directory, not a file")
         if not stat.S_ISREG(known.st_mode):
             raise ConfigError(f"{str(path)!r} is not a regular file but a device, a pipe or a socket")
-        _check_size(known.st_size, str(path))
+        _check_size(known.st_size or 1, str(path))  # some systems do not know the size of a file before it is read
         with Path(path).open("rb") as file:
             while len(data) <= MAX_INLINE and (chunk := file.read(1024 * 1024)):  # it may grow meanwhile
                 data += chunk
@@ -353,19 +343,15 @@ def _contents(path: str | Path) -> bytes:
         raise ConfigError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # a null character in the name
         raise ConfigError(f"{str(path)!r} is not the name of a file: {error}") from error
-    return _sane(bytes(data), str(path))
+    _check_size(len(data), str(path))
+    return bytes(data)
 
 
 def _check_size(size: int, name: str) -> None:
+    if not size:
+        raise ConfigError(f"{name} is empty")
     if size > MAX_INLINE:
         raise ConfigError(f"{name} has {size:,} bytes, but a request takes at most {MAX_INLINE:,}")
-
-
-def _sane(data: bytes, name: str = "the data") -> bytes:
-    if not data:
-        raise ConfigError(f"{name} is empty")
-    _check_size(len(data), name)
-    return data
 
 
 def image_type(data: bytes) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, TypeAlias, cast
@@ -26,12 +26,12 @@ from agentkit.chat.content import (
     AudioOutput,
     Content,
     ContentPart,
+    TextPart,
     UrlCitation,
     content_to_wire,
     read_annotation,
     read_audio,
     read_content,
-    text_of,
 )
 from agentkit.chat.json_values import as_mapping, as_mappings, as_text, encode_json, omit, parse_json, read_object
 from agentkit.errors import ConfigError
@@ -125,11 +125,23 @@ _GOOD_NAME = re.compile(r"[^\s<|\\/>]+")
 @dataclass(frozen=True)
 class _Message:
     role: ClassVar[str]
+    _named: ClassVar[tuple[str, ...]] = ("name",)  # the members besides role and content, as the API names them
+    content: Content | None
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any], kw_only=True)
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any], kw_only=True, compare=False, repr=False)
+
+    @property
+    def text(self) -> str:
+        """The text of the message, its other parts left out; empty when there is none."""
+        content = self.content or ""
+        if isinstance(content, str):
+            return content
+        return "".join(part.text for part in content if isinstance(part, TextPart))
 
     def to_wire(self) -> dict[str, Any]:
         """The message as a request holds it."""
-        raise NotImplementedError
+        wire = {**self.extra, "role": self.role, "content": content_to_wire(self.content)}
+        return wire | {name: value for name in self._named if (value := getattr(self, name)) is not None}
 
     def to_record(self) -> dict[str, Any]:
         """The message with all that is known about it, as JSON data; `read_message` returns the same message again."""
@@ -142,36 +154,35 @@ class _Message:
         Raises:
             ConfigError: No server would accept it (a malformed name, an empty list of parts).
         """
-        self._check()
+        for complaint in self._complaints():
+            raise ConfigError(complaint)
         wire = self.to_wire()
         if isinstance(wire.get("content"), list):  # servers refuse an empty text next to other parts
             said = [part for part in wire["content"] if part != {"type": "text", "text": ""}]
             wire["content"] = said or wire["content"]
         return encode_json(wire)
 
-    def _check(self) -> None:
-        """Refuse what cannot be sent."""
+    def _complaints(self) -> Iterator[str]:
+        """Why no server would accept it."""
+        name, content = getattr(self, "name", None), cast("object", self.content)
+        if name is not None and not _GOOD_NAME.fullmatch(name):
+            yield f"a message has the name {name!r:.80}; a name has no spaces and none of < | \\ / >"
+        if isinstance(content, str) or (content is None and self.role == "assistant"):
+            return
+        parts = cast("Sequence[object]", content if isinstance(content, list | tuple) else (content,))
+        if not parts:
+            yield f"a message of the {self.role} has an empty list of parts; give it text, or one part"
+        if not all(isinstance(each, ContentPart) for each in parts):
+            yield (
+                f"the content of a message of the {self.role} is a string or parts like (TextPart('...'),), "
+                f"not {content!r:.80}"
+            )
 
 
 @dataclass(frozen=True)
 class _ContentMessage(_Message):
     content: Content
     name: str | None = field(default=None, kw_only=True)
-    extra: Mapping[str, Any] = field(default_factory=dict[str, Any], kw_only=True)
-
-    def to_wire(self) -> dict[str, Any]:
-        wire = {**self.extra, "role": self.role, "content": content_to_wire(self.content)}
-        if self.name is not None:
-            wire["name"] = self.name
-        return wire
-
-    @property
-    def text(self) -> str:
-        """The text of the message, its other parts left out."""
-        return text_of(self.content)
-
-    def _check(self) -> None:
-        _check_members(self, self.name)
 
 
 @dataclass(frozen=True)
@@ -200,24 +211,14 @@ class ToolMessage(_Message):
     """The result of the call ``tool_call_id``: text, or text parts."""
 
     role: ClassVar[str] = "tool"
+    _named: ClassVar[tuple[str, ...]] = ("tool_call_id",)
     content: Content
     tool_call_id: str
-    extra: Mapping[str, Any] = field(default_factory=dict[str, Any], kw_only=True)
 
-    def to_wire(self) -> dict[str, Any]:
-        """The message as a request holds it."""
-        content = content_to_wire(self.content)
-        return {**self.extra, "role": "tool", "tool_call_id": self.tool_call_id, "content": content}
-
-    @property
-    def text(self) -> str:
-        """The result."""
-        return text_of(self.content)
-
-    def _check(self) -> None:
-        _check_members(self)
+    def _complaints(self) -> Iterator[str]:
+        yield from super()._complaints()
         if not self.tool_call_id:
-            raise ConfigError("a tool message names no call: give it the tool_call_id of the call it answers")
+            yield "a tool message names no call: give it the tool_call_id of the call it answers"
 
 
 @dataclass(frozen=True)
@@ -227,16 +228,10 @@ class FunctionMessage(_Message):
     role: ClassVar[str] = "function"
     content: str | None
     name: str
-    extra: Mapping[str, Any] = field(default_factory=dict[str, Any], kw_only=True)
 
-    def to_wire(self) -> dict[str, Any]:
-        """The message as a request holds it."""
-        return {**self.extra, "role": "function", "name": self.name, "content": self.content}
-
-    @property
-    def text(self) -> str:
-        """The result."""
-        return self.content or ""
+    def _complaints(self) -> Iterator[str]:
+        """Nothing: it is deprecated, and servers differ."""
+        yield from ()
 
 
 @dataclass(frozen=True)
@@ -258,6 +253,7 @@ class AssistantMessage(_Message):
     """
 
     role: ClassVar[str] = "assistant"
+    _named: ClassVar[tuple[str, ...]] = ("refusal", "name")
     content: Content | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     refusal: str | None = field(default=None, kw_only=True)
@@ -267,12 +263,11 @@ class AssistantMessage(_Message):
     reasoning_field: str = field(default=REASONING_FIELDS[0], kw_only=True)
     reasoning_details: tuple[Mapping[str, Any], ...] = field(default=(), kw_only=True)
     annotations: tuple[Annotation, ...] = field(default=(), kw_only=True)
-    extra: Mapping[str, Any] = field(default_factory=dict[str, Any], kw_only=True)
 
     @property
     def text(self) -> str:
         """The text of the message, what it spoke if it wrote nothing, empty when there is none."""
-        return text_of(self.content or "") or (self.audio.transcript if self.audio else "")
+        return super().text or (self.audio.transcript if self.audio else "")
 
     @property
     def citations(self) -> tuple[UrlCitation, ...]:
@@ -292,12 +287,10 @@ class AssistantMessage(_Message):
 
     def to_wire(self) -> dict[str, Any]:
         """The message as a request holds it."""
-        content = None if self.content is None else content_to_wire(self.content)
-        wire: dict[str, Any] = {**self.extra, "role": "assistant", "content": content}
-        wire |= {name: value for name in ("refusal", "name") if (value := getattr(self, name)) is not None}
+        wire = super().to_wire()
         if self.audio is not None and self.audio.id:
             wire["audio"] = {"id": self.audio.id}
-        elif content is None and self.audio is not None:
+        elif self.content is None and self.audio is not None:
             wire["content"] = self.audio.transcript
         if self.tool_calls:
             wire["tool_calls"] = [call.to_wire() for call in self.tool_calls]
@@ -306,7 +299,7 @@ class AssistantMessage(_Message):
     def to_record(self) -> dict[str, Any]:
         """The message with all that is known about it, as JSON data; `read_message` returns the same message again."""
         record = super().to_record() | self.reasoning_members
-        record["content"] = None if self.content is None else content_to_wire(self.content)
+        record["content"] = content_to_wire(self.content)
         if self.reasoning is not None and not self.reasoning_field:
             record[_THOUGHTS] = self.reasoning
         if self.audio is not None:
@@ -327,11 +320,11 @@ class AssistantMessage(_Message):
             members["reasoning_details"] = [dict(each) for each in self.reasoning_details]
         return members
 
-    def _check(self) -> None:
-        _check_members(self, self.name)
+    def _complaints(self) -> Iterator[str]:
+        yield from super()._complaints()
         ids = [call.id for call in self.tool_calls]
         if len(set(ids)) < len(ids):
-            raise ConfigError(f"two calls of one assistant message have the same id ({', '.join(ids)})")
+            yield f"two calls of one assistant message have the same id ({', '.join(ids)})"
 
 
 Message: TypeAlias = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
@@ -386,19 +379,3 @@ def _read_assistant(raw: Mapping[str, Any], name: str | None) -> AssistantMessag
         annotations=tuple(read_annotation(each) for each in as_mappings(raw.get("annotations"))),
         extra=omit(raw, *_ASSISTANT_MEMBERS, "refusal", "audio", "annotations", spelled),
     )
-
-
-def _check_members(message: _ContentMessage | AssistantMessage | ToolMessage, name: str | None = None) -> None:
-    if name is not None and not _GOOD_NAME.fullmatch(name):
-        raise ConfigError(f"a message has the name {name!r:.80}; a name has no spaces and none of < | \\ / >")
-    content: object = message.content
-    if isinstance(content, str) or (content is None and isinstance(message, AssistantMessage)):
-        return
-    parts = cast("Sequence[object]", content if isinstance(content, list | tuple) else (content,))
-    if not all(isinstance(each, ContentPart) for each in parts):
-        raise ConfigError(
-            f"the content of a message of the {message.role} is a string or parts like (TextPart('...'),), "
-            f"not {content!r:.80}"
-        )
-    if not parts:
-        raise ConfigError(f"a message of the {message.role} has an empty list of parts; give it text, or one part")
