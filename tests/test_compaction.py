@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from agentkit import Agent, ImagePart, Limits, ToolResult, tool
 from agentkit.chat.events import ignore_event
 from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
-from agentkit.chat.request import ChatRequest
-from agentkit.chat.tokens import size_of_messages, size_of_request
+from agentkit.chat.request import ChatRequest, size_of_messages, size_of_request
 from agentkit.compaction import ClearToolResults, Compaction, HistoryShortened, Strategy, Summarize, Window
 from agentkit.compaction.layout import Layout
 from agentkit.compaction.window import LEFT_OUT

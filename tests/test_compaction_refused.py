@@ -9,8 +9,7 @@ from agentkit import Agent, ChatSettings, Limits, Model, Reply, Usage, tool
 from agentkit.chat.events import Emit
 from agentkit.chat.messages import AssistantMessage, Message, UserMessage
 from agentkit.chat.reply import Choice
-from agentkit.chat.request import ChatRequest
-from agentkit.chat.tokens import size_of_request
+from agentkit.chat.request import ChatRequest, size_of_request
 from agentkit.compaction import ClearToolResults, Compaction, HistoryShortened, Summarize, Window
 from agentkit.errors import ContextTooLong
 from agentkit.middleware import Eager

@@ -9,8 +9,7 @@ from agentkit import Agent, ChatSettings, ImagePart, Message, TextPart, Usage
 from agentkit.chat import ChatRequest
 from agentkit.chat.content import AudioPart, FilePart
 from agentkit.chat.messages import AssistantMessage, ToolCall, UserMessage
-from agentkit.chat.request import FunctionTool
-from agentkit.chat.tokens import size_of_messages, size_of_request, size_of_text
+from agentkit.chat.request import FunctionTool, size_of_messages, size_of_request, size_of_text
 from agentkit.compaction import Compaction, Window
 from agentkit.compaction.calibration import Calibration, prompt_tokens
 from agentkit.testing import FunctionModel

@@ -5,8 +5,7 @@ import pytest
 from agentkit import Agent, ChatSettings, Event, Reply, TextDelta, Usage, tool
 from agentkit.chat.messages import AssistantMessage, Message, UserMessage
 from agentkit.chat.reply import Choice
-from agentkit.chat.request import ChatRequest
-from agentkit.chat.tokens import size_of_request
+from agentkit.chat.request import ChatRequest, size_of_request
 from agentkit.compaction import ClearToolResults, Compaction, HistoryShortened, Summarize
 from agentkit.compaction.window import LEFT_OUT
 from agentkit.errors import ContextTooLong, Overloaded

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 from pydantic_core import to_jsonable_python
 
-from agentkit.chat.strict import strict_form
+from agentkit.chat.json_schema import strict_form
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.tools.arguments import Signature, validate_arguments
 from agentkit.tools.generate import stable

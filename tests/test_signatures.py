@@ -15,7 +15,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.chat.strict import strict_form
+from agentkit.chat.json_schema import strict_form
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool, tool

@@ -11,9 +11,9 @@ from pydantic_core import from_json
 
 from agentkit.chat.compat.apply import apply_profile
 from agentkit.chat.compat.profile import Profile
+from agentkit.chat.json_schema import strict_form
 from agentkit.chat.messages import UserMessage
 from agentkit.chat.request import ChatRequest
-from agentkit.chat.strict import strict_form
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.tools.arguments import validate_arguments
 from agentkit.tools.context import ToolContext

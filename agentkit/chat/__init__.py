@@ -24,7 +24,17 @@ from agentkit.chat.reply import (
     Usage,
     read_reply,
 )
-from agentkit.chat.request import ChatRequest, CustomTool, FunctionTool, Grammar, ToolDefinition
+from agentkit.chat.request import (
+    ChatRequest,
+    CustomTool,
+    FunctionTool,
+    Grammar,
+    ToolDefinition,
+    size_around,
+    size_of_messages,
+    size_of_request,
+    size_of_text,
+)
 from agentkit.chat.settings import (
     AllowedTools,
     ApproximateLocation,
@@ -45,7 +55,6 @@ from agentkit.chat.settings import (
     json_schema,
 )
 from agentkit.chat.stream import ParsedReplyStream, ReplyStream
-from agentkit.chat.tokens import size_around, size_of_messages, size_of_request, size_of_text
 from agentkit.chat.transport.http import Deadlines, http_engine
 from agentkit.chat.transport.redaction import Redactor
 from agentkit.chat.transport.retry import RetryPolicy

@@ -141,7 +141,10 @@ class _Message:
     def to_wire(self) -> dict[str, Any]:
         """The message as a request holds it."""
         wire = {**self.extra, "role": self.role, "content": content_to_wire(self.content)}
-        return wire | {name: value for name in self._named if (value := getattr(self, name)) is not None}
+        for name in self._named:
+            if (value := getattr(self, name)) is not None:
+                wire[name] = value
+        return wire
 
     def to_record(self) -> dict[str, Any]:
         """The message with all that is known about it, as JSON data; `read_message` returns the same message again."""

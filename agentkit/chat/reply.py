@@ -233,14 +233,25 @@ class Reply:
 
     def to_record(self) -> dict[str, Any]:
         """The reply with all that is known about it, as JSON data; `read_reply` returns the same reply again."""
-        plain = ("id", "model", "created", "service_tier", "system_fingerprint", "metadata", "moderation", "extra")
         return {
             "choices": [each.to_record() for each in self.choices],
             "usage": asdict(self.usage),
             "repairs": list(self.repairs),
             "adaptations": list(self.adaptations),
-            **{name: json_safe(getattr(self, name)) for name in plain},
+            **{name: json_safe(getattr(self, name)) for name in _PLAIN},
         }
+
+
+_PLAIN: Mapping[str, Callable[[object], Any]] = {  # the members of a reply that are recorded as they are
+    "id": as_text,
+    "model": as_text,
+    "created": as_count,
+    "service_tier": as_text,
+    "system_fingerprint": as_text,
+    "metadata": as_mapping,
+    "moderation": as_mapping,
+    "extra": as_mapping,
+}
 
 
 def read_reply(record: Mapping[str, Any]) -> Reply:
@@ -264,16 +275,9 @@ def read_reply(record: Mapping[str, Any]) -> Reply:
     return Reply(
         choices=tuple(choices),
         usage=Usage(**{name: usage[name] for name in _USAGE if name in usage}),
-        id=as_text(record.get("id")),
-        model=as_text(record.get("model")),
-        created=as_count(record.get("created")),
-        service_tier=as_text(record.get("service_tier")),
-        system_fingerprint=as_text(record.get("system_fingerprint")),
-        metadata=as_mapping(record.get("metadata")),
-        moderation=as_mapping(record.get("moderation")),
+        **{name: read(record.get(name)) for name, read in _PLAIN.items()},
         repairs=tuple(map(as_text, record.get("repairs") or ())),
         adaptations=tuple(map(as_text, record.get("adaptations") or ())),
-        extra=as_mapping(record.get("extra")),
     )
 
 

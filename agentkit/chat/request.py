@@ -1,12 +1,19 @@
-"""One request to a model, and its encoding to bytes."""
+"""One request to a model: its encoding to bytes, and an estimate of the tokens that it takes.
+
+Each model counts tokens by a vocabulary of its own. In the estimate four ASCII characters are a token, a letter of
+another alphabet is a half, a Chinese, Japanese or Korean character one, an emoji one and a half. That is near for
+English prose, and up to a third off for code, numbers and other languages. What is not text counts by rules that differ
+from server to server: an image is a constant, sound and files go by their bytes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
+from agentkit.chat.content import AudioPart, ContentPart, FilePart, ImagePart, RefusalPart, TextPart
 from agentkit.chat.json_values import as_mapping, as_mappings, as_text, encode_json, parse_json
 from agentkit.chat.messages import AssistantMessage, FunctionMessage, Message, UserMessage, read_message
 from agentkit.chat.settings import AllowedTools, ChatSettings, Parameters, choice_to_wire, chosen_tools, is_tool_name
@@ -14,6 +21,11 @@ from agentkit.errors import ConfigError
 
 _MEMBERS = frozenset({"name", "description", "parameters", "strict", "format"})
 _LISTS = ("content", "tool_calls")  # the members of a message that are lists of objects
+_KNOWN = "estimated_tokens"  # what a message remembers
+_MESSAGE = 4  # around each message, and around each call
+_IMAGE, _SMALL_IMAGE = 1_000, 100
+_FILE, _BYTES_OF_FILE = 1_000, 50  # the least a file takes; characters of base64 a token
+_SOUND, _BYTES_OF_SOUND = 50, 2_000
 
 
 @dataclass(frozen=True)  # no slots: `cached_property` keeps the encoded bytes in __dict__
@@ -259,23 +271,19 @@ def request_of(
     base = cast("object", settings)
     if not isinstance(base, ChatSettings | None):
         raise ConfigError(f"settings= takes ChatSettings(...), not {settings!r:.80}")
+    given: Sequence[object]
+    if isinstance(prompt, str | Message):
+        given = [UserMessage(prompt) if isinstance(prompt, str) else prompt]
+    else:
+        given = _listed(prompt, "a prompt is a question, a message like UserMessage('...'), or a list of messages")
+    if not given:
+        raise ConfigError("there are no messages: give a question or a conversation")
     return ChatRequest(
-        messages=_messages(prompt),
+        messages=[each if isinstance(each, Message) else given_message(each) for each in given],
         tools=[read_tool(each) for each in _listed(tools, "tools= takes a list of tools")],
         settings=ChatSettings(**parameters).over(base or ChatSettings()),
         stream=stream,
     )
-
-
-def _messages(prompt: object) -> list[Message]:
-    if isinstance(prompt, str):
-        return [UserMessage(prompt)]
-    if isinstance(prompt, Message):
-        return [prompt]
-    messages = _listed(prompt, "a prompt is a question, a message like UserMessage('...'), or a list of messages")
-    if not messages:
-        raise ConfigError("there are no messages: give a question or a conversation")
-    return [each if isinstance(each, Message) else given_message(each) for each in messages]
 
 
 def given_message(raw: object) -> Message:
@@ -286,8 +294,8 @@ def given_message(raw: object) -> Message:
     Raises:
         ConfigError: It is not a message.
     """
-    given = as_mapping(_without_nulls(_plain(raw), 1))
-    given = {name: _without_nulls(given[name], 2) if name in _LISTS else given[name] for name in given}
+    given = as_mapping(_plain(raw, 1))
+    given = {name: _plain(value, 2) if name in _LISTS else value for name, value in given.items()}
     if "role" not in given:
         raise ConfigError(f"a message is like UserMessage('...') or {{'role': ..., 'content': ...}}, not {raw!r:.80}")
     try:
@@ -307,27 +315,71 @@ def given_message(raw: object) -> Message:
     return message
 
 
-def _plain(raw: Any) -> Any:
-    """The same with pydantic models, as other libraries have them, as dicts."""
+def _plain(raw: Any, levels: int) -> Any:
+    """The same with pydantic models, as other libraries have them, as dicts.
+
+    Members that are null are left out down to the objects of this level: further in, null may be data.
+    """
     dump = getattr(raw, "model_dump", None)
-    if callable(dump) and not isinstance(raw, type):
-        return dump()
-    if isinstance(raw, Mapping):
-        return {name: _plain(value) for name, value in cast("Mapping[str, object]", raw).items()}
-    return [_plain(each) for each in cast("list[object]", raw)] if isinstance(raw, list | tuple) else raw
-
-
-def _without_nulls(raw: Any, levels: int) -> Any:
-    """The same without members that are null, down to the objects of this level: further in, null may be data."""
-    if isinstance(raw, list):
-        return [_without_nulls(each, levels) for each in cast("list[object]", raw)]
-    if not isinstance(raw, dict) or not levels:
-        return cast("object", raw)
-    members = cast("dict[str, object]", raw).items()
-    return {name: _without_nulls(value, levels - 1) for name, value in members if value is not None}
+    given: object = dump() if callable(dump) and not isinstance(raw, type) else raw
+    if isinstance(given, Mapping):
+        members = cast("Mapping[str, object]", given).items()
+        return {name: _plain(value, levels - 1) for name, value in members if value is not None or levels < 1}
+    return [_plain(each, levels) for each in cast("list[object]", given)] if isinstance(given, list | tuple) else given
 
 
 def _listed(given: object, wanted: str) -> Sequence[object]:
     if isinstance(given, Sequence) and not isinstance(given, str | bytes):
         return cast("Sequence[object]", given)
     raise ConfigError(f"{wanted}, not {given!r:.80}")
+
+
+# Tokens.
+
+
+def size_of_text(text: str) -> int:
+    """The tokens of a string."""
+    if text.isascii():
+        return -(-len(text) // 4)
+    plain = len(text.encode("ascii", "ignore"))
+    return -(-plain // 4) + (len(text.encode("utf-8", "surrogatepass")) - len(text) + 1) // 2
+
+
+def size_of_messages(messages: Iterable[Message]) -> int:
+    """The tokens of messages. Each is counted once: a message never changes."""
+    found = 0
+    for message in messages:
+        known = message.__dict__.get(_KNOWN)
+        if known is None:
+            content, calls = message.content or "", message.tool_calls if isinstance(message, AssistantMessage) else ()
+            known = _MESSAGE + sum(_MESSAGE + size_of_text(call.name) + size_of_text(call.written) for call in calls)
+            known += size_of_text(content) if isinstance(content, str) else sum(map(_size_of_part, content))
+            message.__dict__[_KNOWN] = known
+        found += known
+    return found
+
+
+def size_of_request(request: ChatRequest) -> int:
+    """The tokens of a request: its messages, its tools, and the schema that the answer has to keep to."""
+    return size_of_messages(request.messages) + size_around(request)
+
+
+def size_around(request: ChatRequest) -> int:
+    """The tokens of a request besides its messages."""
+    tools = sum(size_of_text(tool.wire.decode()) for tool in request.tools)
+    form = request.settings.response_format
+    return tools + (size_of_text(encode_json(dict(form)).decode()) if form else 0)
+
+
+def _size_of_part(part: ContentPart) -> int:
+    match part:
+        case TextPart(text) | RefusalPart(text):
+            return size_of_text(text)
+        case ImagePart():
+            return _SMALL_IMAGE if part.detail == "low" else _IMAGE
+        case AudioPart():
+            return max(_SOUND, len(part.data) // _BYTES_OF_SOUND)
+        case FilePart():
+            return max(_FILE, len(part.file_data or "") // _BYTES_OF_FILE)
+        case _:
+            return _IMAGE

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from typing import Any, Literal, NamedTuple, NotRequired, TypeAlias, TypedDict
 
+from agentkit.chat.json_schema import strict_form, why_not_strict
 from agentkit.chat.json_values import as_mapping
-from agentkit.chat.strict import strict_form, why_not_strict
 from agentkit.errors import ConfigError
 
 ResponseFormat: TypeAlias = Mapping[str, Any]

@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast
 
 from pydantic_core import from_json
 
-from agentkit.chat.strict import strict_form
+from agentkit.chat.json_schema import strict_form
 from agentkit.errors import DefinitionError, RunPaused, ToolError
 from agentkit.run.inputs import Prompt
 from agentkit.run.spec import AgentSpec

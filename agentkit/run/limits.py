@@ -10,8 +10,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from agentkit.chat.messages import Message
 from agentkit.chat.reply import Reply, Usage
-from agentkit.chat.request import ChatRequest
-from agentkit.chat.tokens import size_of_messages, size_of_request
+from agentkit.chat.request import ChatRequest, size_of_messages, size_of_request
 from agentkit.errors import ConfigError
 from agentkit.tools.context import Remaining
 

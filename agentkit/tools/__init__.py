@@ -1,7 +1,6 @@
 """From a Python function to a tool that a model can call."""
 
-from agentkit.chat.json_schema import JsonSchema, leaf_schemas, member_schemas, subschemas
-from agentkit.chat.strict import why_not_strict
+from agentkit.chat.json_schema import JsonSchema, leaf_schemas, member_schemas, subschemas, why_not_strict
 from agentkit.tools.context import LoopEmit, Remaining, RunContext, ToolContext
 from agentkit.tools.options import Access, Approval, ToolOptions
 from agentkit.tools.repair import match_tool_name

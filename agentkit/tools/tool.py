@@ -17,9 +17,9 @@ from functools import cached_property
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, Unpack, cast, overload
 
+from agentkit.chat.json_schema import strict_form
 from agentkit.chat.json_values import encode_json
 from agentkit.chat.request import CustomTool, FunctionTool, Grammar, ToolDefinition
-from agentkit.chat.strict import strict_form
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.tools.arguments import Shape, Signature, bind_arguments, parse_arguments
 from agentkit.tools.context import LoopEmit, RunContext, ToolContext

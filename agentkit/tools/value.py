@@ -17,11 +17,10 @@ from typing import Annotated, Any, Union, cast, get_args, get_origin
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from agentkit.chat.json_schema import JsonSchema, leaf_schemas
+from agentkit.chat.json_schema import JsonSchema, leaf_schemas, strict_form, why_not_strict
 from agentkit.chat.json_values import encode_json, parse_json
 from agentkit.chat.reply import REPLY_TYPES
 from agentkit.chat.settings import ResponseFormat, json_schema
-from agentkit.chat.strict import strict_form, why_not_strict
 from agentkit.errors import ConfigError, DefinitionError, ModelRetry
 from agentkit.tools.arguments import Shape, Signature, fit_arguments, validate_value
 from agentkit.tools.context import RunContext

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-from agentkit.chat.compat.apply import schemas_of
 from agentkit.chat.compat.profile import Fact, Profile, is_kept
-from agentkit.chat.compat.rules import RULES, WRONG_VALUE, Body
-from agentkit.chat.json_schema import KEYWORDS, keywords_in
-from agentkit.chat.json_values import as_mapping, as_mappings
+from agentkit.chat.compat.rules import RULES, WRONG_VALUE, SentBody
+from agentkit.chat.json_schema import KEYWORDS
+from agentkit.chat.json_values import as_mapping
 from agentkit.chat.settings import Parameters
 from agentkit.errors import BadRequest, NotFound, Overloaded, StatusError
 
@@ -33,7 +33,6 @@ _NEVER_DROPPED = frozenset(
 _NEVER_ASSIGNED = _NEVER_DROPPED - {"stream"} | {"store", "user", "metadata", "seed", "stop", "service_tier"}
 
 _STATUSES = frozenset({400, 404, 422, 500, 501})
-_KEPT_IN_MESSAGES = frozenset({"role", "content", "tool_calls", "tool_call_id"})
 _KEPT_IN_TOOLS = frozenset({"type", "function", "custom", "id", "name", "parameters", "description", "arguments"})
 
 _COMPLAINT = re.compile(
@@ -78,15 +77,16 @@ _OTHERS = re.compile(  # what is before it is blamed; what follows says what the
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Lesson:
+class Lesson(NamedTuple):
     """The lesson of a refusal; ``lasting`` if it is about the server rather than this one request."""
 
     facts: Profile
     lasting: bool = True
 
 
-def learn_from_error(body: Body, error: StatusError, *, never_drop: frozenset[str] = frozenset()) -> Lesson | None:
+def learn_from_error(
+    body: Mapping[str, Any], error: StatusError, *, never_drop: frozenset[str] = frozenset()
+) -> Lesson | None:
     """Read what the refusal of a request teaches; None if it teaches nothing.
 
     Args:
@@ -99,79 +99,119 @@ def learn_from_error(body: Body, error: StatusError, *, never_drop: frozenset[st
     said = error.said or str(error)
     if WRONG_VALUE.search(said) or (error.status >= 500 and _PASSING.search(said)):
         return None
-    if (assigned := _assigned(body, error, said)) and not is_kept(assigned.member, never_drop):
-        return Lesson(Profile(assign=frozenset({str(assigned)})))
-    for rule in RULES:
-        touched = map(Fact.parse, rule.facts.drop | rule.facts.assign)
-        kept = rule.member in never_drop or any(is_kept(each.member, never_drop) for each in touched)
-        if not kept and rule.answers(error, body):
-            return Lesson(rule.facts, rule.lasting)
-    if keywords := _keywords(body, said):
-        return Lesson(keywords)
-    dropped = _dropped(body, error, said, never_drop)
-    if not dropped:
+    return _Refusal(SentBody(body), said, error.params, never_drop).lesson()
+
+
+class _Refusal(NamedTuple):
+    """What an error says of a body, which members it names apart, and what may not be learned of it."""
+
+    sent: SentBody
+    said: str
+    params: Sequence[str]
+    never_drop: frozenset[str]
+
+    def lesson(self) -> Lesson | None:
+        if (assigned := self._assigned()) and not is_kept(assigned.member, self.never_drop):
+            return Lesson(Profile(assign=frozenset({str(assigned)})))
+        for rule in RULES:
+            touched = map(Fact.parse, rule.facts.drop | rule.facts.assign)
+            kept = rule.member in self.never_drop or any(is_kept(each.member, self.never_drop) for each in touched)
+            if not kept and rule.answers(self.said, self.params, self.sent):
+                return Lesson(rule.facts, rule.lasting)
+        if keywords := self._keywords():
+            return Lesson(Profile(schema_drop=frozenset(keywords)))
+        dropped = self._dropped()
+        if not dropped:
+            return None
+        if not _TOGETHER.search(self.said):
+            return Lesson(Profile(drop=frozenset(map(str, dropped))))
+        conditions = [self._condition(each) for each in dropped]
+        return Lesson(Profile(drop=frozenset(map(str, conditions))), lasting=all(each.relation for each in conditions))
+
+    @property
+    def _blamed(self) -> str:
+        """What the error says before it says what the server would take."""
+        return _OTHERS.split(self.said, maxsplit=1)[0]
+
+    def _assigned(self) -> Fact | None:
+        """The value that a member must have, if the error says so; a member that was not sent must be a known one."""
+        members = self.sent.members
+        for found in _MUST_BE.finditer(self.said):
+            member = found["m1"] or found["m2"] or found["m3"]
+            word = (found["v1"] or found["v2"] or found["v3"]).strip("`'\"")
+            quoted = word.lower() not in ("true", "false", "null") and not re.fullmatch(r"-?\d+(?:\.\d+)?", word)
+            value = json.dumps(word) if quoted else word.lower()
+            if member.lower() in ("value", "it") and len(self.params) == 1:
+                member = self.params[0]
+            known = member in members or member in Parameters.__annotations__ or "_" in member or member == "stream"
+            if known and member not in _NEVER_ASSIGNED and json.dumps(members.get(member)) != value:
+                return self._condition(Fact(member, value))
         return None
-    if not _TOGETHER.search(said):
-        return Lesson(Profile(drop=frozenset(map(str, dropped))))
-    conditions = [_condition(each, body, said) for each in dropped]
-    return Lesson(Profile(drop=frozenset(map(str, conditions))), lasting=all(each.relation for each in conditions))
 
+    def _condition(self, fact: Fact) -> Fact:
+        """The fact for requests that also have, or lack, the other member that the error names; else as it is."""
+        members = self.sent.members
+        if _NOT_STREAMED.search(self.said) and not members.get("stream"):
+            return replace(fact, relation="without", other="stream")
+        if members.get("tools") and re.search(r"\b(?:function )?tools?\b|\bfunction call", self.said, re.I):
+            return replace(fact, relation="with", other="tools")
+        for found in _BESIDE.finditer(self.said):
+            other = "stream" if found["other"].lower() in ("stream", "streaming") else found["other"]
+            if other in ("messages", "model") or other == fact.member.partition("_")[0]:
+                continue
+            if members.get(other):
+                return replace(fact, relation="with", other=other)
+            if other in Parameters.__annotations__ and re.search(r"\bonly\b", self.said, re.I):
+                return replace(fact, relation="without", other=other)
+        return fact
 
-def _assigned(body: Body, error: StatusError, said: str) -> Fact | None:
-    """The value that a member must have, if the error says so; a member that was not sent must be a known one."""
-    for found in _MUST_BE.finditer(said):
-        member = found["m1"] or found["m2"] or found["m3"]
-        word = (found["v1"] or found["v2"] or found["v3"]).strip("`'\"")
-        quoted = word.lower() not in ("true", "false", "null") and not re.fullmatch(r"-?\d+(?:\.\d+)?", word)
-        value = json.dumps(word) if quoted else word.lower()
-        if member.lower() in ("value", "it") and len(error.params) == 1:
-            member = error.params[0]
-        known = member in body or member in Parameters.__annotations__ or "_" in member or member == "stream"
-        if known and member not in _NEVER_ASSIGNED and json.dumps(body.get(member)) != value:
-            return _condition(Fact(member, value), body, said)
-    return None
+    def _keywords(self) -> list[str]:
+        """The keywords of JSON Schema that the error names, in quotes or as the end of a path."""
+        of_schema = re.search(r"schema|function_declarations|parameters", self.said, re.I)
+        if not (of_schema and _COMPLAINT.search(self.said)):
+            return []
+        used = self.sent.keywords & KEYWORDS
+        return [each for each in used if re.search(rf"[\"'`]{re.escape(each)}[\"'`]", self._blamed)]
 
+    def _dropped(self) -> list[Fact]:
+        """The members that the error complains about by name; what it names apart is better than its prose."""
+        if _HOPELESS.search(self.said) or not _COMPLAINT.search(self.said):
+            return []
+        blamed = self._blamed
+        paths = [path for path in self._paths() if not is_kept(path, self.never_drop)]
+        by_word = [path for each in self.params for path in paths if _same(path, each)]
+        by_name = sorted((place, path) for path in paths if (place := _place(path.split(".")[-1], blamed)) >= 0)
+        found = by_word or [path for place, path in by_name if place == by_name[0][0]]
+        if not found:
+            return []
+        named = {path for path in paths if path in by_word or f", {path}" in blamed} | set(found)
+        return [self._with_value(path) for path in sorted(named)]
 
-def _condition(fact: Fact, body: Body, said: str) -> Fact:
-    """The fact for requests that also have, or lack, the other member that the error names; else as it is."""
-    if _NOT_STREAMED.search(said) and not body.get("stream"):
-        return replace(fact, relation="without", other="stream")
-    if body.get("tools") and re.search(r"\b(?:function )?tools?\b|\bfunction call", said, re.I):
-        return replace(fact, relation="with", other="tools")
-    for found in _BESIDE.finditer(said):
-        other = "stream" if found["other"].lower() in ("stream", "streaming") else found["other"]
-        if other in ("messages", "model") or other == fact.member.partition("_")[0]:
-            continue
-        if body.get(other):
-            return replace(fact, relation="with", other=other)
-        if other in Parameters.__annotations__ and re.search(r"\bonly\b", said, re.I):
-            return replace(fact, relation="without", other=other)
-    return fact
+    def _with_value(self, path: str) -> Fact:
+        """The member, or only its value when it is this value that is not supported, or that may be left out."""
+        only_this = re.search(r"unsupported[ _]value|does not support \S+ with this model", self.said, re.I)
+        if path == "store" or (only_this and "only the default" not in self.said.lower()):
+            value = self.sent.members.get(path)
+            if isinstance(value, str | int | float | None):
+                return Fact(path, json.dumps(value, sort_keys=True))
+        return Fact(path)
 
-
-def _keywords(body: Body, said: str) -> Profile | None:
-    """The keyword of a JSON Schema that the error names, in quotes or as the end of a path."""
-    if not (_COMPLAINT.search(said) and re.search(r"schema|function_declarations|parameters", said, re.I)):
-        return None
-    used = {keyword for place, member in schemas_of(body) for keyword in keywords_in(place[member])} & KEYWORDS
-    blamed = _OTHERS.split(said, maxsplit=1)[0]
-    named = {keyword for keyword in used if re.search(rf"[\"'`]{re.escape(keyword)}[\"'`]", blamed)}
-    return Profile(schema_drop=frozenset(named)) if named else None
-
-
-def _dropped(body: Body, error: StatusError, said: str, never_drop: frozenset[str]) -> list[Fact]:
-    """The members that the error complains about by name; the server's own word for them is better than its prose."""
-    if _HOPELESS.search(said) or not _COMPLAINT.search(said):
-        return []
-    blamed = _OTHERS.split(said, maxsplit=1)[0]
-    paths = [path for path in _paths(body) if not is_kept(path, never_drop)]
-    by_word = [path for each in error.params for path in paths if _same(path, each)]
-    by_name = sorted((place, path) for path in paths if (place := _place(path.split(".")[-1], blamed)) >= 0)
-    found = by_word or [path for place, path in by_name if place == by_name[0][0]]
-    if not found:
-        return []
-    named = {path for path in paths if path in by_word or f", {path}" in blamed} | set(found)
-    return [_with_value(path, body, said) for path in sorted(named)]
+    def _paths(self) -> Iterator[str]:
+        """The members of the body that can be left out; those of messages and tools as ``messages.name``."""
+        sent, members = self.sent, self.sent.members
+        private = (
+            {"store"} if members.get("store") is False else set[str]()
+        )  # without it, some servers keep the request
+        yield from sorted(members.keys() - _NEVER_DROPPED - private)
+        for prefix, objects, kept in (
+            ("messages", sent.messages, {"role", "content", "tool_calls", "tool_call_id"}),
+            ("messages.tool_calls", sent.calls, _KEPT_IN_TOOLS),
+            ("tools", sent.tools, _KEPT_IN_TOOLS),
+            ("tools.function", sent.functions, _KEPT_IN_TOOLS),
+            ("response_format.json_schema", [sent.json_schema], {"name", "schema"}),
+            ("stream_options", [as_mapping(members.get("stream_options"))], set[str]()),
+        ):
+            yield from sorted({f"{prefix}.{name}" for each in objects for name in each.keys() - kept})
 
 
 def _place(name: str, text: str) -> int:
@@ -195,31 +235,3 @@ def _same(path: str, said: str) -> bool:
     parts = [part for part in re.split(r"[.\[\]/]+", said) if part and not part.isdecimal() and part != "body"]
     mine = path.split(".")
     return bool(parts) and (parts == mine or (len(parts) > 1 and parts[0] == mine[0] and parts[-1] == mine[-1]))
-
-
-def _with_value(path: str, body: Body, said: str) -> Fact:
-    """The member, or only its value when it is this value that is not supported, or that may be left out."""
-    only_this = re.search(r"unsupported[ _]value|does not support \S+ with this model", said, re.I)
-    if path == "store" or (only_this and "only the default" not in said.lower()):
-        value = body.get(path)
-        if isinstance(value, str | int | float | None):
-            return Fact(path, json.dumps(value, sort_keys=True))
-    return Fact(path)
-
-
-def _paths(body: Body) -> Iterator[str]:
-    """The members of the body that can be left out; those of messages and tools as ``messages.name``."""
-    private = {"store"} if body.get("store") is False else set[str]()  # without it, some servers keep the request
-    yield from sorted(body.keys() - _NEVER_DROPPED - private)
-    yield from sorted(
-        {f"messages.{name}" for each in as_mappings(body.get("messages")) for name in each.keys() - _KEPT_IN_MESSAGES}
-    )
-    calls = [call for each in as_mappings(body.get("messages")) for call in as_mappings(each.get("tool_calls"))]
-    yield from sorted({f"messages.tool_calls.{name}" for each in calls for name in each.keys() - _KEPT_IN_TOOLS})
-    tools = as_mappings(body.get("tools"))
-    functions = [as_mapping(each.get("function")) for each in tools]
-    yield from sorted({f"tools.{name}" for each in tools for name in each.keys() - _KEPT_IN_TOOLS})
-    yield from sorted({f"tools.function.{name}" for each in functions for name in each.keys() - _KEPT_IN_TOOLS})
-    form = as_mapping(as_mapping(body.get("response_format")).get("json_schema"))
-    yield from sorted(f"response_format.json_schema.{name}" for name in form.keys() - {"name", "schema"})
-    yield from sorted(f"stream_options.{name}" for name in as_mapping(body.get("stream_options")))

@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from agentkit.chat.compat.apply import schemas_of
 from agentkit.chat.compat.profile import Profile
 from agentkit.chat.json_schema import keywords_in
 from agentkit.chat.json_values import as_mapping, as_mappings
-from agentkit.errors import StatusError
-
-Body: TypeAlias = Mapping[str, Any]
-Test: TypeAlias = Callable[[Body], bool]
-
 
 WRONG_VALUE = re.compile(  # the member is known and its value is wrong, which whoever wrote it must know
     r"\b(?:must|should|can|needs? to) be (?:in\b|within|less|lower|greater|>|<|positive|non-?negative|a multiple)"
@@ -34,6 +29,61 @@ WRONG_VALUE = re.compile(  # the member is known and its value is wrong, which w
 )
 
 
+class SentBody:
+    """The body of a request that was refused, and what errors ask of it."""
+
+    def __init__(self, members: Mapping[str, Any]) -> None:
+        self.members = members
+        self.messages = as_mappings(members.get("messages"))
+        self.roles = [each.get("role") for each in self.messages]
+        self.calls = [call for each in self.messages for call in as_mappings(each.get("tool_calls"))]
+        self.tools = as_mappings(members.get("tools"))
+        self.functions = [as_mapping(each.get("function")) for each in self.tools]
+        choice = members.get("tool_choice")
+        self.choice = "by name" if isinstance(choice, dict) else choice
+        form = as_mapping(members.get("response_format"))
+        self.form, self.json_schema = form.get("type"), as_mapping(form.get("json_schema"))
+        self.is_strict = any(each.get("strict") for each in (self.json_schema, *self.functions))
+
+    def has(self, name: str) -> bool:
+        """True if a member is there and not null."""
+        return self.members.get(name) is not None
+
+    @property
+    def keywords(self) -> set[str]:
+        """The keywords of its JSON Schemas."""
+        return {keyword for place, member in schemas_of(self.members) for keyword in keywords_in(place[member])}
+
+    def has_in_turn(self, *roles: str) -> bool:
+        """True if messages of these roles follow one another."""
+        return any(pair == roles for pair in itertools.pairwise(self.roles))
+
+    @property
+    def has_scattered_instructions(self) -> bool:
+        """True if instructions stand anywhere but in one message at the beginning."""
+        places = [place for place, role in enumerate(self.roles) if role in ("system", "developer")]
+        return len(places) > 1 or places not in ([], [0])
+
+    @property
+    def has_null_content(self) -> bool:
+        """True if a message of the assistant has the content null."""
+        return any(each.get("role") == "assistant" and each.get("content", "") is None for each in self.messages)
+
+    @property
+    def has_lists_of_texts(self) -> bool:
+        """True if a content is a list of texts."""
+        lists = [as_mappings(each["content"]) for each in self.messages if isinstance(each.get("content"), list)]
+        return any(all(part.get("type") == "text" for part in parts) for parts in lists)
+
+    @property
+    def has_empty_content(self) -> bool:
+        """True if a message, or a part of one, says nothing."""
+        parts = [part for each in self.messages for part in as_mappings(each.get("content"))]
+        silent = any(not each.get("content") and not each.get("tool_calls") for each in self.messages)
+        blank = any(each.get("content") == "" for each in self.messages)
+        return silent or blank or any(part.get("type") == "text" and not part.get("text") for part in parts)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """A complaint and its answer.
@@ -44,68 +94,24 @@ class Rule:
             all of them together take longer than the rest of the import.
         fits: Whether the request has what the error complains about.
         facts: What is learned.
-        lasting: Whether it holds for later requests too.
         request: The smallest request, besides model and a message of the user, that the example can be about.
         example: The message of such an error.
+        lasting: Whether it holds for later requests too.
     """
 
     member: str
     said: str
-    fits: Test
+    fits: Callable[[SentBody], bool]
     facts: Profile
-    lasting: bool = True
     request: Mapping[str, Any]
     example: str
+    lasting: bool = True
 
-    def answers(self, error: StatusError, body: Body) -> bool:
-        """Return True if the error says this, perhaps with the member apart as ``param``, and is about this body."""
-        said = error.said or str(error)
-        apart = any(each == self.member or each.startswith(f"{self.member}.") for each in error.params)
+    def answers(self, said: str, params: Sequence[str], sent: SentBody) -> bool:
+        """Return True if an error says this, perhaps with the member apart in ``params``, and is about this body."""
+        apart = any(each == self.member or each.startswith(f"{self.member}.") for each in params)
         found = re.search(self.said, f"{self.member}: {said}" if apart else said, re.I | re.S)
-        return found is not None and self.fits(body)
-
-
-def _messages(body: Body) -> list[Mapping[str, Any]]:
-    return as_mappings(body.get("messages"))
-
-
-def _roles(body: Body) -> list[Any]:
-    return [each.get("role") for each in _messages(body)]
-
-
-def _in_turn(*roles: str) -> Test:
-    return lambda body: any(pair == roles for pair in itertools.pairwise(_roles(body)))
-
-
-def _choice(*words: str) -> Test:
-    return lambda body: ("by name" if isinstance(body.get("tool_choice"), dict) else body.get("tool_choice")) in words
-
-
-def _format(kind: str) -> Test:
-    return lambda body: as_mapping(body.get("response_format")).get("type") == kind
-
-
-def _scattered_instructions(body: Body) -> bool:
-    places = [place for place, role in enumerate(_roles(body)) if role in ("system", "developer")]
-    return len(places) > 1 or places not in ([], [0])
-
-
-def _only_texts(body: Body) -> bool:
-    lists = [as_mappings(each["content"]) for each in _messages(body) if isinstance(each.get("content"), list)]
-    return any(all(part.get("type") == "text" for part in parts) for parts in lists)
-
-
-def _empty(body: Body) -> bool:
-    parts = [part for each in _messages(body) for part in as_mappings(each.get("content"))]
-    silent = any(not each.get("content") and not each.get("tool_calls") for each in _messages(body))
-    blank = any(each.get("content") == "" for each in _messages(body))
-    return silent or blank or any(part.get("type") == "text" and not part.get("text") for part in parts)
-
-
-def _strict(body: Body) -> bool:
-    form = as_mapping(as_mapping(body.get("response_format")).get("json_schema"))
-    functions = (as_mapping(tool.get("function")) for tool in as_mappings(body.get("tools")))
-    return any(each.get("strict") for each in (form, *functions))
+        return found is not None and self.fits(sent)
 
 
 _UNKNOWN = (
@@ -189,7 +195,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="max_completion_tokens",
         said=_refused("max_completion_tokens", _UNKNOWN),
-        fits=lambda body: body.get("max_completion_tokens") is not None,
+        fits=lambda sent: sent.has("max_completion_tokens"),
         facts=_OLD_LIMIT,
         request={"max_completion_tokens": 9},
         example="Unrecognized request argument supplied: max_completion_tokens",
@@ -197,7 +203,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="max_tokens",
         said=_refused("max_tokens", _UNKNOWN),
-        fits=lambda body: body.get("max_tokens") is not None,
+        fits=lambda sent: sent.has("max_tokens"),
         facts=_NEW_LIMIT,
         request={"max_tokens": 9},
         example="Unsupported parameter: 'max_tokens' is not supported with this model. "
@@ -206,7 +212,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="max_tokens",
         said=_LIMIT_REQUIRED,
-        fits=lambda body: "max_tokens" not in body,
+        fits=lambda sent: "max_tokens" not in sent.members,
         facts=_A_LIMIT,
         request={},
         example="max_tokens: Field required",
@@ -215,7 +221,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="messages",
         said=_DEVELOPER,
-        fits=lambda body: "developer" in _roles(body),
+        fits=lambda sent: "developer" in sent.roles,
         facts=Profile(system_role="system"),
         request={"messages": [{"role": "developer", "content": "x"}, _USER]},
         example="Unexpected message role.",
@@ -223,7 +229,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="messages",
         said=rf"{_PLACE}|{_ALTERNATE}",
-        fits=_scattered_instructions,
+        fits=lambda sent: sent.has_scattered_instructions,
         facts=Profile(single_system_message=True),
         request={"messages": [_USER, _SYSTEM_MESSAGE]},
         example="System message must be at the beginning.",
@@ -231,7 +237,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="messages",
         said=_ALTERNATE,
-        fits=_in_turn("user", "user"),
+        fits=lambda sent: sent.has_in_turn("user", "user"),
         facts=Profile(merge_user_turns=True),
         request={"messages": [_USER, _USER]},
         example="Conversation roles must alternate user/assistant/user/assistant/...",
@@ -239,7 +245,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="messages",
         said=_SYSTEM,
-        fits=lambda body: "system" in _roles(body),
+        fits=lambda sent: "system" in sent.roles,
         facts=Profile(system_role="user", merge_user_turns=True),
         request={"messages": [_SYSTEM_MESSAGE, _USER]},
         example="System role not supported",
@@ -247,7 +253,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="messages",
         said=r"role \W?user\W? after role \W?tool",
-        fits=_in_turn("tool", "user"),
+        fits=lambda sent: sent.has_in_turn("tool", "user"),
         facts=Profile(assistant_after_tool=True),
         request={"messages": [_USER, *_CALLED, _USER]},
         example="Unexpected role 'user' after role 'tool'",
@@ -256,7 +262,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="tool_choice",
         said=r"--enable-auto-tool-choice|--tool-call-parser",
-        fits=lambda body: bool(body.get("tools")) and body.get("tool_choice") != "none",
+        fits=lambda sent: bool(sent.tools) and sent.choice != "none",
         facts=_WITHOUT_PARSER,
         request={"tools": _tool()},
         example='"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
@@ -265,7 +271,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="tool_choice",
         said=_CHOICE,
-        fits=_choice("by name"),
+        fits=lambda sent: sent.choice == "by name",
         facts=Profile(tool_choice="required"),
         request={"tools": _tool(), "tool_choice": {"type": "function", "function": {"name": "add"}}},
         example="Thinking mode does not support this tool_choice",
@@ -273,7 +279,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="tool_choice",
         said=_CHOICE,
-        fits=_choice("required"),
+        fits=lambda sent: sent.choice == "required",
         facts=Profile(tool_choice="auto"),
         request={"tools": _tool(), "tool_choice": "required"},
         example="Only 'auto' is supported for tool_choice",
@@ -281,7 +287,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="tool_choice",
         said=_CHOICE,
-        fits=_choice("auto", "none"),
+        fits=lambda sent: sent.choice in ("auto", "none"),
         facts=Profile(tool_choice="never"),
         request={"tools": _tool(), "tool_choice": "none"},
         example="tool_choice is not supported by this model",
@@ -290,7 +296,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="response_format",
         said=_SCHEMA,
-        fits=_format("json_schema"),
+        fits=lambda sent: sent.form == "json_schema",
         facts=Profile(response_format="json_object"),
         request={"response_format": {"type": "json_schema", "json_schema": {"name": "f", "schema": {}}}},
         example="This response_format type is unavailable now",
@@ -298,7 +304,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="response_format",
         said=_JSON,
-        fits=_format("json_object"),
+        fits=lambda sent: sent.form == "json_object",
         facts=Profile(response_format="prompt"),
         request={"response_format": {"type": "json_object"}},
         example="Invalid parameter: 'response_format' of type 'json_object' is not supported with this model.",
@@ -307,9 +313,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="tools",
         said=r"\$ref|\$defs|#/|\bconst\b",
-        fits=lambda body: any(
-            {"$ref", "$defs", "const"} & keywords_in(place[member]) for place, member in schemas_of(body)
-        ),
+        fits=lambda sent: bool(sent.keywords & {"$ref", "$defs", "const"}),
         facts=Profile(inline_schemas=True),
         request={"tools": _tool(parameters=_REFERRING)},
         example='Invalid JSON payload received. Unknown name "$ref" at \'tools[0].function_declarations[0]'
@@ -318,7 +322,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="strict",
         said=_STRICT,
-        fits=_strict,
+        fits=lambda sent: sent.is_strict,
         facts=_NOT_STRICT,
         lasting=False,
         request={"tools": _tool(parameters={"type": "object"}, strict=True)},
@@ -329,7 +333,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="messages",
         said=_REASONING,
-        fits=lambda body: "assistant" in _roles(body),
+        fits=lambda sent: "assistant" in sent.roles,
         facts=Profile(reasoning="reasoning_content"),
         request={"messages": [_USER, *_CALLED]},
         example="The `reasoning_content` in the thinking mode must be passed back to the API.",
@@ -337,9 +341,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="messages",
         said=rf"{_STRING}|{_BLANK}|content.{{0,40}}null|null.{{0,40}}content",
-        fits=lambda body: any(
-            each.get("role") == "assistant" and each.get("content", "") is None for each in _messages(body)
-        ),
+        fits=lambda sent: sent.has_null_content,
         facts=Profile(null_content_as_empty=True),
         request={"messages": [_USER, *_CALLED]},
         example="Invalid value for 'content': expected a string, got null.",
@@ -347,7 +349,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="messages",
         said=_STRING,
-        fits=_only_texts,
+        fits=lambda sent: sent.has_lists_of_texts,
         facts=Profile(plain_content=True),
         request={"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]},
         example="'messages.0' : for 'role:user' the following must be satisfied"
@@ -356,7 +358,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="messages",
         said=_BLANK,
-        fits=_empty,
+        fits=lambda sent: sent.has_empty_content,
         facts=Profile(fill_empty_content=True),
         request={"messages": [_USER, {"role": "assistant", "content": ""}, _USER]},
         example="Assistant message must have either content or tool_calls, but not none.",
@@ -364,7 +366,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="messages",
         said=_NAME,
-        fits=lambda body: "tool" in _roles(body),
+        fits=lambda sent: "tool" in sent.roles,
         facts=Profile(tool_names=True),
         request={"messages": [_USER, *_CALLED]},
         example="GenerateContentRequest.contents[2].parts[0].function_response.name: Name cannot be empty.",
@@ -372,7 +374,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="tools",
         said=_TOOLS,
-        fits=lambda body: not body.get("tools") and any(each.get("tool_calls") for each in _messages(body)),
+        fits=lambda sent: not sent.tools and bool(sent.calls),
         facts=Profile(keep_tools=True),
         request={"messages": [_USER, *_CALLED]},
         example="litellm.UnsupportedParamsError: Anthropic expects the `tools=` param to be passed",
@@ -381,7 +383,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="stream",
         said=_STREAM,
-        fits=lambda body: body.get("stream") is not None,
+        fits=lambda sent: sent.has("stream"),
         facts=_NOT_STREAMED,
         request={"stream": True},
         example="Cannot use tools with stream",
@@ -389,7 +391,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         member="stream",
         said=_ONLY_STREAM,
-        fits=lambda body: not body.get("stream"),
+        fits=lambda sent: not sent.members.get("stream"),
         facts=_STREAMED,
         request={},
         example="This model only support stream mode, please enable the stream parameter to access the model.",
