@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 
 from agentkit import serve
+from tests.serve import official
 
 TOKEN = "a-token-for-tests"
 USER = {"role": "user", "content": "hi"}
@@ -61,6 +62,18 @@ class Answer:
         found = [chunk["agentkit"].get("event") for chunk in self.chunks if "agentkit" in chunk]
         return [each for each in found if each]
 
+    def check(self, path: str) -> None:
+        """Check the answer with the official document, if it is one of those that are in it."""
+        kind = self.headers.get("content-type", "")
+        if kind.startswith("text/event-stream"):
+            official.check_stream(self.data)
+        elif self.status >= 400:
+            official.check("ErrorResponse", self.json)
+        elif path.endswith(("/completions", "/decisions")) and self.body:
+            official.check("CreateChatCompletionResponse", self.json)
+        elif path.endswith("/models"):
+            official.check("ListModelsResponse", self.json)
+
     async def until(self, text: str) -> None:
         """Wait until this was written."""
         while text.encode() not in self.body:
@@ -85,6 +98,7 @@ class Client:
         """Send a request and read the whole answer."""
         async with self.open(method, path, body, headers) as answer:
             await answer.ended.wait()
+        answer.check(path)
         return answer
 
     @asynccontextmanager
