@@ -16,7 +16,7 @@ CHECKOUT := tests/test_layers.py tests/test_vocabulary.py tests/test_requirement
 # The suite starts many interpreters; without compiled modules each would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-wheel interop explore check format lock bench bench-frameworks bench-model bench-hostile bench-serve soak fuzz clean
+.PHONY: demo test test-wheel interop clients explore check format lock bench bench-frameworks bench-model bench-hostile bench-serve soak fuzz clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python examples/demo.py $(ARGS)
@@ -35,18 +35,24 @@ test-wheel: $(VENV)/.dev
 	@cd build/suite && ../venv/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(CHECKOUT:%=--ignore=%) $(ARGS)
 
 # With clients, servers and a browser that others wrote: they are installed into build/, the browser by Debian's packages.
-interop: $(VENV)/.dev
+interop: $(VENV)/.dev build/clients/.installed
 	@command -v chromium >/dev/null || { echo "installing chromium"; apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium >/dev/null; }
 	@test -e build/interop/.installed || { $(PYTHON) -m venv build/interop \
 		&& build/interop/bin/python -m pip --disable-pip-version-check --quiet install --requirement requirements/dev.txt \
 		&& build/interop/bin/python -m pip --disable-pip-version-check --quiet install --requirement tests/interop/requirements.txt \
 		&& build/interop/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable . \
 		&& touch build/interop/.installed; }
-	@test -e build/clients/.installed || { $(PYTHON) -m venv build/clients \
-		&& build/clients/bin/python -m pip --disable-pip-version-check --quiet install --requirement tests/interop/clients/requirements.txt \
-		&& cp tests/interop/clients/package.json build/clients && npm install --silent --no-audit --no-fund --prefix build/clients \
-		&& touch build/clients/.installed; }
 	@AGENTKIT_INTEROP=1 build/interop/bin/python -m pytest tests/interop $(ARGS)
+
+# Clients of the Chat Completions API that others wrote talk to a served agent, with a script and with the embedded model.
+clients: build/clients/.installed
+	@AGENTKIT_INTEROP=1 $(PYTEST) tests/interop/test_serve.py tests/live/test_clients.py $(ARGS)
+
+build/clients/.installed: tests/interop/clients/requirements.txt tests/interop/clients/package-lock.json | $(VENV)/.dev
+	@rm -rf build/clients && mkdir -p build && $(BIN)/uv venv --quiet --python $(BIN)/python build/clients
+	@$(BIN)/uv pip install --quiet --python build/clients/bin/python --exclude-newer 2026-11-29 --requirement tests/interop/clients/requirements.txt
+	@cp tests/interop/clients/package*.json build/clients && cd build/clients && PATH="$$PWD/bin:$$PATH" npm ci --silent --no-audit --no-fund
+	@touch $@
 
 explore: $(VENV)/.dev
 	@HYPOTHESIS_PROFILE=explore $(PYTEST) $(ARGS)

@@ -23,8 +23,8 @@ atexit.register(shutil.rmtree, os.environ["AGENTKIT_DATA"], ignore_errors=True)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# These need programs that only `make interop` installs.
-collect_ignore = [] if os.environ.get("AGENTKIT_INTEROP") else ["interop"]
+# These need programs that only `make interop` and `make clients` install.
+collect_ignore = [] if os.environ.get("AGENTKIT_INTEROP") else ["interop", "live/test_clients.py"]
 
 
 @pytest.fixture(params=["asyncio", "trio"])

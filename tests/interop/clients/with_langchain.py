@@ -20,11 +20,12 @@ class Place(BaseModel):
     city: str
 
 
+HELLO, QUESTION, SUNNY = sys.argv[3:6]
 model = ChatOpenAI(model="agent", base_url=sys.argv[1], api_key=sys.argv[2])
-assert model.invoke("hi").text == "Hello world."
-assert "".join(each.text for each in model.stream("hi")) == "Hello world."
-question = HumanMessage("hi")
+assert model.invoke("hi").text == HELLO
+assert "".join(each.text for each in model.stream("hi")) == HELLO
+question = HumanMessage(QUESTION)
 first = model.bind_tools([weather]).invoke([question])
 told = ToolMessage(weather.invoke(first.tool_calls[0]["args"]), tool_call_id=first.tool_calls[0]["id"])
-assert model.bind_tools([weather]).invoke([question, first, told]).text == "It is sunny."
-assert model.with_structured_output(Place, method="json_schema").invoke("hi") == Place(city="Paris")
+assert SUNNY in model.bind_tools([weather]).invoke([question, first, told]).text
+assert model.with_structured_output(Place, method="json_schema").invoke(QUESTION).city == "Paris"
