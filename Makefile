@@ -56,7 +56,7 @@ build/clients/.installed: tests/interop/clients/requirements.txt tests/interop/c
 
 explore: $(VENV)/.dev
 	@HYPOTHESIS_PROFILE=explore $(PYTEST) $(ARGS)
-	@AGENTKIT_HTTP=aiohttp $(PYTEST) tests/conformance tests/faults tests/test_http.py tests/test_client_connections.py
+	@AGENTKIT_HTTP=httpx2 $(PYTEST) tests/conformance tests/faults tests/test_http.py tests/test_client_connections.py
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff format --check .

@@ -316,7 +316,13 @@ DELTAS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     },
     optional={
         "role": st.just("assistant"),
-        "tool_calls": st.sampled_from([None, [], [piece(name="f", arguments="{}", index=0)]]),
+        "tool_calls": st.sampled_from(
+            [
+                *(None, [], [piece(name="f", arguments="{}", index=0)]),
+                *([piece(arguments="", index=0)], [piece(arguments="")], [piece(arguments="", index=0, id="a")]),
+                [piece(arguments="", index=0), piece(arguments="", index=1)],
+            ]
+        ),
         "refusal": st.sampled_from([None, "no"]),
         "reasoning_content": st.sampled_from([None, "", "hm"]),
         "odd": st.sampled_from([None, 0, "new"]),
@@ -341,21 +347,24 @@ def similar_chunks(draw: st.DrawFn) -> list[dict[str, Any]]:
     for envelope in draw(st.lists(ENVELOPES, min_size=1, max_size=3)):
         choices = draw(st.lists(CHOICES, min_size=1, max_size=2) | st.lists(CHOICES, min_size=1, max_size=1))
         for text in draw(st.lists(DELTAS.map(lambda delta: delta["content"]), min_size=1, max_size=5)):
-            copies = [{**each, "delta": {**each["delta"], "content": text}} for each in choices]
+            copies = [copy.deepcopy({**each, "delta": {**each["delta"], "content": text}}) for each in choices]
+            for each in copies:
+                for call in each["delta"].get("tool_calls") or ():
+                    call["function"]["arguments"] = draw(st.sampled_from(["", "{}", '{"a":', "1}", "\u00e9", None]))
             chunks.append({**envelope, "choices": copies})
     return chunks
 
 
 @given(similar_chunks(), st.integers(1, 2))
-def test_text_that_is_taken_without_reading_the_whole_chunk_gives_the_same_reply(
+def test_what_is_taken_without_reading_the_whole_chunk_gives_the_same_reply(
     chunks: list[dict[str, Any]], choices: int
 ) -> None:
     careful, quick = ReplyAccumulator(choices=choices), ReplyAccumulator(choices=choices)
     read, taken = list[Event](), list[Event]()
     for each in chunks:
         read += careful.add(copy.deepcopy(each))
-        text = quick.add_text(each)
-        taken += [TextDelta(text)] if text else quick.add(each)
+        delta = quick.add_more(each)
+        taken += quick.add(each) if delta is None else [delta]
         assert (quick.text, taken) == (careful.text, read)
     assert quick.close() == careful.close()
     assert quick.finish() == careful.finish()
@@ -364,12 +373,29 @@ def test_text_that_is_taken_without_reading_the_whole_chunk_gives_the_same_reply
 
 def test_a_chunk_that_differs_only_in_its_text_is_not_read_as_a_whole() -> None:
     merger = ReplyAccumulator()
-    made = [merger.add_text(chunk({"content": text}, id="x", created=1)) for text in ("a", "b")]
+    made = [merger.add_more(chunk({"content": text}, id="x", created=1)) for text in ("a", "b")]
     merger.add(chunk({"content": "c"}, id="x", created=1))
-    made += [merger.add_text(chunk({"content": text}, id="x", created=1)) for text in ("d", "\u00e9", "e")]
-    assert made == ["", "", "d", "", "e"]
-    assert merger.add_text(chunk({"content": "f"}, id="x", created=2)) == ""
+    made += [merger.add_more(chunk({"content": text}, id="x", created=1)) for text in ("d", "\u00e9", "e")]
+    assert made == [None, None, TextDelta("d"), None, TextDelta("e")]
+    assert merger.add_more(chunk({"content": "f"}, id="x", created=2)) is None
     assert merger.text == "cde"
+
+
+def test_a_chunk_that_only_continues_the_arguments_of_a_call_is_not_read_as_a_whole() -> None:
+    def more(arguments: str, **members: Any) -> dict[str, Any]:
+        return chunk({"tool_calls": [{"index": 0, "function": {"arguments": arguments}, **members}]})
+
+    merger = ReplyAccumulator(names=["add"])
+    merger.add(chunk({"tool_calls": [{"index": 0, "id": "call_1", "function": {"name": "add", "arguments": ""}}]}))
+    assert merger.add_more(more('{"a"')) is None
+    merger.add(more('{"a"'))
+    assert [merger.add_more(more(each)) for each in (": ", "1}")] == [
+        CallDelta(0, "call_1", "", ": "),
+        CallDelta(0, "call_1", "", "1}"),
+    ]
+    assert merger.add_more(more("{}", id="call_2")) is None
+    merger.add(chunk({}, "tool_calls"))
+    assert merger.finish().message.tool_calls[0].arguments == '{"a": 1}'
 
 
 @pytest.mark.parametrize("member", ["reasoning_content", "reasoning", "reasoning_text"])

@@ -130,8 +130,8 @@ print(code, *(name for name in heavy if name in sys.modules))
         (["--version"], []),
         (["new", "cafe"], []),
         (["logs"], ["rich"]),
-        (["run", "--help"], ["httpx2", "anyio", "rich", "agentkit_tools", "agentkit.agent"]),
-        (["chat", "--help"], ["httpx2", "anyio", "rich", "agentkit_tools", "agentkit.agent"]),
+        (["run", "--help"], ["anyio", "rich", "agentkit_tools", "agentkit.agent"]),
+        (["chat", "--help"], ["anyio", "rich", "agentkit_tools", "agentkit.agent"]),
     ],
 )
 def test_a_command_imports_what_it_needs(tmp_path: Path, arguments: list[str], imported: list[str]) -> None:

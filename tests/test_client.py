@@ -15,7 +15,7 @@ from agentkit.chat.messages import UserMessage
 from agentkit.chat.reply import Reply
 from agentkit.chat.request import ChatRequest
 from agentkit.chat.settings import ChatSettings
-from agentkit.chat.transport.http import Deadlines
+from agentkit.chat.transport.response import Deadlines
 from agentkit.chat.transport.retry import RetryPolicy
 from agentkit.errors import (
     AuthenticationFailed,

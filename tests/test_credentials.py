@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from agentkit.chat.client import ChatClient
 from agentkit.chat.transport.credentials import Credentials
-from agentkit.chat.transport.http import Deadlines
 from agentkit.chat.transport.redaction import Redactor
+from agentkit.chat.transport.response import Deadlines
 from agentkit.errors import AuthenticationFailed, ConfigError
 from tests.replay import answer, completion, replay
 

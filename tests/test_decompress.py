@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.chat.transport.decompress import PART, BodyDecoder
+from agentkit.chat.transport.body import PART, BodyDecoder
 from agentkit.errors import InvalidReply
 
 

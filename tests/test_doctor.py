@@ -232,7 +232,7 @@ def test_the_table_and_the_settings_are_printed_and_kept(tmp_path: Path, capsys:
         assert main(["doctor", url, "--name", "m", "--save", str(file)]) == 0
         client = ChatClient(url, model="m", profile_file=file)
     out = capsys.readouterr().out
-    assert out.startswith("HTTP engine                              httpx2\n")
+    assert out.startswith("HTTP engine                              aiohttp\n")
     assert "plain reply                              yes\n" in out
     assert '  system_role = "system"\n' in out
     assert "\x1b" not in out
@@ -244,7 +244,7 @@ def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     with server_of(able) as url:
         assert main(["doctor", url, "--name", "m", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["http_engine"] == "httpx2"
+    assert report["http_engine"] == "aiohttp"
     assert report["model"] == url
     assert report["profile"] == {}
     assert {each["verdict"] for each in report["findings"]} == {"yes"}

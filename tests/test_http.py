@@ -3,10 +3,10 @@
 import gc
 import math
 import random
-import ssl
 import warnings
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,11 @@ import anyio.abc
 import httpx2
 import pytest
 
-from agentkit.chat.transport.http import Deadlines, DirectTransport, Http
+from agentkit.chat.transport.http import Http
+from agentkit.chat.transport.http_aiohttp import AiohttpEngine
+from agentkit.chat.transport.http_httpx import ClientEngine, HttpxEngine
+from agentkit.chat.transport.redaction import Redactor
+from agentkit.chat.transport.response import Deadlines, Engine, Request, Response
 from agentkit.errors import ConfigError, ConnectionFailed, InvalidReply
 from tests.explore import EXPLORE
 from tests.replay import HANG, answer, replay
@@ -72,41 +76,61 @@ async def ask(http: Http, url: str) -> bytes:
     return sink.body
 
 
-@pytest.mark.parametrize("ours", [True, False], ids=["connections of ours", "a pool of the caller's"])
-async def test_cancelling_leaves_no_slot_of_the_pool_behind(ours: bool) -> None:
+async def ask_engine(engine: Engine, url: str) -> bytes:
+    sink = Counting()
+    response = Response(sink, Deadlines(), stream=False)
+    with response.scope:
+        await engine.send(Request(url, {}, b"{}", 10, Redactor()), response)
+    return sink.body
+
+
+def of_caller() -> ClientEngine:
+    limits = httpx2.Limits(max_connections=SLOTS, max_keepalive_connections=SLOTS)
+    return ClientEngine(httpx2.AsyncClient(limits=limits, trust_env=False))
+
+
+ENGINES: list[tuple[str, Callable[[], Engine], str]] = [
+    *(("httpx2", partial(HttpxEngine, most=SLOTS), backend) for backend in ("asyncio", "trio")),
+    *(("a caller's", of_caller, backend) for backend in ("asyncio", "trio")),
+    ("aiohttp", partial(AiohttpEngine, most=SLOTS), "asyncio"),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "anyio_backend"), [pytest.param(*row[1:], id=f"{row[0]}-{row[2]}") for row in ENGINES]
+)
+async def test_cancelling_leaves_no_slot_of_the_pool_behind(make: Callable[[], Engine], anyio_backend: str) -> None:
     """Many requests, more at a time than there are slots, each cancelled wherever it happens to be."""
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     async with listener, anyio.create_task_group() as serving:
         url = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}/"
         serving.start_soon(listener.serve, serve)
-        limits = httpx2.Limits(max_connections=SLOTS, max_keepalive_connections=SLOTS)
-        transport = DirectTransport(ssl.create_default_context(), most=SLOTS) if ours else None
-        async with httpx2.AsyncClient(limits=limits, trust_env=False, transport=transport) as client:
-            http = Http(client)
+        engine = make()
 
-            async def ask_and_be_cancelled() -> None:
-                for _ in range(CANCELS // 100):
-                    with anyio.CancelScope() as scope:
-                        async with anyio.create_task_group() as tasks:
-                            tasks.start_soon(ask, http, url)
-                            for _ in range(random.randrange(30)):
-                                await anyio.lowlevel.checkpoint()
-                            scope.cancel()
+        async def ask_and_be_cancelled() -> None:
+            for _ in range(CANCELS // 100):
+                with anyio.CancelScope() as scope:
+                    async with anyio.create_task_group() as tasks:
+                        tasks.start_soon(ask_engine, engine, url)
+                        for _ in range(random.randrange(30)):
+                            await anyio.lowlevel.checkpoint()
+                        scope.cancel()
 
+        async with anyio.create_task_group() as tasks:
+            for _ in range(100):
+                tasks.start_soon(ask_and_be_cancelled)
+
+        bodies: list[bytes] = []
+
+        async def ask_once() -> None:
+            bodies.append(await ask_engine(engine, url))
+
+        with anyio.fail_after(10):
             async with anyio.create_task_group() as tasks:
-                for _ in range(100):
-                    tasks.start_soon(ask_and_be_cancelled)
-
-            bodies: list[bytes] = []
-
-            async def ask_once() -> None:
-                bodies.append(await ask(http, url))
-
-            with anyio.fail_after(10):
-                async with anyio.create_task_group() as tasks:
-                    for _ in range(SLOTS):
-                        tasks.start_soon(ask_once)
-            assert bodies == [b"ok"] * SLOTS
+                for _ in range(SLOTS):
+                    tasks.start_soon(ask_once)
+        assert bodies == [b"ok"] * SLOTS
+        await engine.aclose()
         serving.cancel_scope.cancel()
 
 
@@ -140,15 +164,15 @@ async def test_requests_at_once_use_the_connections_of_those_before_them() -> No
 
 async def test_connections_that_nobody_needs_any_more_are_closed() -> None:
     async with counted() as (url, numbers):
-        transport = DirectTransport(ssl.create_default_context(), kept=0.0)
-        async with httpx2.AsyncClient(transport=transport) as client:
-            async with anyio.create_task_group() as tasks:
-                for _ in range(AT_ONCE):
-                    tasks.start_soon(ask, Http(client), url)
-            await ask(Http(client), url)
-            with anyio.fail_after(10):
-                while numbers[0] > 1:
-                    await anyio.lowlevel.checkpoint()
+        engine = HttpxEngine(kept=0.0)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(AT_ONCE):
+                tasks.start_soon(ask_engine, engine, url)
+        await ask_engine(engine, url)
+        with anyio.fail_after(10):
+            while numbers[0] > 1:
+                await anyio.lowlevel.checkpoint()
+        await engine.aclose()
 
 
 async def test_a_redirect_is_not_followed() -> None:

@@ -1,9 +1,11 @@
-"""The second HTTP engine: what the first one is tested for, and how it is chosen.
+"""The two HTTP engines: how one is chosen, and that they behave alike.
 
-`make explore` plays the whole suites of conformance and faults on it.
+aiohttp sends wherever other tests run on asyncio; here, what is tested there is also tested on httpx2. `make explore`
+plays the whole suites of conformance and faults on it.
 """
 
 import gc
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -13,7 +15,8 @@ import pytest
 
 from agentkit.chat import ChatClient, Deadlines, RetryPolicy, http_engine
 from agentkit.chat.transport.http import Http
-from agentkit.chat.transport.http_aiohttp import AiohttpTransport
+from agentkit.chat.transport.http_aiohttp import AiohttpEngine
+from agentkit.chat.transport.http_httpx import HttpxEngine
 from agentkit.errors import ConfigError, ConnectionFailed, DeadlineExceeded
 from agentkit.testing import Server
 from tests import test_client_connections, test_http
@@ -33,14 +36,20 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(autouse=True)
-def chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AGENTKIT_HTTP", "aiohttp")
+def usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AGENTKIT_HTTP", raising=False)
 
 
-def connected() -> bool:
-    """Whether there are connections of this engine."""
+@pytest.fixture
+def httpx2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTKIT_HTTP", "httpx2")
+
+
+def opened() -> list[str]:
+    """The engines that have connections, each as often as it is there."""
     gc.collect()
-    return any(isinstance(each, AiohttpTransport) for each in gc.get_objects())
+    kinds = [type(each).__name__ for each in gc.get_objects() if type(each) in (AiohttpEngine, HttpxEngine)]
+    return sorted(kinds)
 
 
 async def ask(http: Http, url: str, *, seconds: float = 10) -> bytes:
@@ -50,34 +59,42 @@ async def ask(http: Http, url: str, *, seconds: float = 10) -> bytes:
 
 
 @pytest.mark.anyio
-async def test_it_sends_in_asyncio_once_it_is_chosen() -> None:
-    with replay(answer(b"1"), answer(b"2"), answer(b"3")) as server:
-        http = Http("httpx2")
-        assert await ask(http, server.url) == b"1"
-        assert not connected()
-        await http.aclose()
-        for http in (Http("aiohttp"), Http()):
-            await ask(http, server.url)
-            assert connected()
+async def test_aiohttp_sends_in_asyncio_unless_httpx2_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = opened()
+    with replay(*[answer(b"ok")] * 5) as server:
+        for http, engine in ((Http(), AiohttpEngine), (Http("aiohttp"), AiohttpEngine), (Http("httpx2"), HttpxEngine)):
+            assert await ask(http, server.url) == b"ok"
+            assert opened() == sorted([*before, engine.__name__])
             await http.aclose()
+        monkeypatch.setenv("AGENTKIT_HTTP", "httpx2")
+        http = Http()
+        await ask(http, server.url)
+        assert opened() == sorted([*before, "HttpxEngine"])
+        await http.aclose()
 
 
 def test_httpx2_sends_in_trio() -> None:
+    async def ask_and_look(url: str) -> list[str]:
+        http = Http("aiohttp")
+        assert await ask(http, url) == b"ok"
+        return opened()
+
+    before = opened()
     with replay(answer(b"ok")) as server:
-        assert anyio.run(ask, Http("aiohttp"), server.url, backend="trio") == b"ok"
-    assert not connected()
+        assert anyio.run(ask_and_look, server.url, backend="trio") == sorted([*before, "HttpxEngine"])
 
 
 @pytest.mark.anyio
 async def test_httpx2_sends_where_there_is_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
+    before = opened()
     with replay(answer(b"from the proxy")) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        http = Http()
+        http = Http("aiohttp")
         assert await ask(http, "http://llm.example.com/v1") == b"from the proxy"
+        assert opened() == before
         await http.aclose()
-        assert not connected()
 
 
 @pytest.mark.anyio
@@ -119,10 +136,12 @@ SEAM: list[Test] = [
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("test", SEAM, ids=lambda test: test.__name__)
-async def test_the_seam_behaves_as_on_the_first_engine(test: Test) -> None:
+@pytest.mark.usefixtures("httpx2")
+async def test_the_seam_behaves_the_same_on_httpx2(test: Test) -> None:
     await test()
 
 
+@pytest.mark.usefixtures("httpx2")
 def test_event_loops_that_come_and_go_leave_no_connections_behind() -> None:
     test_http.test_event_loops_that_come_and_go_leave_no_connections_behind()
 
@@ -155,12 +174,14 @@ async def test_cancelling_leaves_no_connection_behind_that_is_in_use() -> None:
         "redirect_other_host",
     ],
 )
-async def test_connections_fail_as_on_the_first_engine(name: str, stream: bool) -> None:
+@pytest.mark.usefixtures("httpx2")
+async def test_connections_fail_the_same_on_httpx2(name: str, stream: bool) -> None:
     await check_fault(name, library="own", stream=stream, tls=None, size=None)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("streamed", [True, False], ids=["stream", "whole"])
+@pytest.mark.usefixtures("httpx2")
 async def test_cases_of_conformance_go_over_it(streamed: bool) -> None:
     cases = [case for case in CASES if is_of_transport(case) and case.script(streamed=streamed) is not None]
     for case in cases[::4]:
@@ -183,11 +204,19 @@ def test_an_engine_that_is_not_there_is_reported_where_it_was_named(monkeypatch:
     assert http_engine("httpx2") == "httpx2"
     with pytest.raises(ConfigError, match=r"^http='curl': the HTTP engines are 'httpx2' and 'aiohttp'$"):
         ChatClient("http://127.0.0.1:9/v1", model="m", http="curl")
-    monkeypatch.setitem(sys.modules, "aiohttp", None)
-    with pytest.raises(ConfigError, match=r"pip install 'agentkit\[fast\]'"):
-        http_engine()
     monkeypatch.setenv("AGENTKIT_HTTP", "curl")
     with pytest.raises(ConfigError, match=r"^AGENTKIT_HTTP='curl': the HTTP engines are"):
+        ChatClient("http://127.0.0.1:9/v1", model="m")
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    monkeypatch.setenv("AGENTKIT_HTTP", "aiohttp")
+    with pytest.raises(ConfigError, match=r"pip install 'agentkit\[fast\]'"):
         http_engine()
     monkeypatch.delenv("AGENTKIT_HTTP")
     assert http_engine() == "httpx2"
+
+
+def test_nothing_that_sends_is_imported_before_the_first_request() -> None:
+    code = "import sys, agentkit; agentkit.ChatClient('http://127.0.0.1:9/v1', model='m')"
+    code += "; print(*({'httpx2', 'httpcore2', 'aiohttp'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"

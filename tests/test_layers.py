@@ -19,7 +19,8 @@ OPTIONAL = [
 START = ["__main__", "_startup"]  # what a process begins with
 PUBLIC = {"agentkit", *(f"agentkit.{each}" for each in ("chat", "tools", "run", "events", "messages", "errors"))}
 ALONE: dict[str, str | tuple[str, ...]] = {  # a third-party library -> the one module that may import it
-    "httpx2": ("agentkit.chat.transport.http", "agentkit.mcp.http"),  # the SDK of MCP takes a client
+    "httpx2": ("agentkit.chat.transport.http_httpx", "agentkit.mcp.http"),  # the SDK of MCP takes a client
+    "httpcore2": "agentkit.chat.transport.http_httpx",
     "aiohttp": "agentkit.chat.transport.http_aiohttp",
     "httpx": "nobody",
     "docstring_parser": "agentkit.tools.docstrings",

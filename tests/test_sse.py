@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.chat.transport.sse import ServerSentEvent, SseDecoder
+from agentkit.chat.transport.body import ServerSentEvent, SseDecoder
 from agentkit.errors import InvalidReply
 
 

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.chat.decoding.text import MAX_HELD, TextScanner
-from agentkit.chat.decoding.tool_parsers import MARKS
+from agentkit.chat.decoding.text import MARKS, MAX_HELD, TextScanner
 from agentkit.chat.events import Event, ReasoningDelta, TextDelta
 from tests.scaling import assert_linear
 

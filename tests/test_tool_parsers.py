@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.chat.decoding.tool_parsers import MARKS, read_calls, read_failed_generation, read_rejected_call
+from agentkit.chat.decoding.text import MARKS, read_calls, read_failed_generation, read_rejected_call
 from tests.scaling import assert_linear
 
 NUMBER: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}, "t": {"type": "string"}}}

@@ -55,8 +55,9 @@ from agentkit.chat.settings import (
     json_schema,
 )
 from agentkit.chat.stream import ParsedReplyStream, ReplyStream
-from agentkit.chat.transport.http import Deadlines, http_engine
+from agentkit.chat.transport.http import http_engine
 from agentkit.chat.transport.redaction import Redactor
+from agentkit.chat.transport.response import Deadlines
 from agentkit.chat.transport.retry import RetryPolicy
 
 __all__ = [

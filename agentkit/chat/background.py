@@ -16,8 +16,6 @@ from anyio.lowlevel import EventLoopToken, checkpoint_if_cancelled, current_toke
 
 from agentkit.errors import ConfigError
 
-__all__ = ["BackgroundTask", "call_in_loop"]
-
 _tasks: set[object] = set()  # an event loop of asyncio refers to its tasks only weakly
 
 

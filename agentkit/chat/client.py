@@ -49,8 +49,9 @@ from agentkit.chat.settings import ChatSettings, OtherParameters, Parameters, Re
 from agentkit.chat.stream import ParsedReplyStream, ReplyStream
 from agentkit.chat.transport.address import parse_address, without_secrets
 from agentkit.chat.transport.credentials import ApiKey, Credentials
-from agentkit.chat.transport.http import Deadlines, Http
+from agentkit.chat.transport.http import Http
 from agentkit.chat.transport.redaction import Redactor
+from agentkit.chat.transport.response import Deadlines
 from agentkit.chat.transport.retry import RetryPolicy, spend_retry, wait_before_retry
 from agentkit.errors import AgentKitError, BadRequest, ConfigError, ModelError, StatusError
 

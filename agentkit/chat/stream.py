@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from copy import copy
-from dataclasses import fields
 from io import StringIO
 from types import TracebackType
 from typing import Generic, Self, cast
@@ -18,8 +17,6 @@ from agentkit.chat.log import log
 from agentkit.chat.reply import Out, ParsedReply, Reply
 from agentkit.errors import ConfigError
 
-__all__ = ["Channel", "ParsedReplyStream", "ReplyStream", "TextFilter"]
-
 _BEHIND = 256  # unread events from which on adjacent deltas are joined
 _GRACE = 10.0  # seconds that cancelled work has to end before whoever left it goes on without it
 _JOINED: dict[type[Event], str] = {  # the kinds of deltas that can be joined, and the member that grows
@@ -28,84 +25,32 @@ _JOINED: dict[type[Event], str] = {  # the kinds of deltas that can be joined, a
     RefusalDelta: "text",
     CallDelta: "arguments",
 }
-_SAME: dict[type[Event], tuple[str, ...]] = {  # what deltas must have in common, besides their origin, to be joined
-    kind: tuple(each.name for each in fields(kind) if each.compare and each.name != name)
-    for kind, name in _JOINED.items()
-}
-
-
-class EventQueue:
-    """Events on their way to a reader, who may be slow: whoever puts them in never waits.
-
-    When many are unread, deltas that follow one another and belong together (the same kind, the same origin, the same
-    call) become one event. So what waits stays in proportion to the size of the reply, not to the number of its chunks.
-    Other events are never joined, and none is dropped.
-    """
-
-    def __init__(self) -> None:
-        self._events: deque[Event | _JoinedDelta] = deque()
-        self._wake: anyio.Event | None = None
-        self._closed = False
-
-    def __len__(self) -> int:
-        return len(self._events)
-
-    def put(self, event: Event) -> None:
-        """Add an event."""
-        if len(self._events) < _BEHIND or type(event) not in _JOINED:
-            self._events.append(event)
-        else:
-            last = self._events[-1]
-            key = _JoinedDelta.key_of(event)
-            if not isinstance(last, _JoinedDelta) or last.key != key:
-                last = _JoinedDelta(event, key)
-                self._events.append(last)
-            last.add(event)
-        self._notify()
-
-    def close(self) -> None:
-        """Say that nothing more will come."""
-        self._closed = True
-        self._notify()
-
-    async def get(self) -> Event | None:
-        """Wait for the next event and take it out; None when nothing more will come."""
-        while not self._events:
-            if self._closed:
-                return None
-            self._wake = self._wake or anyio.Event()
-            await self._wake.wait()
-        event = self._events.popleft()
-        return event.to_event() if isinstance(event, _JoinedDelta) else event
-
-    def _notify(self) -> None:
-        if self._wake is not None:
-            self._wake.set()
-            self._wake = None
 
 
 class _JoinedDelta:
     """Deltas that become one event when it is read."""
 
-    __slots__ = ("_first", "_text", "key")
+    __slots__ = ("_first", "_member", "_same", "_text")
 
-    def __init__(self, first: Event, key: tuple[object, ...]) -> None:
-        self.key = key
-        self._first = first
+    def __init__(self, first: Event) -> None:
+        self._first, self._member = first, _JOINED[type(first)]
+        self._same = ("index", "call_id", "name") if isinstance(first, CallDelta) else ()
         self._text = StringIO(newline="")  # as it comes: each line end stays what it is
+        self._text.write(getattr(first, self._member))
 
-    @staticmethod
-    def key_of(event: Event) -> tuple[object, ...]:
-        kind, origin = type(event), event.origin
-        place = None if origin is None else origin[:-1]  # all but the time
-        return (kind, place, *(getattr(event, name) for name in _SAME[kind]))
-
-    def add(self, event: Event) -> None:
-        self._text.write(getattr(event, _JOINED[type(event)]))
+    def add(self, event: Event) -> bool:
+        """Take an event, if it is of the same kind, origin and call."""
+        first = self._first
+        if type(event) is not type(first) or (event.origin or ())[:-1] != (first.origin or ())[:-1]:  # all but the time
+            return False
+        if any(getattr(event, name) != getattr(first, name) for name in self._same):
+            return False
+        self._text.write(getattr(event, self._member))
+        return True
 
     def to_event(self) -> Event:
         event = copy(self._first)
-        object.__setattr__(event, _JOINED[type(event)], self._text.getvalue())  # it is frozen, and nobody has it yet
+        object.__setattr__(event, self._member, self._text.getvalue())  # it is frozen, and nobody has it yet
         return event
 
 
@@ -116,6 +61,10 @@ class Channel:
     the work, waits for its end, and cancels nothing else. Iterating ends when the work does, and raises what the work
     raised. When waiting for the next event is cancelled, by a timeout perhaps, no event is lost: ask again.
 
+    The work never waits for a slow reader. When many events are unread, deltas that follow one another and belong
+    together become one event, so what waits is in proportion to the size of the reply, not to the number of its chunks.
+    Other events are never joined, and none is dropped.
+
     Args:
         start: Does the work and reports what happens through the `Emit` that it is given.
         grace: Seconds that cancelled work has to end before the block is left without it.
@@ -124,7 +73,8 @@ class Channel:
     def __init__(self, start: Callable[[Emit], Awaitable[None]], *, grace: float = _GRACE) -> None:
         self._start = start
         self._grace = grace
-        self._events = EventQueue()
+        self._events: deque[Event | _JoinedDelta] = deque()
+        self._wake: anyio.Event | None = None  # set when there is something to read, or nothing more
         self._task: BackgroundTask | None = None
         self._cancelled = False
         self._left = False
@@ -173,16 +123,18 @@ class Channel:
         return self
 
     async def __anext__(self) -> Event:
-        task = self._started()
+        task = self._task or self._started()
         if self._left:
             raise ConfigError("this stream was left: read its events inside the `async with`")
-        if not self._events and not task.over:
+        while not self._events:
+            if task.over:
+                self._raise_error()
+                raise StopAsyncIteration
             task.check_loop()
-        event = await self._events.get()
-        if event is None:
-            self._raise_error()
-            raise StopAsyncIteration
-        return event
+            self._wake = self._wake or anyio.Event()
+            await self._wake.wait()
+        event = self._events.popleft()
+        return event.to_event() if isinstance(event, _JoinedDelta) else event
 
     def text(self, *, path: tuple[str, ...] = ()) -> AsyncIterator[str]:
         """Only the text, as it comes, with a blank line between the texts of two turns.
@@ -219,14 +171,29 @@ class Channel:
 
     async def _work(self) -> None:
         try:
-            await self._start(self._events.put)
+            await self._start(self._put)
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:  # noqa: BLE001 - it is raised to whoever reads
             self._error = error
 
+    def _put(self, event: Event) -> None:
+        if len(self._events) < _BEHIND or type(event) not in _JOINED:
+            self._events.append(event)
+        else:
+            last = self._events[-1]
+            if not isinstance(last, _JoinedDelta) or not last.add(event):
+                self._events.append(_JoinedDelta(event))
+        if self._wake is not None:
+            self._notify()
+
     def _finish(self) -> None:
-        self._events.close()
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._wake is not None:
+            self._wake.set()
+            self._wake = None
 
 
 class TextFilter:

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import httpx2
 import pytest
 
-from agentkit.chat import ChatClient, ChatRequest, RetryPolicy, http_engine
+from agentkit.chat import ChatClient, ChatRequest, RetryPolicy
 from agentkit.errors import (
     AuthenticationFailed,
     BadRequest,
@@ -82,7 +82,6 @@ def fails(*ends: str | type[ModelError], **more: Any) -> Expected:
 FINE = Expected((TEXT,))
 BROKEN = fails(ConnectionFailed)
 LATE = fails(DeadlineExceeded, waits=True)
-AT_ONCE = (ConnectionFailed,) if http_engine() == "aiohttp" else ()  # it refuses a body that its head contradicts
 STALLED = fails(DeadlineExceeded, waits=True, again=False)  # the server had begun to answer: it may still be at it
 
 EXPECTED: Mapping[str, Expected] = {
@@ -99,7 +98,7 @@ EXPECTED: Mapping[str, Expected] = {
     "chunk_cut": BROKEN,
     "chunk_last_missing": fails(ConnectionFailed, streamed=(TEXT,), shown=True),
     "length_too_long": fails(ConnectionFailed, streamed=(TEXT,), shown=True),
-    "length_too_short": fails(InvalidReply, *AT_ONCE, streamed=(IncompleteReply, *AT_ONCE), shown=True),
+    "length_too_short": fails(InvalidReply, streamed=(IncompleteReply,), shown=True),
     "length_and_chunked": fails(TEXT, ConnectionFailed),
     "informational_noise": FINE,
     "redirect_loop": fails(BadRequest, again=False),

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 from agentkit.chat.decoding.accumulator import ReplyAccumulator
 from agentkit.chat.decoding.decoder import ResponseDecoder
+from agentkit.chat.decoding.text import MARKS, read_calls, read_failed_generation
 from agentkit.chat.decoding.tool_calls import normalize_tool_calls
-from agentkit.chat.decoding.tool_parsers import MARKS, read_calls, read_failed_generation
 from agentkit.chat.events import Event
 from agentkit.chat.json_values import as_mapping, as_mappings, encode_json
 from agentkit.chat.messages import ToolCall
 from agentkit.chat.reply import Reply
+from agentkit.chat.transport.body import ServerSentEvent, SseDecoder
 from agentkit.chat.transport.redaction import Redactor
-from agentkit.chat.transport.sse import ServerSentEvent, SseDecoder
 from agentkit.errors import ModelError
 
 OFFERED = {"add": {"type": "object", "properties": {"a": {"type": "integer"}, "t": {"type": "string"}}}}

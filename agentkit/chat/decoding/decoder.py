@@ -14,16 +14,14 @@ from typing import Any
 from pydantic_core import from_json
 
 from agentkit.chat.decoding.accumulator import ReplyAccumulator
-from agentkit.chat.decoding.tool_parsers import read_failed_generation, read_rejected_call
-from agentkit.chat.events import Emit, ReplyRepaired, TextDelta
+from agentkit.chat.decoding.text import read_failed_generation, read_rejected_call
+from agentkit.chat.events import Emit, ReplyRepaired
 from agentkit.chat.json_values import as_mapping, as_mappings
 from agentkit.chat.reply import Reply
+from agentkit.chat.transport.body import MAX_LINE, ServerSentEvent, SseDecoder
 from agentkit.chat.transport.redaction import Redactor
-from agentkit.chat.transport.sse import MAX_LINE, ServerSentEvent, SseDecoder
 from agentkit.chat.transport.status import error_of_status, error_of_value, excerpt
 from agentkit.errors import BadRequest, ContentFiltered, IncompleteReply, InvalidReply, MalformedToolCall, ModelError
-
-__all__ = ["ReadLimits", "ResponseDecoder"]
 
 _MAX_EXCERPT = 64 * 1024  # bytes of a response that an error looks at
 _BEFORE = b"\xef\xbb\xbf \t\r\n"  # a byte order mark and blanks, which say nothing
@@ -130,7 +128,10 @@ class ResponseDecoder:
         if self._sse is None:
             self._sse = SseDecoder(max_line=self._read_limits.max_line)
             chunk = bytes(self._whole)
-        return any([self._take(event) for event in self._sse.feed(chunk)])  # noqa: C419 - each one is to be taken
+        progress = False
+        for event in self._sse.feed(chunk):
+            progress = self._take(event) or progress
+        return progress
 
     def finish(self) -> Reply:
         """The reply, when all bytes have come.
@@ -180,22 +181,28 @@ class ResponseDecoder:
         if data == b"[DONE]":
             self._done = True
             return True
-        chunk = _parse(data)
+        try:
+            chunk: object = from_json(data)
+        except ValueError:
+            chunk = _parse_leniently(data)
         if event.event == "error":
             said = data.decode("utf-8", "replace") if chunk is None else chunk
             chunk = chunk if "error" in as_mapping(chunk) else {"error": said}
         if chunk is None:
             self._malformed = excerpt(data.decode("utf-8", "replace"), redact=self._redact)
             return True
-        members = as_mapping(chunk)
-        if text := self._accumulator.add_text(members):
-            self._emit(TextDelta(text))
+        if (delta := self._accumulator.add_more(chunk)) is not None:
+            self._emit(delta)
             return True
+        members = as_mapping(chunk)
         self._add(members)
         return bool(members.get("choices") or members.get("usage"))
 
     def _take_whole(self) -> None:
-        chunk = _parse(self._whole)
+        try:
+            chunk: object = from_json(self._whole)
+        except ValueError:
+            chunk = _parse_leniently(self._whole)
         del self._whole[_MAX_EXCERPT:]  # the rest would double the memory that a large reply takes
         value = as_mapping(chunk)
         if chunk is None:
@@ -269,12 +276,8 @@ class ResponseDecoder:
         return reply
 
 
-def _parse(data: bytes | bytearray) -> object:
+def _parse_leniently(data: bytes | bytearray) -> object:
     """The JSON value, or None; a lone surrogate in a string is no reason to lose the rest."""
-    try:
-        return from_json(data)
-    except ValueError:
-        pass
     try:
         return json.loads(data.decode("utf-8-sig", "replace"), strict=False)
     except (ValueError, RecursionError):

@@ -35,8 +35,6 @@ from agentkit.chat.json_values import (
 from agentkit.chat.messages import ToolCall
 from agentkit.errors import InvalidReply
 
-__all__ = ["MAX_CALLS", "CallIds", "ToolCallAccumulator", "normalize_tool_calls"]
-
 MAX_CALLS = 1024
 """The most calls of one reply; a reply with more is malformed."""
 
@@ -172,6 +170,7 @@ class ToolCallAccumulator:
     _calls: list[_PartialCall] = field(default_factory=list["_PartialCall"])
     _waiting: list[_PartialCall] = field(default_factory=list["_PartialCall"])  # those that may not be announced yet
     _announced: list[_PartialCall] = field(default_factory=list["_PartialCall"])
+    _last: _PartialCall | None = None  # that of the last fragment
     _by_id: dict[str, _PartialCall] = field(default_factory=dict[str, "_PartialCall"])
     _by_index: dict[int, _PartialCall] = field(default_factory=dict[int, "_PartialCall"])
 
@@ -195,6 +194,13 @@ class ToolCallAccumulator:
         if delta.get("function_call") and not calls:  # the deprecated form of a single call
             yield from self._add(_Fragment.read({"index": 0, "function": delta["function_call"]}), touched)
 
+    def add_arguments(self, arguments: str) -> CallDelta | None:
+        """Take more arguments of the call that came last, and give their event; None if only `add` can tell."""
+        call = self._last
+        if call is None or not call.call_id or not arguments or not call.grows_by(arguments):
+            return None
+        return CallDelta(call.place, call.call_id, "", arguments)
+
     def add_call(self, name: str, arguments: str) -> Iterator[CallDelta]:
         """Take a whole call that was found elsewhere."""
         return self._add(_Fragment("", None, name, arguments, {}), set(), whole=True)
@@ -213,7 +219,7 @@ class ToolCallAccumulator:
         for call in self._calls:
             if not call.name:
                 self.notes.append(f"a call without a name was dropped (arguments {call.arguments[:80]!r})")
-        return tuple(_normalize_arguments(call.finish(self.notes), self.notes) for call in self._announced)
+        return tuple([_normalize_arguments(call.finish(self.notes), self.notes) for call in self._announced])
 
     def _add(self, fragment: _Fragment, touched: set[int], *, whole: bool = False) -> Iterator[CallDelta]:
         call = None if whole else self._find(fragment)
@@ -225,6 +231,7 @@ class ToolCallAccumulator:
             self._calls.append(call)
             self._waiting.append(call)
         touched.add(id(call))
+        self._last = call
         before = call.name
         added = call.add(fragment)
         if fragment.id:
@@ -341,11 +348,15 @@ class _PartialCall:
         self.extra.update(fragment.extra)
         if fragment.name:
             self.name = self._name_with(fragment.name)[: _MAX_NAME + 1]
-        if not fragment.arguments or self._is_sent_again(fragment.arguments):
-            return ""
-        self._fragments.append(fragment.arguments)
-        self._size += len(fragment.arguments)
-        return fragment.arguments
+        return fragment.arguments if fragment.arguments and self.grows_by(fragment.arguments) else ""
+
+    def grows_by(self, arguments: str) -> bool:
+        """Take more arguments; False if they are those that it has, once more."""
+        if self._is_sent_again(arguments):
+            return False
+        self._fragments.append(arguments)
+        self._size += len(arguments)
+        return True
 
     def ends_before(self, fragment: _Fragment, *, same_list: bool) -> bool:
         """True if a fragment that was matched to this call is the first of another one all the same."""
@@ -392,6 +403,8 @@ class _PartialCall:
 
     def _name_with(self, name: str) -> str:
         """The name with that of another fragment: its next part, or all of it so far once more."""
+        if not self.name:
+            return name
         both = self.name + name
         whole = self.name in self.offered and self._begins(name)
         again = name.startswith(self.name) and (whole or not self._begins(both))
@@ -407,8 +420,9 @@ class _PartialCall:
     @property
     def _grew(self) -> bool:
         """True if each fragment begins with the one before it, and the last one is all there is."""
-        grew = all(after.startswith(before) for before, after in itertools.pairwise(self._fragments))
-        return len(self._fragments) > 1 and grew and read_object(join_surrogates(self._fragments[-1])) is not None
+        fragments = self._fragments
+        grew = len(fragments) > 1 and all(after.startswith(before) for before, after in itertools.pairwise(fragments))
+        return grew and read_object(join_surrogates(fragments[-1])) is not None
 
     @property
     def _complete(self) -> bool:

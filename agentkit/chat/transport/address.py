@@ -8,8 +8,6 @@ from urllib.parse import unquote, urlsplit
 
 from agentkit.errors import ConfigError
 
-__all__ = ["Address", "parse_address", "without_secrets"]
-
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - where servers listen; clients need one of the addresses
 _LIKE_ADDRESS = re.compile(r"[\w.-]{1,100}(:\d{1,6})?(/[\w./-]{0,100})?")
 _ENDPOINT = "/chat/completions"

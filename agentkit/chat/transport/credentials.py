@@ -13,8 +13,6 @@ import anyio.to_thread
 from agentkit.chat.transport.redaction import Redactor
 from agentkit.errors import ConfigError
 
-__all__ = ["ApiKey", "Credentials", "Secret"]
-
 
 @runtime_checkable
 class Secret(Protocol):
@@ -69,7 +67,6 @@ class Credentials:
     async def _asked(self, seconds: float) -> str:
         ask = cast("Callable[[], object]", self._key)
         blocks = not inspect.iscoroutinefunction(ask) and not inspect.iscoroutinefunction(getattr(ask, "__call__", ask))  # noqa: B004 - its type is asked for
-        problem: Exception | None = None
         try:
             with anyio.fail_after(seconds):
                 # In a list, as trio's threads must not return an awaitable.
@@ -79,13 +76,10 @@ class Credentials:
                 return self._string(key, "the function for the API key gave something that")
         except ConfigError:
             raise
-        except TimeoutError as error:
-            problem = error
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets one sentence and this as its cause
-            problem = error
-        raise ConfigError(
-            f"{self._server}: the function for the API key raised {type(problem).__name__}; it must return a string"
-        ) from problem
+        except Exception as error:  # whatever it is, the caller gets one sentence and this as its cause
+            raise ConfigError(
+                f"{self._server}: the function for the API key raised {type(error).__name__}; it must return a string"
+            ) from error
 
     def _string(self, key: object, what: str) -> str:
         if isinstance(key, str):

@@ -1,45 +1,56 @@
-"""The second HTTP engine: aiohttp's connections under httpx2's client, for asyncio (extra ``agentkit[fast]``).
-
-It parses HTTP in C, and its pool does not search all connections for each request. All that is above a connection stays
-httpx2's: headers, addresses, errors. So the rest of the package does not notice which engine sends.
-"""
+"""The engine of aiohttp, for asyncio (extra ``agentkit[fast]``): its parser of HTTP is written in C."""
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import re
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import aiohttp
-import httpx2
+import anyio
+from aiohttp.client_proto import ResponseHandler
+from anyio.lowlevel import current_token
 from multidict import CIMultiDict
 from yarl import URL
 
-__all__ = ["AiohttpTransport"]
+from agentkit.chat.transport.response import KEPT, MOST_CONNECTIONS, Failures, Request, Response, headers_of
 
-_KEPT = 5.0  # seconds that an idle connection is kept, as httpx2 keeps it
 _LONGEST_HEADER = 32 * 1024  # bytes
 _LARGE = 1024 * 1024  # bytes of a body from which on aiohttp wants to send it in parts
-_NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")
-_VALUE = re.compile(rb"(?:[^\x00\s]+(?:[ \t]+[^\x00\s]+)*)?")
+_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")
+_VALUE = re.compile(r"(?:[^\x00\s]+(?:[ \t]+[^\x00\s]+)*)?", re.ASCII)
 
 
-class AiohttpTransport(httpx2.AsyncBaseTransport):
-    """Sends the requests of an ``httpx2.AsyncClient`` through aiohttp's connections.
+class _IllegalHeader(Exception):
+    """Neither aiohttp nor its parser looks at every character."""
+
+
+class AiohttpEngine:
+    """Connections of aiohttp.
 
     Args:
-        verify: Checks certificates.
+        verify: Checks certificates; needed for ``https://`` alone.
+        most: How many connections may be in use at once.
+        kept: Seconds that an idle connection is kept.
     """
 
-    def __init__(self, verify: ssl.SSLContext) -> None:
-        connector = aiohttp.TCPConnector(
-            limit=0, ssl=verify, keepalive_timeout=_KEPT, resolver=aiohttp.ThreadedResolver(), ttl_dns_cache=10
+    failures = Failures(aiohttp.ConnectionTimeoutError, _IllegalHeader, (aiohttp.ClientError, OSError))
+
+    def __init__(
+        self, verify: ssl.SSLContext | None = None, *, most: int = MOST_CONNECTIONS, kept: float = KEPT
+    ) -> None:
+        self._connector = aiohttp.TCPConnector(
+            limit=0, ssl=verify or True, keepalive_timeout=kept, resolver=aiohttp.ThreadedResolver(), ttl_dns_cache=10
         )
+        loop: Any = current_token().native_token
+        vars(self._connector)["_factory"] = functools.partial(_Protocol, loop)  # there is no public way
+        self._free = anyio.Semaphore(most, fast_acquire=True)
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
@@ -47,30 +58,36 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             max_field_size=_LONGEST_HEADER,
         )
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request and wait for the head of its answer."""
-        seconds = request.extensions.get("timeout", {}).get("connect")
-        timeout = aiohttp.ClientTimeout(total=None, connect=seconds, ceil_threshold=math.inf)
-        url = request.url.copy_with(username=None, password=None) if request.url.userinfo else request.url
-        body = await request.aread()
+    async def send(self, request: Request, response: Response) -> None:
+        """Send a request, and have the response read."""
+        headers: CIMultiDict[str] = CIMultiDict()
+        for name, value in request.headers.items():
+            if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+                raise _IllegalHeader
+            headers.add(name, value)
+        body = request.body
+        seconds = None if math.isinf(request.connect) else request.connect
         try:
-            response = await self._session.request(
-                request.method,
-                URL(str(url), encoded=True),
-                data=body if len(body) < _LARGE else io.BytesIO(body),
-                headers=_headers(request),
-                allow_redirects=False,
-                timeout=timeout,
-            )
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _translated(error, request) from error
-        reason = (response.reason or "").encode("latin-1", "replace")
-        return httpx2.Response(
-            response.status,
-            headers=list(response.raw_headers),
-            stream=_Body(response, request),
-            extensions={"http_version": b"HTTP/1.1", "reason_phrase": reason},
-        )
+            async with (
+                self._free,
+                self._session.post(
+                    URL(request.url, encoded=request.url.isascii()),
+                    data=body if len(body) < _LARGE else io.BytesIO(body),
+                    headers=headers,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=None, connect=seconds, ceil_threshold=math.inf),
+                ) as incoming,
+            ):
+                try:
+                    await response.read(incoming.status, headers_of(incoming.raw_headers), _chunks(incoming))
+                finally:
+                    incoming.close()  # which leaves a connection alone whose response was read to its end
+        except aiohttp.ConnectionTimeoutError:
+            raise
+        except aiohttp.ClientConnectorError as error:
+            raise aiohttp.ClientConnectionError(str(error.os_error) or str(error)) from error
+        except aiohttp.ClientResponseError as error:  # which would name the whole address
+            raise aiohttp.ClientConnectionError(error.message) from error
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -81,65 +98,67 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
 
         No library offers this, so a private member is used, as far as it is there.
         """
-        connector = self._session.connector
         self._session.detach()
-        if connector is not None and not connector.closed:
-            getattr(connector, "_close", bool)()
+        if not self._connector.closed:
+            getattr(self._connector, "_close", bool)()
 
 
-class _Body(httpx2.AsyncByteStream):
-    """The body of an answer, as it comes.
+async def _chunks(incoming: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
+    """The body of a response, as it comes."""
+    protocol = incoming.connection.protocol if incoming.connection is not None else None
+    while chunk := await incoming.content.readany():
+        yield chunk
+    if (reset := getattr(protocol, "reset", None)) is not None:
+        raise aiohttp.ClientPayloadError(str(reset))
 
-    aiohttp waits on where a chunk is malformed, and takes a reset for the end of a body that has no other end; so the
-    end of the connection is watched here.
+
+class _Protocol(ResponseHandler):
+    """Reads a body as httpx2 does where it is not what its head says.
+
+    aiohttp gives everything that it has read to its parser at once, which refuses all of it, the body too, where
+    something follows that is not a response: here, what follows a body that says its length is discarded. Besides,
+    aiohttp waits on where a chunk is malformed, and takes a reset for the end of a body that has no other end.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, request: httpx2.Request) -> None:
-        self._response, self._request = response, request
-        protocol = response.connection.protocol if response.connection is not None else None
-        self._closed = protocol.closed if protocol is not None else None
-        if self._closed is not None:
-            self._closed.add_done_callback(self._end)
+    reset: Exception | None = None  # what ended a body that has no other end
+    _headed = False  # whether the head of the response has come
+    _left: int | None = None  # bytes of the body that are still to come; None where only its form tells its end
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._response.content.iter_any():
-                yield chunk
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _translated(error, self._request) from error
-        endless = not {"Content-Length", "Transfer-Encoding"} & self._response.headers.keys()
-        if endless and self._closed is not None and self._closed.done() and (broken := self._closed.exception()):
-            raise httpx2.ReadError(str(broken), request=self._request)
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End the body."""
+        payload = self._payload
+        ends = payload is not None and not payload.is_eof()
+        super().connection_lost(exc)
+        if payload is None or not ends or payload.exception() is not None:
+            return
+        if payload.is_eof():
+            self.reset = exc if isinstance(exc, Exception) else None
+        else:
+            payload.set_exception(aiohttp.ClientPayloadError("the connection ended inside the answer"))
 
-    async def aclose(self) -> None:
-        if self._closed is not None:
-            self._closed.remove_done_callback(self._end)
-        self._response.close()  # which leaves a connection alone whose answer was read to its end
+    def set_response_params(self, **params: Any) -> None:
+        """Begin with the next response."""
+        self._headed, self._left = False, None
+        super().set_response_params(**params)
 
-    def _end(self, _: Any) -> None:
-        content = self._response.content
-        if not content.is_eof() and content.exception() is None:
-            content.set_exception(aiohttp.ClientPayloadError("the connection ended inside the answer"))
+    def data_received(self, data: bytes) -> None:
+        """Give the parser the head, then the body, and nothing else."""
+        while not self._headed and 4 <= (end := data.find(b"\r\n\r\n") + 4) < len(data):
+            super().data_received(data[:end])  # there are several heads if a server announces its response
+            data = data[end:]
+        if self._left is not None and len(data) > self._left:
+            self.force_close()
+            data = data[: self._left]
+            if not data:
+                return
+        if self._left is not None:
+            self._left -= len(data)
+        super().data_received(data)
 
-
-def _headers(request: httpx2.Request) -> CIMultiDict[str]:
-    """The headers, checked as httpx2's own engine checks them."""
-    headers: CIMultiDict[str] = CIMultiDict()
-    for name, value in request.headers.raw:
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise httpx2.LocalProtocolError(f"illegal header {name!r}", request=request)
-        headers.add(name.decode("ascii"), value.decode("utf-8", "surrogateescape"))
-    return headers
-
-
-def _translated(error: Exception, request: httpx2.Request) -> Exception:
-    """The error as httpx2's own engine raises it."""
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return httpx2.ConnectTimeout(str(error), request=request)
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return httpx2.ConnectError(str(error.os_error) or str(error), request=request)
-    if isinstance(error, aiohttp.InvalidURL):
-        return httpx2.InvalidURL(str(error))
-    if isinstance(error, aiohttp.ClientOSError | OSError):
-        return httpx2.ReadError(str(error), request=request)
-    return httpx2.RemoteProtocolError(str(error) or type(error).__name__, request=request)
+    def feed_data(self, item: Any, size: int = 0) -> None:
+        """Take the head of a response."""
+        message = item[0]
+        length = message.headers.get("Content-Length", "")
+        self._headed = message.code >= 200
+        self._left = int(length) if self._headed and length.isdecimal() and not message.chunked else None
+        super().feed_data(item, size)

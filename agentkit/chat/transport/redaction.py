@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from agentkit.errors import AgentKitError
-
-__all__ = ["Redactor"]
 
 MASK = "***"
 _PIECE = 8  # bytes: a shorter secret is a placeholder, and a shorter part of one an ordinary word
@@ -44,40 +44,46 @@ class Redactor:
 
     def __init__(self) -> None:
         self._secrets: set[str] = set()
-        self._unread: list[Callable[[], None]] = []  # reading a URL or headers takes time that only an error is worth
+        self._headers: list[Mapping[str, str]] = []  # read when there is an error: it takes time
+        self._urls: list[str] = []
         self._known = 0  # how many secrets the two below were made of: only an error needs them
         self._plain: set[bytes] = set()
         self._pieces: set[bytes] = set()
 
     def add(self, *secrets: str) -> None:
         """Remember secrets."""
-        self._secrets.update(secret for secret in secrets if len(secret) >= _PIECE)
+        for secret in secrets:
+            if len(secret) >= _PIECE:
+                self._secrets.add(secret)
 
     def add_headers(self, headers: Mapping[str, str]) -> None:
         """Remember the values of headers, except those that are known to be no secret; names may have any case."""
-        self._unread.append(lambda: self._read_headers(headers))
+        self._headers.append(headers)
 
-    def _read_headers(self, headers: Mapping[str, str]) -> None:
-        for name, value in headers.items():
+    def add_login(self, login: str) -> None:
+        """Remember ``user:password`` and the password alone."""
+        if login:
+            self.add(login, login.partition(":")[2])
+
+    def add_url(self, url: str) -> None:
+        """Remember the login of a URL and the values in its query."""
+        self._urls.append(url)
+
+    def _read(self) -> None:
+        for name, value in itertools.chain.from_iterable(headers.items() for headers in self._headers):
             if isinstance(value, str) and not _PUBLIC_HEADERS.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance] - from the caller
                 bare = _SCHEME.sub("", value)
                 self.add(bare)
                 if bare != value:  # Basic holds a user and a password
-                    self.add_login(_decoded(bare))
-
-    def add_login(self, login: str) -> None:
-        """Remember ``user:password`` and the password alone."""
-        self.add(login, login.partition(":")[2])
-
-    def add_url(self, url: str) -> None:
-        """Remember the login of a URL and the values in its query."""
-        self._unread.append(lambda: self._read_url(url))
-
-    def _read_url(self, url: str) -> None:
-        parts = urlsplit(url)
-        self.add_login(unquote(parts.netloc.rpartition("@")[0]))
-        query = parse_qsl(parts.query, keep_blank_values=True)
-        self.add(*(value for name, value in query if not _PUBLIC_PARAMETERS.fullmatch(name)))
+                    with contextlib.suppress(binascii.Error, ValueError):
+                        self.add_login(base64.b64decode(bare, validate=True).decode())
+        for url in self._urls:
+            parts = urlsplit(url)
+            self.add_login(unquote(parts.netloc.rpartition("@")[0]))
+            for name, value in parse_qsl(parts.query, keep_blank_values=True):
+                if not _PUBLIC_PARAMETERS.fullmatch(name):
+                    self.add(value)
+        self._headers, self._urls = [], []
 
     def __call__(self, text: str) -> str:
         """Redact a string."""
@@ -109,10 +115,6 @@ class Redactor:
             for name, value in vars(error).items():
                 setattr(error, name, self._value(value))
         return error
-
-    def _read(self) -> None:
-        while self._unread:
-            self._unread.pop()()
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -154,29 +156,18 @@ def _unescaped(raw: bytes) -> tuple[bytes, list[int]]:
     for escape in _ESCAPE.finditer(raw):
         plain += raw[done : escape.start()]
         starts.extend(range(done, escape.start()))
-        meant = _meant(escape)
+        kind, value = escape.lastgroup, escape[escape.lastgroup] if escape.lastgroup else b""
+        if kind in ("x", "p"):
+            meant = bytes([int(value, 16)])
+        elif kind in ("u", "h", "d"):
+            number = int(value, 10 if kind == "d" else 16)
+            meant = chr(number).encode("utf-8", "surrogatepass") if number < 0x110000 else b""
+        else:
+            meant = value if kind == "plus" else _ENTITIES.get(value, b"")
+        meant = _ALIKE.get(meant, meant)
         plain += meant
         starts.extend([escape.start()] * len(meant))
         done = escape.end()
     plain += raw[done:]
     starts.extend(range(done, len(raw) + 1))
     return bytes(plain).lower(), starts
-
-
-def _meant(escape: re.Match[bytes]) -> bytes:
-    kind, value = escape.lastgroup, escape[escape.lastgroup] if escape.lastgroup else b""
-    if kind in ("x", "p"):
-        meant = bytes([int(value, 16)])
-    elif kind in ("u", "h", "d"):
-        number = int(value, 10 if kind == "d" else 16)
-        meant = chr(number).encode("utf-8", "surrogatepass") if number < 0x110000 else b""
-    else:
-        meant = value if kind == "plus" else _ENTITIES.get(value, b"")
-    return _ALIKE.get(meant, meant)
-
-
-def _decoded(text: str) -> str:
-    try:
-        return base64.b64decode(text, validate=True).decode()
-    except (binascii.Error, ValueError):
-        return ""

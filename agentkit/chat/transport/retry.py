@@ -8,8 +8,9 @@ Follows the official client in its delays (0.5 s, doubling to 8 s) and its heade
 from __future__ import annotations
 
 import email.utils
+import math
 import re
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -25,15 +26,7 @@ from agentkit.errors import (
     StatusError,
 )
 
-__all__ = ["RetryPolicy", "retry_budget", "spend_retry", "wait_before_retry"]
-
-
-@dataclass(slots=True)
-class _Left:
-    retries: int
-
-
-_left: ContextVar[_Left | None] = ContextVar("agentkit_retries_left", default=None)
+_left: ContextVar[list[int] | None] = ContextVar("agentkit_retries_left", default=None)  # one number, shared
 
 
 @contextmanager
@@ -42,7 +35,7 @@ def retry_budget(retries: int) -> Generator[None]:
     if _left.get() is not None:
         yield
         return
-    token = _left.set(_Left(retries))
+    token = _left.set([retries])
     try:
         yield
     finally:
@@ -54,8 +47,8 @@ def spend_retry() -> bool:
     left = _left.get()
     if left is None:
         return True
-    left.retries -= 1
-    return left.retries >= 0
+    left[0] -= 1
+    return left[0] >= 0
 
 
 _TRY_AGAIN = frozenset({408, 409, 425, 429, 529})
@@ -100,7 +93,7 @@ def wait_before_retry(
         now: Seconds since the epoch, for a ``retry-after`` that is a date.
         dice: Returns a number from 0 up to 1; a wait of ours is shortened by up to a quarter of itself.
     """
-    if attempt > policy.retries or not _worth_it(error):
+    if attempt > policy.retries or not _is_worth_it(error):
         return None
     asked = _asked(error, now) if isinstance(error, StatusError) else None
     if asked is not None:
@@ -109,7 +102,7 @@ def wait_before_retry(
     return wait * (1 - dice() / 4)
 
 
-def _worth_it(error: ModelError) -> bool:
+def _is_worth_it(error: ModelError) -> bool:
     if isinstance(error, QuotaExceeded | ContextTooLong):
         return False
     if isinstance(error, StatusError):
@@ -127,50 +120,36 @@ def _worth_it(error: ModelError) -> bool:
 def _asked(error: StatusError, now: float) -> float | None:
     """The wait that the server asks for, in seconds."""
     headers = error.headers
-    milliseconds = _number(headers.get("retry-after-ms"))
+    milliseconds = _seconds(headers.get("retry-after-ms"), now)
     if milliseconds is not None:
         return milliseconds / 1000
-    after = _retry_after(headers.get("retry-after"), now)
+    after = _seconds(headers.get("retry-after"), now)
     if after is not None or error.status not in (429, 503):
         return after
-    resets = (_reset(headers.get(name), now) for name in _RESETS if _is_used_up(headers, name))
+    used_up = (  # of several limits, those of which nothing remains, as far as the server says
+        name for name in _RESETS if (_seconds(headers.get(name.replace("reset", "remaining")), now) or 0) < 1
+    )
+    resets = [reset for name in used_up if (reset := _seconds(headers.get(name), now)) is not None]
+    if resets:
+        return max(resets)
     hint = _HINT.search(_LONG_UNIT.sub(lambda unit: _SHORT[unit[1][:3].lower()], error.said or str(error)))
-    return max((reset for reset in resets if reset is not None), default=_duration(hint[1]) if hint else None)
+    return _seconds(hint[1], now) if hint else None
 
 
-def _retry_after(text: str | None, now: float) -> float | None:
-    seconds = _number(text)
-    if seconds is not None or text is None:
-        return seconds
+def _seconds(text: str | None, now: float) -> float | None:
+    """The seconds that a number, a duration (``1m30s``) or a time stands for: one in seconds, milliseconds or words."""
+    text = (text or "").strip()
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
+        value = float(text)
     except ValueError:
+        if _DURATION.fullmatch(text):
+            return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+        try:
+            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
+        except ValueError:
+            return None
+    if not 0 <= value < math.inf:
         return None
-
-
-def _is_used_up(headers: Mapping[str, str], reset: str) -> bool:
-    """Return True if this is the limit that was reached, given what the server reports as remaining."""
-    return (_number(headers.get(reset.replace("reset", "remaining"))) or 0) < 1
-
-
-def _reset(text: str | None, now: float) -> float | None:
-    seconds = _number(text)
-    if seconds is None:
-        return _duration(text or "")
-    if seconds > 1e11:  # a time in milliseconds
-        seconds /= 1000
-    return max(0.0, seconds - now) if seconds > 1e9 else seconds
-
-
-def _duration(text: str) -> float | None:
-    if not _DURATION.fullmatch(text.strip()):
-        return None
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if 0 <= value < float("inf") else None
+    if value > 1e11:
+        value /= 1000
+    return max(0.0, value - now) if value > 1e9 else value

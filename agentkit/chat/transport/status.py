@@ -33,8 +33,6 @@ from agentkit.errors import (
     StatusError,
 )
 
-__all__ = ["error_of_status", "error_of_value", "excerpt"]
-
 _NO_CREDIT = re.compile(r"insufficient[_ ]?(?:quota|balance|credit)|exceeded_current_quota|out of credit|used_up", re.I)
 _OF_MONEY = re.compile(r"\bbilling\b|\bbalance\b", re.I)  # also in advice: "you need more? see .../billing"
 _FOR_NOW = re.compile(r"rate[_ ]limit|(?:try again|retry) (?:in|after) \d", re.I)
@@ -155,16 +153,13 @@ def _failed_generation(value: object, words: str) -> str | None:
 def _kind(status: int, text: str) -> type[StatusError]:
     if status == 413 or (status in (400, 422, 500) and _TOO_LONG.search(text)):
         return ContextTooLong
-    if status == 402 or (status in (403, 429) and _is_without_credit(text)):
+    is_without_credit = _NO_CREDIT.search(text) or (_OF_MONEY.search(text) and not _FOR_NOW.search(text))
+    if status == 402 or (status in (403, 429) and is_without_credit):
         return QuotaExceeded
     if status in (401, 403) or (status == 400 and _NO_KEY.search(text)):
         return AuthenticationFailed
     named: dict[int, type[StatusError]] = {404: NotFound, 429: RateLimited}
     return named.get(status) or (Overloaded if status >= 500 else BadRequest)
-
-
-def _is_without_credit(text: str) -> bool:
-    return bool(_NO_CREDIT.search(text) or (_OF_MONEY.search(text) and not _FOR_NOW.search(text)))
 
 
 def _words_of(value: object) -> str:

@@ -1,4 +1,4 @@
-"""agentkit, on its second HTTP engine."""
+"""agentkit, on aiohttp."""
 
 import os
 

@@ -1,4 +1,6 @@
-"""agentkit, on its default HTTP engine."""
+"""agentkit, on httpx2, unless another engine is named."""
+
+import os
 
 from agentkit import Agent, Limits
 from agentkit.chat import ChatClient
@@ -23,4 +25,4 @@ class Driver:
 
 
 def open(base_url: str, model: str) -> Driver:  # noqa: A001 - what a driver is asked for
-    return Driver(ChatClient(base_url, model=model))
+    return Driver(ChatClient(base_url, model=model, http=os.environ.get("AGENTKIT_HTTP", "httpx2")))
