@@ -1,6 +1,6 @@
 """The embedded model: llama.cpp in this process, behind its own HTTP server on loopback (extra ``agentkit[local]``).
 
-``local`` is SmolLM2-135M-Instruct, a model to try things on and not to work with; ``local:/path/to/model.gguf`` is any
+``local`` is SmolLM2-135M-Instruct, a model for trying things out, not for real work; ``local:/path/to/model.gguf`` is any
 other GGUF file. A server is started at the first request, once for each file and process, on a free loopback port and
 with a key of its own, and is talked to by the same `ChatClient` as any other server.
 """

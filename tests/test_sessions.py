@@ -295,9 +295,9 @@ async def test_a_deleted_session_is_gone_and_its_name_is_free(sessions: Sessions
 async def test_nothing_is_stored_in_a_session_that_was_deleted_meanwhile(sessions: Sessions) -> None:
     await append(sessions["alice"], "one")
     await sessions["alice"].delete()
-    with pytest.raises(SessionError, match="session 'alice' is gone: it was deleted"):
+    with pytest.raises(SessionError, match="session 'alice' is gone: it or its file was deleted"):
         await sessions["alice"].save(SessionUpdate(revision=1, start=1, messages=[message("two")], head=""))
-    with pytest.raises(SessionError, match="session 'alice' is gone: it was deleted"):
+    with pytest.raises(SessionError, match="session 'alice' is gone: it or its file was deleted"):
         await sessions["alice"].record("slot", "result")
     assert list(await sessions.list()) == []
 

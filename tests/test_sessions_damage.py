@@ -115,7 +115,7 @@ def test_a_signed_session_needs_its_key(path: Path) -> None:
     with pytest.raises(SessionError, match="message 0 in session 'alice' was written with another key, or changed"):
         other["alice"].load()
     with pytest.raises(
-        SessionError, match="what is stored besides messages in session 'alice' was written with another"
+        SessionError, match="the data other than messages in session 'alice' was written with another"
     ):
         other._store.save("alice", SessionUpdate(revision=4, start=2, messages=[], head=""))
     state = SQLiteSessions(path, key=KEY).sync["alice"].state()

@@ -29,7 +29,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class JobResult(Generic[T_co]):
-    """How a job has ended for now.
+    """The outcome of running a job: done, or paused.
 
     Attributes:
         job: The name of its session.
@@ -56,7 +56,7 @@ class JobResult(Generic[T_co]):
 
 
 class Job(Generic[P, T]):
-    """One job of an automation, under a name. Whatever is known of it is in its session.
+    """One job of an automation, under a name. Everything about it is in its session.
 
     Attributes:
         name: The name of its session.
@@ -72,30 +72,30 @@ class Job(Generic[P, T]):
         return f"<job {self.name!r}>"
 
     async def run(self, *args: P.args, **kwargs: P.kwargs) -> JobResult[T]:
-        """Run the job with these arguments: from its beginning, or after the steps that are done.
+        """Run the job with these arguments: from the beginning, or after the finished steps.
 
         Returns:
-            The result; of a job that is done, the one that is recorded.
+            The result; for a job that is done, the recorded one.
 
         Raises:
             SessionBusy: It runs elsewhere.
-            ConfigError: It was begun with other arguments.
-            DefinitionError: An argument is not of the type of its parameter, or JSON cannot hold it.
+            ConfigError: It was started with other arguments. DefinitionError: An argument is not of the type of its
+                parameter, or JSON cannot hold it.
             StateError: The program has changed since, or its record cannot be used.
             Exception: What the automation raised; the job can be run again.
         """
         return await self._run(self._program.arguments(args, kwargs))
 
     async def resume(self) -> JobResult[T]:
-        """Run the job with the arguments that it was begun with; see `run`.
+        """Run the job with the arguments that it was started with; see `run`.
 
         Raises:
-            ConfigError: It was never begun.
+            ConfigError: It was never started.
         """
         return await self._run(None)
 
     async def status(self) -> Literal["", "running", "paused", "failed", "done"]:
-        """Return how the job ended, ``"running"`` also if it crashed; empty if it was never begun."""
+        """Return the job's status. It is ``"running"`` after a crash too, and empty if the job was never started."""
         head = Head.read(await self._sessions[self.name].load(), self.name)
         return head.state.status if head else ""
 
@@ -121,7 +121,7 @@ class Job(Generic[P, T]):
         await self._decide(id, Decision(kind="deny", hash="", reason=reason, by=by))
 
     async def answer(self, id: str, value: object, *, by: str = "") -> None:  # noqa: A002
-        """Provide the result of a pending call, a JSON value, in place of running it; see `approve`."""
+        """Provide the result of a pending call, a JSON value, instead of running it; see `approve`."""
         (answer,) = from_json(arguments_json(f"the answer to {id!r}", {"value": value})).values()
         await self._decide(id, Decision(kind="answer", hash="", answer=encode_json(answer).decode(), by=by))
 
@@ -176,7 +176,7 @@ class Job(Generic[P, T]):
         if head is None and arguments is None:
             raise ConfigError(f"the job {self.name!r} was never started: run it with its arguments")
         if head is None:
-            self._program.read(cast("str", arguments))  # wrong ones are refused before they are the job's
+            self._program.read(cast("str", arguments))  # refuse wrong ones before they are recorded
             return Head(automation=self._program.name, arguments=cast("str", arguments))
         if arguments is not None and fingerprint(arguments) != fingerprint(head.arguments):
             raise ConfigError(
@@ -193,14 +193,14 @@ class Job(Generic[P, T]):
 
 
 class _Saved:
-    """What the session of a job holds."""
+    """The contents of a job's session."""
 
     def __init__(self, session: Session, stored: SessionSnapshot) -> None:
         self.records = {**stored.artifacts, **stored.results}
         self._session, self._revision, self._saved = session, stored.revision, dict(stored.artifacts)
 
     async def save(self, head: Head) -> None:
-        """Store the head, and the records that were only added to the session."""
+        """Store the head, and the records that have only been added to the session."""
         new = {key: record for key, record in self.records.items() if self._saved.get(key) != record}
         await self._session.save(
             SessionUpdate(revision=self._revision, start=0, messages=(), head=head.model_dump_json(), artifacts=new)
@@ -213,7 +213,7 @@ class Automation(Generic[P, T]):
     """A function whose steps are recorded; see `automation`.
 
     Attributes:
-        name: Its name, with which the names of its sessions begin.
+        name: Its name, the prefix of its sessions' names.
         function: The function itself.
     """
 
@@ -229,26 +229,26 @@ class Automation(Generic[P, T]):
     if not TYPE_CHECKING:
 
         def __call__(self, *_: Any, **__: Any) -> Never:
-            """Say how it is run."""
+            """Refuse a direct call."""
             raise ConfigError(f"an automation runs as a job: {self.name}.job(sessions, name).run(...)")
 
     def job(
         self, sessions: SessionStore, name: str, *, on_event: Emit = ignore_event, journal: Journal | None = None
     ) -> Job[P, T]:
-        """Return the job of this name, which need not have begun.
+        """Return the job of this name, which need not have been started.
 
         Args:
             sessions: Where the job is stored, and the runs of its agents.
-            name: The name, such as the day or the order that it is about.
-            on_event: Receives the events of agents and tools inside, and must return at once.
+            name: The name, such as a day or an order number.
+            on_event: Receives the events of the agents and tools inside, and must return at once.
             journal: Records the steps too, for a durable engine.
 
         Raises:
-            ConfigError: These are not sessions, or the name is not a string or empty.
+            ConfigError: These are not sessions, or the name is empty or not a string.
         """
         check_sessions(sessions)
         if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(f"a job needs a name by which it can be found again, and {name!r:.80} is not a valid one")
+            raise ConfigError(f"a job needs a name by which it can be found again, and {name!r:.80} is not valid")
         return Job(self._program, sessions, name, on_event=on_event, journal=journal or PlainJournal())
 
 
@@ -257,7 +257,7 @@ def automation(function: Callable[P, Coroutine[Any, Any, T]], /, *, name: str = 
 @overload
 def automation(*, name: str) -> Callable[[Callable[P, Coroutine[Any, Any, T]]], Automation[P, T]]: ...
 def automation(function: Any = None, /, *, name: str = "") -> Any:
-    """Make an automation of an async function, whose steps are recorded; as a decorator with or without a name.
+    """Make an automation from an async function, whose steps are recorded; a decorator, with or without a name.
 
     ::
 
@@ -267,12 +267,12 @@ def automation(function: Any = None, /, *, name: str = "") -> Any:
 
         result = await inbox.job(SQLiteSessions("work.db"), "monday").run("mails")
 
-    A job that is run again continues after its last finished step. Between steps, the function must do the same each
-    time: what asks the clock, a file or a network, or has an effect, belongs into a step.
+    A job that is run again continues after its last finished step. Between steps, the function must be deterministic:
+    anything that reads the clock, a file or the network, or has an effect, belongs in a step.
 
     Args:
-        function: The function. Its arguments and what it returns are JSON: whatever pydantic reads and writes, by the
-            annotations.
+        function: The function. Its arguments and return value are JSON: whatever pydantic reads and writes according to
+            the annotations.
         name: Its name; by default that of the function.
 
     Raises:

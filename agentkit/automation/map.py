@@ -26,20 +26,20 @@ __all__ = ["RunMap", "RunOutcome", "map_runs"]
 
 Deps = TypeVar("Deps")
 Out = TypeVar("Out")
-_AHEAD = 4  # times the concurrency: how many items may be begun and not yet read
+_AHEAD = 4  # times the concurrency: how many runs may be started and not yet read
 _DEEP = 2**32  # agents inside tools are limited by the runs themselves
-_GRACE = 10.0  # seconds that cancelled runs have to end before whoever left them goes on
+_GRACE = 10.0  # seconds that cancelled runs have to end before the caller continues
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOutcome(Generic[Out]):
-    """What came of one prompt.
+    """The outcome of one prompt.
 
     Attributes:
         index: The place of the prompt, counted from 0.
         prompt: The prompt.
         result: The result of its run; None if the run failed.
-        error: What the run raised; None if it did not.
+        error: The exception that the run raised, or None.
         session: The name of its session; empty without sessions.
     """
 
@@ -55,7 +55,7 @@ class RunOutcome(Generic[Out]):
 
         Raises:
             Exception: What the run raised.
-            RunError: It stopped before there was an output: it is paused, or reached a limit.
+            RunError: There is no output, because the run is paused or reached a limit.
         """
         if self.error is not None:
             raise self.error
@@ -68,10 +68,10 @@ class RunOutcome(Generic[Out]):
 
 
 class RunMap(Generic[Out]):
-    """The outcomes of many runs, as they come; see `map_runs`.
+    """The outcomes of many runs, as they arrive; see `map_runs`.
 
-    ``async with`` starts the runs, and leaving it early cancels those that are still running. ``await`` in place of it
-    waits for all of them and returns a list.
+    ``async with`` starts the runs, and leaving it early cancels those that are still running. ``await`` instead waits
+    for all of them and returns a list.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class RunMap(Generic[Out]):
             self._error = inner[0] if len(inner) == 1 else error
 
     async def _start_all(self, together: Run[None] | None) -> None:
-        """Start a run for each prompt as places become free; after an error of the iterable, wait for the rest."""
+        """Start a run for each prompt when there is room; if the iterable raises, wait for the runs in progress."""
         failure: Exception | None = None
         async with aclosing(_each(self._prompts)) as prompts, anyio.create_task_group() as tasks:
             for index in count():
@@ -217,14 +217,14 @@ class RunMap(Generic[Out]):
 
 
 class _Names:
-    """The name of each prompt's session: the same one whenever the same prompts come again, in whatever order."""
+    """Names the session of each prompt: the same prompts get the same names, in any order."""
 
     def __init__(self, sessions: SessionStore, agent: str, key: Callable[[Prompt], str] | None) -> None:
         self.sessions, self._agent, self._key = sessions, agent or "agent", key
         self._seen: Counter[str] = Counter()
 
     def of(self, prompt: Prompt) -> str:
-        """Return the name for the next prompt; empty for what is not a prompt, as its run will say.
+        """Return the name for the next prompt; empty for an invalid prompt, which its run will refuse.
 
         Raises:
             ConfigError: An earlier prompt has the same key.
@@ -276,24 +276,24 @@ def map_runs(  # noqa: PLR0913 - spelled out, so that editors complete them
     progress: bool = False,
     on_event: Emit = ignore_event,
 ) -> RunMap[Out]:
-    """Run an agent for each of many prompts: ``async with`` for the outcomes as they come, ``await`` for a list.
+    """Run an agent for each of many prompts: ``async with`` for the outcomes as they arrive, ``await`` for a list.
 
-    A run that fails ends no other: its exception is the ``error`` of its outcome. Prompts are taken when a run can
-    start, and at most four times ``concurrency`` are begun and not yet read, so memory is bounded.
+    A run that fails does not stop the others: its exception is the ``error`` of its outcome. A prompt is taken when a
+    run can start, and at most four times ``concurrency`` runs are started but not yet read, so memory is bounded.
 
     Args:
-        agent: The agent. What its middleware limits, such as a `RateLimit`, holds for all runs together.
+        agent: The agent. Limits in its middleware, such as a `RateLimit`, apply to all runs together.
         prompts: A list, a generator or an async generator.
         concurrency: Most runs at the same time.
         ordered: Whether the outcomes come in the order of the prompts, or as the runs end.
         deps: The dependencies of the runs.
         limits: The limits of each run, in place of the agent's.
-        total_tokens: Most tokens of all runs together. Runs stop at it as at a limit of their own, and later ones are
+        total_tokens: Most tokens of all runs together. Runs stop there as at a limit of their own, and later ones are
             not started: their error is `LimitReached`.
         total_cost: Most that all runs together may cost, counted in the same way.
         sessions: Where the runs are stored. With the same sessions, a prompt that is done is not run again, and a run
             that was interrupted is resumed.
-        key: Names a prompt, so that its session is found again; by default a hash of the prompt does.
+        key: Returns a name for a prompt, by which its session is found again; by default a hash of the prompt.
         progress: Whether to show how far the runs are, on standard error if that is a terminal.
         on_event: Receives the events of all runs and must return at once; ``event.origin.run_id`` names the run.
 

@@ -1,4 +1,4 @@
-"""How far many runs are: one line on a terminal, erased whenever somebody else may write."""
+"""The progress of many runs: one line on a terminal, erased whenever something else may write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ProgressLine:
     """A line such as ``[######      ] 512/2,000, 3 failed, 14/s, 1:46 left``.
 
     Args:
-        total: How many items there are; None if that is not known.
+        total: The number of items; None if it is not known.
         shown: Whether to show it, if standard error is a terminal.
     """
 
@@ -33,7 +33,7 @@ class ProgressLine:
             self.draw()
 
     def draw(self) -> None:
-        """Write the line, over the one that is there."""
+        """Write the line over the previous one."""
         if self._shown:
             self._drawn_at, self._is_drawn = time.monotonic(), True
             sys.stderr.write(f"\r{self.text(self._drawn_at - self._began)}\x1b[K")
@@ -47,7 +47,7 @@ class ProgressLine:
             sys.stderr.flush()
 
     def text(self, seconds: float) -> str:
-        """Return the line, after so many seconds."""
+        """Return the line after this many seconds."""
         parts = [f"{self._done:,}/{self._total:,}" if self._total is not None else f"{self._done:,} done"]
         parts += [f"{self._failed:,} failed"] if self._failed else []
         if self._done and seconds > 0:

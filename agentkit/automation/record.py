@@ -1,4 +1,4 @@
-"""What is recorded of a job: steps by their place in the program, and the head of its session."""
+"""The record of a job: steps by their place in the program, and the head of its session."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["BEGUN", "Head", "StepJournal", "StepRecord", "arguments_json", "fing
 
 T = TypeVar("T")
 BEGUN = " begun"
-"""Ends the key of the record that a step has begun."""
+"""The suffix of the key under which the start of a step is recorded."""
 
 
 class StepRecord(BaseModel):
-    """What is recorded of a step.
+    """The record of a step.
 
     Attributes:
         step: The name of the step.
@@ -43,7 +43,7 @@ class StepRecord(BaseModel):
         """Read a record.
 
         Raises:
-            StateError: It is not one.
+            StateError: It cannot be read.
         """
         try:
             return cls.model_validate_json(stored)
@@ -59,10 +59,10 @@ class Head(BaseModel):
     """The head of a job's session.
 
     Attributes:
-        version: The version of this form.
+        version: The version of this format.
         automation: The name of the automation.
         arguments: The arguments of the job, as JSON.
-        state: The status of the job, where a list of sessions looks for it.
+        state: The status of the job, where the list of sessions looks for it.
         pending: The calls that wait for decisions.
         output: What the job returned, as JSON.
     """
@@ -99,7 +99,7 @@ class Head(BaseModel):
 
 
 class StepJournal:
-    """The journal of a job: a session records what its steps returned, and another journal may record it too."""
+    """The journal of a job: its session records what steps returned, and another journal may record it too."""
 
     def __init__(self, job: str, session: Session, records: dict[str, str], inner: Journal) -> None:
         self.records = records
@@ -110,7 +110,7 @@ class StepJournal:
         return _StepSlot(self, key, self._inner.reserve(f"{self._job}:step:{key}", "step"))
 
     async def record(self, key: str, record: str) -> None:
-        """Store a record, also when this is cancelled: what it is about has been done."""
+        """Store a record, even if this is cancelled: the work has been done."""
         with anyio.CancelScope(shield=True):
             await self._session.record(key, record)
         self.records[key] = record
@@ -143,7 +143,7 @@ class _StepSlot:
 
 
 def fingerprint(arguments: str, *parts: str) -> str:
-    """Hash a call: its arguments, in whatever order their members are, and strings that say where it is."""
+    """Hash a call: its arguments, regardless of the order of members, and strings that say where it is."""
     canonical = json.dumps([json.loads(arguments), parts], sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 

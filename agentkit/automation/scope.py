@@ -1,4 +1,4 @@
-"""Where a program is: the scope of a job or a step, in which steps are counted in the order of their calls.
+"""The position of a program: the scope of a job or a step, in which steps are numbered in the order of their calls.
 
 A step is called in the task of its scope and may be awaited in any other. So its number is the same in each process,
 however the steps overlap.
@@ -23,7 +23,7 @@ from agentkit.run import PendingCall, Slot
 
 __all__ = ["JobRun", "Place", "Scope", "current_scope", "idempotency_key"]
 
-_PATIENCE = 8  # turns of the event loop in which steps that can start do so
+_PATIENCE = 8  # turns of the event loop that give steps a chance to start
 
 
 @dataclass(slots=True, eq=False)
@@ -31,11 +31,11 @@ class JobRun:
     """A job while it runs.
 
     Attributes:
-        name: The name of its session, with which those of its agents' runs begin.
+        name: The name of its session, the prefix of the names for its agents' runs.
         sessions: Where the sessions are.
         journal: Records its steps.
         on_event: Receives the events of agents and tools.
-        cancel: Ends it, since nothing but decisions can help.
+        cancel: Ends it once only decisions can make progress.
         waiting: The pending calls of steps that wait, by the key of the step.
     """
 
@@ -45,7 +45,7 @@ class JobRun:
     on_event: Emit
     cancel: anyio.CancelScope
     waiting: dict[str, Sequence[PendingCall]] = field(default_factory=dict[str, "Sequence[PendingCall]"])
-    _open: dict[str, int] = field(default_factory=dict[str, int])  # steps in progress: how many inside are
+    _open: dict[str, int] = field(default_factory=dict[str, int])  # steps in progress, and how many inside each
     _leaves: set[str] = field(default_factory=set[str])  # those with none
     _changed: anyio.Event = field(default_factory=anyio.Event)  # when a step has ended
 
@@ -76,7 +76,7 @@ class JobRun:
             self._changed = anyio.Event()
 
     async def wait(self, key: str, calls: Sequence[PendingCall]) -> Never:
-        """Let a step wait for decisions: the job ends once all that is in progress waits too."""
+        """Let a step wait for decisions: the job pauses once everything in progress waits too."""
         self.waiting[key] = calls
         while True:
             changed = self._changed
@@ -89,7 +89,7 @@ class JobRun:
 
 @dataclass(slots=True, eq=False)
 class Scope:
-    """What counts steps: a job, or a step that other steps are called in.
+    """A job, or a step in which other steps are called; it numbers them.
 
     Attributes:
         job: The job.
@@ -113,7 +113,7 @@ class Scope:
         Args:
             step: The name of the step.
             arguments: Those of the call, as JSON.
-            resumes: Whether the step resumes where it stood, so that its begin is recorded.
+            resumes: Whether the step resumes where it stopped, so its start is recorded.
 
         Raises:
             DefinitionError: The step is called in another task, or after a step that has failed.
@@ -126,7 +126,7 @@ class Scope:
         if self.failed:
             raise DefinitionError(
                 f"step {step} is called after step {self.failed} failed: only what steps return is recorded, so "
-                "catch the error inside a step and return what the program needs to know of it"
+                "catch the error inside a step and return what the program needs to know about it"
             )
         self.count += 1
         key = f"{self.key}.{self.count}" if self.key else str(self.count)
@@ -135,10 +135,10 @@ class Scope:
 
     @contextmanager
     def current(self) -> Generator[None]:
-        """Count the steps that are called inside the block in this scope.
+        """Number the steps that are called inside the block in this scope.
 
         Raises:
-            StateError: A step is recorded that the program did not come to.
+            StateError: The program did not reach a recorded step.
         """
         token = _scope.set(self)
         try:
@@ -161,7 +161,7 @@ class Place:
         key: Its numbers: ``2.1`` is the first step inside the second one.
         step: The name of the step.
         call: The `fingerprint` of the call.
-        slots: Those of the journal: the last is for what the step returns, one before it for its begin.
+        slots: Its slots in the journal: the last one for what the step returns, an earlier one for its start.
     """
 
     scope: Scope
@@ -184,13 +184,13 @@ class Place:
         """Run the step unless it is recorded.
 
         Args:
-            effect: Does what the step does, and returns its value as JSON.
+            effect: Does the work of the step, and returns its value as JSON.
 
         Returns:
             The value as JSON.
 
         Raises:
-            StateError: Another step, or another call of it, is recorded in this place.
+            StateError: Another step, or another call of this one, is recorded in this place.
         """
 
         async def recorded() -> str:
@@ -207,13 +207,13 @@ class Place:
             raise
 
     async def begin(self, *bound: str) -> None:
-        """Record that the step begins, for one that is resumed where it stood.
+        """Record the start of a step that is resumed where it stopped.
 
         Args:
-            bound: What must not have changed when it is resumed, besides its arguments.
+            bound: What must be unchanged when it is resumed, in addition to its arguments.
 
         Raises:
-            StateError: Another step, or another call of it, has begun in this place.
+            StateError: Another step, or another call of this one, was started in this place.
         """
         begun = replace(self, call=fingerprint("null", self.call, *bound))
 
@@ -257,7 +257,7 @@ def current_scope(step: str) -> Scope:
 
 
 def idempotency_key() -> str:
-    """Return a key of the step that runs now, the same whenever it is tried again, for what must happen only once.
+    """Return a key of the running step, the same on every attempt, for effects that must happen only once.
 
     Raises:
         ConfigError: No step is running.

@@ -1,4 +1,4 @@
-"""`step`: functions, tools and agents whose calls are recorded; `gather` awaits several at the same time."""
+"""`step`: functions, tools and agents whose calls are recorded; `gather`: several of them at the same time."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class JsonFunction:
         try:
             self._signature()
         except DefinitionError as error:
-            if not isinstance(error.__cause__, NameError):  # a type further below: it is known when this is called
+            if not isinstance(error.__cause__, NameError):  # a type defined later: it is known when this is called
                 raise
 
     def arguments(self, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
@@ -74,10 +74,10 @@ class JsonFunction:
         return arguments_json(self.who, bound.arguments)
 
     def read(self, arguments: str) -> inspect.BoundArguments:
-        """Read what `arguments` returned, by the annotations of the parameters.
+        """Read what `arguments` returned, according to the annotations of the parameters.
 
         Raises:
-            DefinitionError: It is not of their types.
+            DefinitionError: An argument is not of its type.
         """
         signature = self._signature()[0]
         bound = inspect.BoundArguments(signature, OrderedDict())
@@ -118,7 +118,7 @@ class JsonFunction:
             ) from None
 
     def load(self, value: str) -> Any:
-        """Read what `dump` wrote: the program gets this value, the first time too.
+        """Read what `dump` wrote. The program gets this value, even the first time.
 
         Raises:
             DefinitionError: It is not of the type that the function is annotated with.
@@ -172,9 +172,9 @@ class Step(Generic[P, T]):
         return f"<step {self.name}>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
-        """Call the function, or return what is recorded of this call.
+        """Call the function, or return the recorded value of this call.
 
-        The call takes its place in the job now, in the task of its scope; it may be awaited in any.
+        The call takes its place in the job now, in the task of its scope; it may be awaited in any task.
 
         Raises:
             ConfigError: It is called outside of a job.
@@ -194,7 +194,7 @@ class Step(Generic[P, T]):
 
 
 class AgentStep(Generic[Deps, Out]):
-    """Runs of an agent that are recorded: each has a session of its own, and is resumed where it stood.
+    """Runs of an agent that are recorded: each has a session of its own, and is resumed where it stopped.
 
     Attributes:
         name: Its name in the record.
@@ -212,7 +212,7 @@ class AgentStep(Generic[Deps, Out]):
     def __call__(
         self, prompt: Prompt, *, deps: Deps | None = None, limits: Limits | None = None
     ) -> Coroutine[Any, Any, RunResult[Out]]:
-        """Run the agent, resume its run, or return the result that is recorded of this call.
+        """Run the agent, resume its run, or return the recorded result of this call.
 
         A run that waits for decisions pauses the job.
 
@@ -282,16 +282,16 @@ class ToolStep:
         return f"<step {self.name}>"
 
     def __call__(self, **arguments: Any) -> Coroutine[Any, Any, ToolResult]:
-        """Call the tool, or return the result that is recorded of this call.
+        """Call the tool, or return the recorded result of this call.
 
-        A `ToolError`, and the refusal of a person, are results with ``is_error``.
+        A `ToolError`, or a refusal by a person, is a result with ``is_error``.
 
         Args:
             **arguments: The arguments of the tool by name, as a model would give them.
         """
         written = arguments_json(f"step {self.name}", arguments)
         place = current_scope(self.name).enter(self.name, written, resumes=may_need_approval(self.tool, False))  # noqa: FBT003
-        return self._perform(place, from_json(written))  # as a model would have written them
+        return self._perform(place, from_json(written))  # as a model would write them
 
     async def _perform(self, place: Place, arguments: dict[str, Any]) -> ToolResult:
         context: ToolContext[Any] = ToolContext(
@@ -334,7 +334,7 @@ class ToolStep:
 
 
 def _pending(place: Place, state: RunState) -> list[PendingCall]:
-    """The pending calls of a run, as those of its step."""
+    """Return the pending calls of a run as those of its step."""
     return [replace(each, id=f"{place.key}/{each.id}", path=(place.step, *each.path)) for each in state.pending]
 
 
@@ -360,13 +360,13 @@ def step(function: Callable[P, T], /, *, name: str = "") -> Step[P, T]: ...
 @overload
 def step(*, name: str) -> Callable[[Callable[P, Any]], Step[P, Any]]: ...
 def step(function: Any = None, /, *, name: str = "", deps: Any = None) -> Any:
-    """Make a step of a function, a tool or an agent; as a decorator with or without a name.
+    """Make a step from a function, a tool or an agent; use it as a decorator, with or without a name.
 
-    In a job, each call of it is recorded when it is done, and returns what is recorded when the job runs again. Its
-    arguments and what it returns are JSON: whatever pydantic reads and writes, by the annotations.
+    In a job, each call is recorded when it is done, and returns the recorded value when the job runs again. Its
+    arguments and return value are JSON: whatever pydantic reads and writes according to the annotations.
 
     Args:
-        function: A function, async or not (which then runs in a thread); a tool, called by its arguments; or an agent,
+        function: A function (one that is not async runs in a thread); a tool, called with its arguments; or an agent,
             called with a prompt.
         name: The name in the record; by default that of the function, tool or agent.
         deps: The dependencies that a tool receives.
@@ -376,7 +376,7 @@ def step(function: Any = None, /, *, name: str = "", deps: Any = None) -> Any:
     """
     if function is None:
         return partial(step, name=name, deps=deps)
-    if issubclass(type(function), Agent):  # `isinstance` would make the type of Any less known
+    if issubclass(type(function), Agent):  # `isinstance` would narrow Any to a partially unknown type
         of_agent: AgentStep[Any, Any] = AgentStep(function, name)
         return of_agent
     if issubclass(type(function), Tool):
@@ -392,14 +392,14 @@ async def gather(*steps: Awaitable[T], concurrency: int | None = None) -> list[T
 
         texts = await gather(*[read(each) for each in paths])
 
-    One that fails does not end the others: the error is raised when they are all done.
+    If one fails, the others continue; the error is raised when all are done.
 
     Args:
         steps: Calls of steps, or other awaitables.
         concurrency: Most that run at the same time; None for no limit.
 
     Returns:
-        What they return, in their order.
+        Their return values, in order.
 
     Raises:
         Exception: What one of them raised; an `ExceptionGroup` of several.

@@ -1,4 +1,4 @@
-"""A run under a name: begun, resumed or read again, whatever its session holds."""
+"""A run under a name: started, resumed or read again, depending on what its session holds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from agentkit.run import Prompt, RunState, Session
 __all__ = ["SessionStore", "StoredRun", "check_sessions", "prompt_json"]
 
 Out = TypeVar("Out")
-_READ = Limits(calls=None, tokens=None, seconds=None, on_limit="stop")  # with no turn left, the model is not asked
+_READ = Limits(calls=None, tokens=None, seconds=None, on_limit="stop")  # without turns, the model is not asked
 
 
 class SessionStore(Protocol):
-    """Sessions by their names: `SQLiteSessions`, `MemorySessions`, or your own."""
+    """Sessions by name: `SQLiteSessions`, `MemorySessions`, or your own."""
 
     def __getitem__(self, name: str, /) -> Session:
         """Return the session of this name, which need not exist yet."""
@@ -28,10 +28,10 @@ class SessionStore(Protocol):
 
 
 def check_sessions(sessions: object) -> None:
-    """Refuse what are not sessions.
+    """Check that these are sessions.
 
     Raises:
-        ConfigError: A path, one session, or something else.
+        ConfigError: They are a path, a single session, or something else.
     """
     if isinstance(sessions, str) or not hasattr(sessions, "__getitem__"):
         raise ConfigError(f'sessions= takes all sessions of a file, SQLiteSessions("work.db"), not {sessions!r:.80}')
@@ -56,7 +56,7 @@ def _content(prompt: str | Sequence[ContentPart]) -> str | tuple[ContentPart, ..
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
-    """How the run of a session is begun or continued.
+    """How the run of a session is started or resumed.
 
     Attributes:
         deps: The dependencies of the run.
@@ -73,9 +73,9 @@ class StoredRun:
     async def finish(
         self, agent: Agent[Any, Out], prompt: Prompt, session: Session, state: RunState | None
     ) -> RunResult[Out]:
-        """Begin the run, or resume it. Of one that is done, only the output is read again.
+        """Start the run or resume it. If it is done, only its output is read again.
 
-        An output that the agent does not accept any more is asked for again.
+        An output that the agent no longer accepts is requested again.
 
         Args:
             agent: The agent.
@@ -93,7 +93,7 @@ class StoredRun:
         return await agent.run(resume=state, deps=self.deps, session=session, limits=limits, on_event=self.on_event)
 
     async def read(self, agent: Agent[Any, Out], state: RunState) -> RunResult[Out]:
-        """Read the result of a run that has ended; nothing is asked, and nothing is stored."""
+        """Read the result of a run that has ended, without a request and without storing anything."""
         ended = replace(state, revision=0, limit="")
         result = await agent.run(resume=ended, deps=self.deps, limits=replace(_READ, turns=max(1, state.turns)))
         result.state.status, result.state.limit, result.state.limits = state.status, state.limit, state.limits

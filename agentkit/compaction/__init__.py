@@ -1,4 +1,4 @@
-"""Compaction: what a model is sent of a long conversation. The run itself keeps every message.
+"""Compaction: send the model only part of a long conversation. The run itself keeps every message.
 
 ::
 

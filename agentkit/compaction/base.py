@@ -1,4 +1,4 @@
-"""`Compaction`: a shorter request where the whole conversation is too long for the model."""
+"""`Compaction`: shorten requests when a conversation is too long for the model."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ __all__ = ["Ask", "Compaction", "HistoryShortened", "Recent", "ShorterRequest", 
 
 T = TypeVar("T")
 Ask: TypeAlias = Callable[[ChatRequest], Awaitable[Reply]]
-"""Asks the run's own model, and shows nothing of the reply."""
+"""Asks the run's own model, without showing its reply."""
 
-_TRIES = 4  # requests of one turn, each shorter than the one that was refused before it
+_TRIES = 4  # requests in one turn, each shorter than the refused one before it
 _MODELS = 100  # that are remembered
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryShortened(Event):
-    """The model is sent less than the whole conversation; emitted when a run first comes to that, and when it changes.
+    """The model is sent less than the whole conversation; emitted when that first happens in a run and when it changes.
 
     Attributes:
         by: The strategy that shortened it.
-        messages: The number of messages that it left out, or cleared.
+        messages: The number of messages that were left out or cleared.
         before: The estimated tokens of the request before.
         after: The estimated tokens of the request after.
-        problem: The reason why there is no summary, if there should be one.
+        problem: Why there is no summary, if there should be one.
     """
 
     by: str
@@ -52,8 +52,8 @@ class ShorterRequest:
     Attributes:
         messages: The messages to send.
         left_out: The number of messages that were left out or cleared; when it changes, this is reported.
-        usage: The tokens that it took to make them.
-        problem: The reason why they are not what they should be, if so.
+        usage: The tokens spent to make them.
+        problem: What went wrong, if anything.
     """
 
     messages: list[Message]
@@ -76,11 +76,12 @@ class Strategy(ABC):
     async def shorten(self, request: ChatRequest, budget: float, ask: Ask) -> ShorterRequest | None:
         """Shorten a request.
 
-        Requests of a conversation should begin with the same bytes for as long as possible: prompt caches live on that.
+        Requests of a conversation should begin with the same bytes for as long as possible, for the sake of prompt
+        caches.
 
         Args:
-            request: The request, as the strategies before have left it.
-            budget: Estimated tokens that it may have; infinite if that is not known.
+            request: The request, as the earlier strategies left it.
+            budget: The estimated tokens it may have; infinite if the limit is not known.
             ask: Asks the run's own model.
 
         Returns:
@@ -97,13 +98,13 @@ class Compaction(Middleware):
 
     The strategies are applied in order, each to what the one before has left, so list the gentlest first. When the
     model refuses a request as too long, its limit is learned and the strategies are applied again with a smaller
-    budget. What is learned of a model holds for all runs that share this object.
+    budget. What is learned about a model applies to all runs that share this object.
 
     Args:
         strategies: One strategy, or several.
 
     Raises:
-        ConfigError: There is none, or one is not a strategy.
+        ConfigError: There is no strategy, or something else among them.
     """
 
     def __init__(self, strategies: Strategy | Sequence[Strategy]) -> None:
@@ -119,7 +120,7 @@ class Compaction(Middleware):
             passed, usage = await self._compacted(turn, known, inner)
             spent += usage
             if refused is not None and size_of_request(passed) >= size:
-                break  # nothing can be left out any more
+                break  # nothing more can be left out
             size = size_of_request(passed)
             try:
                 reply = await inner(replace(turn, request=passed))
@@ -138,7 +139,7 @@ class Compaction(Middleware):
             await each.aclose()
 
     async def _compacted(self, turn: ModelTurn, known: Calibration, inner: NextModel) -> tuple[ChatRequest, Usage]:
-        """The request that the strategies make, and the tokens that they took for it."""
+        """Return the request that the strategies make, and the tokens they spent on it."""
         request, spent = turn.request, Usage()
         reported: dict[Strategy, int] = turn.run.local.setdefault(self, {})
 
@@ -160,7 +161,7 @@ class Compaction(Middleware):
     def _calibration(self, model: Model) -> Calibration:
         known = self._known.get(id(model))
         if known is None:
-            known = (model, Calibration())  # the model is held, so that its id stays its own
+            known = (model, Calibration())  # a reference to the model, so that its id is not reused
             self._known.put(id(model), known)
         return known[1]
 
@@ -174,7 +175,7 @@ class Recent(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, key: object) -> T | None:
-        """Return the value, which thereby becomes the most recent."""
+        """Return the value and make it the most recent."""
         with self._lock:
             if key not in self._values:
                 return None
@@ -182,7 +183,7 @@ class Recent(Generic[T]):
             return value
 
     def put(self, key: object, value: T) -> None:
-        """Store a value; the least recent may be dropped for it."""
+        """Store a value; the least recently used one may be dropped."""
         with self._lock:
             self._values[key] = value
             if len(self._values) > self._most:
@@ -190,10 +191,10 @@ class Recent(Generic[T]):
 
 
 def check_least(strategy: str, **values: tuple[int | None, int]) -> None:
-    """Check numbers, each of which comes with the least that it may be. Only ``keep`` may not be None.
+    """Check numbers, each given with its minimum. All but ``keep`` may be None.
 
     Raises:
-        ConfigError: One is not a whole number, or too small.
+        ConfigError: One is not a whole number, or is too small.
     """
     for name, (value, least) in values.items():
         if value is None and name != "keep":

@@ -1,4 +1,4 @@
-"""Facts learned about a model: how far the token estimate is off, and how long a request may be."""
+"""What is learned about a model: how far the token estimate is off, and how long a request may be."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from agentkit.errors import ContextTooLong
 
 __all__ = ["Calibration", "prompt_tokens"]
 
-_TOO_SMALL = 200  # tokens below which what a server adds by itself is most of what it counts
+_TOO_SMALL = 200  # below this many tokens, most of what a server counts is its own overhead
 _LEAST, _MOST = 0.5, 4.0  # of the factor
 _NEAR, _WEIGHT = 1.2, 0.3
-_MARGIN = 0.95  # of the limit that a server named, as sizes are estimates
-_SHRINK = 0.75  # of a request that was refused without numbers
+_MARGIN = 0.95  # of the limit that a server named, because sizes are estimates
+_SHRINK = 0.75  # of a request that was refused without a number
 
 
 class Calibration:
     """The model's tokens per estimated token, and the limit of a request, learned from its server.
 
-    The factor stays between 0.5 and 4, and changes only when it is a fifth off, since each change moves what is left
-    out and so costs a prompt cache. Safe to use from several threads.
+    The factor stays between 0.5 and 4, and changes only when it is a fifth off, since each change moves the cut and so
+    invalidates a prompt cache. Safe to use from several threads.
 
     Attributes:
-        factor: Tokens of the model for one estimated token.
-        limit: Tokens of the model that a request may have, its reply included; infinite while none was refused.
+        factor: The model's tokens per estimated token.
+        limit: The model's tokens that a request and its reply may have; infinite until one is refused.
     """
 
     def __init__(self) -> None:
@@ -35,13 +35,13 @@ class Calibration:
         self._lock = threading.Lock()
 
     def budget(self, tokens: float, settings: ChatSettings) -> float:
-        """Return the estimated tokens that a request of at most ``tokens`` may have, so that the reply fits too."""
+        """Return the estimated tokens that a request of at most ``tokens`` may have if its reply is to fit."""
         reply = settings.max_completion_tokens or settings.max_tokens or 0
         learned = max(self.limit * _MARGIN - reply, self.limit / 4)
         return min(tokens, learned) / self.factor
 
     def learn(self, estimated: int, counted: int, *, at_once: bool = False) -> None:
-        """Learn that the server counted so many tokens; ``at_once`` when it refused them."""
+        """Learn that the server counted this many tokens; ``at_once`` if it refused them."""
         if counted <= 0 or estimated < (1 if at_once else _TOO_SMALL):
             return
         measured = min(max(counted / estimated, _LEAST), _MOST)

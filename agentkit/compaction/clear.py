@@ -1,4 +1,4 @@
-"""`ClearToolResults`: a short note in place of each old result of a tool."""
+"""`ClearToolResults`: replace each old tool result by a short note."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from agentkit.messages import AssistantMessage, Message, TextPart, ToolMessage, 
 
 __all__ = ["ClearToolResults"]
 
-_SHORT = 400  # characters of a result that is left alone
-_CHUNK = 5  # results that are cleared together, if `keep` is not more
+_SHORT = 400  # characters: shorter results are left alone
+_CHUNK = 5  # results that are cleared together, unless `keep` is larger
 _CLEARED = "[cleared; call the tool again if needed]"
 
 
 @dataclass(slots=True)
 class _Batch:
-    """The calls of one reply: the names of its tools, where its results are, and the message with their files."""
+    """The calls of one reply: the names of the tools, the places of the results, and the message with their files."""
 
     names: dict[str, str]
     results: list[int]
@@ -27,14 +27,14 @@ class _Batch:
 
 
 class ClearToolResults(Strategy):
-    """Sends the newest results of tools as they are, and a short note in place of each older one.
+    """Sends the newest tool results as they are, and a short note in place of each older one.
 
-    Results are cleared several at a time, so that requests begin with the same bytes in between: prompt caches live on
-    that. Short results stay, and so do all that the model has not answered yet. The images, sound and files of a
-    reply's calls go with the last of their results.
+    Results are cleared several at a time, so that requests begin with the same bytes in between, for the sake of prompt
+    caches. Short results stay, and so do all that the model has not answered yet. The images, sound and files of a
+    reply's calls are cleared with the last of their results.
 
     Args:
-        keep: The number of results that stay at least.
+        keep: The least number of results that stay.
         exclude: Names of tools whose results are never cleared.
 
     Raises:
@@ -66,7 +66,7 @@ class ClearToolResults(Strategy):
         return ShorterRequest(messages=messages, left_out=changed) if changed else None
 
     def _how_many(self, batches: Sequence[_Batch], messages: Sequence[Message]) -> int:
-        """The number of results that are old enough: a multiple of a chunk, so that it seldom changes."""
+        """Return the number of results that are old enough: a multiple of a chunk, so that it rarely changes."""
         counts = [len(batch.results) for batch in batches]
         last = batches[-1] if batches else None
         unread = last is not None and not any(

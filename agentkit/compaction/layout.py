@@ -3,10 +3,9 @@
 A conversation is a head (the instructions at its beginning), then units that stay whole: a message, or an assistant
 message with the results of its calls and the files of these results. An exchange begins at a message of the user.
 
-A cut leaves out all units before it, but never the head, nor the message that began the exchange in which it is. It is
-a function of the messages alone, found by going through them as they came: where they grew too large, the cut moves far
-enough ahead that it can stay there for a while. So a conversation that grows keeps its cuts, and what is sent begins
-with the same bytes until the next one.
+A cut leaves out all units before it, but never the head, nor the message that began the exchange it is in. It depends
+only on the messages, and is found by replaying them: where they grew too large, the cut moves far enough ahead to stay
+there for a while. So a growing conversation keeps its cuts, and requests begin with the same bytes until the next one.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _ORIGINAL = "original"  # in the meta of a message, which is never sent
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The largest size of a conversation; without ``exchanges`` any number of them fits."""
+    """The largest size of a conversation; without ``exchanges``, any number of them fits."""
 
     tokens: float = math.inf
     exchanges: int | None = None
@@ -46,8 +45,8 @@ class Bounds:
 
 @dataclass(slots=True)
 class _Unit:
-    start: int  # the place of its first message
-    exchange: int  # counted from 1; 0 before the first message of the user
+    start: int  # the index of its first message
+    exchange: int  # counted from 1; 0 before the first user message
     begins: bool  # whether it begins that exchange
     after_results: bool
     size: int = 0
@@ -84,7 +83,7 @@ class Layout:
         return len(self.units) - 1
 
     def fits(self, cut: int, last: int, bounds: Bounds) -> bool:
-        """Return True if what remains is within the bounds when the conversation ends with the unit ``last``."""
+        """Return True if what remains fits when the conversation ends with the unit ``last``."""
         if last < 0:
             return True
         if bounds.exchanges is not None and self._exchange(last, last) - self._exchange(cut, last) >= bounds.exchanges:
@@ -94,7 +93,7 @@ class Layout:
         return self._sums[last + 1] - self._sums[cut] + kept <= bounds.tokens
 
     def cut(self, most: Bounds, goal: Bounds) -> int:
-        """Return the first unit that stays: whenever there was more than ``most``, it was cut down to ``goal``."""
+        """Return the first unit that stays: whenever there was more than ``most``, it was reduced to ``goal``."""
         cut = 0
         for last in range(1, len(self.units)):
             if not self.fits(cut, last, most):
@@ -102,7 +101,7 @@ class Layout:
         return cut
 
     def moved(self, cut: int, last: int, most: Bounds, goal: Bounds) -> int:
-        """Return the next cut: at the first exchange with which the rest is small enough, else within the last one."""
+        """Return the next cut: at the first exchange from which the rest is small enough, or within the last one."""
         newest = self._exchange(last, last)
         later = self._starts[self._exchange(cut, last) + 1 : newest + 1]
         if (at := _first(later, lambda start: self.fits(start, last, goal))) is not None:
@@ -120,9 +119,9 @@ class Layout:
         return self.units[cut].start - self.head - (self._kept_question(cut) is not None)
 
     def from_cut(self, cut: int, note: str) -> list[Message]:
-        """Return what stays, with a note in place of what does not.
+        """Return what stays, with a note in place of the rest.
 
-        The note is put into a message of the user, as two of these in a row are more than some servers take.
+        The note is added to a user message, because some servers refuse two of these in a row.
         """
         head, (first, *rest) = list(self.messages[: self.head]), self.messages[self.units[cut].start :]
         question = self._kept_question(cut)
@@ -133,24 +132,24 @@ class Layout:
         return [*head, UserMessage(note), first, *rest]
 
     def _kept_question(self, cut: int) -> UserMessage | None:
-        """The message that began the exchange in which the cut is."""
+        """Return the message that began the exchange of the cut."""
         start = self._start(cut, self.last)
         message = None if start in (None, cut) else self.messages[self.units[start or 0].start]
         return message if isinstance(message, UserMessage) else None
 
     def _start(self, unit: int, last: int) -> int | None:
-        """The unit that begins the exchange of this one, when the conversation ends with the unit ``last``."""
+        """Return the unit that begins the exchange of this one, when the conversation ends with the unit ``last``."""
         exchange = self._exchange(unit, last)
         return self._starts[exchange] if exchange else None
 
     def _exchange(self, unit: int, last: int) -> int:
-        """A user message after results that is the last of all belongs to their exchange: it may be a note on it."""
+        """True for the last message if it is of the user and after results: it may be a note on their exchange."""
         found = self.units[unit]
         return found.exchange - (unit == last and found.begins and found.after_results and found.exchange > 1)
 
 
 def _first(units: Sequence[int], fits: Callable[[int], bool]) -> int | None:
-    """The first unit that fits, where all after it fit too."""
+    """Return the first unit from which on everything fits."""
     at = bisect_left(units, 1, key=lambda unit: int(fits(unit)))
     return units[at] if at < len(units) else None
 
@@ -163,7 +162,7 @@ def is_of_results(message: Message, before: Message | None) -> bool:
 
 
 def cleared(message: ToolMessage | UserMessage, content: Content) -> Message:
-    """Return the message with a note for its content, which remembers its `original`."""
+    """Return the message with a note as its content; it remembers its `original`."""
     return replace(message, content=content, meta={**message.meta, _ORIGINAL: message})
 
 
@@ -174,7 +173,7 @@ def original(message: Message) -> Message:
 
 
 def _noted(message: UserMessage, before: str = "", *, after: str = "") -> UserMessage:
-    """The message with a note before or after its content."""
+    """Return the message with a note before or after its content."""
     if isinstance(message.content, str):
         return replace(message, content="\n\n".join(filter(None, [before, message.content, after])))
     texts = [[TextPart(text)] if text else [] for text in (before, after)]

@@ -1,4 +1,4 @@
-"""`Summarize`: the older part of a conversation in the words of a model."""
+"""`Summarize`: replace the older part of a conversation by a model's summary."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _HEADING = (
     "instructions:]"
 )
 _LONGEST = 1_500  # tokens of a summary
-_MESSAGE = 6_000  # characters of a message that are summarized at most
-_CHUNK = 20_000  # tokens that are summarized with one request at most
+_MESSAGE = 6_000  # most characters of a message that are summarized
+_CHUNK = 20_000  # most tokens that are summarized with one request
 _REMEMBERED = 1_000
 
 
@@ -49,21 +49,21 @@ class Summarize(Strategy):
     """Sends a summary of the older messages, and the newest exchanges as they are.
 
     The summary is made when there is too much, and stays the same until there is too much again; then it is extended by
-    the messages since. It is remembered by the messages that it was made of, also for other runs with the same
-    conversation, as long as this object lives. What it takes counts in the usage of the reply that it is made for. When
-    the model gives no summary, the older messages are left out as by `Window`, and a `HistoryShortened` event says why.
+    the messages since. It is remembered for as long as this object lives, also for other runs with the same messages.
+    Its tokens count in the usage of the reply that it is made for. If the model gives no summary, the older messages
+    are left out as by `Window`, and a `HistoryShortened` event says why.
 
     Without ``exchanges`` and ``tokens`` it waits until the model refuses a request as too long.
 
     Args:
         model: The model that summarizes: a name such as ``"openai:gpt-5-mini"``, a model object, or None for the run's
             own model.
-        exchanges: Most exchanges to send as they are: messages of the user, each with all that follows it.
+        exchanges: Most exchanges to send as they are: user messages, each with everything that follows it.
         tokens: Most tokens of a request, tools and instructions included, as estimated.
-        keep: The number of the newest exchanges that stay as they are when it summarizes; fewer if they are too long.
+        keep: The number of newest exchanges that stay as they are when it summarizes; fewer if they are too long.
 
     Raises:
-        ConfigError: A number is not one or out of its limits, or there is no such model.
+        ConfigError: A number is invalid, or there is no such model.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Summarize(Strategy):
         self._summaries = Recent[_Summary](_REMEMBERED)
 
     async def aclose(self) -> None:
-        """Close what the model that summarizes holds open in this event loop; it can still be used."""
+        """Close what the summarizing model holds open in this event loop; it can still be used."""
         close = getattr(self._model, "aclose", None)
         if close is not None:
             await close()
@@ -109,7 +109,7 @@ class Summarize(Strategy):
         if not layout.left_out(cut):
             return None
         settings = ChatSettings()
-        if self._model is None:  # the run's own server may need them to take a request at all
+        if self._model is None:  # the run's own server may require them
             given = request.settings
             settings = ChatSettings(extra_body=given.extra_body, extra_headers=given.extra_headers)
         chunk = max(longest, int(min(_CHUNK, budget / 2)))
@@ -124,7 +124,7 @@ class Summarize(Strategy):
         return await self._model.reply(request, ignore_event)
 
     async def _summary(self, summarizer: _Summarizer, layout: Layout, keys: Sequence[bytes], cut: int) -> _Summary:
-        """The summary of all before the cut: the last one that there is, extended. It is remembered."""
+        """Return the summary of everything before the cut: the latest one, extended. It is remembered."""
         good = [
             (unit, found) for unit in range(cut, 0, -1) if (found := self._summaries.get(keys[unit])) and found.text
         ]
@@ -147,7 +147,7 @@ class Summarize(Strategy):
 
 
 class _Summarizer:
-    """Makes summaries, and knows what they took and why there is none."""
+    """Makes summaries, and records the tokens spent and what went wrong."""
 
     def __init__(self, ask: Ask, settings: ChatSettings, *, longest: int, chunk: int) -> None:
         self._ask, self._settings, self._longest, self._chunk = ask, settings, longest, chunk
@@ -155,7 +155,7 @@ class _Summarizer:
         self.problem = ""
 
     async def extended(self, summary: str, messages: Sequence[Message]) -> str:
-        """A summary of what was summarized before and of these messages; empty if there is none to be had."""
+        """Summarize the previous summary and these messages; empty if that fails."""
         for chunk in _chunks(messages, self._chunk):
             summary = await self._made(summary, chunk)
             if self.problem:
@@ -180,7 +180,7 @@ class _Summarizer:
 
 
 def _keys(layout: Layout) -> list[bytes]:
-    """For each unit, what tells apart all that is before it."""
+    """Return, for each unit, a key for everything before it."""
     found, keys, place = hashlib.sha256(), list[bytes](), layout.head
     for unit in layout.units:
         for message in layout.messages[place : unit.start]:
@@ -191,7 +191,7 @@ def _keys(layout: Layout) -> list[bytes]:
 
 
 def _chunks(messages: Sequence[Message], most: int) -> Iterator[str]:
-    """The messages as lines, as many at once as are summarized with one request."""
+    """Yield the messages as lines, in batches for one request each."""
     lines, size = list[str](), 0
     for message in messages:
         line = _line(_described(original(message), min(_MESSAGE, 2 * most)))

@@ -17,17 +17,18 @@ LEFT_OUT = "[Earlier messages of this conversation were left out here, as it bec
 class Window(Strategy):
     """Sends the newest exchanges; what is older is left out, with a short note in its place.
 
-    Instructions always stay, and so does the question that is being answered, whatever its age. When there is too much,
-    half of it is left out at once, so that requests begin with the same messages until there is too much again: prompt
-    caches live on that. Without ``exchanges`` and ``tokens`` it waits until the model refuses a request as too long.
+    Instructions always stay, and so does the question that is being answered, however old it is. When there is too
+    much, half of it is left out at once, so that requests begin with the same messages until there is too much again,
+    for the sake of prompt caches. Without ``exchanges`` and ``tokens`` it waits until the model refuses a request as
+    too long.
 
     Args:
-        exchanges: Most exchanges to send: messages of the user, each with all that follows it.
+        exchanges: Most exchanges to send: user messages, each with everything that follows it.
         tokens: Most tokens of a request, tools and instructions included, as estimated.
-        keep: The part of ``exchanges`` or ``tokens`` that stays when there is too much, between 0 and 1.
+        keep: The fraction of ``exchanges`` or ``tokens`` that stays when there is too much, between 0 and 1.
 
     Raises:
-        ConfigError: A number is out of its limits.
+        ConfigError: A number is out of range.
     """
 
     def __init__(self, *, exchanges: int | None = None, tokens: int | None = None, keep: float = 0.5) -> None:
@@ -53,5 +54,5 @@ class Window(Strategy):
 
 
 def budget_for_units(request: ChatRequest, layout: Layout, budget: float) -> float:
-    """Return the estimated tokens that tools and instructions leave of the budget."""
+    """Return the estimated tokens that remain of the budget after tools and instructions."""
     return budget - size_around(request) - size_of_messages(request.messages[: layout.head])

@@ -1,4 +1,4 @@
-"""Ready-made middleware, and what is needed to write some: ``Agent(..., middleware=[Logging(), RateLimit(5)])``."""
+"""Ready-made middleware, and what you need to write your own: ``Agent(..., middleware=[Logging(), RateLimit(5)])``."""
 
 from agentkit.middleware.cache import Cache, CacheStore, MemoryStore
 from agentkit.middleware.eager import Eager

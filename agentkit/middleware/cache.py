@@ -1,4 +1,4 @@
-"""`Cache`: a request that was answered before is answered without asking again."""
+"""`Cache`: answer a repeated request without asking the model again."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = ["Cache", "CacheStore", "MemoryStore"]
 
 @runtime_checkable
 class CacheStore(Protocol):
-    """Stores bytes by key: a dictionary, a table, Redis. It must return only what you alone could have written."""
+    """Stores bytes by key, in a dictionary, a table or Redis. Nobody else may be able to write to it."""
 
     async def get(self, key: str) -> bytes | None:
-        """Return what was set; None if there is nothing, or nothing any more."""
+        """Return the stored value; None if there is none, or it has expired."""
         ...
 
     async def set(self, key: str, value: bytes) -> None:
-        """Store it, in place of what was there."""
+        """Store a value, replacing an earlier one."""
         ...
 
 
@@ -44,17 +44,17 @@ class MemoryStore:
         ttl: Seconds that a reply is stored; None for no limit.
 
     Raises:
-        ConfigError: It could not hold one.
+        ConfigError: It could not hold a single reply.
     """
 
     def __init__(self, *, entries: int = 1000, ttl: float | None = 3600.0) -> None:
         if entries < 1:
-            raise ConfigError(f"MemoryStore(entries={entries}): it must hold one at least")
+            raise ConfigError(f"MemoryStore(entries={entries}): must be at least 1")
         self._most, self._ttl = entries, ttl
         self._entries: dict[str, tuple[float, bytes]] = {}  # the most recently used is the last
 
     async def get(self, key: str) -> bytes | None:
-        """Return what was set, if it is still there."""
+        """Return the stored value, if it is still there."""
         entry = self._entries.pop(key, None)
         if entry is None or (self._ttl is not None and time.monotonic() - entry[0] >= self._ttl):
             return None
@@ -70,18 +70,18 @@ class MemoryStore:
 
 
 class Cache(Middleware):
-    """Answers a request that was answered before, streamed or not, with the same reply: it takes no tokens.
+    """Answers a request that was answered before, streamed or not, with the same reply, which takes no tokens.
 
-    Requests that are the same are asked one after the other, so that the second finds the answer to the first. Replies
-    that were truncated, refused, empty or spoken, or have log probabilities, are not stored.
+    Equal requests are sent one after the other, so that the second finds the answer to the first. Replies that were
+    truncated, refused, empty or spoken, or have log probabilities, are not stored.
 
     Args:
         store: Where replies are stored; by default a `MemoryStore`.
-        model: Names the model, as its replies are no other's; by default the model's repr, which must tell it apart. A
-            model without a repr of its own is, in a `MemoryStore`, only itself; another store needs a name for it.
+        model: A name that tells the model apart from others; by default its repr. A model without a repr of its own is
+            known only by identity in a `MemoryStore`; any other store needs a name for it.
 
     Raises:
-        ConfigError: The store is not one, or the name of the model is not a string.
+        ConfigError: The store is not a store, or the name of the model is not a string.
     """
 
     def __init__(self, store: CacheStore | None = None, *, model: str = "") -> None:
@@ -115,15 +115,15 @@ class Cache(Middleware):
         return reply
 
     def _name_of(self, model: Model) -> str:
-        """The name of a model: its repr, or one for this object only.
+        """Return the name of a model: its repr, or one for this object only.
 
         Raises:
-            ConfigError: It has none, and other processes read the store.
+            ConfigError: It has no repr of its own, and other processes read the store.
         """
         if type(model).__repr__ is not object.__repr__:
             return repr(model)
         if isinstance(self._store, MemoryStore):
-            with suppress(TypeError):  # of a model that cannot be a key
+            with suppress(TypeError):  # of a model that cannot be a dictionary key
                 return self._names.setdefault(model, uuid.uuid4().hex)
         raise ConfigError(
             f"Cache cannot tell one {type(model).__name__} from another: write Cache(model=...) with a name for it"

@@ -1,4 +1,4 @@
-"""`Eager`: calls of read-only tools start while the reply that makes them is still streaming."""
+"""`Eager`: start calls of read-only tools while the reply that makes them is still streaming."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from agentkit.tools import LoopEmit, Remaining, ToolResult
 
 __all__ = ["Eager"]
 
-_ID = "agentkit-early-"  # begins the ids of early calls
-_LONGEST = 64 * 1024  # characters of arguments that are looked at while they arrive
+_ID = "agentkit-early-"  # prefix of the ids of early calls
+_LONGEST = 64 * 1024  # characters of arguments that are examined while they arrive
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class _EarlyCall:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """The run as an early call sees it: as it will be when the reply is there."""
+    """The run as an early call sees it: as it will be once the reply has arrived."""
 
     run: Run[Any]
     turn: int
@@ -81,25 +81,25 @@ class _EarlyCalls:
         self.failures: list[Exception] = []  # what observers raised when an early call emitted something
         self._started: dict[int, _EarlyCall] = {}
         self._written: dict[int, list[str]] = {}
-        self._names: dict[int, str] = {}  # a call's name comes once
+        self._names: dict[int, str] = {}  # a call's name arrives once
         self._complete: set[int] = set()
-        self._waits = False  # for a sequential tool: calls after it may need what it does
+        self._waits = False  # for a sequential tool: later calls may depend on it
         self._count = 0  # in the whole run, so that no two early calls share an id
 
     def look(self, event: Event, turn: ModelTurn) -> None:
-        """Start a call when its arguments have become complete; forget those of a reply that is discarded."""
+        """Start a call when its arguments are complete; discard the calls of a discarded reply."""
         if isinstance(event, DeltasDiscarded):
             self.forget()
         elif isinstance(event, CallDelta) and event.index not in self._started:
             self._add(event, turn)
 
     def end_if_failed(self) -> None:
-        """Raise what an observer raised during an early call, now that the batch is done."""
+        """Raise an observer's exception from an early call, now that the batch is done."""
         if self.failures:
             raise self.failures[0]
 
     def forget(self) -> None:
-        """Cancel what nobody has taken."""
+        """Cancel the calls that no reply has used."""
         for early in self._started.values():
             early.scope.cancel()
         self._started.clear()
@@ -109,7 +109,7 @@ class _EarlyCalls:
         self._waits = False
 
     async def take(self, call: ToolCall) -> _EarlyCall | None:
-        """The early call with the same name and arguments, finished; None if none has started, or this is one."""
+        """Return the finished early call with this name and these arguments; None if there is none, or this is one."""
         if call.id.startswith(_ID):
             return None
         arguments = _complete(call.written)
@@ -133,7 +133,7 @@ class _EarlyCalls:
         if arguments is None:
             return
         self._complete.add(delta.index)
-        if self._complete.issuperset(range(delta.index)):  # else an earlier one may have to run alone and first
+        if self._complete.issuperset(range(delta.index)):  # otherwise an earlier one may have to run first and alone
             self._start(delta.index, name, text, arguments, turn)
 
     def _start(self, index: int, name: str, text: str, arguments: dict[str, Any], turn: ModelTurn) -> None:
@@ -172,10 +172,10 @@ class _EarlyCalls:
 class Eager(Middleware):
     """Starts calls of tools that are marked ``read_only`` while the reply that makes them is still streaming.
 
-    A call of the finished reply takes the result of the early one with the same name and arguments. What nobody takes
-    is cancelled and forgotten, like all that started for a reply that broke off or is requested again. Calls that may
-    have to wait for a decision, and tools with a limit of their own, never start early. An early call passes the
-    whole middleware; list this one first, so that its result does not pass the others again.
+    A call of the finished reply takes the result of the early call with the same name and arguments. Early calls that
+    the reply does not make are cancelled and discarded, and so are all of a reply that broke off or is requested again.
+    Calls that may have to wait for a decision, and tools with a limit of their own, never start early. An early call
+    passes through all middleware; list this one first, so that its result does not pass through the others again.
     """
 
     async def around_run(self, run: Run[Any], inner: NextRun) -> RunState:  # noqa: D102

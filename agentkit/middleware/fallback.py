@@ -1,4 +1,4 @@
-"""`Fallback`: another model answers where one cannot."""
+"""`Fallback`: another model answers if one cannot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from agentkit.run import Middleware, ModelTurn, NextModel
 
 __all__ = ["UNAVAILABLE", "Fallback", "ModelFallback"]
 
-UNAVAILABLE: tuple[type[AgentKitError], ...] = (  # after these errors another model may do better
+UNAVAILABLE: tuple[type[AgentKitError], ...] = (  # errors after which another model may succeed
     MissingKey, errors.ConnectionFailed, errors.DeadlineExceeded, errors.IncompleteReply, errors.InvalidReply,
     errors.AuthenticationFailed, errors.NotFound, errors.RateLimited, errors.QuotaExceeded, errors.Overloaded,
     errors.ContextTooLong,
@@ -36,9 +36,9 @@ _DELTAS = (TextDelta, ReasoningDelta, RefusalDelta, AudioDelta, CallDelta, Choic
 
 @dataclass(frozen=True, slots=True)
 class ModelFallback(Event):
-    """A model ``failed`` and the ``next`` is asked, which ``continues`` the text that was shown, or begins anew.
+    """A model ``failed`` and the ``next`` is asked; it ``continues`` the text that was shown, or starts over.
 
-    Before one that begins anew, a `DeltasDiscarded` event takes back what was shown.
+    Before it starts over, a `DeltasDiscarded` event takes back what was shown.
     """
 
     failed: str
@@ -48,7 +48,7 @@ class ModelFallback(Event):
 
 
 class Fallback(Middleware):
-    """Asks the next model when one gives no reply; when none does, the last error is raised, with notes of the others.
+    """Asks the next model if one gives no reply. If none does, the last error is raised, with notes about the others.
 
     Args:
         *models: Names or `Model` objects, to be asked in this order after the agent's own.
@@ -58,7 +58,7 @@ class Fallback(Middleware):
             text, and raises if anything but text and reasoning was shown.
 
     Raises:
-        ConfigError: One of them is not what it must be.
+        ConfigError: An argument has the wrong type or value.
     """
 
     def __init__(
@@ -113,21 +113,21 @@ _MAY_CATCH = (ModelError, MissingKey)
 
 
 class _Answer:
-    """Passes events on and remembers what was shown of an answer that several models may write, one after the other.
+    """Passes events on and remembers what was shown of an answer that several models may write in turn.
 
     Attributes:
-        text: What models that failed have written and the next continues.
+        text: The text of failed models, which the next one continues.
     """
 
     def __init__(self, emit: Emit, after_shown: AfterShown) -> None:
         self._emit, self._after_shown = emit, after_shown
-        self._deltas: list[Event] = []  # of the model that writes now
+        self._deltas: list[Event] = []  # of the current model
         self.text = ""
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, DeltasDiscarded):
             if self.text and not self._deltas:
-                return  # what is shown is of another model, and stays
+                return  # the text shown is another model's, and stays
             self._deltas.clear()
             if self.text:  # a reader takes back everything: show again what stays
                 self._emit(event)
@@ -138,7 +138,7 @@ class _Answer:
         self._emit(event)
 
     def shown(self) -> str:
-        """All text that was shown and not discarded."""
+        """The text that was shown and not discarded."""
         return self.text + "".join(each.text for each in self._deltas if isinstance(each, TextDelta))
 
     def may_go_on(self) -> bool:
@@ -148,20 +148,20 @@ class _Answer:
         return self._after_shown == "discard" or not self._deltas
 
     def leave(self) -> None:
-        """Leave a model that has failed."""
+        """Move on from a model that has failed."""
         self.text = self.shown() if self._after_shown == "continue" else ""
         if self._deltas and not self.text:
             self._emit(DeltasDiscarded())
         self._deltas.clear()
 
     def continued(self, request: ChatRequest) -> ChatRequest:
-        """The request for a model that continues the text."""
+        """Return the request for a model that continues the text."""
         if not self.text:
             return request
         return replace(request, messages=[*request.messages, AssistantMessage(self.text), UserMessage(_NOTE)])
 
     def joined(self, reply: Reply) -> Reply:
-        """The reply with all that was shown before it."""
+        """Return the reply, preceded by everything that was shown before it."""
         if not self.text:
             return reply
         first = reply.choices[0]
@@ -170,5 +170,5 @@ class _Answer:
 
 
 def _name_of(model: Model) -> str:
-    """A model for people: its repr, or its type if it has none of its own."""
+    """Name a model for people: its repr, or its type if it has no repr of its own."""
     return repr(model) if type(model).__repr__ is not object.__repr__ else type(model).__name__

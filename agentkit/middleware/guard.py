@@ -1,4 +1,4 @@
-"""`Guard`: functions of yours judge what a model reads, what it answers and what it calls."""
+"""`Guard`: your functions check what a model reads, answers and calls."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["Guard", "GuardTripped"]
 
 T = TypeVar("T")
 Verdict: TypeAlias = bool | str | None
-"""None or True if all is well; False, or the reason, if not."""
+"""None or True if all is well; otherwise False or the reason."""
 Check: TypeAlias = Callable[[T], Verdict | Awaitable[Verdict]]
 
 
 class GuardTripped(AgentKitError):
-    """A guard objected, and so the run ended. A function of a guard may raise it itself.
+    """A guard objected, which ended the run. A guard's function may raise it itself.
 
     Attributes:
         reason: The reason, in words.
@@ -42,23 +42,24 @@ class GuardTripped(AgentKitError):
 
 
 class Guard(Middleware):
-    """Asks functions of yours whether all is well; what they object to does not happen.
+    """Calls your functions to check what goes in and out; what they object to does not happen.
 
-    They return None or True if so, else False or the reason. They may be async; if not, they must return at once. An
-    objection ends the run with `GuardTripped`, except for ``tool``. What was refused is never sent to a model later, in
-    the session or with ``history=`` either: a message of the user is left out, a note takes the place of a result.
+    They return None or True if all is well, and False or the reason if not. They may be async; if not, they must return
+    at once. An objection ends the run with `GuardTripped`, except for ``tool``. What was refused is never sent to a
+    model later, not even from a session or ``history=``: a message of the user is left out, and a note takes the place
+    of a result.
 
     Args:
-        input: Is given the messages that no model has answered yet: the question, results of calls. If it is async, it
-            runs alongside the request and cancels it; nothing is shown before it agrees. If not, it goes first.
-        output: Is given each finished `Reply`, before its calls run. Its deltas have been shown by then, and are
+        input: Receives the messages that no model has answered yet: the question, results of calls. If it is async, it
+            runs alongside the request and can cancel it; nothing is shown before it agrees. If not, it runs first.
+        output: Receives each finished `Reply`, before its calls run. Its deltas have been shown by then, and are
             discarded by a `DeltasDiscarded` event.
-        tool: Is given each `ToolRequest` before it runs. The model reads the objection as the call's result. To end the
+        tool: Receives each `ToolRequest` before it runs. The model reads the objection as the call's result. To end the
             run instead, raise `GuardTripped`: the other calls of the turn finish first.
         hold: Whether nothing of a reply is shown before ``output`` agrees.
 
     Raises:
-        ConfigError: None of them is given, or one is not a function.
+        ConfigError: There is no function, or one is not a function.
     """
 
     def __init__(
@@ -71,10 +72,10 @@ class Guard(Middleware):
     ) -> None:
         checks: dict[str, object] = {"input": input, "output": output, "tool": tool}
         if all(each is None for each in checks.values()):
-            raise ConfigError("Guard() asks nobody: give it a function as input=, output= or tool=")
+            raise ConfigError("Guard() checks nothing: give it a function as input=, output= or tool=")
         for name, each in checks.items():
             if each is not None and not callable(each):
-                raise ConfigError(f"Guard({name}={each!r:.80}): must be a function that says whether all is well")
+                raise ConfigError(f"Guard({name}={each!r:.80}): must be a function that returns a verdict")
         self._input, self._output, self._tool, self._hold = input, output, tool, hold
         is_async = inspect.iscoroutinefunction(input) or inspect.iscoroutinefunction(type(input).__call__)
         self._alongside = input is not None and is_async
@@ -124,7 +125,7 @@ class Guard(Middleware):
         return await inner(call)
 
     def _raise_tripped(self, run: Run[Any]) -> None:
-        """Raise what a function for tools has raised in this run."""
+        """Raise a `GuardTripped` that a function for tools has raised in this run."""
         for error in run.local.get(self, ()):
             raise error
 
@@ -143,7 +144,7 @@ class _HeldEvents:
             self._held.append(event)
 
     def release(self) -> None:
-        """Emit what was held back, and from now on everything at once."""
+        """Emit what was held back, and everything else at once from now on."""
         held, self._held = self._held or [], None
         for event in held:
             self._emit(event)
@@ -155,8 +156,8 @@ async def _objection(
     """Return the objection of a check to a value.
 
     Raises:
-        GuardTripped: The check raised it itself.
-        TypeError: It returned something that is not a verdict, which must not pass for agreement.
+        GuardTripped: The check raised it.
+        TypeError: It returned something that is not a verdict and must not count as agreement.
     """
     if check is None:
         return None
@@ -172,8 +173,8 @@ async def _objection(
         return None
     if verdict is not False and not isinstance(verdict, str):
         raise TypeError(
-            f"the {guard} guard {name} returned {verdict!r:.80}; it returns None or True if all is well, else False or "
-            "the reason as a string"
+            f"the {guard} guard {name} returned {verdict!r:.80}; it must return None or True "
+            "if all is well, and False or the reason as a string if not"
         )
     return GuardTripped(verdict or "it gave no reason", guard=guard, check=name)
 
@@ -184,15 +185,15 @@ def _raise(objection: GuardTripped | None) -> None:
 
 
 def _unanswered(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """The messages that no model has answered yet, without instructions."""
+    """Return the messages that no model has answered yet, without instructions."""
     answered = next((at for at in range(len(messages), 0, -1) if isinstance(messages[at - 1], AssistantMessage)), 0)
     return tuple(each for each in messages[answered:] if not isinstance(each, SystemMessage))
 
 
 async def _alongside(check: Callable[[], Awaitable[None]], work: Callable[[], Awaitable[T]]) -> T:
-    """Return the result of the work if the check agrees; the one that raises first cancels the other."""
+    """Return the result of the work if the check agrees; whichever raises first cancels the other."""
     values: list[T] = []
-    errors: list[Exception] = []  # raised outside the task group, which would wrap them
+    errors: list[Exception] = []  # raised outside the task group, which would wrap it in a group
 
     async def guarded(what: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -16,13 +16,13 @@ __all__ = ["Logging"]
 
 T = TypeVar("T", RunState, Reply, ToolResult)
 
-_LONGEST = 2_000  # characters of a content
+_LONGEST = 2_000  # characters of content
 
 
 class Logging(Middleware):
-    """Logs a line when a run, a turn or a call ends: what it was, how it ended, tokens and seconds.
+    """Logs a line when a run, a turn or a call ends, with how it ended, its tokens and its duration.
 
-    A record also has them as fields: ``run_id``, ``agent``, ``turn``, ``tool``, ``call_id``, ``ending``, ``seconds``,
+    Records also have fields: ``run_id``, ``agent``, ``turn``, ``tool``, ``call_id``, ``ending``, ``seconds``,
     ``prompt_tokens`` and ``completion_tokens``, as far as they apply.
 
     Args:
@@ -82,7 +82,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _tokens(usage: Usage) -> str:
-    """The tokens after a comma; nothing if no server reported them, and no run has estimated them."""
+    """Return the tokens after a comma; empty if they were neither reported nor estimated."""
     if usage.requests and not usage.total_tokens:
         return ""
     about = "about " if usage.estimated_tokens else ""
@@ -90,5 +90,5 @@ def _tokens(usage: Usage) -> str:
 
 
 def _printable(character: str) -> str:
-    """The character, escaped if it could break a line or a terminal."""
+    """Return the character, escaped if it could break a line or a terminal."""
     return character if character.isprintable() else character.encode("unicode_escape").decode()

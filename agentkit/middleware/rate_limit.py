@@ -1,4 +1,4 @@
-"""`RateLimit`: at most so many requests, and so many tokens, in any stretch of time."""
+"""`RateLimit`: bound the requests and tokens in any period of time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Spent:
         self._sum += amount
 
     def free_at(self) -> float:
-        """The earliest time at which the sum falls below the limit, as far as is known now."""
+        """Return the earliest time at which the sum falls below the limit, as far as is known."""
         while self._amounts and self._amounts[0][0] <= anyio.current_time() - self._per:
             self._sum -= self._amounts.popleft()[1]
         return self._amounts[0][0] + self._per if self._sum >= self._most and self._amounts else -math.inf
@@ -51,19 +51,18 @@ _WINDOWS: RunVar[MutableMapping[RateLimit, _Window]] = RunVar("agentkit_rate_win
 
 
 class RateLimit(Middleware):
-    """Lets requests to the model wait, in the order in which they come, until they stay within a rate.
+    """Makes requests to the model wait, in the order in which they arrive, so that they stay within a rate.
 
-    All agents and runs of an event loop that have the same object share it. What a client sends again by itself is not
-    counted.
+    All agents and runs of an event loop that have the same object share it. Retries by a client are not counted.
 
     Args:
         requests: Most requests that start in any ``per`` seconds.
         per: Seconds.
         tokens: A request starts only if the replies of the last ``per`` seconds took fewer; what a reply takes is known
-            when it is there, so requests that run at the same time can take more.
+            only once it has arrived, so concurrent requests can exceed this.
 
     Raises:
-        ConfigError: A number is not one, or not above 0.
+        ConfigError: An argument is not a number above 0.
     """
 
     def __init__(self, requests: int, *, per: float = 60.0, tokens: int | None = None) -> None:

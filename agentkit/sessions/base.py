@@ -1,4 +1,4 @@
-"""Sessions of every kind: what users do with them, and the `Store` that a kind of them provides."""
+"""Sessions: the interface that users see, and the `Store` behind it."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ class SearchHit:
 
 
 class Store(ABC):
-    """The place where sessions are stored. Its methods block; one that raises has changed nothing."""
+    """Where sessions are stored. Its methods block; one that raises has changed nothing."""
 
     @abstractmethod
     async def perform(self, work: Callable[[], T]) -> T:
-        """Call ``work`` without blocking the event loop; when cancelled, it is done completely or not at all."""
+        """Call ``work`` without blocking the event loop; if cancelled, it still runs completely or not at all."""
 
     @abstractmethod
     def check(self) -> None:
@@ -163,7 +163,7 @@ class SyncSession:
         return [message.to_wire() for message in self.messages()]
 
     def export_lines(self) -> str:
-        """Return the same as JSON lines, one message a line."""
+        """Return the same as JSON lines, one message per line."""
         return "".join(f"{encode_json(each).decode()}\n" for each in self.export())
 
     def _read(self, number: int, message: str) -> Message:
@@ -175,9 +175,9 @@ class SyncSession:
 
 
 class StoredSession:
-    """One conversation: a `Session` for ``Agent.run(..., session=...)`` that can also be looked at, copied and deleted.
+    """One conversation: a `Session` for ``Agent.run(..., session=...)`` that can also be read, copied and deleted.
 
-    ``sessions["name"]`` makes it. Nothing need be stored under that name yet.
+    ``sessions["name"]`` creates it; nothing needs to be stored under that name yet.
 
     Attributes:
         name: The name of the session.
@@ -194,7 +194,7 @@ class StoredSession:
 
     @asynccontextmanager
     async def claim(self) -> AsyncGenerator[None]:
-        """Hold the session exclusively until the context is left, or until this process ends in whatever way.
+        """Hold the session exclusively until the context is left or this process ends, however it ends.
 
         Raises:
             SessionBusy: Another run holds it.
@@ -204,7 +204,7 @@ class StoredSession:
             yield
 
     async def load(self) -> SessionSnapshot:
-        """Return what is stored; an empty `SessionSnapshot` for a session that is new.
+        """Return what is stored; an empty `SessionSnapshot` for a new session.
 
         Raises:
             SessionError: It was changed or damaged since it was written, or cannot be read.
@@ -212,7 +212,7 @@ class StoredSession:
         return await self._store.perform(self.sync.load)
 
     async def save(self, change: SessionUpdate) -> None:
-        """Store a change, all of it or nothing, also when this is cancelled.
+        """Store a change atomically, even if this is cancelled.
 
         Raises:
             SessionConflict: The stored revision is not the one that the change is based on.
@@ -221,7 +221,7 @@ class StoredSession:
         await self._store.perform(partial(self._store.save, self.name, change))
 
     async def record(self, slot: str, result: str) -> None:
-        """Store the result of a slot's call; it is on the disk when this returns.
+        """Store the result of a slot's call; it is on disk when this returns.
 
         Raises:
             SessionError: There is no such session: a run saves it before its first call.
@@ -242,7 +242,7 @@ class StoredSession:
         await self._store.perform(partial(self.sync.seed, history))
 
     async def branch(self, new_name: str, *, messages: int | None = None) -> StoredSession:
-        """Copy the session, or its first ``messages``, to a new one; from there each continues on its own.
+        """Copy the session, or its first ``messages``, to a new one; from there on they are independent.
 
         The copy has no run to resume and no standing approvals: calls of one run in two sessions would share their
         idempotency keys.
@@ -250,7 +250,7 @@ class StoredSession:
         Raises:
             SessionError: There is no such session, it has fewer messages, or the new name is taken; or its last run is
                 not finished, and ``messages`` does not say that only messages are wanted.
-            ConfigError: The new name cannot be one, or ``messages`` is not a number.
+            ConfigError: The new name is not valid, or ``messages`` is not a number.
         """
         await self._store.perform(partial(self.sync.branch, new_name, messages=messages))
         return StoredSession(self._store, new_name)
@@ -273,7 +273,7 @@ class StoredSession:
         return await self._store.perform(self.sync.state)
 
     async def messages(self) -> Sequence[Message]:
-        """Return the messages, fit for ``history=``; none when nothing is stored.
+        """Return the messages, ready for ``history=``; none if nothing is stored.
 
         Raises:
             SessionError: What is stored is not a message.
@@ -285,12 +285,12 @@ class StoredSession:
         return await self._store.perform(self.sync.export)
 
     async def export_lines(self) -> str:
-        """Return the same as JSON lines, one message a line."""
+        """Return the same as JSON lines, one message per line."""
         return await self._store.perform(self.sync.export_lines)
 
 
 class _Named:
-    """Sessions are reached by name; the rest would have to read the store."""
+    """Sessions by name."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -299,7 +299,7 @@ class _Named:
         """Refused: see `list`."""
         raise TypeError(_LISTED)
 
-    def __iter__(self) -> Iterator[Never]:  # else it would try 0, 1, 2 as names
+    def __iter__(self) -> Iterator[Never]:  # Python would otherwise try 0, 1, 2 as names
         """Refused: see `list`."""
         raise TypeError(_LISTED)
 
@@ -370,7 +370,7 @@ def checked_name(name: str) -> str:
 
 
 def check_revision(name: str, stored: int, change: SessionUpdate) -> None:
-    """Check that a change is based on what is stored; the revision of a session that is not there is 0.
+    """Check that a change is based on what is stored; a session that does not exist has revision 0.
 
     Raises:
         SessionConflict: Something else has saved it.
@@ -386,8 +386,8 @@ def check_revision(name: str, stored: int, change: SessionUpdate) -> None:
 
 
 def gone(name: str) -> str:
-    """Say that a session was there when its run began."""
-    return f"session {name!r} is gone: it was deleted, or its file was; begin it anew"
+    """Return the error for a session that existed when its run began."""
+    return f"session {name!r} is gone: it or its file was deleted; start it again"
 
 
 def check_branch(name: str, head: str, count: int, messages: int | None) -> None:
@@ -406,7 +406,7 @@ def check_branch(name: str, head: str, count: int, messages: int | None) -> None
 
 
 def status_of(head: str) -> str:
-    """Return the status that the head of a session names; empty when it names none."""
+    """Return the status in the head of a session; empty if there is none."""
     try:
         read: Any = json.loads(head or "{}")
         status: Any = read["state"]["status"]

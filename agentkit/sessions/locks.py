@@ -1,14 +1,14 @@
-"""One run at a time in a session: a lock of the operating system on one byte of the file ``chat.db-claims``.
+"""One run at a time per session: an operating system lock on one byte of the file ``chat.db-claims``.
 
-The place of the byte is a hash of the session's name; the file stays empty. The system releases the lock when the
+The offset of the byte is a hash of the session's name; the file stays empty. The system releases the lock when the
 process ends, however it ends, so there are no leases, no clocks and nothing to clean up.
 
-Where the system has them, these are locks of the open file (``F_OFD_SETLK``), which only this module can release. Other
-systems have record locks of the process, which it loses when any part of it opens and closes the file. Either way the
-file is opened once per process, and closed with the last claim.
+Where available, these are open file description locks (``F_OFD_SETLK``), which only this module can release. Other
+systems have record locks, which a process loses when any part of it opens and closes the file. Either way the file is
+opened once per process, and closed with the last claim.
 
-A lock on a file that has been deleted or replaced keeps nobody out, as others lock the new file. `check_claim` finds
-that out before anything is stored.
+A lock on a file that was deleted or replaced keeps nobody out, because others lock the new file. `check_claim` detects
+that before anything is stored.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock(fd: int, place: int) -> None:
-        os.lseek(fd, place >> 32, os.SEEK_SET)  # it counts in 32 bits
+        os.lseek(fd, place >> 32, os.SEEK_SET)  # its offsets have 32 bits
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
 
     def _unlock(fd: int, place: int) -> None:
@@ -57,7 +57,7 @@ else:
 
 @dataclass(slots=True, eq=False)
 class _File:
-    """An open file of claims; ``fd`` is -1 when this process has only inherited it."""
+    """An open claims file; ``fd`` is -1 if this process has only inherited it."""
 
     fd: int
     names: set[str] = field(default_factory=set[str])
@@ -71,8 +71,8 @@ class _File:
 
 
 _GUARD = threading.Lock()
-_FILES: dict[str, _File] = {}  # those with claims of this process, by their path
-_HELD: dict[tuple[str, str], _File] = {}  # by path and name: a file's locks do not tell the runs of one process apart
+_FILES: dict[str, _File] = {}  # files in which this process holds claims, by path
+_HELD: dict[tuple[str, str], _File] = {}  # by path and name: file locks do not tell apart runs of one process
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def claimed(database: Path, name: str) -> Generator[None]:
 
 
 def check_claim(database: Path, name: str) -> None:
-    """Check that a claim of this process, if it has one, still keeps others out.
+    """Check that this process's claim, if it has one, still keeps others out.
 
     Raises:
         SessionError: The file of claims was deleted or replaced.
@@ -104,7 +104,7 @@ def check_claim(database: Path, name: str) -> None:
         file = _HELD.get((path, name))
     if file is not None and not file.is_at(path):
         raise SessionError(
-            f"the file {path} was deleted or replaced while a run had session {name!r}, so that another run may have "
+            f"the file {path} was deleted or replaced while a run had session {name!r}, so another run may have "
             "it too; leave the file alone, and resume the session"
         )
 
@@ -119,7 +119,7 @@ def _take(path: str, name: str) -> _File:
     try:
         _lock(file.fd, _place_of(name))
         file.names.add(name)
-    except (BlockingIOError, PermissionError) as error:  # the two ways in which systems say that it is taken
+    except (BlockingIOError, PermissionError) as error:  # the two ways in which systems report that it is taken
         raise SessionBusy(busy) from error
     finally:
         if not file.names:
@@ -146,7 +146,7 @@ def _place_of(name: str) -> int:
 
 
 def _after_fork() -> None:
-    """Close what a child has inherited, so that it does not outlive its parent's claims."""
+    """Close inherited files in a child process, so that they do not outlive the parent's claims."""
     for file in {id(each): each for each in (*_FILES.values(), *_HELD.values())}.values():
         os.close(file.fd)
         file.fd = -1

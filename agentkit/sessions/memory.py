@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class MemorySessions(Sessions):
-    """Sessions that end with the program."""
+    """Sessions that are lost when the program ends."""
 
     def __init__(self) -> None:
         super().__init__(_MemoryStore())

@@ -1,8 +1,8 @@
-"""Seals of what is stored: checksums that find damage or, given a key, signatures that nobody without it can make.
+"""Seals of stored data: checksums that detect damage or, with a key, signatures that nobody can forge without it.
 
-The seal of a message covers the seal of the one before it, so that a message that is added to a long conversation costs
-what the message costs. The seal of a session covers its name, its revision, the rest of its state, its last message and
-its artifacts. So nothing can be changed, removed, reordered, or taken from another session unnoticed.
+The seal of a message covers the seal of the one before it, so adding a message to a long conversation costs no more
+than the message itself. The seal of a session covers its name, its revision, the rest of its state, its last message
+and its artifacts. So nothing can be changed, removed, reordered or taken from another session unnoticed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Sealer:
         key: The secret.
 
     Attributes:
-        prefix: What the seal of a session begins with, to tell both kinds apart.
+        prefix: The beginning of a session's seal, which tells the two kinds apart.
 
     Raises:
         ConfigError: The key is not bytes, or empty.
@@ -35,10 +35,10 @@ class Sealer:
         self.prefix = "sha256:" if key is None else "hmac-sha256:"
 
     def seal(self, *parts: object) -> str:
-        """Return the seal of the parts, which are taken as strings."""
+        """Return the seal of the parts, as strings."""
         digest = self._digest.copy()
         for part in parts:
             data = str(part).encode(errors="surrogatepass")
-            digest.update(b"%d:" % len(data))  # where it ends, so that no other parts have the same seal
+            digest.update(b"%d:" % len(data))  # its length, so that no other parts have the same seal
             digest.update(data)
         return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Searching in messages: what a query looks for, the text that it is looked for in, and the part of it to show."""
+"""Search in messages: the terms of a query, the text they are matched against, and the snippet to show."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from agentkit.sessions.base import SearchHit
 
 __all__ = ["SHORTEST_INDEXED", "hit", "index_query", "search_text", "storable", "terms_of"]
 
-SHORTEST_INDEXED = 3  # characters: the index holds every three that follow each other
-_MOST_INDEXED = 32  # terms of a query that the index is asked for; each message is checked for all of them anyway
+SHORTEST_INDEXED = 3  # characters: the index holds all runs of three
+_MOST_INDEXED = 32  # terms of a query that are looked up in the index; each message is checked for all of them anyway
 _ROLES = ("user", "assistant", "tool")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_BEFORE, _LENGTH = 40, 160  # characters of a snippet before the first match, and in all
+_BEFORE, _LENGTH = 40, 160  # characters of a snippet before the first match, and in total
 
 
 class _Folds(dict[int, str]):
-    """Each character without its case and accents. One at a time, so that no text takes more than linear time."""
+    """Remove case and accents, one character at a time, so that the time is linear for any text."""
 
     def __missing__(self, code: int) -> str:
         letters = (each for each in unicodedata.normalize("NFKD", chr(code)) if not unicodedata.combining(each))
@@ -30,7 +30,7 @@ class _Folds(dict[int, str]):
         return folded
 
 
-_FOLDS = _Folds({0: " "})  # SQLite's functions take NUL for the end of a string
+_FOLDS = _Folds({0: " "})  # SQLite's functions treat NUL as the end of a string
 
 
 def storable(text: str) -> str:
@@ -39,7 +39,7 @@ def storable(text: str) -> str:
 
 
 def search_text(message: str) -> str:
-    """Return the folded text of a stored message; empty if searches leave it out or it cannot be read."""
+    """Return the folded text of a stored message; empty if it is not searched or cannot be read."""
     role, text = _read(message)
     return text.translate(_FOLDS) if role in _ROLES else ""
 
@@ -50,13 +50,13 @@ def terms_of(query: str) -> tuple[str, ...]:
 
 
 def index_query(terms: Sequence[str]) -> str:
-    """Write the terms that the index can find in the language of FTS5, as quoted strings; empty when there are none."""
+    """Return the terms that the index can find as an FTS5 query; empty if there are none."""
     indexed = [term for term in terms if len(term) >= SHORTEST_INDEXED][:_MOST_INDEXED]
     return " ".join('"' + term.replace('"', '""') + '"' for term in indexed)
 
 
 def hit(session: str, number: int, message: str, terms: Sequence[str]) -> SearchHit:
-    """Return a message that contains the terms as it is shown."""
+    """Return the snippet of a message that contains the terms."""
     role, text = _read(message)
     line = " ".join(text.split())
     folded = line.translate(_FOLDS)
@@ -71,7 +71,7 @@ def hit(session: str, number: int, message: str, terms: Sequence[str]) -> Search
 
 
 def _read(message: str) -> tuple[str, str]:
-    """The role and the text of a stored message; both empty if it cannot be read."""
+    """Return the role and text of a stored message; both are empty if it cannot be read."""
     try:
         raw = json.loads(message)
         read = read_message(cast("Mapping[str, Any]", raw) if isinstance(raw, dict) else {})

@@ -39,7 +39,7 @@ __all__ = ["SQLiteSessions"]
 
 T = TypeVar("T")
 
-_OURS = 0x41474B54  # "AGKT", the application_id of a file of sessions
+_OURS = 0x41474B54  # "AGKT", the application_id of a session file
 _FORMAT = 1
 _SCHEMA = f"""
 CREATE TABLE sessions (
@@ -84,29 +84,29 @@ _INDEX = (
 )
 
 _ADVICE: Mapping[int, str] = {
-    sqlite3.SQLITE_BUSY: "another program has locked it for longer than the timeout; end what holds it, and try again",
+    sqlite3.SQLITE_BUSY: "another program has locked it for longer than the timeout; close that program, and try again",
     sqlite3.SQLITE_FULL: "its disk is full; free some space, and try again",
-    sqlite3.SQLITE_READONLY: "it may not be written; change the rights of the file and of its directory",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check the rights of the file and of its directory",
+    sqlite3.SQLITE_READONLY: "it is not writable; change the permissions of the file and its directory",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check the permissions of the file and its directory",
     sqlite3.SQLITE_NOTADB: "it is not a SQLite database; choose another file",
-    sqlite3.SQLITE_CORRUPT: "it is damaged; restore a copy, or save what `sqlite3 FILE .recover` finds in it",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; restore a copy, or save what `sqlite3 FILE .recover` can find",
     sqlite3.SQLITE_IOERR: "its disk cannot be read or written, or is full; check the disk, and try again",
 }
 
 _GUARD = threading.Lock()
-_TURNS: dict[str, threading.Lock] = {}  # a file's operations in this process run one after the other
+_TURNS: dict[str, threading.Lock] = {}  # serializes the operations on a file in this process
 _LIMITERS: RunVar[dict[str, CapacityLimiter]] = RunVar("agentkit_session_threads")
 
 
 class _Database:
-    """A file of sessions. It is made when it is first used, for its user only."""
+    """A session file, created on first use, readable by its owner only."""
 
     def __init__(self, path: Path, timeout: float) -> None:
         self.path = path
         self.timeout = timeout
 
     async def perform(self, work: Callable[[], T]) -> T:
-        """Call ``work`` in a thread: one for each file and event loop, as SQLite writes one after the other anyway."""
+        """Call ``work`` in a thread: one for each file and event loop, since SQLite serializes writes anyway."""
         try:
             limiters = _LIMITERS.get()
         except LookupError:
@@ -117,16 +117,16 @@ class _Database:
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection]:
-        """Open a connection on which everything is read as it is at one moment."""
+        """Open a connection that reads a consistent snapshot."""
         with self._transaction("BEGIN") as connection:
             yield connection
 
     @contextmanager
     def writing(self, *, missing: str = "") -> Generator[sqlite3.Connection]:
-        """Open a connection on which everything is written, on the disk when this ends, or nothing.
+        """Open a connection that writes everything, on disk when the block ends, or nothing.
 
         Raises:
-            SessionError: There is no file, and ``missing`` says why none is to be made.
+            SessionError: There is no file, and ``missing`` says why none may be created.
         """
         with self._transaction("BEGIN IMMEDIATE", missing) as connection:
             yield connection
@@ -137,7 +137,7 @@ class _Database:
             if missing and self.path.parent.is_dir() and not self.path.exists():
                 raise SessionError(missing)
             self._create()
-            with closing(self._connect()) as connection:  # closing it rolls back what was not committed
+            with closing(self._connect()) as connection:  # closing it rolls back uncommitted changes
                 self._prepare(connection)
                 connection.execute(begin)
                 yield connection
@@ -145,7 +145,7 @@ class _Database:
 
     @contextmanager
     def errors(self) -> Generator[None]:
-        """Turn what goes wrong into a `SessionError`."""
+        """Turn errors into a `SessionError`."""
         try:
             yield
         except sqlite3.Error as error:
@@ -160,13 +160,13 @@ class _Database:
             raise SessionError(f"the sessions in {self.path} cannot be used ({error.strerror}): {advice}") from error
 
     def _create(self) -> None:
-        """Make the file with its rights; SQLite would let others read it."""
+        """Create the file with its permissions; SQLite would let others read it."""
         if self.path.is_dir():
             raise SessionError(f"{self.path} is a directory: name a file in it, for example {self.path / 'chat.db'}")
         with suppress(FileExistsError):
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        if self.path.stat().st_nlink > 1:  # neither SQLite nor a claim would know of users of the other name
-            raise SessionError(f"{self.path} has other names too (hard links), so that it cannot be locked: copy it")
+        if self.path.stat().st_nlink > 1:  # neither SQLite nor a claim would notice users of the other name
+            raise SessionError(f"{self.path} has other names (hard links), so it cannot be locked: copy it")
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=self.timeout, isolation_level=None)
@@ -182,10 +182,10 @@ class _Database:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        """Make the tables of a new file, and refuse one that is not ours."""
+        """Create the tables of a new file, and refuse a file of another program."""
         if self._is_new(connection):
             connection.execute("BEGIN EXCLUSIVE")
-            if self._is_new(connection):  # still: another process may have come first
+            if self._is_new(connection):  # check again: another process may have been first
                 for statement in _SCHEMA.split(";"):  # `executescript` would commit in between
                     connection.execute(statement)
             connection.execute("COMMIT")
@@ -193,7 +193,7 @@ class _Database:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise  # while others use a new file it stays as it is, which is as safe: the next one changes it
+                raise  # while others use a new file this fails, which is just as safe: the next one changes it
 
     def _is_new(self, connection: sqlite3.Connection) -> bool:
         ((ours,), (version,)) = (connection.execute(f"PRAGMA {name}").fetchone() for name in _MARKS)
@@ -222,7 +222,7 @@ def _turn(path: str) -> Generator[None]:
         yield
 
 
-# SQLite cannot stand a fork while a connection is open, so that a fork waits for the operations of the other threads.
+# SQLite does not survive a fork while a connection is open, so a fork waits for the operations of the other threads.
 def _before_fork() -> None:
     _GUARD.acquire()
     for turn in _TURNS.values():
@@ -240,7 +240,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class SQLiteSessions(Sessions):
-    """Sessions in a SQLite file, made when it is first used. Several threads and processes may use the same file.
+    """Sessions in a SQLite file, created on first use. Several threads and processes may use the same file.
 
     Args:
         path: The file. Next to it are ``-wal`` and ``-shm`` while it is used, and an empty file ``-claims``.
@@ -248,11 +248,11 @@ class SQLiteSessions(Sessions):
         index: Whether to maintain a full-text index; without it, as with a SQLite that lacks FTS5, a search reads all
             messages.
         key: A secret that signs what is stored, for a file that others can write; without one, checksums find damage.
-            A file is always used with the key that it was begun with, or always without one.
+            A file is always used with the key that it was created with, or always without one.
 
     Raises:
-        ConfigError: The path is not one, or is ``":memory:"``, where nothing would be found again: that is
-            `MemorySessions`; the timeout is not a number of seconds, or the key is not bytes.
+        ConfigError: The path is not a path, or is ``":memory:"``, where nothing would be found again (use
+            `MemorySessions`); the timeout is not a number of seconds, or the key is not bytes.
     """
 
     def __init__(
@@ -263,7 +263,7 @@ class SQLiteSessions(Sessions):
         if os.fspath(path) in ("", ":memory:"):
             raise ConfigError("SQLiteSessions needs a file; MemorySessions() stores sessions in memory")
         if not isinstance(timeout, int | float) or not 0 <= timeout < math.inf:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(f"SQLiteSessions(timeout={timeout!r:.80}): must be seconds, from 0 on")
+            raise ConfigError(f"SQLiteSessions(timeout={timeout!r:.80}): must be a number of seconds, at least 0")
         super().__init__(_SQLiteStore(_Database(Path(path).resolve(), timeout), Sealer(key), index=index))
         self.path = Path(path)
 
@@ -272,7 +272,7 @@ class SQLiteSessions(Sessions):
 
 
 _TEXTS = "SELECT sessions.name, position, message FROM messages JOIN sessions ON sessions.id = session"
-_FOUND = "contains(CAST(messages.text AS BLOB))"  # bytes, as a damaged text is no string
+_FOUND = "contains(CAST(messages.text AS BLOB))"  # bytes, because damaged text may not be a string
 _BEST = (
     f"{_TEXTS} JOIN words ON words.rowid = messages.id WHERE words MATCH ?1 AND {_FOUND}"
     " ORDER BY rank, messages.id DESC"
@@ -337,7 +337,7 @@ class _SQLiteStore(Store):
             index = self._has_index(connection)
             stored.cut(0, index=index)
             connection.execute("DELETE FROM sessions WHERE id = ?", [stored.id])
-            if index:  # it would keep the words for a while, marked as deleted
+            if index:  # otherwise it keeps deleted words for a while
                 connection.execute("INSERT INTO words (words) VALUES ('optimize')")
 
     def list(self) -> Sequence[SessionInfo]:
@@ -393,13 +393,13 @@ class _SQLiteStore(Store):
 
 @dataclass(slots=True)
 class _Row:
-    """A session in the file, and what belongs to it."""
+    """A session in the file, with its messages and artifacts."""
 
     connection: sqlite3.Connection
     sealer: Sealer
     name: str
     id: int
-    revision: Any  # as everything that is read before its seal is checked
+    revision: Any  # like everything else that is read before its seal is checked
     head: str = ""
     seal: str = ""
 
@@ -423,7 +423,7 @@ class _Row:
 
     @classmethod
     def insert(cls, connection: sqlite3.Connection, sealer: Sealer, name: str) -> _Row:
-        """Add a session to which nothing was saved."""
+        """Add an empty session."""
         now = time.time()
         made = connection.execute("INSERT INTO sessions (name, created, updated) VALUES (?, ?, ?)", [name, now, now])
         return cls(connection, sealer, name, made.lastrowid or 0, 0)
@@ -437,7 +437,7 @@ class _Row:
         return last + 1
 
     def damaged(self, what: str) -> SessionError:
-        """Make the error for something that does not have its seal."""
+        """Return the error for something whose seal does not match."""
         cause = "was written with another key, or changed" if self.sealer.prefix.startswith("hmac") else "was changed"
         return SessionError(f"{what} in session {self.name!r} {cause} or damaged after it was written; it was not used")
 
@@ -462,10 +462,10 @@ class _Row:
         )
 
     def check_from(self, start: int, *, most: int | None = None) -> tuple[str, ...]:
-        """Return the messages from ``start`` on, all of which have their seals.
+        """Return the messages from ``start`` on, after checking their seals.
 
         Raises:
-            SessionError: One has not, or the session has not.
+            SessionError: A seal does not match.
         """
         last = self._seal_before(start)
         rows = self.connection.execute(
@@ -481,11 +481,11 @@ class _Row:
                 raise SessionError(f"{self.damaged(f'message {number}')}{before}")
             texts.append(str(message))
         if most is None and self.revision and self.seal != self._own_seal(last):
-            raise self.damaged("what is stored besides messages")
+            raise self.damaged("the data other than messages")
         return tuple(texts)
 
     def cut(self, start: int, *, index: bool) -> None:
-        """Delete the messages from ``start`` on; the index must be given the texts that it is to forget."""
+        """Delete the messages from ``start`` on; the index needs the deleted texts."""
         if index:
             self.connection.execute(
                 "INSERT INTO words (words, rowid, text) SELECT 'delete', id, text FROM messages"
@@ -495,7 +495,7 @@ class _Row:
         self.connection.execute("DELETE FROM messages WHERE session = ? AND position >= ?", [self.id, start])
 
     def save(self, change: SessionUpdate) -> None:
-        """Store a change, whose messages come after all that are there."""
+        """Store a change, whose messages come after all existing ones."""
         last = self._seal_before(change.start)
         for position, message in enumerate(map(storable, change.messages), change.start):
             last = self.sealer.seal("message", last, message)
@@ -509,7 +509,7 @@ class _Row:
             row = [self.id, storable(call), storable(text)]
             self.connection.execute(
                 "INSERT INTO artifacts (session, call, text, seal) VALUES (?, ?, ?, ?) ON CONFLICT (session, call)"
-                " DO UPDATE SET text = excluded.text, seal = excluded.seal",  # where it was: the oldest go first
+                " DO UPDATE SET text = excluded.text, seal = excluded.seal",  # in place: the oldest are dropped first
                 [*row, self.sealer.seal("artifact", self.name, *row[1:])],
             )
         self.connection.execute("DELETE FROM results WHERE session = ?", [self.id])
@@ -526,7 +526,7 @@ class _Row:
         self.connection.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)", row)
 
     def _seal_before(self, start: int) -> str:
-        """The seal of the message before ``start``; of the name before the first one."""
+        """Return the seal of the message before ``start``, or of the name for the first one."""
         select = "SELECT seal FROM messages WHERE session = ? AND position = ?"
         row = self.connection.execute(select, [self.id, start - 1]).fetchone() if start else None
         return row[0] if row else self.sealer.seal("session", self.name)
@@ -541,7 +541,7 @@ class _Row:
 
 
 def _info(name: Any, messages: Any, created: Any, updated: Any, head: Any) -> SessionInfo:
-    """An entry of the list; one that cannot be read is listed as damaged, so that it hides no others."""
+    """Return an entry of the list. One that cannot be read is listed as damaged, so it does not hide the others."""
     try:
         times = {"created": datetime.fromtimestamp(created, UTC), "updated": datetime.fromtimestamp(updated, UTC)}
         name.encode()
@@ -551,8 +551,8 @@ def _info(name: Any, messages: Any, created: Any, updated: Any, head: Any) -> Se
         return SessionInfo(name=ascii(name), messages=0, created=unknown, updated=unknown, status="damaged")
 
 
-# Ids only grow, so that what is not in the index comes after all that is. There is more than the new messages after a
-# SQLite without FTS5 has written; what it has deleted stays in the index, and is not found, as there is no message.
+# Ids only grow, so everything not yet in the index comes after everything in it. If a SQLite without FTS5 has written,
+# that is more than the new messages; what it deleted stays in the index, but is not found, as there is no message.
 _NOT_INDEXED = "FROM messages WHERE id > (SELECT coalesce(max(id), 0) FROM words_docsize) AND text <> ''"
 
 
