@@ -114,9 +114,7 @@ def test_a_signed_session_needs_its_key(path: Path) -> None:
     other = SQLiteSessions(path, key=b"another").sync
     with pytest.raises(SessionError, match="message 0 in session 'alice' was written with another key, or changed"):
         other["alice"].load()
-    with pytest.raises(
-        SessionError, match="the data other than messages in session 'alice' was written with another"
-    ):
+    with pytest.raises(SessionError, match="the data other than messages in session 'alice' was written with another"):
         other._store.save("alice", SessionUpdate(revision=4, start=2, messages=[], head=""))
     state = SQLiteSessions(path, key=KEY).sync["alice"].state()
     assert isinstance(state, RunState)

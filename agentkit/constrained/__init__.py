@@ -1,4 +1,4 @@
-"""Tool calls from chat models that know no tools; see `ConstrainedTools`."""
+"""Tool calls for chat models that cannot call tools; see `ConstrainedTools`."""
 
 from agentkit.constrained.asking import ModelPreparing
 from agentkit.constrained.model import ConstrainedTools

@@ -37,7 +37,7 @@ PROMPT = dialogue(
 
 
 async def answer(asking: Asking, request: str, messages: Sequence[Message], settings: ChatSettings) -> str:
-    """Write a sentence from the results of the calls in ``messages``; the bare results if the model leaves any out.
+    """Write a sentence from the results of the calls in ``messages``, or the bare results if the model leaves any out.
 
     With a ``response_format`` the answer is what the model writes in it.
     """
@@ -56,7 +56,7 @@ async def answer(asking: Asking, request: str, messages: Sequence[Message], sett
 
 
 def _is_reported(result: str, text: str) -> bool:
-    """All numbers of the result, or else half of its longer words, are in the text."""
+    """True if the text has all numbers of the result or, without numbers, half of its longer words."""
     said = set(re.findall(r"\w+(?:[.:]\d+)*", text.lower()))
     figures = re.findall(r"\d+(?:[.:]\d+)*", result)
     if figures:

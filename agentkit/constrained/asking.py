@@ -1,4 +1,4 @@
-"""The requests that the strategy makes of the model it wraps."""
+"""The requests that the strategy sends to the wrapped model."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from agentkit.messages import AssistantMessage, Message, SystemMessage, UserMess
 
 __all__ = ["Asking", "ModelPreparing", "dialogue"]
 
-MOST_TOKENS = 200  # to score in one go, of all openings together: each costs the embedded model about 15 ms of CPU
+MOST_TOKENS = 200  # to score at once, over all openings: each costs the embedded model about 15 ms of CPU
 LEAST_SCORED = 8  # tokens of each string, however many openings there are
 
 REPEATING = ["What is it?", "tell Jim 12.5 is wrong", "I would like two of them, please!"]
 
 
 def dialogue(system: str, *turns: tuple[str, str]) -> list[Message]:
-    """Make a system message and examples of what is said and answered."""
+    """Make a system message and examples of questions and answers."""
     examples = (each for said, answer in turns for each in (UserMessage(said), AssistantMessage(answer)))
     return [SystemMessage(system), *examples]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelPreparing(Event):
-    """The model does something that takes seconds and is done once; ``what`` says what."""
+    """The model prepares something, once, that takes seconds; ``what`` describes it."""
 
     what: str
 
 
 class Asking:
-    """Asks a model and adds up what that takes.
+    """Asks a model and adds up the usage.
 
-    It needs llama.cpp's server: its ``grammar`` parameter, which may name tokens, and log probabilities that are those
-    of the free model also under a grammar, so that forcing a string shows how probable the model finds it.
+    It needs llama.cpp's server: its ``grammar`` parameter, which may name tokens, and its log probabilities, which a
+    grammar does not change, so that forcing a string shows how probable the model finds it.
 
     Args:
         model: The model.
@@ -68,8 +68,8 @@ class Asking:
 
         Args:
             messages: The messages.
-            prompt: The first messages, if they will come again.
-            shared: The first messages of the prompt, if they are those of other prompts too.
+            prompt: The first messages, if they will be used again.
+            shared: The first messages of the prompt, if other prompts begin with them too.
             settings: The parameters; the temperature is 0 unless they say otherwise.
 
         Raises:
@@ -89,10 +89,10 @@ class Asking:
         return reply
 
     async def pick(self, examples: Sequence[Message], messages: Sequence[Message], schema: Mapping[str, Any]) -> Any:
-        """Let the model answer with a value of a schema.
+        """Have the model answer with a value of a schema.
 
         Raises:
-            InvalidReply: The server did not keep to the schema.
+            InvalidReply: The server did not follow the schema.
         """
         form = {"type": "json_schema", "json_schema": {"name": "value", "schema": schema}}
         settings = ChatSettings(max_tokens=300, response_format=form)
@@ -103,15 +103,15 @@ class Asking:
             raise InvalidReply(f"the server did not follow the response_format: {reply.text[:80]!r}") from error
 
     async def probabilities(self, text: str, examples: Sequence[Message], endings: Sequence[Message]) -> list[float]:
-        """Find how probable the model finds a string as the answer to the examples with each ending, as logarithms.
+        """Return the log probability of a string as the answer to the examples with each ending.
 
-        A long text is judged by its beginning.
+        Only the beginning of a long text is judged.
         """
         if self._slots is not None:
             ids: Sequence[object] = await anyio.to_thread.run_sync(self._slots.tokenize, text)
         else:
-            # Forced letter by letter, a string may become odd tokens, whose improbability drowns everything else.
-            # So the model first repeats the text, which gives its usual tokens, and then these are forced.
+            # Forced letter by letter, a string may become odd tokens, whose improbability dominates everything else. So
+            # the model first repeats the text, which yields its usual tokens, and then these are forced.
             repeated = dialogue("Repeat the text.", *((each, each) for each in REPEATING))
             tokens = await self._force([*repeated, UserMessage(text)], encode_json(text).decode(), (), ())
             ids = [token.extra["id"] for token in tokens]
@@ -123,7 +123,7 @@ class Asking:
             opening = [*examples, endings[place]]
             try:
                 scores[place] = sum(token.logprob for token in await self._force(opening, grammar, opening, examples))
-            except ModelError as error:  # stays out of the task group, which would wrap it
+            except ModelError as error:  # kept out of the task group, which would wrap it
                 errors.append(error)
                 tasks.cancel_scope.cancel()
 
@@ -138,7 +138,7 @@ class Asking:
     async def _force(
         self, messages: Sequence[Message], grammar: str, prompt: Sequence[Message], shared: Sequence[Message]
     ) -> Sequence[TokenLogprob]:
-        """Let the model write what a grammar allows, and return the tokens."""
+        """Have the model write what a grammar allows, and return the tokens."""
         settings = ChatSettings(
             max_tokens=200, logprobs=True, top_logprobs=1, extra_body={"grammar": f"root ::= {grammar}"}
         )

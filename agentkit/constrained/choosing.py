@@ -1,8 +1,8 @@
-"""The tool that a request is for.
+"""Choose the tool for a request.
 
-A small model cannot say which tool fits a request, but it knows how probable the request is, given what a tool does
-("noisy channel"): the tool whose description explains the request best is the one, if it does so clearly better than
-"no tool".
+A small model cannot say which tool fits a request, but it can tell how probable the request is, given what a tool does
+("noisy channel"): the tool whose description explains the request best is chosen, if it does so clearly better than "no
+tool".
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from agentkit.messages import UserMessage
 __all__ = ["NO_TOOL", "PROMPT", "best_meaning", "choose", "split"]
 
 MARGIN = 2.5  # nats by which a tool must explain the request better than no tool
-MOST_SPLITS = 2  # places at which a request may be two
-BONUS = 2.0  # nats for each word of the request, two at most, that speaks of one tool only
+MOST_SPLITS = 2  # places at which a request may be split in two
+BONUS = 2.0  # nats for each word of the request, at most two, that points to one tool only
 NO_TOOL = "Small talk, general knowledge, or anything else."
 EXAMPLES = [  # what a tool does, and a request for it
     ("find meaning: Find the meaning of a word in a dictionary.", "What does altruistic mean?"),
@@ -44,7 +44,7 @@ async def best_meaning(asking: Asking, request: str, meanings: Sequence[str]) ->
 async def choose(
     asking: Asking, request: str, tools: Sequence[WantedTool], margin: float = MARGIN
 ) -> WantedTool | None:
-    """Choose the tool that the request is for; None if it is for none."""
+    """Choose the tool for a request; None if it needs none."""
     able = [tool for tool in tools if _has_numbers(request, tool)]
     if not able:
         return None
@@ -57,7 +57,7 @@ async def choose(
 
 
 async def split(asking: Asking, request: str, tools: Sequence[WantedTool]) -> list[tuple[str, WantedTool]]:
-    """Split a request into the one or two requests that it is, each with its tool; none if it is for no tool."""
+    """Split a request into one or two, each with its tool; empty if it needs no tool."""
     tool = await choose(asking, request, tools)
     if tool is None:
         return []
@@ -91,12 +91,12 @@ def _halves(request: str) -> Iterator[tuple[str, str]]:
 
 
 def _alike(left: str, right: str, tool: WantedTool) -> bool:
-    """Both halves name a value that is listed, or neither does."""
+    """True if both halves name a listed value, or neither does."""
     return any(mentions(left, each) for each in tool.options) == any(mentions(right, each) for each in tool.options)
 
 
 def _twin(left: str, right: str, tool: WantedTool) -> str:
-    """Make *weather in Rome* of *weather in Paris* and *Rome*. Both must be names, or values that are listed."""
+    """Make *weather in Rome* from *weather in Paris* and *Rome*. Both must be names or listed values."""
     other = re.sub(r"^(in|at|for|to|the|of)\s+(the\s+)?", "", right.strip(" .?!"))
     last = re.search(rf"{_NAME}$", left)
     if last and last.start() > 0 and re.fullmatch(_NAME, other):

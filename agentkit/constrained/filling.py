@@ -1,7 +1,7 @@
 """The arguments of a call, copied from the request: a small model copies better than it writes.
 
-Numbers are read from the request without a model; listed values are those that are mentioned, or the one that explains
-the request best; strings are phrases of the request, and the model picks one under a schema that allows nothing else.
+Numbers are read from the request without a model; enum values are those that it mentions, or the one that explains it
+best; strings are phrases of the request, of which the model picks one under a schema that allows nothing else.
 """
 
 from __future__ import annotations
@@ -97,10 +97,10 @@ class _Filling:
         self._numbers = _numbers_of(request, tool)
         self._quoted, self._quote = quoted(request)
         self._texts = sum(each.required and each.kind == "text" for each in tool.parameters)
-        self._rest = self._without_used()  # what no argument has taken yet
+        self._rest = self._without_used()  # what no argument has used yet
 
     async def add(self, parameter: Parameter) -> None:
-        """Find the value of one parameter, if the request has one."""
+        """Find the value of a parameter, if the request has one."""
         match parameter.kind:
             case "number" if parameter.name in self._numbers:
                 self.values[parameter.name] = value_of(self._numbers[parameter.name][0])
@@ -159,7 +159,7 @@ class _Filling:
             self._rest = self._rest.replace(used, GAP, 1)
 
     def _directed(self, parameter: Parameter, found: list[str]) -> list[Any]:
-        """For a start what follows *from*, for a destination what follows *to*; for anything else neither."""
+        """Return what follows *from* for an origin and what follows *to* for a destination; otherwise nothing."""
         words = set(re.split(r"_|(?=[A-Z])", parameter.name.lower()))
         for preposition, names in _DIRECTIONS.items():
             led = led_by(preposition, found, self._request)
@@ -191,7 +191,7 @@ class _Filling:
 
 
 def _numbers_of(request: str, tool: WantedTool) -> dict[str, re.Match[str]]:
-    """A number of the request for each numeric parameter: best the one next to a word of the parameter ("8 sides")."""
+    """Assign the request's numbers to numeric parameters, preferring one next to a parameter's word ("8 sides")."""
     free, wanted = numbers(request)[:6], tool.numeric[:6]
     ways = itertools.permutations(free, min(len(wanted), len(free)))
     best = max(ways, key=lambda way: sum(_fit(each, found, request) for each, found in zip(wanted, way, strict=False)))

@@ -35,22 +35,22 @@ __all__ = ["ConstrainedTools"]
 
 
 class ConstrainedTools:
-    """Gives a chat model that knows no tools a way to call them.
+    """Lets a chat model that was not trained to call tools call them.
 
     The model never writes a call. It is asked how probable the user's request is, given what each tool does; the best
-    tool, if it is clearly better than none, is called with arguments copied from the request. After the results it
-    writes one sentence from them. English only; it looks at the last user message alone, makes at most two calls, and
-    never calls again after results.
+    tool, if it is clearly better than none, is called with arguments copied from the request. The model then writes one
+    sentence from the results. English only; it reads only the last user message, makes at most two calls, and makes no
+    further calls after results.
 
     Needs llama.cpp's server (``local``, ``llama.cpp:``), whose grammars can force a string and report its probability.
-    Where a model calls tools by itself, that is better.
+    If a model can call tools by itself, let it.
 
-    Settings hold for the text that it writes, ``response_format`` too. Those that cannot hold for a call, such as
-    ``temperature``, are reported as a `RequestAdapted` event; what it cannot do at all is refused.
+    Settings, including ``response_format``, apply to the text that it writes. Those that cannot apply to a call, such
+    as ``temperature``, are reported as a `RequestAdapted` event; what it cannot do at all is refused.
 
     Args:
         model: The model to wrap.
-        slots: The slots of its server, if they can be reached: the examples and tools are then read only once.
+        slots: The slots of its server, if available: the examples and tools are then read only once.
     """
 
     def __init__(self, model: Model, *, slots: PromptSlots | None = None) -> None:
@@ -61,7 +61,7 @@ class ConstrainedTools:
         return f"ConstrainedTools({self._model!r})"
 
     async def prepare(self) -> None:
-        """Let the model read the examples that every question begins with, so that no answer has to wait for that.
+        """Have the model read the examples that every question begins with, so that no answer has to wait for that.
 
         Raises:
             ModelError: There is no usable reply.
@@ -112,7 +112,7 @@ class ConstrainedTools:
         return Reply(choices=(choice,), usage=asking.usage, adaptations=adaptations)
 
 
-_OF_TEXT = (  # what a model would use to write a call, too
+_OF_TEXT = (  # settings that a model would also use to write a call
     "temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs",
     "reasoning_effort", "verbosity",
 )  # fmt: skip
@@ -151,7 +151,7 @@ async def _wanted(asking: Asking, question: str, request: ChatRequest) -> Sequen
 def _open_question(messages: Sequence[Message]) -> tuple[str, list[Message]]:
     """Find the user's question, and the calls made for it with their results.
 
-    What the user says after the results (the note of a run at its limit) does not begin a new question.
+    A user message after the results (the note of a run at its limit) does not begin a new question.
     """
     last = next((place for place in reversed(range(len(messages))) if isinstance(messages[place], ToolMessage)), None)
     spoken = [place for place, message in enumerate(messages) if isinstance(message, UserMessage)]

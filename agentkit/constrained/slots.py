@@ -1,7 +1,7 @@
-"""Slots of a llama.cpp server: prompts that it has read stay there, and in files from one process to the next.
+"""Slots of a llama.cpp server: they keep the prompts that it has read, and files keep them between processes.
 
 Reading a prompt costs a small model as much as writing it. The strategy begins every request with examples and the
-description of a tool, so these are read once for a machine, not once for a question or a process.
+description of a tool, so these are read once per machine, not once per question or process.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from agentkit.messages import Message
 __all__ = ["PromptSlots"]
 
 _MOST_BYTES = 300_000_000  # of all files; one has 4 to 14 MB
-_SECONDS = 10  # for a request that only copies memory
+_SECONDS = 10  # for requests that only copy memory
 
 
 class PromptSlots:
-    """Finds a slot for the beginning of a prompt, with that beginning already read if this machine has ever read it.
+    """Finds a slot for the beginning of a prompt, already read if this machine has ever read it.
 
     It blocks for milliseconds, and may be used from any thread.
 
@@ -72,13 +72,13 @@ class PromptSlots:
                 if file.is_file():
                     with contextlib.suppress(OSError):
                         if self._transfer("restore", slot, file.name):
-                            file.touch()  # so that files nobody uses are the oldest
+                            file.touch()  # so that unused files are the oldest
                             return slot, True
                         file.unlink()
             return slot, False
 
     def save(self, prompt: Sequence[Message], shared: Sequence[Message] = ()) -> None:
-        """Save a prompt that a slot has read, also for what it shares with others. A full disk is not an error."""
+        """Save a prompt that a slot has read, also under the beginning it shares. A full disk is not an error."""
         slot = self._slots.get(self._name(prompt))
         missing = [self._directory / self._name(each) for each in (prompt, shared) if each]
         missing = [file for file in missing if not file.exists()]
@@ -87,7 +87,7 @@ class PromptSlots:
         with contextlib.suppress(OSError):
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             for file in missing:
-                new = f"{os.getpid()}-{file.name}"  # a file is there whole or not at all
+                new = f"{os.getpid()}-{file.name}"  # written atomically
                 if self._transfer("save", slot, new):
                     (self._directory / new).replace(file)
             files = sorted(self._directory.iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)

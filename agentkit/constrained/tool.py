@@ -24,22 +24,22 @@ class Parameter:
 
     @property
     def words(self) -> str:
-        """The name in words."""
+        """Its name, as words."""
         return self.name.replace("_", " ")
 
     @property
     def label(self) -> str:
-        """Its description, or else its name in words."""
+        """Its description, or its name as words."""
         return str(self.schema.get("description") or self.words)
 
     @property
     def options(self) -> list[Any]:
-        """The values that it may have, if they are listed."""
+        """Its enum values, if it has any."""
         return [self.schema["const"]] if "const" in self.schema else list(self.schema.get("enum", ()))
 
     @property
     def kind(self) -> str:
-        """``number``, ``boolean``, ``options``, ``text``, ``texts``, or ``other`` for what only a schema can say."""
+        """``number``, ``boolean``, ``options``, ``text``, ``texts``, or ``other`` if only a schema can describe it."""
         if self.options:
             return "options"
         kind = self.schema.get("type")
@@ -62,7 +62,7 @@ class WantedTool:
 
     @cached_property
     def meaning(self) -> str:
-        """Its name in words, and its description."""
+        """Its name as words, and its description."""
         return f"{self.name.replace('_', ' ')}: {self.definition.description}"
 
     @cached_property
@@ -85,7 +85,7 @@ class WantedTool:
 
     @property
     def options(self) -> list[str]:
-        """All values that are listed for any parameter."""
+        """The enum values of all parameters."""
         return [str(option) for each in self.parameters for option in each.options]
 
 

@@ -1,4 +1,4 @@
-"""Whatever an English request shows without a model: numbers, names, phrases that may be an argument. Pure."""
+"""What can be read from an English request without a model: numbers, names, possible arguments. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
     "value_of",
 ]
 
-GAP = " | "  # stands in a request where something was used up
+GAP = " | "  # replaces what was used in a request
 MOST_WORDS = 60  # of a request are looked at for arguments,
 LONGEST = 12  # and of so many words an argument may consist
 
@@ -60,7 +60,7 @@ _EDGE = " .,;:!?()\"“”'\u2018\u2019-"
 
 
 def stem(word: str) -> str:
-    """Strip the ending of a word, so that *rolls* and *rolling* are one."""
+    """Strip the ending of a word, so that *rolls* and *rolling* are the same."""
     return re.sub(r"(ing|ed|es|er|s|e)$", "", word.lower()) if len(word) > 3 else word.lower()
 
 
@@ -70,17 +70,17 @@ def stems(text: str) -> set[str]:
 
 
 def ignored(word: str) -> bool:
-    """The word says nothing about what is wanted."""
+    """True if the word says nothing about what is wanted."""
     return word.lower() in _NOT_LAST
 
 
 def mentions(text: str, phrase: str) -> bool:
-    """All words of the phrase are in the text."""
+    """True if the text has all words of the phrase."""
     return stems(phrase) <= stems(text)
 
 
 def is_negative(text: str) -> bool:
-    """The text turns something off."""
+    """True if the text turns something off."""
     return bool(_NEGATIVE.search(text))
 
 
@@ -90,20 +90,20 @@ def numbers(text: str) -> list[re.Match[str]]:
 
 
 def value_of(number: str) -> int | float:
-    """Read a number, as an integer where it is one."""
+    """Read a number, as an integer if it is one."""
     word = number.lower()
     value = float(_NUMBERS[word]) if word in _NUMBERS else float(word.replace(",", ""))
     return int(value) if value == int(value) else value
 
 
 def quoted(text: str) -> tuple[re.Match[str] | None, str]:
-    """Find what stands in quotes or behind a colon, *that* or *saying*: where, and the words."""
+    """Find what is in quotes or after a colon, *that* or *saying*: its place, and the words."""
     found = _QUOTED.search(text)
     return found, next(filter(None, found.groups())).strip(" .") if found else ""
 
 
 def is_in_quotes(found: re.Match[str]) -> bool:
-    """Quotation marks are around what `quoted` has found."""
+    """True if what `quoted` found is in quotation marks."""
     return found[1] is not None or found[2] is not None
 
 
@@ -113,11 +113,11 @@ def led_by(preposition: str, phrases: Collection[str], text: str) -> list[str]:
 
 
 def spans(text: str, about: Collection[str]) -> list[str]:
-    """Find the phrases of a request that may be an argument, each once.
+    """Find the phrases of a request that could be an argument, each once.
 
     Args:
         text: The request, with `GAP` for what is used up.
-        about: Stems that only say which tool is meant: no phrase goes beyond such a word.
+        about: Stems that only say which tool is meant: no phrase extends beyond such a word.
     """
     found: dict[str, None] = {}
     for place, part in enumerate(text.split(GAP.strip())):

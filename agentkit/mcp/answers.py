@@ -20,7 +20,7 @@ from agentkit.tools import ToolContext
 __all__ = ["AskPerson", "Question", "ask_person", "cannot_wait", "fitting", "sample_model"]
 
 _MOST_SAMPLES = 10  # replies that a server may have in one call of a tool
-_MOST_TOKENS = 4096  # of one of them, whatever it asks for
+_MOST_TOKENS = 4096  # tokens of one of them, whatever it asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Question:
         server: The name of the server.
         message: The question.
         schema: The JSON Schema of the answer, an object of plain values; empty if there is a ``url``.
-        url: An address where the person is to do something, a payment for example; mostly empty.
+        url: An address where the person must do something, such as a payment; usually empty.
         tool: The name of the tool that was called.
         call_id: The id of the call.
     """
@@ -49,10 +49,10 @@ AskPerson: TypeAlias = Callable[[Question], Awaitable[Mapping[str, Any] | None]]
 
 
 def sample_model(model: str | Model | None, server: str) -> Answerer:
-    """Have a model answer what the server samples, as a run inside the call: under its limits, and counted there.
+    """Have a model answer a sampling request, as a run inside the call, under the limits of the outer run.
 
     Args:
-        model: The model; None for that of the agent whose call it is.
+        model: The model; None for that of the calling agent.
         server: The name of the server, for errors.
     """
     counts: dict[str, int] = {}
@@ -107,7 +107,7 @@ def _part(block: Mapping[str, Any]) -> ContentPart:
 
 
 def ask_person(ask: AskPerson, server: str) -> Answerer:
-    """Have a function ask a person what the server wants to know.
+    """Have a function ask a person the server's question.
 
     Args:
         ask: The function.

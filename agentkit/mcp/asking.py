@@ -26,7 +26,7 @@ _Result: TypeAlias = types.ElicitResult | types.CreateMessageResult | types.List
 
 
 def is_modern(context: Context) -> bool:
-    """True if the client is one of 2026 or later."""
+    """True if the client speaks a protocol of 2026 or later."""
     return context.protocol_version in MODERN_PROTOCOL_VERSIONS
 
 
@@ -37,7 +37,7 @@ def can_elicit(context: Context) -> bool:
 
 
 def missing(*names: str) -> MCPError:
-    """The error of a client that lacks capabilities that the call cannot do without."""
+    """Return the error for a client that lacks capabilities the call needs."""
     data: dict[str, Any] = {"requiredCapabilities": {name: {} for name in names}}
     return MCPError(types.MISSING_REQUIRED_CLIENT_CAPABILITY, f"the client has no {' or '.join(names)}", data)
 
@@ -48,10 +48,10 @@ class Asking:
 
     Attributes:
         context: The call.
-        answers: What was answered, by the names of the requests.
-        required: What must be answered before the call can go on, for clients of 2026 on.
-        lacking: The capabilities without which nothing that was asked can be answered.
-        may_wait: Whether the call can begin again when it is answered.
+        answers: The answers, by the names of the requests.
+        required: What must be answered before the call can continue, for clients from 2026 on.
+        lacking: The capabilities without which nothing can be answered.
+        may_wait: Whether the call can start again once it is answered.
     """
 
     context: Context
@@ -62,7 +62,7 @@ class Asking:
 
     @classmethod
     def of(cls, context: Context, params: Params, earlier: Mapping[str, Any]) -> Asking:
-        """The client of a call that may bring answers, besides those of its earlier rounds."""
+        """Return the client of a call, which may have answers in addition to those of earlier rounds."""
         brought = {name: each.model_dump(mode="json") for name, each in (params.input_responses or {}).items()}
         return cls(context, {**earlier, **brought})
 
@@ -79,9 +79,9 @@ class Asking:
         unanswered = {name: each for name, each in possible.items() if _read(each, self.answers.get(name)) is _NOTHING}
         if unanswered and is_modern(self.context):
             if not self.may_wait:
-                raise ToolError("clients of 2026 on cannot be asked from inside of an agent's run")
+                raise ToolError("clients that speak the protocol of 2026 cannot be asked from inside an agent's run")
             self.required |= {name: _request(each) for name, each in unanswered.items()}
-            raise ToolError("the call waits for answers of the client")
+            raise ToolError("the call waits for answers from the client")
         for name, each in unanswered.items():
             self.answers[name] = (await self.send(_request(each))).model_dump(mode="json")
         return {name: _read(each, self.answers[name]) if name in possible else None for name, each in requests.items()}
@@ -100,7 +100,7 @@ class Asking:
             raise ToolError(f"the client did not answer ({request.method}): {error}") from None
 
     def input_required(self, key: bytes, name: str, run: str | None = None) -> types.InputRequiredResult:
-        """What the client must answer before it calls again: all that is required.
+        """Return what the client must answer before it calls again: everything required.
 
         Args:
             key: Signs the state of the call.
@@ -111,7 +111,7 @@ class Asking:
         return types.InputRequiredResult(input_requests=self.required, request_state=f"{_signature(key, body)}.{body}")
 
     def error(self, message: str) -> MCPError:
-        """The error of a call that failed, perhaps for want of a capability."""
+        """Return the error of a call that failed, perhaps for lack of a capability."""
         if self.lacking and is_modern(self.context):
             return missing(*self.lacking)
         return MCPError(types.INVALID_PARAMS, message)
@@ -150,7 +150,7 @@ def _request(request: ClientRequest) -> types.InputRequest:
 
 
 def _read(request: ClientRequest, raw: Any) -> Any:
-    """The answer to a request; `_NOTHING` if that is no answer to it."""
+    """Return the answer to a request; `_NOTHING` if it is not an answer to it."""
     given = cast("dict[str, Any]", raw) if isinstance(raw, dict) else {}
     if isinstance(request, Elicit):
         content = given.get("content")
@@ -166,10 +166,10 @@ def _read(request: ClientRequest, raw: Any) -> Any:
 
 
 def read_state(key: bytes, name: str, state: str | None) -> tuple[dict[str, Any], str | None]:
-    """The answers and the state of the run that `Asking.input_required` signed.
+    """Return the answers and the state of the run that `Asking.input_required` signed.
 
     Raises:
-        MCPError: Somebody else wrote it, or for another call.
+        MCPError: Something else wrote it, or it is for another call.
     """
     if state is None:
         return {}, None

@@ -1,4 +1,4 @@
-"""`OAuth`: how an agent is let in by a server that wants to know who it is."""
+"""`OAuth`: log in to a server."""
 
 from __future__ import annotations
 
@@ -19,22 +19,21 @@ def _default_store() -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OAuth:
-    """OAuth 2.1: a person allows the access once, in a browser; afterwards the stored token is used and renewed.
+    """OAuth 2.1: a person grants access once, in a browser; from then on, the stored token is used and renewed.
 
-    Where to log in, how to register and what to ask for is found at the server. Nothing happens before the server
-    refuses a request.
+    The server says where to log in, how to register and what to ask for. Nothing happens before it refuses a request.
 
     Attributes:
-        store: The file of the tokens, which only its owner may read (mode 600); by default ``mcp-tokens.json`` in the
-            user's directory of settings.
+        store: The file of tokens, which only its owner may read (mode 600); by default ``mcp-tokens.json`` in the
+            user's configuration directory.
         scopes: What to ask for; by default what the server names.
-        client_id: The id of a client that is registered already; by default one is registered.
+        client_id: The id of a registered client; by default one is registered.
         client_secret: Its secret, if it has one.
-        client_metadata_url: The address of a document that describes the client, for servers that take it as an id.
-        port: The port on this machine that the browser is sent back to.
-        authorize: Takes the address at which a person allows the access, and returns the address that they were sent
-            back to. By default the address is opened in a browser, and logged.
-        timeout: Seconds that a person has for it.
+        client_metadata_url: The address of a document that describes the client, for servers that accept it as an id.
+        port: The port on this machine that the browser is redirected to.
+        authorize: Takes the address at which a person grants access, and returns the address that they were redirected
+            to. By default the address is opened in a browser and logged.
+        timeout: Seconds that the person has for it.
     """
 
     store: Path = field(default_factory=_default_store)

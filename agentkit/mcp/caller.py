@@ -1,4 +1,4 @@
-"""What a function behind an `agentkit.mcp.MCPServer` may ask of the client that called it."""
+"""What a function behind an `agentkit.mcp.MCPServer` may ask the client that called it."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ async def ask_client(**requests: ClientRequest) -> dict[str, Any]:
 
         answers = await ask_client(order=Elicit("How many?", {"type": "object", "properties": {...}}))
 
-    With clients of 2026 on, a call cannot stay open for an answer: it ends, and the client calls again with the
-    answers. The function then runs from its beginning, and what was answered is not asked again. So ask before you
-    change anything, under names that mean the same each time.
+    With clients that speak the protocol of 2026, a call cannot stay open for an answer: it ends, and the client calls
+    again with the answers. The function then runs again from the beginning, and answered requests are not repeated. So
+    ask before you change anything, under names that mean the same each time.
 
     Args:
         requests: What to ask, each under a name of its own.
@@ -78,7 +78,7 @@ async def ask_client(**requests: ClientRequest) -> dict[str, Any]:
         The answers by their names; None for what the client cannot answer or the person declined.
 
     Raises:
-        ToolError: No client called the function, or it can answer nothing of this.
+        ToolError: No client called the function, or it can answer none of the requests.
     """
     caller = CALLER.get()
     if caller is None:

@@ -1,4 +1,4 @@
-"""``mcp.json``: the servers that other programs were given, in the forms that they write."""
+"""``mcp.json``: servers as other programs configure them, in their formats."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agentkit.errors import ConfigError
 __all__ = ["Entry", "read_config"]
 
 _VARIABLE = re.compile(r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-_LISTS = ("mcpServers", "servers")  # what the list of servers is called: by most, and in VS Code
+_LISTS = ("mcpServers", "servers")  # the name of the list of servers: in most programs, and in VS Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class Entry:
     """A server of a file.
 
     Attributes:
-        name: Its name there.
+        name: Its name in the file.
         server: The command with its arguments, or the URL.
-        options: ``env``, ``cwd`` and ``headers``, those that are given.
+        options: Those of ``env``, ``cwd`` and ``headers`` that are present.
     """
 
     name: str
@@ -34,10 +34,10 @@ class Entry:
 
 
 def read_config(path: str | Path) -> list[Entry]:
-    """The servers of a file, without those that are switched off. ``${VAR}`` and ``${VAR:-default}`` are filled in.
+    """Return the servers of a file, except disabled ones. ``${VAR}`` and ``${VAR:-default}`` are filled in.
 
     Raises:
-        ConfigError: The file cannot be read, or something in it is not as it should be.
+        ConfigError: The file cannot be read, or is malformed.
     """
     where = str(path)
     try:

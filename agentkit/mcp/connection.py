@@ -1,7 +1,7 @@
 """The connection to a server that all runs of an event loop share.
 
-It starts the server when it is first needed and again after it has ended. A call in flight is never repeated, because
-nobody knows whether it has had its effect.
+It starts the server when it is first needed, and again after it has exited. A call in flight is never repeated, because
+nobody knows whether it took effect.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Connection:
 
     Args:
         target: The server.
-        options: How it is started, and what it may ask for.
+        options: How it is started, and what it may request.
     """
 
     def __init__(self, target: Target, options: Options) -> None:
@@ -63,7 +63,7 @@ class Connection:
             return self._live
 
     async def tools(self) -> list[Listed]:
-        """The tools of the server, asked for again when they have changed.
+        """Return the tools of the server, requested again when they have changed.
 
         Raises:
             MCPError: The server cannot be reached, or gives no list.
@@ -83,11 +83,11 @@ class Connection:
             The result as JSON values.
 
         Raises:
-            ToolError: The server cannot be started, refused, ended, or took too long.
+            ToolError: The server cannot be started, refused the call, exited, or took too long.
         """
         try:
             live = await self.live()
-            if live.tools is None:  # the session knows of each tool which arguments are sent as headers too
+            if live.tools is None:  # the session knows for each tool which arguments are also sent as headers
                 live.tools = await live.list_tools()
         except MCPError as error:
             raise ToolError(f"not run: {error}") from None
@@ -138,7 +138,7 @@ class Connection:
         return [to_json(each) for each in result.messages]
 
     async def close(self) -> None:
-        """Close the connection; the server's process and all that it started have ended then."""
+        """Close the connection, ending the server's process and everything it started."""
         live, self._live = self._live, None
         if live is not None:
             await live.close()

@@ -1,4 +1,4 @@
-"""`MCPError`, and how the errors of the SDK become one sentence."""
+"""`MCPError`: what went wrong with a server."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ __all__ = ["MCPError"]
 
 
 class MCPError(AgentKitError):
-    """An MCP server cannot be started or reached, or gave no usable answer.
+    """An MCP server could not be started or reached, or gave no usable answer.
 
     Attributes:
         server: The name of the server.
-        status: The HTTP status, if the server was reached over HTTP and refused.
-        exit_status: The exit status of the server's process, if it has ended; negative for the number of a signal.
+        status: The HTTP status, if the server refused a request over HTTP.
+        exit_status: The exit status of the server's process, if it has exited; negative for a signal.
         stderr: The last lines that the process wrote to its standard error.
     """
 

@@ -1,7 +1,7 @@
-"""How what goes wrong with a server becomes one sentence.
+"""Put what went wrong with a server into one sentence.
 
-An exception of the SDK, of pydantic or of a task group says where in a library something happened. A person needs to
-know what the server did: the status that it answered with, or how its process ended and what it wrote last.
+Exceptions from the SDK, pydantic or a task group say where in a library something happened. A person needs to know what
+the server did: its HTTP status, or how its process exited and what it wrote last.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _LONGEST = 500
 
 
 def first_of(error: BaseException) -> BaseException:
-    """The first error of a group of any depth."""
+    """Return the first error of a group of any depth."""
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     return error
 
 
 def status_of(error: BaseException | None) -> int | None:
-    """The HTTP status that an error of the SDK stands for; 0 if no answer came at all."""
+    """Return the HTTP status that an SDK error stands for; 0 if there was no answer at all."""
     data: Any = error.data if isinstance(error, SdkError) else None
     return cast("dict[str, Any]", data).get(STATUS) if isinstance(data, dict) else None
 
@@ -42,7 +42,7 @@ def as_error(error: BaseException | None, what: str, target: Target, name: str, 
 
     Args:
         error: What was raised, if anything was.
-        what: What the server did or did not, where the error does not say it better.
+        what: What the server did or failed to do, if the error does not say it better.
         target: The server.
         name: What it is called.
         wire: What is known of the connection.
@@ -50,7 +50,7 @@ def as_error(error: BaseException | None, what: str, target: Target, name: str, 
     error = None if error is None else first_of(error)
     if isinstance(error, MCPError):
         return error
-    if isinstance(error, AgentKitError):  # a sandbox that is not there, for example
+    if isinstance(error, AgentKitError):  # a missing sandbox, for example
         return MCPError(f"the MCP server {target} cannot be started: {error}", server=name)
     status = status_of(error)
     if isinstance(error, OSError) and isinstance(target, Command):

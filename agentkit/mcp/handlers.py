@@ -1,4 +1,4 @@
-"""What a server of the SDK answers for an `agentkit.mcp.MCPServer`. Imports the SDK."""
+"""The request handlers of the SDK's server for an `agentkit.mcp.MCPServer`. Imports the SDK."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LOGGED: dict[type[Event], types.LoggingLevel] = {
     CallRetried: "warning",
     Progress: "debug",
 }
-_OF_AGENTS = (CallStarted, CallFinished, ApprovalRequested)  # say nothing new about a call of a plain tool
+_OF_AGENTS = (CallStarted, CallFinished, ApprovalRequested)  # they say nothing new about a call of a plain tool
 _REFUSED = "a person refused"
 
 
@@ -106,7 +106,7 @@ class _Answers:
     async def _run(
         self, offer: Offer, arguments: dict[str, Any], state: RunState | None, asking: Asking
     ) -> tuple[RunResult[Any], ToolResult | None]:
-        """Run an offer's agent, or resume its run, and report on it; returns the result of a plain tool too."""
+        """Run an offer's agent, or resume its run, and report its progress; also returns the result of a plain tool."""
         served, context, finished = self._served, asking.context, None
         if offer.made is None:
             prompt = arguments.get("prompt")
@@ -137,7 +137,7 @@ class _Answers:
             CALLER.reset(token)
 
     async def _log(self, context: Context, level: types.LoggingLevel, data: Any) -> None:
-        """Send a log message if the client wants it: before 2026 from a level on, later if the request says so."""
+        """Send a log message if the client wants it: before 2026 by level, later if the request says so."""
         least = self._levels.get(session_of(context), _LEVELS.index("info"))
         if is_modern(context):
             wanted = dict(context.meta or {}).get(types.LOG_LEVEL_META_KEY)
@@ -157,7 +157,7 @@ class _Answers:
         return types.EmptyResult()
 
     def _continued(self, stored: str, params: types.CallToolRequestParams, asking: Asking) -> RunState:
-        """The run that a call continues, with what was decided about it."""
+        """Return the run that a call continues, with the decisions about it."""
         try:
             state = RunState.load(stored)
         except StateError as error:
@@ -203,7 +203,7 @@ def _written(offer: Offer, result: RunResult[Any], finished: ToolResult | None) 
         structured = offer.output.write(result.output) if offer.output else None
         text = result.output if isinstance(result.output, str) else json.dumps(structured, ensure_ascii=False)
         return types.CallToolResult(content=[types.TextContent(text=text)], structured_content=structured)
-    if finished is None:  # the call never began: what a model would read says why
+    if finished is None:  # the call never started: the text for the model says why
         return _failed(next(each.text for each in reversed(result.messages) if each.role == "tool"))
     if finished.is_error:
         return _failed(finished.content)
@@ -221,7 +221,7 @@ def _questions(result: RunResult[Any], context: Context) -> dict[str, types.Elic
 
     Raises:
         MCPError: The client cannot ask anybody.
-        ToolError: The same before 2026.
+        ToolError: The same, before 2026.
     """
     if can_elicit(context):
         return {each.id: _question(each) for each in result.pending}
@@ -232,7 +232,7 @@ def _questions(result: RunResult[Any], context: Context) -> dict[str, types.Elic
 
 
 def _question(pending: PendingCall) -> types.ElicitRequest:
-    """The question to a person, with all that the call would get, and nothing in it that cannot be seen."""
+    """Return the question for a person, with all arguments of the call and no invisible characters."""
     place = " > ".join([*pending.path, pending.name])
     arguments = json.dumps(dict(pending.arguments), ensure_ascii=False, indent=2)
     lines = [f"{'Answer' if pending.external else 'Allow'} {place}?", *arguments.split("\n"), pending.reason]
@@ -256,7 +256,7 @@ def _form(pending: PendingCall) -> dict[str, Any]:
 
 
 def _decide(state: RunState, call_id: str, answer: Mapping[str, Any]) -> None:
-    """Record what a person answered; whatever is not a clear yes refuses the call."""
+    """Record a person's answer; anything but a clear yes refuses the call."""
     content = answer.get("content")
     values: Mapping[str, Any] = cast("Mapping[str, Any]", content) if isinstance(content, Mapping) else {}
     accepted = answer.get("action") == "accept"

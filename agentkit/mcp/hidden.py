@@ -1,7 +1,7 @@
-"""Characters that a person does not see and a model reads. Pure.
+"""Characters that a model reads but a person cannot see. Pure.
 
-A description can carry instructions in them. What languages and emoji need is none of it: joiners in emoji and in the
-scripts that join letters, the marks of Arabic and Hebrew, flags.
+They can smuggle instructions into a description. Those that languages and emoji need are allowed: joiners in emoji and
+in scripts that join letters, Arabic and Hebrew marks, flags.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def find_hidden(text: str) -> list[int]:
-    """The places of the hidden characters of a string that have no honest use."""
+    """Return the positions of hidden characters without a legitimate use."""
     if text.isascii() and not _CONTROLS.search(text):
         return []
     plain = _FLAG.sub(lambda found: "x" * len(found[0]), text)
@@ -37,7 +37,7 @@ def find_hidden(text: str) -> list[int]:
 
 
 def show_hidden(text: str) -> str:
-    r"""The string with each of them escaped: ``\u202e``."""
+    r"""Return the string with hidden characters escaped: ``\u202e``."""
     places = set(find_hidden(text))
     return "".join(
         each.encode("unicode_escape").decode("ascii") if at in places else each for at, each in enumerate(text)
@@ -45,7 +45,7 @@ def show_hidden(text: str) -> str:
 
 
 def _is_inside(text: str, at: int, *, latin: bool) -> bool:
-    """Whether it stands inside a word, or next to another invisible character."""
+    """True if it is inside a word, or next to another invisible character."""
     before, after = text[at - 1 : at], text[at + 1 : at + 2]
     if latin:  # Persian and the scripts of India need joiners, and so do emoji; the Latin script does not
         return _is_latin(before) and _is_latin(after)

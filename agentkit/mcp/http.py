@@ -1,7 +1,7 @@
-"""The HTTP client that the SDK is given: it bounds and normalizes what a server sends, and keeps its status for errors.
+"""The HTTP client for the SDK: it bounds and normalizes what a server sends, and remembers its status for errors.
 
-The SDK's transport ends the whole session when one answer is refused, malformed or does not come. Here every request
-gets an answer of its own: the server's, or a JSON-RPC error that says what was wrong.
+The SDK's transport ends the whole session if one answer is refused, malformed or missing. Here every request gets its
+own answer: the server's, or a JSON-RPC error that says what was wrong.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from agentkit.mcp.wire import LARGEST, Line, Wire
 __all__ = ["STATUS", "HttpClient"]
 
 STATUS, SAID = "agentkit:status", "agentkit:said"  # members of the data of an error
-_SLICE = 64 * 1024  # bytes unpacked at once
+_SLICE = 64 * 1024  # bytes decompressed at once
 _ERROR_BODY = 64 * 1024  # bytes of the body of a refusal that are read
 _REFUSED, _UNKNOWN, _CLOSED, _FAILED = -32600, -32601, -32000, -32603
 
@@ -46,7 +46,7 @@ class HttpClient(httpx2.AsyncClient):
         self._inbox = Inbox(wire.noise)
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        """Send a request of the SDK; a request that expects an answer always gets one."""
+        """Send a request from the SDK; one that expects an answer always gets one."""
         message = _message_of(request)
         self._inbox.sent(message)
         identity = message.get("id") if "method" in message else None
@@ -71,7 +71,7 @@ class HttpClient(httpx2.AsyncClient):
             return _failed(request, identity, {"code": _CLOSED, "message": what, "data": {STATUS: 0}})
 
     async def _answer(self, response: httpx2.Response, identity: int | str) -> httpx2.Response:
-        """The answer of a request: as it is meant, or an error in its place."""
+        """Return the answer to a request, normalized, or an error in its place."""
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if response.status_code >= 400:
             return await self._refusal(response, identity)
@@ -157,7 +157,7 @@ def _failed(
 
 
 async def _bound(response: httpx2.Response) -> None:
-    """Unpack the body here, little by little, whoever reads it: httpx unpacks a bomb at once."""
+    """Decompress the body here, in small steps: httpx would decompress a bomb all at once."""
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if "content-encoding" in response.headers:
         del response.headers["content-encoding"]

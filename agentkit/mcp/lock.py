@@ -1,4 +1,4 @@
-"""The lock file: the tools of servers as a person has approved them, so that a change shows before a model reads it."""
+"""The lock file: the tools of servers as a person approved them, so that changes show before a model reads them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A tool that is not as it was approved.
+    """A tool that differs from its approved version.
 
     Attributes:
-        name: The name that the server knows it by.
+        name: The server's name for it.
         approved: The tool as it was approved; None if it is new.
         difference: The lines that differ, hidden characters escaped.
     """
@@ -50,7 +50,7 @@ class LockFile:
         self.path = Path(path)
 
     def changes(self, server: str, listed: Iterable[Listed]) -> list[Change]:
-        """The tools that are new or not as they were approved.
+        """Return the tools that are new or have changed since they were approved.
 
         Raises:
             ConfigError: The file cannot be read.
@@ -59,7 +59,7 @@ class LockFile:
         return [change for each in listed if (change := _compared(each, approved.get(each.name))) is not None]
 
     def missing(self, server: str, listed: Iterable[Listed]) -> list[str]:
-        """The approved tools that the server does not list any more.
+        """Return the approved tools that the server no longer lists.
 
         Raises:
             ConfigError: The file cannot be read.
@@ -129,11 +129,11 @@ def _lines(description: str, schema: Mapping[str, Any]) -> list[str]:
 
 
 def hidden_in(tool: Listed) -> str:
-    """Where a tool has hidden characters, in a sentence that shows them; empty if it has none."""
+    """Describe where a tool has hidden characters, showing them; empty if it has none."""
     for what, text in _texts(tool):
         if places := find_hidden(text):
             shown = show_hidden(text[max(0, places[0] - 20) : places[0] + 20])
-            return f"{what} has characters that nobody sees: {shown!r}".replace("\\\\", "\\")
+            return f"{what} has invisible characters: {shown!r}".replace("\\\\", "\\")
     return ""
 
 

@@ -1,7 +1,7 @@
-"""From the bytes that a server sends to messages that the SDK accepts. Pure.
+"""Turn the bytes that a server sends into messages that the SDK accepts. Pure.
 
-A message is never lost because another one is malformed, and the text of a result is never lost because something else
-in it is. What is known of a message decides what is left out: members of the wrong type, items that are no objects.
+A message is never lost because another one is malformed, and the text of a result is never lost because another part
+is. Members of the wrong type and items that are not objects are left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Json: TypeAlias = dict[str, Any]
 _Kinds: TypeAlias = Mapping[str, type | tuple[type, ...]]
 
 _ID = re.compile(rb'"id"\s*:\s*(?:(-?\d{1,18})|"((?:[^"\\]|\\.){0,200})")')
-_ENDS = 512  # bytes at both ends of a message that cannot be read, where its id is looked for
+_ENDS = 512  # bytes at both ends of an unreadable message that are searched for its id
 _INTERNAL, _PARSE = -32603, -32700
 _MOST_ITEMS = 20_000  # in a page of a list
 
@@ -48,7 +48,7 @@ _KNOWN = {"content", "structuredContent", "isError", "resultType", "_meta"}
 
 
 def clean_text(text: str) -> str:
-    """The string with each surrogate pair joined to its character, and U+FFFD for a surrogate that stands alone."""
+    """Return the string with surrogate pairs joined, and U+FFFD for each lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -60,7 +60,7 @@ class Inbox:
     """Reads what one server sends, and knows which requests it has not answered yet.
 
     Args:
-        on_noise: Takes a line that is no message: servers write their log lines among the messages.
+        on_noise: Receives each line that is not a message: servers write log lines among them.
     """
 
     def __init__(self, on_noise: Callable[[bytes], None]) -> None:
@@ -68,7 +68,7 @@ class Inbox:
         self._open: dict[int | str, str] = {}
 
     def sent(self, message: Mapping[str, Any]) -> None:
-        """Take note of a message that is sent to the server."""
+        """Record a message that is sent to the server."""
         identity, method = message.get("id"), message.get("method")
         if identity is not None and isinstance(method, str):
             self._open[identity] = method
@@ -77,7 +77,7 @@ class Inbox:
             self._open.pop(cast("int | str", params.get("requestId")), None)
 
     def read(self, line: bytes, answered: int | str | None = None) -> list[Json]:
-        """The messages of one line; none if it holds none.
+        """Return the messages of a line, if any.
 
         Args:
             line: The bytes.
@@ -97,7 +97,7 @@ class Inbox:
         return [made for each in batch for made in self._message(each, line, answered)]
 
     def unreadable(self, head: bytes, tail: bytes, why: str) -> list[Json]:
-        """What takes the place of an answer that cannot be read: an error for its request, if that can be found."""
+        """Return an error in place of an unreadable answer, if its request can be found."""
         ids = [found for each in (head, tail) for found in _ID.finditer(each)]
         for found in ids:
             identity = self._known(int(found[1]) if found[1] else found[2].decode("utf-8", "replace"))
@@ -140,7 +140,7 @@ class Inbox:
         if identity is None:
             if "result" not in message and "error" not in message:
                 self._on_noise(line)
-            return  # the answer of a request that was given up, or a second one
+            return  # the answer to an abandoned request, or a second one
         method = self._open.pop(identity)
         if message.get("error") is not None and not isinstance(message.get("result"), dict):
             yield _error(identity, message["error"])
@@ -150,7 +150,7 @@ class Inbox:
 
 
 def parse(text: bytes) -> Any:
-    """Read JSON, in which bytes that are not UTF-8 and surrogates that stand alone become U+FFFD.
+    """Read JSON. Bytes that are not UTF-8 and lone surrogates become U+FFFD.
 
     Raises:
         ValueError: It is not JSON.
@@ -173,7 +173,7 @@ def _cleaned(value: Any) -> Any:
 
 
 def _keep(raw: Mapping[str, Any], kinds: _Kinds) -> Json:
-    """The members that have their types."""
+    """Return the members that have the right types."""
     return {
         name: raw[name]
         for name, kind in kinds.items()

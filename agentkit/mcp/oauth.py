@@ -1,4 +1,4 @@
-"""OAuth on the SDK's provider: a file of tokens, and a server on this machine that the browser is sent back to."""
+"""OAuth with the SDK's provider: a file of tokens, and a local server that the browser is redirected to."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _HEAD = 16 * 1024  # bytes of a request of the browser
 
 
 def make_provider(oauth: OAuth, url: str, wire: Wire) -> OAuthClientProvider:
-    """Make the provider that signs the requests to a server."""
+    """Create the provider that signs the requests to a server."""
     back = AnyUrl(f"http://127.0.0.1:{oauth.port}/callback")
     asked: list[str] = []
 
@@ -66,7 +66,7 @@ def make_provider(oauth: OAuth, url: str, wire: Wire) -> OAuthClientProvider:
 
 
 class TokenFile:
-    """The tokens and the registration of one server, in a file that only its owner may read."""
+    """The tokens and the registration for one server, in a file that only its owner may read."""
 
     def __init__(self, oauth: OAuth, url: str) -> None:
         self._oauth, self._url = oauth, url
@@ -80,7 +80,7 @@ class TokenFile:
         self._write("tokens", tokens.model_dump(mode="json", exclude_none=True))
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
-        """The registration of the client: the one that was given, or the stored one."""
+        """Return the registration of the client: the given one, or the stored one."""
         if not self._oauth.client_id:
             return self._read("client", OAuthClientInformationFull)
         secret = self._oauth.client_secret
@@ -121,7 +121,7 @@ class TokenFile:
 
 
 class _Browser:
-    """Has a person allow the access in a browser, and takes the answer at a port of this machine."""
+    """Has a person grant access in a browser, and receives the answer on a local port."""
 
     def __init__(self, oauth: OAuth) -> None:
         self._oauth = oauth

@@ -28,12 +28,12 @@ ResourceContent: TypeAlias = str | bytes
 _ONE_CALL = Limits(turns=1, on_limit="stop", calls=None, tokens=None)
 _PLAIN = (str, type(None), Any)
 _PARTS = {ToolResult, Message, ContentPart, *get_args(ContentPart)}
-_STATES = 10_000  # runs that were continued: none is continued twice
+_STATES = 10_000  # continued runs that are remembered, so that none is continued twice
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The type of a structured result; what is no object is one with the member ``result``."""
+    """The type of a structured result; anything but an object is wrapped in one with the member ``result``."""
 
     adapter: TypeAdapter[Any]
     schema: Mapping[str, Any]
@@ -59,8 +59,8 @@ class Output:
 class Offer:
     """A tool of the server: how it is listed, and the agent that runs its calls.
 
-    A call of a plain tool is a run of one call, without a model: arguments are checked, approvals asked for, limits and
-    timeouts kept, and events emitted, as in every run.
+    A call of a plain tool is a run of one call, without a model: arguments are checked, approvals requested, limits and
+    timeouts applied and events emitted, as in every run.
     """
 
     name: str
@@ -92,7 +92,7 @@ class ServedResource:
         return "{" in self.uri
 
     def match(self, uri: str) -> dict[str, str] | None:
-        """The values of the variables in an address; None if it is another one."""
+        """Return the values of the variables in an address; None if it does not match."""
         parts = re.split(r"\{(\w+)\}", self.uri)
         pattern = "".join(f"(?P<{part}>[^/]+)" if place % 2 else re.escape(part) for place, part in enumerate(parts))
         found = re.fullmatch(pattern, uri)
@@ -100,13 +100,13 @@ class ServedResource:
 
 
 class Changes:
-    """Who wants to know when a resource changes."""
+    """The listeners for changes of resources."""
 
     def __init__(self) -> None:
         self._listeners: dict[object, Callable[[str], Awaitable[None]]] = {}
 
     def subscribe(self, listener: Callable[[str], Awaitable[None]]) -> Callable[[], None]:
-        """Call a listener with the address of each resource that changes; returns what ends that."""
+        """Call a listener with the address of each resource that changes; returns a function that stops that."""
         place = object()
         self._listeners[place] = listener
         return lambda: self._listeners.pop(place, None) and None
@@ -134,7 +134,7 @@ class Served:
     continued: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None], repr=False)
 
     def may_continue(self, state: str) -> bool:
-        """Return True the first time that it is asked about a stored state: no run is continued twice."""
+        """Return True the first time it is called with a stored state, so that no run is continued twice."""
         digest = sha256(state.encode()).hexdigest()
         if digest in self.continued:
             return False
@@ -176,7 +176,7 @@ def make_offers(offers: Sequence[ToolLike[Any] | Agent[Any, Any]]) -> dict[str, 
     if len(found) < len(made):
         names = [each.name for each in made]
         twice = next(name for name in names if names.count(name) > 1)
-        raise DefinitionError(f"two offers of the MCP server have the name {twice!r}")
+        raise DefinitionError(f"two offers of the MCP server have the same name, {twice!r}")
     return found
 
 
@@ -185,12 +185,12 @@ def _output_of(made: Tool) -> Output | None:
         return None  # it is annotated with what it yields
     try:
         return _output(get_type_hints(made.function, include_extras=True).get("return", str))
-    except (TypeError, NameError, AttributeError):  # not a function, or names that are not there
+    except (TypeError, NameError, AttributeError):  # not a function, or unknown names
         return None
 
 
 def _output(kind: Any) -> Output | None:
-    """The structured form of a type; None for text, and for what has no schema."""
+    """Return the structured form of a type; None for text and for types without a schema."""
     if kind in _PLAIN or {kind, *get_args(kind)} & _PARTS:
         return None
     try:

@@ -1,4 +1,4 @@
-"""`Options`: how a server is started, and how what it asks for is answered."""
+"""`Options`: how a server is started, and how its requests are answered."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from agentkit.tools import ToolContext
 __all__ = ["Answerer", "Options"]
 
 Answerer: TypeAlias = Callable[[ToolContext[Any], dict[str, Any]], Awaitable[dict[str, Any]]]
-"""Answers a request of a server that came while a call was open: its params as JSON values, and so its result."""
+"""Answers a request that a server sent during a call; params and result are JSON values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How a server is started, and how what it asks for is answered.
+    """How a server is started, and how its requests are answered.
 
     Attributes:
-        name: What the server is called in errors and events.
-        start_timeout: Seconds until it has to have answered; also for each list that it is asked for.
-        log_level: The least level of its log lines that it is asked to send; empty for none.
-        roots: The directories that it may work in, as it is informed.
-        auth: How it lets the agent in, if by OAuth.
-        sampling: Answers its requests for a model's reply; None if it may not ask.
+        name: The server's name in errors and events.
+        start_timeout: Seconds within which it must answer; also for each list.
+        log_level: The lowest level of log lines that it is asked to send; empty for none.
+        roots: The directories that the server hears it may work in.
+        auth: How to log in, with OAuth.
+        sampling: Answers its requests for a model's reply; None to refuse them.
         elicitation: Answers its questions to a person while the call is open; None if it may not ask.
         pauses: Whether the run waits for answers instead, where the server supports it.
     """

@@ -1,7 +1,7 @@
-"""A server that is a process: started in a group of its own, read line by line, and ended with all that it started.
+"""A server process: started in its own group, read line by line, and ended along with everything it started.
 
-The SDK is given two streams of messages. Whatever the process writes is bounded, and its standard error never reaches
-the terminal: the last lines are kept for the error that says why it ended.
+The SDK gets two streams of messages. Whatever the process writes is bounded, and its standard error never reaches the
+terminal: its last lines are kept for the error that says why it exited.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from agentkit.mcp.wire import ENDS, LARGEST, Line, Wire
 
 __all__ = ["process_streams"]
 
-Streams: TypeAlias = Any  # of the SDK: a stream of what is read, and one of what is written
+Streams: TypeAlias = Any  # of the SDK: one stream to read, and one to write
 
-_GRACE, _KILL_AFTER = 2.0, 1.0  # seconds to end by itself, and after it was asked to
+_GRACE, _KILL_AFTER = 2.0, 1.0  # seconds to exit by itself, and after it was asked to
 _POLL = 0.02
 
 _groups: set[int] = set()
@@ -38,13 +38,13 @@ _groups: set[int] = set()
 
 @atexit.register
 def _kill_all() -> None:
-    """End what an event loop that was never closed has left running."""
+    """End processes that were left running by an event loop that was never closed."""
     for group in list(_groups):
         _signal(group, signal.SIGKILL)
 
 
 def _signal(group: int, number: int) -> bool:
-    """Send a signal to a process group; whether there is one."""
+    """Send a signal to a process group; return whether it exists."""
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
@@ -56,7 +56,7 @@ def _signal(group: int, number: int) -> bool:
 async def process_streams(
     arguments: Sequence[str], environment: Mapping[str, str], cwd: Path | None, wire: Wire
 ) -> AsyncGenerator[Streams]:
-    """Start a process and yield the streams of its messages; it has ended when the block is left.
+    """Start a process and yield its message streams; it has exited when the block ends.
 
     Raises:
         OSError: It cannot be started.
@@ -98,7 +98,7 @@ class _Running:
         self.to_server, self._from_session = anyio.create_memory_object_stream[SessionMessage](0)
 
     async def read(self) -> None:
-        """Give the session what the process writes, until it writes no more."""
+        """Pass what the process writes to the session, until its output ends."""
         with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
             async for line in _lines(self._stdout):
                 for message in self._messages(line):
@@ -131,12 +131,12 @@ class _Running:
         self._wire.stderr_ended.set()
 
     async def watch(self) -> None:
-        """End the rest of the group when the process has ended, as it holds the pipes open."""
+        """End the rest of the group when the process has exited, because it holds the pipes open."""
         await _ended(self._process)
         await _end_group(self._process.pid)
 
     async def stop(self) -> None:
-        """Let the process end by itself, then ask it to, then kill it, with all that it has started."""
+        """Let the process exit by itself, then ask it to, then kill it, along with everything it started."""
         await _closed(self._stdin)
         with anyio.move_on_after(_GRACE):
             await _ended(self._process)
@@ -164,7 +164,7 @@ async def _chunks(stream: ByteReceiveStream) -> AsyncGenerator[bytes]:
 
 
 async def _lines(stream: ByteReceiveStream) -> AsyncGenerator[bytes | tuple[bytes, bytes]]:
-    """The lines, and of one that is too long its first and last bytes. The last need not have an end."""
+    """Yield the lines; of one that is too long, its first and last bytes. The last line may be unterminated."""
     line = Line()
     async for chunk in _chunks(stream):
         *ends, rest = chunk.split(b"\n")
@@ -176,10 +176,10 @@ async def _lines(stream: ByteReceiveStream) -> AsyncGenerator[bytes | tuple[byte
 
 
 async def _ended(process: Process) -> None:
-    """Wait for the end of the process itself: `Process.wait` of asyncio waits for all that hold its pipes."""
+    """Wait for the process itself: asyncio's `Process.wait` waits for everything that holds its pipes."""
     try:
         watched = os.pidfd_open(process.pid)
-    except (AttributeError, OSError):  # not Linux, or it has ended
+    except (AttributeError, OSError):  # not Linux, or it has exited
         watched = -1
     try:
         if watched >= 0:

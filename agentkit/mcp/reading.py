@@ -1,4 +1,4 @@
-"""The prompts and resources of an `agentkit.mcp.MCPServer`, as the SDK has them. Imports the SDK."""
+"""The prompts and resources of an `agentkit.mcp.MCPServer`, in the SDK's types. Imports the SDK."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Reading:
         self._watched: dict[tuple[str, str], Callable[[], None]] = {}
 
     async def _call(self, made: Tool, arguments: Mapping[str, Any], context: Context, params: Params) -> Any:
-        """Run a function of a prompt or a resource; returns its result, or what the client must answer first.
+        """Run the function of a prompt or a resource; return its result, or the requests to be answered first.
 
         Raises:
-            MCPError: The arguments do not fit, or it says that it cannot be done.
+            MCPError: The arguments are wrong, or the function raised.
         """
         name = f"{context.method} {made.name}"
         asking = Asking.of(context, params, read_state(self._served.key, name, params.request_state)[0])
@@ -72,7 +72,7 @@ class Reading:
         return types.GetPromptResult(description=made.description, messages=_prompt_messages(result))
 
     async def complete(self, _context: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
-        """The choices of an argument that begin with what was typed."""
+        """Return the choices of an argument that begin with what was typed."""
         made: Tool | None
         if isinstance(params.ref, types.PromptReference):
             made = self._prompt(params.ref.name)
@@ -122,7 +122,7 @@ class Reading:
     # Changes of resources: `subscribe` and `unsubscribe` for clients before 2026, `listen` later.
 
     async def watch(self, context: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
-        """Tell the client from now on when a resource changes."""
+        """Notify the client when a resource changes."""
         place, session = (session_of(context), params.uri), context.session
         if len(self._watched) >= _WATCHED:
             raise MCPError(types.INTERNAL_ERROR, "too many resources are watched")
@@ -136,7 +136,7 @@ class Reading:
         return types.EmptyResult()
 
     async def unwatch(self, context: Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
-        """Tell it no longer."""
+        """Stop notifying it."""
         self._watched.pop((session_of(context), params.uri), lambda: None)()
         return types.EmptyResult()
 
@@ -146,7 +146,7 @@ class Reading:
             await self._served.changes.publish(event.uri)
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
-        """Part of a bus of the SDK: what changes reaches the listener."""
+        """Part of a bus of the SDK: the listener receives changes."""
 
         async def tell(uri: str) -> None:
             listener(ResourceUpdated(uri=uri))
@@ -176,7 +176,7 @@ def page(items: Sequence[Any], params: types.PaginatedRequestParams | None) -> t
 
 
 def content_block(part: ContentPart) -> types.ContentBlock:
-    """A part of a message as the SDK has it."""
+    """Return a part of a message in the SDK's type."""
     if isinstance(part, TextPart):
         return types.TextContent(text=part.text)
     if isinstance(part, AudioPart):

@@ -1,4 +1,4 @@
-"""What a server offers besides tools: resources, which are read, and prompts, which are messages. Imports no SDK."""
+"""What a server offers besides tools: resources to read, and prompts, which are messages. Imports no SDK."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _READS: tuple[Access, ...] = ("untrusted",)
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """Something that a server lets be read.
+    """Something that can be read from a server.
 
     Attributes:
-        uri: Its address; of a template, one with names in braces to fill in.
+        uri: Its address; for a template, with names in braces to fill in.
         name: Its name.
         description: What it is.
         mime_type: Its type, if the server says.
@@ -52,7 +52,7 @@ class Prompt:
         name: Its name.
         description: What it is for.
         arguments: Its arguments by name, with what each is.
-        required: The names of those that it needs.
+        required: The names of the required ones.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Prompt:
 
 
 def resource_parts(contents: Sequence[Mapping[str, Any]]) -> tuple[ContentPart, ...]:
-    """What was read, as content of a prompt."""
+    """Return what was read as content for a prompt."""
     result = to_tool_result({"content": [{"type": "resource", "resource": each} for each in contents]})
     return (TextPart(result.content), *result.files) if result.content else tuple(result.files)
 
@@ -96,7 +96,7 @@ def prompt_messages(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
 def resource_tools(
     listing: Callable[[], Awaitable[Sequence[Resource]]], read: Callable[[str], Awaitable[Sequence[Mapping[str, Any]]]]
 ) -> list[Tool]:
-    """Two tools with which a model finds resources and reads them."""
+    """Return two tools with which a model can find and read resources."""
 
     @tool(read_only=True, access=_READS)
     async def list_resources() -> str:
@@ -113,7 +113,7 @@ def resource_tools(
         """Read a resource.
 
         Args:
-            uri: The address of the resource; of a template, with its names filled in.
+            uri: The address of the resource; for a template, with its names filled in.
         """
         try:
             contents = await read(uri)

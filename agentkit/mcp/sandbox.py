@@ -1,4 +1,4 @@
-"""A server in bubblewrap: it reads the system, changes what it is given, and sees nothing of the home directory."""
+"""Run a server in bubblewrap: it can read the system and write where it may, but cannot see home directories."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _HIDDEN = ("/home", "/root", "/run", "/var/run", "/tmp", "/var/tmp", "/mnt", "/m
 def in_sandbox(
     arguments: Sequence[str], *, environment: Mapping[str, str], writable: Iterable[Path], network: bool
 ) -> tuple[str, ...]:
-    """The command line that runs a server in the sandbox.
+    """Return the command line that runs a server in the sandbox.
 
-    It can read the system, but not the home directories, ``/tmp`` and ``/run``: of those only where its program lies
-    and the files that its arguments name.
+    It can read the system, but not home directories, ``/tmp`` or ``/run``, except for the location of its program and
+    the files named in its arguments.
 
     Args:
         arguments: The program and its arguments.
-        environment: Its environment, in whose ``PATH`` the program is looked for.
+        environment: Its environment; the program is found in its ``PATH``.
         writable: The directories that it may change.
-        network: Whether it has the network.
+        network: Whether it has network access.
 
     Raises:
-        ConfigError: There is no bubblewrap, or the system does not let it make a sandbox.
+        ConfigError: There is no bubblewrap, or the system does not let it create a sandbox.
     """
     try:
         bubblewrap = find_bubblewrap()
@@ -52,7 +52,7 @@ def in_sandbox(
 
 
 def _needed(arguments: Sequence[str], environment: Mapping[str, str]) -> Iterator[Path]:
-    """Where the program lies, whole (an environment of Python, a version of Node), and the files that are named."""
+    """Return the installation of the program (a Python environment, a version of Node) and the named files."""
     found = shutil.which(arguments[0], path=environment.get("PATH"))
     program = Path(found) if found else None
     while program is not None:  # through the links, as the environment of a program is often one

@@ -40,7 +40,7 @@ class MCPServer:
         version: Its version.
         instructions: What a model should know about the server.
         prompts: Functions whose result is a prompt: a string, or messages. Their docstrings describe them.
-        resources: What can be read, by its address: a string, bytes, or a function. ``{name}`` in an address is an
+        resources: What can be read, by address: a string, bytes, or a function. ``{name}`` in an address is an
             argument of the function.
         deps: Passed to each run.
         limits: The limits of each call of an agent.
@@ -98,7 +98,7 @@ class MCPServer:
             yield
 
     async def updated(self, uri: str) -> None:
-        """Tell the clients that watch a resource that it changed; they read it again.
+        """Notify the clients that watch a resource that it changed; they read it again.
 
         Args:
             uri: Its address, with the values of its variables.
@@ -124,7 +124,7 @@ class MCPServer:
         On a loopback address, requests whose ``Host`` or ``Origin`` is another one are refused.
 
         Args:
-            token: The token that clients send as ``Authorization: Bearer``; None lets in everybody who reaches it.
+            token: The token that clients send as ``Authorization: Bearer``; None admits everyone who can reach it.
             host: The address that the app will listen on.
         """
         served = self.sdk_server().streamable_http_app(host=host)
@@ -134,7 +134,7 @@ class MCPServer:
 
 @dataclass(frozen=True, slots=True)
 class _WithToken:
-    """An app that lets in only who sends the token."""
+    """An app that admits only requests with the token."""
 
     app: ASGIApp
     token: str = field(repr=False)

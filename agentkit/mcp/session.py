@@ -1,4 +1,4 @@
-"""A session with a server in a task of its own, so that any task may open it, use it and close it; and its calls."""
+"""A session with a server in a task of its own, so that any task may open, use and close it; and its calls."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ from agentkit.tools import ToolContext
 
 __all__ = ["PAGES", "TOOLS", "LiveSession", "to_json"]
 
-PAGES, TOOLS = 500, 20_000  # of a list, however long it is
-_CLOSE = 8.0  # seconds in which a connection closes, or is abandoned
-_LONGEST = 3600.0  # seconds that a call may take, however much progress it reports
-_ROUNDS = 10  # how often a server may ask for input before a call is given up
+PAGES, TOOLS = 500, 20_000  # of a list, however long
+_CLOSE = 8.0  # seconds after which a closing connection is abandoned
+_LONGEST = 3600.0  # seconds that a call may take, whatever progress it reports
+_ROUNDS = 10  # how often a server may ask for input in one call
 
 _CallResult: TypeAlias = types.CallToolResult | types.InputRequiredResult
 _CALL_RESULT: TypeAdapter[_CallResult] = TypeAdapter(types.CallToolResult | types.InputRequiredResult)
@@ -68,7 +68,7 @@ class LiveSession:
         self._failure: Exception | None = None
         self._is_known = False  # as a server of before 2026
         self._calls: list[_Call] = []
-        # A context of its own: what the session does is no part of the run that happens to open it.
+        # A context of its own: the session is not part of the run that happens to open it.
         self._task = contextvars.Context().run(BackgroundTask, self._work, self._settled.set)
 
     @property
@@ -131,7 +131,7 @@ class LiveSession:
         self._settled.set()
 
     def _other_mode(self, mode: str, error: BaseException) -> str:
-        """How to try again: some servers end when their first message is unknown, others know only newer ones."""
+        """Return how to try again: some servers exit if their first message is unknown, others know only newer ones."""
         error = first_of(error)
         if not isinstance(error, SdkError):
             return ""
@@ -191,7 +191,7 @@ class LiveSession:
             yield streams
 
     async def _set_log_level(self, client: Client) -> None:
-        """Ask for log lines; a server that does not give them is none the worse."""
+        """Request log lines; it does not matter if the server refuses."""
         level = cast("types.LoggingLevel", self.options.log_level)
         request = types.SetLevelRequest(params=types.SetLevelRequestParams(level=level))
         with anyio.move_on_after(5):
@@ -201,7 +201,7 @@ class LiveSession:
                 return
 
     async def _subscribe(self, client: Client) -> None:
-        """From 2026 on, changes are listened for; before, they are pushed."""
+        """Subscribe to changes, from 2026 on; before, they are pushed."""
         tools = client.server_capabilities.tools
         if client.session.discover_result is None or tools is None or not tools.list_changed:
             return
@@ -243,12 +243,12 @@ class LiveSession:
         return await self._asked("elicitation/create", params)
 
     async def _asked(self, method: str, params: BaseModel) -> Any:
-        """A request of an older server: it does not say for which call, so it is taken for the latest one."""
+        """Answer a request of an older server. It does not say for which call, so the latest one is assumed."""
         if not self._calls:
             return types.ErrorData(code=types.INVALID_REQUEST, message="no call is open that this could belong to")
         return await self._calls[-1].ask(method, params)
 
-    # What is asked of the server.
+    # Requests to the server.
 
     async def ask(self, request: types.ClientRequest, kind: Any, what: str) -> Any:
         """Send a request other than a call.
@@ -265,7 +265,7 @@ class LiveSession:
             raise self.error(error, f"did not {what}") from None
 
     async def list_tools(self) -> list[Listed]:
-        """Every page of the list.
+        """Return the items of every page of a list.
 
         Raises:
             MCPError: There is none.
@@ -303,7 +303,7 @@ class LiveSession:
         """Call a tool.
 
         Raises:
-            ToolError: The server refused, ended, or took too long.
+            ToolError: The server refused the call, exited, or took too long.
         """
         call = _Call(self, name, arguments, context, seconds)
         self._calls.append(call)
@@ -353,7 +353,7 @@ class _Call:
         return outcome
 
     def _alive(self) -> None:
-        """The server works on it: its time starts again."""
+        """Restart the call's clock, because the server reported progress."""
         self._scope.deadline = min(anyio.current_time() + self._seconds, self._latest)
 
     async def _rounds(self) -> types.CallToolResult:
@@ -441,7 +441,7 @@ class _Call:
         self.context.progress(fraction, clean_text(message or ""))
 
     async def ask(self, method: str, params: BaseModel) -> Any:
-        """Have a question of the server answered in the task of the call, so that it counts for the run of the call."""
+        """Have a request of the server answered in the task of the call, so that it counts for the run of the call."""
         question = _Question(method, params.model_dump(by_alias=True, mode="json", exclude_none=True))
         try:
             await self._questions.send(question)
@@ -455,7 +455,7 @@ class _Call:
 
     async def _answer_questions(self) -> None:
         async for question in self._asked:
-            self._scope.deadline = math.inf  # a model or a person takes the time they take
+            self._scope.deadline = math.inf  # a model or a person may take any time
             question.answer = await self._answer_to(question)
             question.answered.set()
             self._alive()
@@ -477,7 +477,7 @@ class _Call:
 
 
 def to_json(value: BaseModel) -> dict[str, Any]:
-    """A value of the SDK as JSON values."""
+    """Return a value of the SDK as JSON values."""
     return value.model_dump(by_alias=True, mode="json", exclude_none=True)
 
 

@@ -1,4 +1,4 @@
-"""Standard input as lines, read in a way that a program can end while it waits for one."""
+"""Standard input as lines, read so that a program can exit while it waits for one."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _CHUNK = 64 * 1024  # bytes that are read at once
 
 @contextmanager
 def own_input(stop: anyio.Event | None = None) -> Generator[AsyncGenerator[str]]:
-    """Take standard input: its lines come from here, and everybody else, child processes too, finds it empty.
+    """Take over standard input: its lines come from here, and everything else, child processes too, finds it empty.
 
-    A line that is longer than 64 MB is cut. A thread may still wait for input when this ends.
+    A line longer than 64 MB is truncated. A thread may still wait for input when this ends.
 
     Args:
         stop: Ends the lines when it is set.
@@ -41,7 +41,7 @@ def own_input(stop: anyio.Event | None = None) -> Generator[AsyncGenerator[str]]
                 anyio.from_thread.run(send.send, chunk, token=token)
             anyio.from_thread.run(send.aclose, token=token)
 
-    # A worker thread of anyio would keep the program from ending until more input comes.
+    # A worker thread of anyio would keep the program from exiting until more input arrives.
     threading.Thread(target=read, name="standard input", daemon=True).start()
     try:
         yield _lines(receive, stop or anyio.Event())

@@ -16,7 +16,7 @@ from agentkit.errors import DefinitionError
 
 __all__ = ["Command", "InProcess", "Target", "Url", "read_target"]
 
-# What a program needs to run at all. Everything else may be a secret that is no business of the server.
+# What a program needs to run at all. Anything else may be a secret that the server must not see.
 _INHERITED = (
     *("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"),
     *("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
@@ -26,20 +26,20 @@ _INHERITED = (
 
 
 _SECRET = re.compile(r"--?[\w-]*(?:key|token|secret|password)[\w-]*[=\0]([^\0]+)", re.IGNORECASE)
-_SHORTEST = 6  # characters of a secret; a shorter value is a word that an error may need
+_SHORTEST = 6  # characters of a secret; a shorter value may be a word that an error needs
 _LAUNCHERS = ("uvx", "uv", "pipx", "python", "python3", "npx", "bunx", "node", "bun", "deno")
 _VERBS = ("run", "tool", "exec", "x")
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A server that is started, and spoken to over its standard input and output.
+    """A server that is started as a process, and used over its standard input and output.
 
     Attributes:
         arguments: The program and its arguments.
-        env: Variables that it gets besides the few that every program needs.
+        env: Variables that it gets in addition to the few that every program needs.
         cwd: Where it starts; None for the current directory.
-        sandbox: Whether it runs in bubblewrap: with True without a network, with ``"network"`` with one.
+        sandbox: Whether it runs in bubblewrap: True for no network access, ``"network"`` with it.
     """
 
     arguments: tuple[str, ...]
@@ -54,7 +54,7 @@ class Command:
 
     @property
     def name(self) -> str:
-        """A name for people: the last word of the command that is no option or value of one, without its directory."""
+        """A name for people: the last word of the command that is not an option or its value, without its directory."""
         program = Path(self.arguments[0]).name
         if program in (
             "uvx",
@@ -81,13 +81,13 @@ class Command:
         return {name: os.environ[name] for name in _INHERITED if name in os.environ} | dict(self.env)
 
     def command_line(self, writable: Sequence[Path]) -> tuple[str, ...]:
-        """The program that is started, with its arguments.
+        """Return the program to start, with its arguments.
 
         Args:
-            writable: Directories that it may change, besides the one that it is given to start in.
+            writable: Directories that it may change, in addition to its working directory.
 
         Raises:
-            ConfigError: There is no sandbox here.
+            ConfigError: The sandbox is not available.
         """
         if not self.sandbox:
             return self.arguments
@@ -99,7 +99,7 @@ class Command:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not show in an error: the values of its variables, and of options that are named like a key."""
+        """What errors must not show: the values of its variables, and of options that are named like a key."""
         options = [found[1] for found in _SECRET.finditer("\0".join(self.arguments))]
         return tuple(each for each in (*self.env.values(), *options) if len(each) >= _SHORTEST)
 
@@ -127,7 +127,7 @@ class Url:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not show in an error: the values of its headers, whole and without the word before them."""
+        """What errors must not show: the values of its headers, whole and without the word before them."""
         values = [part for value in self.headers.values() for part in (value, value.rpartition(" ")[2])]
         return tuple(each for each in values if len(each) >= _SHORTEST)
 
@@ -149,7 +149,7 @@ class InProcess:
 
     @property
     def name(self) -> str:
-        """The name that it gives itself."""
+        """Its own name."""
         return str(getattr(self.server, "name", "") or type(self.server).__name__)
 
     def __str__(self) -> str:
@@ -167,10 +167,10 @@ def read_target(
     headers: Mapping[str, str] | None,
     sandbox: bool | Literal["network"],
 ) -> Target:
-    """Say what kind of server this is.
+    """Return the kind of server that this is.
 
     Raises:
-        DefinitionError: It is none, or an option does not fit its kind.
+        DefinitionError: It is not a server, or an option does not apply to its kind.
     """
     if isinstance(server, str) and server.strip().startswith(("http://", "https://")):
         target: Target = Url(server.strip(), dict(headers or {}))

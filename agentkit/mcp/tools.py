@@ -1,4 +1,4 @@
-"""From the tools that a server lists to `Tool`, and from the result of a call to `ToolResult`. Imports no SDK."""
+"""Turn the tools that a server lists into `Tool`s, and results of calls into `ToolResult`s. Imports no SDK."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CallTool = Callable[[str, dict[str, Any], ToolContext[Any]], Awaitable[ToolResul
 
 log = logging.getLogger("agentkit.mcp")
 
-_DESCRIPTION = 16_000  # characters of a description that a model is sent
+_DESCRIPTION = 16_000  # characters of a description that are sent to a model
 _NAME = 64
 _LARGEST_FILE = 20 * 1024 * 1024  # bytes of an image, sound or file of a result
 _SOUND = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/wave": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
@@ -35,8 +35,8 @@ class Listed:
     """A tool as its server lists it.
 
     Attributes:
-        name: The name that the server knows it by.
-        description: What the model reads; the title where there is no description.
+        name: The server's name for it.
+        description: What the model reads; the title if there is no description.
         schema: The JSON Schema of its arguments.
         output_schema: The JSON Schema of its structured result, if it promises one.
         hints: The annotations that are booleans, ``readOnlyHint`` for example.
@@ -55,7 +55,7 @@ class Policy:
 
     Attributes:
         requires_approval: As of `ToolOptions`.
-        trust_annotations: Whether a tool that says that it only reads needs no approval.
+        trust_annotations: Whether a tool that claims to be read-only needs no approval.
     """
 
     requires_approval: Approval = False
@@ -77,7 +77,7 @@ class Policy:
 
 
 def valid_names(names: Iterable[str]) -> dict[str, str]:
-    """The names as servers of models accept them, by the names that they stand for; all of them different."""
+    """Return names that model servers accept, by the original names; all of them distinct."""
     made: dict[str, str] = {}
     taken: set[str] = set()
     for name in sorted(names, key=lambda each: re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", each) is None):
@@ -92,7 +92,7 @@ def valid_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def make_tools(listed: Iterable[Listed], policy: Policy, call: CallTool) -> list[Tool]:
-    """The tools of a server, in its order."""
+    """Return the tools of a server, in its order."""
     given = list(listed)
     names = valid_names(each.name for each in given)
     return [_made(names[each.name], each, policy, call) for each in given]
@@ -116,7 +116,7 @@ def _made(name: str, listed: Listed, policy: Policy, call: CallTool) -> Tool:
 
 
 def to_tool_result(result: Mapping[str, Any], output_schema: Mapping[str, Any] | None = None) -> ToolResult:
-    """The result of a call, as JSON values, for the model and the program. Never fails: the call has had its effect."""
+    """Read the result of a call for the model and the program. Never fails: the call has taken effect."""
     texts: list[str] = []
     files: list[ContentPart] = []
     for block in result.get("content") or ():
@@ -136,10 +136,8 @@ def to_tool_result(result: Mapping[str, Any], output_schema: Mapping[str, Any] |
 
 
 def _broken_promise(structured: object, schema: Mapping[str, Any]) -> str:
-    """How the structured result breaks its promise; empty if it does not."""
-    return (
-        misfit(structured, schema) if structured is not None else "the tool promises a structured result, and gave none"
-    )
+    """Say how the structured result violates its schema; empty if it does not."""
+    return misfit(structured, schema) if structured is not None else "it promises a structured result but returned none"
 
 
 def misfit(value: object, schema: Mapping[str, Any]) -> str:

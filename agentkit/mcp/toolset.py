@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MCPToolset"]
 
-_Change: TypeAlias = Callable[[list[Tool], bool], list[Tool]]  # the tools; whether they are the first that are known
+_Change: TypeAlias = Callable[[list[Tool], bool], list[Tool]]  # the tools, and whether they are the first ones known
 
 log = logging.getLogger("agentkit.mcp")
 
@@ -42,31 +42,30 @@ log = logging.getLogger("agentkit.mcp")
 class MCPToolset:
     """The tools of an MCP server. Give it to ``Agent(tools=[...])`` among other tools.
 
-    The server is started, or connected to, by ``async with agent``, once for all runs inside, else by each run; making
-    this object does nothing. A server that ends is started again for the next call or turn, but a call in flight is
-    never repeated: the model reads that nobody knows whether it had an effect.
+    Creating this object does nothing: ``async with agent`` starts the server or connects to it, once for all runs
+    inside; otherwise each run does. A server that exits is started again for the next call or turn, but a call in
+    flight is never repeated: the model reads that it is not known whether it had an effect.
 
     Args:
         server: A command (a string, or a list of the program and its arguments), a URL, or a server object of the SDK.
-        name: What it is called in errors and events; by default the last part of the command, or the host.
-        env: Variables for the command, besides the few that every program needs (``PATH``, ``HOME`` and the like). It
-            gets no other variable of this process, so no key that it is not given.
+        name: Its name in errors and events; by default the last part of the command, or the host.
+        env: Variables for the command, in addition to the few that every program needs (``PATH``, ``HOME`` and the
+            like). It gets no other variable of this process, and so no key unless you pass it.
         cwd: The directory that the command starts in.
         headers: Headers of each HTTP request, ``{"authorization": "Bearer ..."}`` for example.
-        auth: How a server that is reached by its URL lets the agent in, if by OAuth.
+        auth: How to log in to a server with a URL, with OAuth.
         sandbox: Whether the command runs in bubblewrap (Linux): it reads the system but no home directory, changes only
             ``cwd`` and ``roots``, and has no network; ``"network"`` gives it one.
-        lock: The lock file, see ``agentkit mcp lock``. A tool that is not as it was approved is blocked.
+        lock: The lock file, see ``agentkit mcp lock``. A tool that has changed since it was approved is blocked.
         requires_approval: As of `ToolOptions`, for all of its tools.
-        trust_annotations: Whether to believe the server that a tool only reads (``readOnlyHint``): such a tool needs no
-            approval then.
-        timeout: Seconds that a call may take, counted again from each progress that the server reports, and at most an
-            hour; None for no limit.
-        start_timeout: Seconds in which the server has to be ready, and to answer when its tools are listed.
+        trust_annotations: Whether to trust the server's claim that a tool is read-only (``readOnlyHint``): such a tool
+            then needs no approval.
+        timeout: Seconds that a call may take, restarted by each progress report, and at most an hour; None for no
+            limit.
+        start_timeout: Seconds within which the server must be ready, and must list its tools.
         roots: Directories that the server may work in; it is informed of them.
-        log_level: The least level of the log lines that the server is asked for, as `ServerLogged` events; ``""`` for
-            none.
-        resources: Whether the model is given two more tools, ``list_resources`` and ``read_resource``.
+        log_level: The lowest level of log lines to request from the server, as `ServerLogged` events; ``""`` for none.
+        resources: Whether the model gets two more tools, ``list_resources`` and ``read_resource``.
         sampling: Whether the server may have a model reply while a call is open: True for the model of the agent, or
             another one. It is a run inside the call, which counts for the limits of the run, at most 10 in a call.
         elicitation: Whether the server may ask a person. True makes its questions external calls: the run pauses with
@@ -74,7 +73,7 @@ class MCPToolset:
             server of 2026-07-28. A function asks while the call is open, whatever the server supports; see `Question`.
 
     Raises:
-        DefinitionError: The server is none of these, or an option does not fit it.
+        DefinitionError: The server is none of these, or an option does not apply to it.
     """
 
     def __init__(  # noqa: PLR0913 - the way in: an option has a name and a default
@@ -139,12 +138,12 @@ class MCPToolset:
         requires_approval: Approval = False,
         elicitation: bool | AskPerson = False,
     ) -> list[MCPToolset]:
-        """The servers of an ``mcp.json``, as other programs have it: ``tools=[*MCPToolset.from_config("mcp.json")]``.
+        """Return the servers of an ``mcp.json`` of other programs: ``tools=[*MCPToolset.from_config("mcp.json")]``.
 
         Args:
             path: The file. ``${VAR}`` and ``${VAR:-default}`` in it are filled in from the environment.
             *names: Which of its servers; all if none is named.
-            prefix: Whether the name of a server stands before the names of its tools, so that they differ.
+            prefix: Whether tool names are prefixed with the name of their server, to keep them distinct.
             lock: See `MCPToolset`.
             requires_approval: As of `ToolOptions`, for all of their tools.
             elicitation: Whether they may ask a person, see `MCPToolset`.
@@ -166,7 +165,7 @@ class MCPToolset:
 
     @property
     def name(self) -> str:
-        """What the server is called."""
+        """The name of the server."""
         return self._server.options.name
 
     def __repr__(self) -> str:
@@ -182,7 +181,7 @@ class MCPToolset:
         await self._server.leave()
 
     async def tools(self, run: SourceRun | None = None) -> Sequence[Tool]:  # noqa: ARG002 - of every source
-        """The tools of the server, as they are now.
+        """Return the current tools of the server.
 
         Raises:
             MCPError: The server cannot be reached, and its tools are not known yet; or none of them is approved.
@@ -208,7 +207,7 @@ class MCPToolset:
         return self._made[1]
 
     async def listed(self) -> Sequence[Listed]:
-        """The tools as the server lists them, whatever is approved.
+        """Return the tools as the server lists them, approved or not.
 
         Raises:
             MCPError: The server cannot be reached.
@@ -216,7 +215,7 @@ class MCPToolset:
         return await self._server.connection().tools()
 
     async def resources(self) -> list[Resource]:
-        """The resources that the server lets be read, and templates of their addresses.
+        """Return the resources of the server, and templates of their addresses.
 
         Raises:
             MCPError: The server cannot be reached.
@@ -253,7 +252,7 @@ class MCPToolset:
         return await self._server.connection().read(uri)
 
     def _screened(self, listing: Sequence[Listed]) -> list[Listed]:
-        """What the model may be offered: no hidden characters, and with a lock file what was approved."""
+        """Return the tools to offer: those without hidden characters and, with a lock file, only approved ones."""
         self._blocked = {}
         seen: list[Listed] = []
         for each in listing:
@@ -301,7 +300,7 @@ class MCPToolset:
         return self._changed(lambda tools, _: [each for each in tools if each.name not in names])
 
     def deferred(self) -> MCPToolset:
-        """Offered to the model only when it has searched for them, which suits servers with many tools."""
+        """The same tools, offered only once the model has searched for them; for servers with many tools."""
         return self._changed(lambda tools, _: [replace(each, deferred=True) for each in tools])
 
     def renamed(self, names: Mapping[str, str] | None = None, /, **more: str) -> MCPToolset:
@@ -337,7 +336,7 @@ class _Server:
         self._here: dict[EventLoopToken, Connection] = {}
 
     async def enter(self) -> None:
-        """Use the connection of this event loop from now on; the first who does opens it.
+        """Use the connection of this event loop from now on; the first use opens it.
 
         Raises:
             ConfigError: The extra is not installed.

@@ -1,4 +1,4 @@
-"""Agents behind the Chat Completions API, for every client of it (extra ``agentkit[serve]``).
+"""Serve agents over the Chat Completions API, for any of its clients (extra ``agentkit[serve]``).
 
 ::
 
@@ -6,7 +6,7 @@
 
     serve.run(serve.app(agent))  # the same as `agentkit serve app.py:agent`
 
-`gateway` puts a model behind the API without an agent.
+`gateway` serves a model without an agent.
 """
 
 from agentkit.errors import ConfigError

@@ -1,4 +1,4 @@
-"""An agent that answers requests: each request is a run, or continues one that waits."""
+"""An agent that answers requests: each request starts a run, or continues one that waits."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from agentkit.sessions import Sessions, StoredSession
 __all__ = ["AgentBackend", "Deps"]
 
 Deps = Callable[[Mapping[str, str]], Any]
-"""Gives the dependencies of a run; it is called with the headers of the request, and may be async."""
+"""Returns the dependencies of a run; called with the headers of the request, and may be async."""
 
 _MOST_ANSWERS = 16  # runs of one request
-_STOPPED = ("failed", "cancelled")  # the status of a run that the same request, sent again, continues
+_STOPPED = ("failed", "cancelled")  # the status of a run that the same request continues if it is sent again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Start:
-    """How a run of a request begins.
+    """How the run of a request starts.
 
     Attributes:
-        agent: The agent, as the request wants it.
+        agent: The agent, adapted to the request.
         options: The arguments of its run.
         tools: The names of the tools that belong to the client.
-        waiting: What is stored of the run when it waits, without its state.
-        continues: Whether the run has done something before, which is stored if it fails.
-        state: The state that it begins with; None for one of a session.
+        waiting: What is stored of the run while it waits, except its state.
+        continues: Whether the run has already done something, which is stored if it fails.
+        state: The state it starts with; None if that is in a session.
     """
 
     agent: Agent[Any, Any]
@@ -59,11 +59,11 @@ class AgentBackend:
     """Answers requests with the runs of an agent.
 
     Args:
-        name: The name of the model that clients ask for.
+        name: The model name that clients use.
         agent: The agent.
         runs: Where runs wait.
-        sessions: The stored conversations, if the server has some.
-        deps: Gives the dependencies of a run.
+        sessions: The stored conversations, if the server has any.
+        deps: Returns the dependencies of a run.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class AgentBackend:
         messages = read_messages(raw["messages"])
         if isinstance(messages[-1], AssistantMessage):
             last = len(messages) - 1
-            raise bad_request(f"'messages[{last}]' is the assistant's: an agent answers a user, or results.", _at(last))
+            raise bad_request(f"'messages[{last}]' is the assistant's: an agent answers user messages and results.", _at(last))
         session = self._session(body, caller)
         if session is not None:
             return await self._in_session(session, body, raw, messages, caller)
@@ -94,7 +94,7 @@ class AgentBackend:
         """Prepare the continuation of a run that waits for decisions.
 
         Raises:
-            ApiError: A decision does not fit; nothing has changed.
+            ApiError: A decision is invalid; nothing has changed.
         """
         session = self._sessions[run.session] if run.session and self._sessions is not None else None
         state = (await waiting_state(run_id, run, session)).copy()
@@ -110,7 +110,7 @@ class AgentBackend:
         return self._job(again, caller, [start])
 
     async def _new(self, body: ChatBody, raw: Json, messages: Sequence[Message], caller: Caller) -> Job:
-        """Answer with as many new runs as answers are wanted."""
+        """Answer with one new run for each answer requested."""
         starts: list[_Start] = []
         if (body.n or 1) > _MOST_ANSWERS:
             raise bad_request(f"Invalid value for 'n': an agent gives at most {_MOST_ANSWERS} answers.", "n")
@@ -123,7 +123,7 @@ class AgentBackend:
     async def _continued(
         self, found: Continued, body: ChatBody, raw: Json, messages: Sequence[Message], caller: Caller
     ) -> Job | None:
-        """Continue the run that waits for these results; None if there is none, so that the messages count alone."""
+        """Continue the run that waits for these results; None if there is none, so only the messages count."""
         run = await self._runs.take(caller.owner, found.run_id)
         if run is None:
             return None
@@ -137,7 +137,7 @@ class AgentBackend:
         return None if start is None else self._job(body, caller, [start])
 
     async def _put_back(self, run: WaitingRun, run_id: str, caller: Caller) -> None:
-        """Let a run wait again that was taken for a request that does not continue it."""
+        """Put back a run that was taken for a request that does not continue it."""
         with anyio.CancelScope(shield=True):
             await self._runs.save(caller.owner, run_id, run)
 
@@ -148,10 +148,10 @@ class AgentBackend:
         if run.state is None or run.model != self.name:
             return None
         state = run.state.copy()
-        stopped = state.status in _STOPPED  # when these results had been given: it is asked again
+        stopped = state.status in _STOPPED  # it already has these results: the request is repeated
         if not stopped and not give_results(state, found.results):
             return None
-        state.messages = [*messages[: found.prefix], *state.messages[run.prefix :]]  # as the client has them now
+        state.messages = [*messages[: found.prefix], *state.messages[run.prefix :]]  # as the client has it now
         state.prior_messages = found.prefix
         _check_single(body, "a request that continues a run")
         for each in found.after if not stopped else ():
@@ -168,7 +168,7 @@ class AgentBackend:
     async def _in_session(
         self, session: StoredSession, body: ChatBody, raw: Json, messages: Sequence[Message], caller: Caller
     ) -> Job:
-        """Continue a stored conversation with the messages behind the last one of the assistant."""
+        """Continue a stored conversation with the messages after the last assistant message."""
         _check_single(body, "a request in a session")
         last = max((at for at, each in enumerate(messages) if isinstance(each, AssistantMessage)), default=-1)
         said = [each for each in messages if isinstance(each, SystemMessage | DeveloperMessage)]
@@ -196,7 +196,7 @@ class AgentBackend:
         return self._job(body, caller, [replace(start, options=options, state=before if "resume" in options else None)])
 
     async def _start(self, body: ChatBody, raw: Json, caller: Caller, *, run: WaitingRun, run_id: str) -> _Start:
-        """Set up a run as the request wants it."""
+        """Set up a run as requested."""
         tools = {each.name: each for each in _client_tools(raw, self.agent)}
         known = run.body.get("tools") or () if "tools" not in raw or raw["tools"] is None else ()
         stored = read_tools(cast("Sequence[Mapping[str, Any]]", known))
@@ -247,7 +247,7 @@ class _AgentJob:
         self._runs, self._body, self._caller, self._starts = runs, body, caller, starts
 
     async def run(self, send: Send | None) -> Sequence[Answer]:
-        """Run, and send each part of the answers as soon as it is known, if that is wanted."""
+        """Run, and send each part of the answers as soon as it is known if the client streams."""
         answers = [Answer(index) for index in range(len(self._starts))]
         pairs = list(zip(answers, self._starts, strict=True))
         if len(pairs) == 1:
@@ -305,7 +305,7 @@ class _AgentJob:
                             await send(reader.answer.index, part)
                 return await stream.result()
         except BaseException:
-            if start.continues and state is not None:  # the same request, sent again, continues where this one stopped
+            if start.continues and state is not None:  # if the request is sent again, it continues where this one stopped
                 with anyio.CancelScope(shield=True):
                     await self._save(start, state)
             raise
@@ -316,10 +316,10 @@ class _AgentJob:
 
 
 async def waiting_state(run_id: str, run: WaitingRun, session: StoredSession | None) -> RunState:
-    """Return the state of a run that waits, or that stopped after it was decided about, so that it can go further.
+    """Return the state of a run that waits, or that stopped after a decision, so that it can continue.
 
     Raises:
-        ApiError: It does not wait any more.
+        ApiError: It no longer waits.
     """
     state = run.state if session is None else await session.state()
     if state is None or state.run_id != run_id or not (state.pending or state.status in _STOPPED):
@@ -343,7 +343,7 @@ def _decide(state: RunState, decisions: Sequence[Decided], caller: Caller) -> No
             raise bad_request(f"'{param}': {error}", param, code="decision_does_not_fit") from None
 
 
-# What the request wants of the agent.
+# What a request asks of the agent.
 
 _FREE = {"model", "messages", "stream", "stream_options", "tools", "agentkit"}  # no settings
 _NOT_SETTINGS = ("n", "tool_choice", "response_format", "stream_options")
@@ -363,7 +363,7 @@ def _check_single(body: ChatBody, what: str) -> None:
 
 
 def _client_tools(raw: Json, agent: Agent[Any, Any]) -> list[Tool]:
-    """The tools of the client, which run there."""
+    """Return the client's tools, which run there."""
     made: list[Tool] = []
     for at, definition in enumerate(read_tools(raw.get("tools") or ())):
         kind = "custom" if isinstance(definition, CustomTool) else "function"
@@ -390,7 +390,7 @@ def _not_here(_context: ToolContext[Any], _input: str) -> str:
 
 
 class _FirstTurn(Middleware):
-    """Has the first request of a run say what the model must call; a run that continues has had turns before."""
+    """Applies ``tool_choice`` to the first model request of a run only; a run that continues is past it."""
 
     def __init__(self, choice: ToolChoice) -> None:
         self._choice: ToolChoice | None = choice
@@ -406,7 +406,7 @@ class _FirstTurn(Middleware):
 def _with_format(
     agent: Agent[Any, Any], settings: ChatSettings, form: Mapping[str, Any]
 ) -> tuple[Agent[Any, Any], ChatSettings]:
-    """Have an agent answer in the form that a request wants; a schema holds whatever the model behind supports."""
+    """Have an agent answer in the requested format; a schema is enforced whatever the upstream model supports."""
     if agent.output_type is not str:
         raise bad_request("This model has an output of its own form.", "response_format")
     if form["type"] == "json_object":
@@ -428,7 +428,7 @@ def _is_json(settings: ChatSettings | None) -> bool:
 
 
 def _beginning(messages: Sequence[Message], start: _Start) -> dict[str, Any]:
-    """The arguments of a run that begins with these messages."""
+    """Return the arguments of a run that starts with these messages."""
     if isinstance(messages[-1], UserMessage):
         return {"prompt": messages[-1], "history": messages[:-1], "run_id": start.run_id}
     brought = start.options["tools"]
@@ -446,13 +446,13 @@ def _beginning(messages: Sequence[Message], start: _Start) -> dict[str, Any]:
 
 
 def _together(messages: Sequence[UserMessage]) -> UserMessage:
-    """Several messages of the user as one."""
+    """Join several user messages into one."""
     parts = [(TextPart(each.content),) if isinstance(each.content, str) else each.content for each in messages]
     return UserMessage(tuple(chain.from_iterable(parts)))
 
 
 def _renewed(limits: Limits, state: RunState) -> Limits:
-    """The limits for another request of a run that has used some of them: each request has them anew."""
+    """Return the limits for another request of a run: each request starts with the full limits."""
     used: Mapping[str, float] = {
         "turns": state.turns,
         "calls": state.calls,

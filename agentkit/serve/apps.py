@@ -1,4 +1,4 @@
-"""The servers that users make: of agents, and of models without one."""
+"""Create servers for agents, and for models without an agent."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def app(
     deps: Deps | None = None,
     limits: ServerLimits | None = None,
 ) -> Server:
-    """Make an ASGI app of agents: run it with an ASGI server, or mount it in another app.
+    """Create an ASGI app for agents: run it with an ASGI server, or mount it in another app.
 
     Args:
-        agents: An agent, whose name is that of its model (``agent`` if it has none), or several of them by that name.
-        token: The token that clients send, or a list of them; by default that of the variable ``AGENTKIT_TOKEN``. None
-            lets in everybody who can reach the server.
+        agents: An agent, whose name (or ``agent``) is the model name, or several agents by model name.
+        token: The token that clients send, or a list of tokens; by default from the variable ``AGENTKIT_TOKEN``. None
+            admits everyone who can reach the server.
         hosts: The names under which the server is reached, in addition to ``localhost`` and ``127.0.0.1``; ``["*"]``
             for any name.
         origins: The origins whose pages may call the server, such as ``https://chat.example.com``, besides its own.
-        sessions: Where conversations are stored that clients continue by name.
+        sessions: Where the conversations are stored that clients continue by name.
         store: Where runs wait for decisions and for the results of a client's tools: memory by default, `FileStore`
             for several processes and across restarts.
-        deps: Gives the ``deps`` of a run, from the headers of its request.
+        deps: Returns the ``deps`` of a run, given the headers of its request.
         limits: What requests may use.
 
     Raises:
@@ -76,17 +76,16 @@ def gateway(
     store: Store | None = None,
     limits: ServerLimits | None = None,
 ) -> Server:
-    """Make an ASGI app of models without an agent: whatever the server behind sends, clients get what they expect.
+    """Create an ASGI app for models without an agent: clients get well-formed replies, whatever the upstream server sends.
 
-    Requests are adapted to the server behind, its odd replies are repaired, failures are retried.
+    Requests are adapted to the upstream server, its odd replies are repaired, and failures are retried.
 
     Args:
-        models: A model, or models by the names that clients use. A list has the model and those that are asked where it
-            gives no reply.
+        models: A model, or models by the names that clients use. A list has a model and its fallbacks.
         token: See `app`.
         hosts: See `app`.
         origins: See `app`.
-        record: A file to which each request and its reply are appended, a JSON object a line.
+        record: A file to which each request and its reply are appended, one JSON object per line.
         store: Where answers to idempotency keys are stored: memory by default.
         limits: What requests may use.
 

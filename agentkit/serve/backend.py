@@ -1,4 +1,4 @@
-"""The parts that agents and gateways share: who asks, what answers, and the parameters of a request."""
+"""What agents and gateways share: the caller, the backend, and the parameters of a request."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ Send: TypeAlias = Callable[[int, Part], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sends a request.
+    """The sender of a request.
 
     Attributes:
-        owner: Stands for the token, without being one; empty where none is needed.
+        owner: Identifies the token without revealing it; empty if none is needed.
         headers: The headers, with names in lower case.
     """
 
@@ -41,15 +41,15 @@ class Caller:
 
 
 class Job(Protocol):
-    """An answer that is ready to be made."""
+    """A prepared answer."""
 
     completion: Completion
 
     async def run(self, send: Send | None) -> Sequence[Answer]:
-        """Make the answers.
+        """Create the answers.
 
         Args:
-            send: Sends each part as it is made; None if they are sent together.
+            send: Sends each part as it is created; None to send them together.
         """
         ...
 
@@ -66,9 +66,7 @@ class Backend(Protocol):
         """Prepare the answer of a request.
 
         Args:
-            body: The request, validated.
-            raw: The same as the client wrote it.
-            caller: Who sends it.
+            body: The validated request. raw: The request as the client wrote it. caller: The sender.
 
         Raises:
             ApiError: Something in it is wrong.
@@ -81,15 +79,15 @@ _PASSED_ON = frozenset(each.name for each in fields(ChatSettings)) - {"extra_bod
 
 
 def read_settings(raw: Json, *, without: Collection[str], **more: Any) -> ChatSettings:
-    """Read the parameters that are passed on to the model.
+    """Read the parameters to pass on to the model.
 
     Args:
         raw: The request as the client wrote it.
-        without: Parameters that are not passed on, as the server itself does what they say.
+        without: Parameters that are not passed on, because the server implements them itself.
         **more: Further settings.
 
     Raises:
-        ApiError: Some of them cannot be together; ``param`` names one.
+        ApiError: Some of them exclude each other; ``param`` names one.
     """
     names = _PASSED_ON - set(without)
     given: dict[str, Any] = {name: raw[name] for name in raw if name in names and raw[name] is not None}

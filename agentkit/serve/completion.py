@@ -1,4 +1,4 @@
-"""A completion as the API writes it: whole, or in chunks. Every required member is there, with the right type."""
+"""A completion in the API's format, whole or in chunks, with every required member in the right type."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ DONE = b"data: [DONE]\n\n"
 
 
 class Part(NamedTuple):
-    """What a client is sent next: a delta of an answer, or an event of its run.
+    """What is sent to a client next: a delta of an answer, or an event of its run.
 
     Attributes:
-        text: The next text, of a delta that has nothing else.
+        text: The next text, if the delta has nothing else.
         delta: Any other delta; None for an event.
-        finish_reason: Why the answer ends, in its last delta.
+        finish_reason: Why the answer ended, in its last delta.
         logprobs: Log probabilities of the text so far.
         event: The JSON form of the event.
         extension: The member ``agentkit`` of the last delta, for clients that know it.
@@ -56,10 +56,9 @@ class Answer:
 
     Attributes:
         index: Its place among the answers.
-        text: The text, in the strings that it came in.
-        calls: The calls of the client's own tools by their index, as the API writes them.
-        usage: What it used.
-        reply: The last reply of the model behind, for what a completion repeats of it.
+        text: The text, in the strings it arrived in.
+        calls: The calls of the client's tools by index, in the API's format.
+        usage: What it used. reply: The last reply of the upstream model, parts of which a completion repeats.
         events: The events of the run, for clients that asked for them.
     """
 
@@ -150,7 +149,7 @@ def logprobs_to_wire(choice: Choice) -> dict[str, Any] | None:
 
 
 def call_to_wire(call: ToolCall, id_: str, index: int) -> dict[str, Any]:
-    """A call, whole, as a delta of a stream has it; its arguments are what the model wrote."""
+    """Return a whole call as a delta of a stream; its arguments are what the model wrote."""
     if call.input is not None:
         return {"index": index, "id": id_, "type": "custom", "custom": {"name": call.name, "input": call.input}}
     function = {"name": call.name, "arguments": call.written}
@@ -187,7 +186,7 @@ def usage_to_wire(usage: Usage) -> dict[str, Any]:
 
 
 def used_since(usage: Usage, before: Usage) -> Usage:
-    """The part of a usage that came after another one."""
+    """Return the difference between two usages."""
     if not before.requests:
         return usage
     counts = (name for name in Usage.__dataclass_fields__ if name != "cost")
@@ -195,7 +194,7 @@ def used_since(usage: Usage, before: Usage) -> Usage:
 
 
 class Completion:
-    """The members that a completion, or each of its chunks, has besides the answers.
+    """The members of a completion, or of each chunk, other than the answers.
 
     Args:
         model: The name of the model, as the client wrote it.
@@ -259,11 +258,11 @@ class Chunks:
         self._usage = usage
         self._obfuscation = obfuscation
         self._tail = b',"usage":null' if usage else b""
-        self._texts: dict[int, bytes] = {}  # what is before the text, in a chunk of an answer that has begun
+        self._texts: dict[int, bytes] = {}  # the part of a chunk before the text, for an answer that has begun
         self._end = b'},"logprobs":null,"finish_reason":null}]' + self._tail + b"}\n\n"
 
     def encode(self, index: int, part: Part) -> bytes:
-        """Encode a part of an answer; the first one of an answer has its role."""
+        """Encode a part of an answer; the first part has the role."""
         if part.text and index in self._texts and not self._obfuscation:
             return self._texts[index] + encode_json(part.text) + self._end
         if part.event is not None:
@@ -290,7 +289,7 @@ class Chunks:
         return b"".join([*parts, b"}\n\n"])
 
     def end(self, answers: Sequence[Answer]) -> bytes:
-        """Encode the usage, if it is wanted, and the end of the stream."""
+        """Encode the usage, if requested, and the end of the stream."""
         if not self._usage:
             return DONE
         usage = encode_json(usage_to_wire(_sum(answers)))

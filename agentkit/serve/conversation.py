@@ -1,8 +1,8 @@
-"""The messages of a request: the order that the API demands, and the calls that belong to runs of this server.
+"""The messages of a request: their order, as the API requires it, and the calls that belong to runs of this server.
 
-The id of a call that a client is sent names the run that waits for its result, the turn, and the place of the call in
-that turn. So a client that sends its whole conversation anew has said which run it continues, to every process that
-can read the stored runs.
+The id of a call sent to a client names the run that waits for its result, the turn, and the place of the call in that
+turn. So when a client sends its whole conversation again, it says which run it continues, to every process that can
+read the stored runs.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Continued:
 
     Attributes:
         run_id: The run.
-        prefix: How many messages of the request were there before the run.
-        results: The results that the client gives, by the place of their call.
+        prefix: The number of messages in the request before the run.
+        results: The client's results, by the place of their call.
         turn: The turn of these calls.
-        after: The messages behind the results.
+        after: The messages after the results.
     """
 
     run_id: str
@@ -49,12 +49,12 @@ class Continued:
 
 
 def new_run_id() -> str:
-    """A new id that nobody can guess: who knows it may continue the run."""
+    """Return an id that nobody can guess: whoever knows it may continue the run."""
     return _RUN + secrets.token_hex(12)
 
 
 def call_id(run_id: str, turn: int, place: int) -> str:
-    """The id of a call as its client knows it."""
+    """Return the id of a call for the client."""
     return f"call_{run_id.removeprefix(_RUN)}_{turn}_{place}"
 
 
@@ -62,14 +62,14 @@ def read_messages(raw: Sequence[Mapping[str, Any]]) -> list[Message]:
     """Read messages that were validated.
 
     Raises:
-        ApiError: No server would accept them: their order is wrong.
+        ApiError: Their order is wrong, so no server would accept them.
     """
     check_order(raw)
     return [read_message({key: value for key, value in each.items() if value is not None}) for each in raw]
 
 
 def check_order(messages: Sequence[Mapping[str, Any]]) -> None:
-    """Check that each call is answered once, before any other message, and that nothing else is answered.
+    """Check that each call has exactly one result, before any other message, and that each result has a call.
 
     Raises:
         ApiError: A message is in the wrong place; ``param`` names it.

@@ -1,4 +1,4 @@
-"""What goes wrong, as the API says it: a status and ``{"error": {"message", "type", "param", "code"}}``."""
+"""Errors in the API's format: a status and ``{"error": {"message", "type", "param", "code"}}``."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _LONGEST_WAIT = 3600
 
 
 class ApiError(Exception):
-    """An error that a client is sent.
+    """An error that is sent to a client.
 
     Attributes:
         status: The HTTP status.
         message: What went wrong, for a person.
         type: ``invalid_request_error``, ``server_error`` or the like.
-        param: The parameter that is wrong; None if it is none of them.
+        param: The wrong parameter, or None.
         code: A word for programs; None if there is none.
         headers: Headers of the response.
     """
@@ -53,11 +53,11 @@ class ApiError(Exception):
 
 
 def bad_request(message: str, param: str | None = None, *, code: str | None = None) -> ApiError:
-    """The error of a request that is wrong."""
+    """The error for an invalid request."""
     return ApiError(400, message, param=param, code=code)
 
 
-_OURS: Mapping[type[AgentKitError], tuple[int, str]] = {  # the first that fits; a client may read their messages
+_OURS: Mapping[type[AgentKitError], tuple[int, str]] = {  # the first match counts; clients may read their messages
     errors.MissingKey: (500, "upstream_key_missing"),
     errors.SessionBusy: (409, "session_busy"),
     errors.SessionConflict: (409, "session_conflict"),
@@ -80,7 +80,7 @@ _OURS: Mapping[type[AgentKitError], tuple[int, str]] = {  # the first that fits;
 
 
 def api_error(error: BaseException) -> ApiError:
-    """Say what went wrong to a client; what is not for it to read, such as a tool's exception, is only logged."""
+    """Return the error for a client; details that it must not see, such as a tool's exception, are only logged."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, errors.BadRequest):
@@ -104,7 +104,7 @@ def _type(status: int) -> str:
 
 
 def _headers(error: AgentKitError) -> dict[str, str]:
-    """How long to wait, as the server behind said, and whether waiting helps."""
+    """Return how long to wait, as the upstream server said, and whether waiting helps."""
     if isinstance(error, errors.QuotaExceeded):
         return {"x-should-retry": "false"}
     if not isinstance(error, ModelError) or not isinstance(error, StatusError):

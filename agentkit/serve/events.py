@@ -1,4 +1,4 @@
-"""The events of a run as JSON for a page: without the states, which hold everything that the run knows."""
+"""The events of a run as JSON for a page, without the states, which contain everything the run knows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def pending_to_wire(state: RunState) -> list[dict[str, Any]]:
 
 
 def summary(state: RunState) -> dict[str, Any]:
-    """How a run has ended, or what it waits for."""
+    """Return how a run ended, or what it waits for."""
     return {
         "run_id": state.run_id,
         "status": state.status,
@@ -47,7 +47,7 @@ def summary(state: RunState) -> dict[str, Any]:
 
 
 def event_to_json(event: Event) -> Mapping[str, Any]:
-    """An event as a page gets it: the form of `event_to_dict`, less what is not for others to read."""
+    """Return an event for a page: `event_to_dict` without what others must not read."""
     origin = None if event.origin is None else event.origin._asdict()
     head: dict[str, Any] = {"version": 1, "event": type(event).__name__, "origin": origin}
     match event:
@@ -76,7 +76,8 @@ async def events(stream: RunStream[Any]) -> AsyncGenerator[bytes]:
     """Yield a run as server-sent events, for a page of your own.
 
     Each event is ``data:`` and its JSON, as `agentkit.events.event_to_dict` writes it but without states; the last is
-    ``data: [DONE]``. A run that fails ends with ``{"error": {...}}`` before it. Whoever stops reading cancels the run.
+    ``data: [DONE]``. A run that fails ends with ``{"error": {...}}`` before it. The run is cancelled when the reader
+    stops reading.
 
     ::
 

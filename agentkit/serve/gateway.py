@@ -1,4 +1,4 @@
-"""A model that answers requests as they are: what an odd server behind sends looks right to every client."""
+"""A model that answers requests directly: clients get well-formed replies even from an odd upstream server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _DELTAS = (TextDelta, ReasoningDelta, RefusalDelta, AudioDelta, CallDelta, Choic
 
 
 class Recorder:
-    """Appends each request and its reply to a file, a JSON object a line. Only its owner can read the file.
+    """Appends each request and its reply to a file, one JSON object per line. Only its owner can read the file.
 
     Raises:
         ConfigError: The file cannot be written.
@@ -67,11 +67,11 @@ class Recorder:
 
 
 class GatewayBackend:
-    """Answers requests with one request to a model, or to the next one where it cannot.
+    """Answers a request with one request to a model, or to the next one if that fails.
 
     Args:
         name: The name of the model that clients ask for.
-        models: The model, and those to be asked if it gives no reply.
+        models: The model and its fallbacks.
         recorder: Records requests and replies.
     """
 
@@ -110,7 +110,7 @@ class GatewayBackend:
         return _GatewayJob(self, Completion(body.model, body.metadata), request)
 
     async def ask(self, request: ChatRequest, emit: Emit) -> Reply:
-        """Ask the models in their order until one replies; what was shown of one is not taken back."""
+        """Ask the models in order until one replies; what was already shown is not taken back."""
         shown = False
 
         def watch(event: Event) -> None:
@@ -140,7 +140,7 @@ class _GatewayJob:
         self._backend, self._request = backend, request
 
     async def run(self, send: Send | None) -> Sequence[Answer]:
-        """Ask the model, and send each part of the answers as soon as it is known, if that is wanted."""
+        """Ask the model, and send each part of the answers as soon as it is known if the client streams."""
         custom = {each.name for each in self._request.tools if isinstance(each, CustomTool)}
         logprobs = bool(self._request.settings.logprobs)
         reader = GatewayReader(streams=send is not None, logprobs=logprobs, custom=custom)

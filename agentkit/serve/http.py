@@ -1,4 +1,4 @@
-"""The server as an ASGI app: paths, limits, and streams whose clients may leave at any time."""
+"""The server as an ASGI app: paths, limits, and streams whose clients may disconnect at any time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from agentkit.sessions import SessionInfo, Sessions, StoredSession
 __all__ = ["Server", "ServerLimits"]
 
 log = logging.getLogger("agentkit")
-_POLL = 0.1  # seconds between looks at an answer that another request is making
+_POLL = 0.1  # seconds between checks of an answer that another request is creating
 _KEY = 255  # characters of an idempotency key
 
 
@@ -52,11 +52,11 @@ class ServerLimits:
 
     Attributes:
         body: Most bytes of a request.
-        body_seconds: Longest time in which a request must have arrived.
-        requests: Most requests for a completion at a time; more get a 429.
-        seconds: Longest time of an answer.
+        body_seconds: Longest time for a request to arrive.
+        requests: Most concurrent requests for a completion; further ones get a 429.
+        seconds: Longest time for an answer.
         keep_alive: Seconds of silence in a stream after which a comment is sent, so that no proxy closes it.
-        waiting_seconds: How long a run that waits, and the answer to an idempotency key, is stored.
+        waiting_seconds: How long waiting runs and answers to idempotency keys are stored.
 
     Raises:
         ConfigError: One of them is not a positive number.
@@ -79,11 +79,10 @@ class Server:
     """An ASGI app that answers requests with the backends.
 
     Args:
-        backends: What answers, by the name of the model.
-        guard: Who may ask.
-        limits: What a request may use.
+        backends: The backends, by model name.
+        guard: Who may send requests. limits: What a request may use.
         store: Where runs wait.
-        sessions: The stored conversations, if there are some.
+        sessions: The stored conversations, if there are any.
         opens: What is opened when the server starts, and closed when it stops.
     """
 
@@ -123,7 +122,7 @@ class Server:
 
     @property
     def is_open(self) -> bool:
-        """Whether it lets in everybody who can reach it."""
+        """Whether it admits everyone who can reach it."""
         return self._guard.is_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -203,7 +202,7 @@ class Server:
         body: ChatBody | DecisionsBody,
         prepare: Callable[[], Awaitable[Job]],
     ) -> ASGIApp:
-        """An ASGI app that answers with a completion, and cancels it when its client leaves."""
+        """An ASGI app that answers with a completion, and cancels it if the client disconnects."""
         if body.stream_options is not None and not body.stream:
             raise bad_request("'stream_options' is only allowed when 'stream' is true.", "stream_options")
         key = self._idempotency_key(request, raw)
@@ -231,7 +230,7 @@ class Server:
         return answer
 
     async def _until_left(self, receive: Receive, work: Callable[[], Awaitable[None]], writer: Writer) -> str:
-        """Work until it is done, its time is over, or the client leaves; returns the outcome."""
+        """Work until done, out of time, or the client disconnects; return the outcome."""
         failures: list[Exception] = []
         watches, works = True, True
 
@@ -269,7 +268,7 @@ class Server:
     async def _once(
         self, key: str, writer: Writer, prepare: Callable[[], Awaitable[Job]], answers: list[Answer]
     ) -> None:
-        """Answer, or repeat the answer that the same request got before."""
+        """Answer, or repeat the answer to an earlier request with the same key."""
         if not key:
             await self._make(writer, prepare, answers)
             return
@@ -311,7 +310,7 @@ class Server:
         await writer.end(chunks.end(answers))
 
     def _idempotency_key(self, request: Request, raw: Json) -> str:
-        """The name of a stored answer and a hash of the request, if the client wants it to be answered once."""
+        """Return the key of a stored answer and a hash of the request, if it has an ``Idempotency-Key``."""
         given = request.headers.get("idempotency-key", "")
         if not given:
             return ""
@@ -419,7 +418,7 @@ class Server:
 
 
 class _Exchange:
-    """The answer to a request on its way: adds headers, and knows whether it has begun."""
+    """Sends an answer: adds headers, and knows whether it has begun."""
 
     def __init__(self, send: Send, headers: dict[str, str]) -> None:
         self._send = send
@@ -439,7 +438,7 @@ def _caller(request: Request) -> Caller:
 
 
 def _needs_token(scope: Scope) -> bool:
-    """Whether a request needs the token: all but those for a page and its health."""
+    """True if a request needs the token: all but those for pages and the health check."""
     path = scope["path"].removeprefix(scope.get("root_path", ""))
     return scope["method"] not in ("GET", "HEAD") or path.startswith(("/v1", "/openai", "/metrics"))
 

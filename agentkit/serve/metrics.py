@@ -1,4 +1,4 @@
-"""Figures of a server, as Prometheus reads them."""
+"""Metrics of a server, for Prometheus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Metrics:
     """Counts requests, tokens and time. Each process of a server has its own, with the label ``process``.
 
     Attributes:
-        active: The requests for a completion that are being answered.
+        active: The number of requests for a completion in progress.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Metrics:
             model: The name of the model.
             outcome: The HTTP status, or ``cancelled``.
             seconds: How long it took.
-            usages: What its answers used.
+            usages: The usage of its answers.
         """
         self._requests[model, outcome] += 1
         self._buckets[bisect_left(_BUCKETS, seconds)] += 1
@@ -45,7 +45,7 @@ class Metrics:
             self._tokens[model, "completion"] += usage.completion_tokens
 
     def text(self) -> str:
-        """The figures in Prometheus' text format."""
+        """Return the metrics in Prometheus' text format."""
         return "\n".join([*self._lines(), ""])
 
     def _lines(self) -> Iterator[str]:

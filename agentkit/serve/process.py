@@ -31,14 +31,14 @@ def run(server: Server, *, host: str = "127.0.0.1", port: int = 8000, drain: flo
         drain: Seconds that requests may still take after SIGTERM; then they are cancelled.
 
     Raises:
-        ConfigError: The address cannot be had, or others could reach a server that needs no token.
+        ConfigError: The address is not available, or others could reach a server that needs no token.
     """
     check_reach(host, is_open=server.is_open)
     serve_forever(server, listen(host, port), drain=drain)
 
 
 def check_reach(host: str, *, is_open: bool) -> None:
-    """Refuse a server that anybody could use.
+    """Refuse a server that anyone could use.
 
     Raises:
         ConfigError: Others can reach it, and it needs no token.
@@ -53,7 +53,7 @@ def listen(host: str, port: int) -> socket.socket:
     """Listen on an address.
 
     Raises:
-        ConfigError: It cannot be had, or there is no server to answer there.
+        ConfigError: It is not available, or uvicorn is not installed.
     """
     for name in ("uvicorn", "httptools"):
         if importlib.util.find_spec(name) is None:
@@ -73,7 +73,7 @@ def serve_forever(
     """Serve until Ctrl-C or SIGTERM.
 
     Args:
-        server: The server; for several workers ``module:function`` of what makes it in each of them.
+        server: The server; for several workers, ``module:function`` of the function that creates it in each.
         listener: Where clients connect.
         drain: Seconds that requests may still take after SIGTERM.
         workers: The number of processes.

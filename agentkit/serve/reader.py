@@ -1,4 +1,4 @@
-"""From the events of a run, or of one request to a model, to what a client is sent."""
+"""Turn the events of a run, or of one request to a model, into what is sent to a client."""
 
 from __future__ import annotations
 
@@ -31,22 +31,21 @@ _DELTAS = (CallDelta, ReasoningDelta, TextDelta)
 
 
 class _Text:
-    """The text of an answer on its way to a client, who cannot take anything back.
+    """Sends the text of an answer to a client, which cannot take anything back.
 
     Args:
         answer: Receives the text.
-        streams: Whether the client reads the text while it is written.
-        takes_back: Whether the client can take text back.
+        streams: Whether the client reads the text as it is written. takes_back: Whether the client can take text back.
     """
 
     def __init__(self, answer: Answer, *, streams: bool, takes_back: bool) -> None:
         self._answer = answer
         self._is_final = streams and not takes_back
         self._start = 0  # of the turn, among the strings of the answer
-        self._resent = ""  # what was sent of the turn, and comes again
+        self._resent = ""  # text of the turn that was sent and arrives again
 
     def begin_turn(self) -> None:
-        """Begin another text: a blank line is between two."""
+        """Begin another text, after a blank line."""
         self._start, self._resent = len(self._answer.text), ""
 
     @property
@@ -55,14 +54,14 @@ class _Text:
         return "".join(self._answer.text[self._start :]).removeprefix("\n\n" if self._start else "")
 
     def discard(self) -> None:
-        """Take back the text of the turn, or see that what comes instead begins in the same way."""
+        """Take back the text of the turn, or check that the new text begins in the same way."""
         if self._is_final:
             self._resent = self.of_turn
         else:
             del self._answer.text[self._start :]
 
     def end_turn(self, text: str) -> Iterator[Part]:
-        """See that the whole text of the turn was sent.
+        """Check that the whole text of the turn was sent.
 
         Raises:
             ApiError: The client has read something else already.
@@ -91,12 +90,11 @@ class RunReader:
     """Reads the events of a run.
 
     Args:
-        answer: Receives what the client is sent.
+        answer: Receives what is sent to the client.
         tools: The names of the tools that belong to the client.
-        before: What the run had used before this request.
-        streams: Whether the client reads the answer while it is made.
-        events: Whether the client wants the events.
-        holds: Whether the text is sent only at the end, as an earlier one would not be part of the output.
+        before: The usage of the run before this request.
+        streams: Whether the client reads the answer as it is created. events: Whether the client wants the events.
+        holds: Whether the text is sent only at the end, because earlier text would not be part of the output.
         logprobs: Whether the client wants log probabilities.
     """
 
@@ -119,7 +117,7 @@ class RunReader:
         self._held = ""
 
     def feed(self, event: Event) -> Iterator[Part]:
-        """Yield what an event means to the client."""
+        """Yield what to send for an event."""
         is_own = event.origin is None or not event.origin.path
         if is_own:
             yield from self._own(event)
@@ -183,12 +181,12 @@ class RunReader:
         )
 
     def refuse(self, usage: Usage) -> Iterator[Part]:
-        """Yield the end of an answer that the model declined to give."""
+        """Yield the end of a refused answer."""
         self.answer.usage = used_since(usage, self._before)
         yield self.answer.add(Part(delta={}, finish_reason="stop"))
 
     def _output(self, result: RunResult[Any]) -> Iterator[Part]:
-        """Yield what has not been sent of the output."""
+        """Yield the part of the output that has not been sent."""
         output = result.output_or_none
         if self._holds:
             text = self._held if output is None or isinstance(output, str) else to_json(output, fallback=str).decode()
@@ -201,7 +199,7 @@ class RunReader:
         return not path and name in self._tools
 
     def _calls(self, state: RunState) -> Iterator[dict[str, Any]]:
-        """The calls that the client is to run."""
+        """Return the calls for the client to run."""
         waiting = {each.id for each in state.pending if each.external and self._is_brought(each.name, each.path)}
         replies = [each for each in state.messages if isinstance(each, AssistantMessage)] if waiting else []
         for place, call in enumerate(replies[-1].tool_calls if replies else ()):
@@ -209,7 +207,7 @@ class RunReader:
                 yield call_to_wire(call, call_id(state.run_id, state.turns, place), 0)
 
     def _say_what_waits(self, state: RunState) -> Iterator[Part]:
-        """Say in words what the run waits for, to people whose client does not know."""
+        """Say in words what the run waits for, for people whose client cannot show it."""
         waiting = [each for each in state.pending if not self._is_brought(each.name, each.path)]
         lines = [f"- {each.name} {to_json(each.arguments, fallback=str).decode()}: {each.reason}" for each in waiting]
         self._text.begin_turn()
@@ -234,7 +232,7 @@ def _rest(whole: str, sent: str) -> str:
 
 
 def _of_message(answer: Answer, message: AssistantMessage, logprobs: Mapping[str, Any] | None) -> Iterator[Part]:
-    """Yield what only the finished message has, and whatever had no deltas."""
+    """Yield what only the finished message has, and anything that had no deltas."""
     if rest := _rest(message.refusal or "", answer.refusal):
         yield answer.add(Part(delta={"refusal": rest}))
     if message.annotations:
@@ -255,7 +253,7 @@ class GatewayReader:
     Args:
         streams: Whether the client reads the answers while they are made.
         logprobs: Whether the client wants log probabilities.
-        custom: The names of the custom tools; a chunk has no form for a part of their calls.
+        custom: The names of the custom tools, whose calls chunks cannot express in parts.
     """
 
     def __init__(self, *, streams: bool, logprobs: bool, custom: Collection[str] = ()) -> None:
@@ -269,7 +267,7 @@ class GatewayReader:
         """Yield what an event means to the client.
 
         Raises:
-            ApiError: The client has read what the model takes back.
+            ApiError: The client has already read text that the model takes back.
         """
         index, delta = (event.choice, event.delta) if isinstance(event, ChoiceDelta) else (0, event)
         if isinstance(delta, DeltasDiscarded):
@@ -284,7 +282,7 @@ class GatewayReader:
             pass
 
     def end(self, reply: Reply) -> Iterator[tuple[int, Part]]:
-        """Yield the end of each answer, and whatever had no deltas."""
+        """Yield the end of each answer, and anything that had no deltas."""
         for index, choice in enumerate(reply.choices):
             answer, message = self._answer(index), choice.message
             answer.reply = reply

@@ -24,7 +24,7 @@ class WaitingRun:
     Attributes:
         model: The name of the agent.
         body: The request that it belongs to, without its messages.
-        prefix: How many of the run's messages came from the request.
+        prefix: The number of the run's messages that came from the request.
         session: The session that holds the state; empty if it is here.
         state: The state; None if a session holds it.
     """
@@ -37,7 +37,7 @@ class WaitingRun:
 
 
 class Runs:
-    """The runs that wait, each for those who use the same token.
+    """The runs that wait; each belongs to its token.
 
     Args:
         store: Where they are.
@@ -58,7 +58,7 @@ class Runs:
         return _read(await self._store.get(_key(owner, run_id)))
 
     async def take(self, owner: str, run_id: str) -> WaitingRun | None:
-        """Return a run and forget it: of several requests that continue it, one gets it."""
+        """Return a run and remove it: of several requests that continue it, only one gets it."""
         return _read(await self._store.take(_key(owner, run_id)))
 
 
@@ -78,7 +78,7 @@ def _read(stored: str | None) -> WaitingRun | None:
 
 
 def give_results(state: RunState, results: Mapping[CallPlace, ToolMessage]) -> bool:
-    """Give a run the results of the client's calls that it waits for.
+    """Give a waiting run the results of the client's calls.
 
     Returns:
         Whether the run waits for exactly these; if not, nothing has changed.

@@ -1,4 +1,4 @@
-"""Who may ask: the token, and the ``Host`` and ``Origin`` of a request."""
+"""Who may send requests: the token, and the ``Host`` and ``Origin`` of a request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHORTEST = 8  # characters of a token
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only programs of this machine reach a server that listens there."""
+    """Whether only programs on this machine can reach a server that listens there."""
     return host in _LOOPBACK or host.startswith("127.")
 
 
@@ -27,7 +27,7 @@ class Guard:
     """Checks requests.
 
     Args:
-        token: The token, or several of them. Empty for that of ``AGENTKIT_TOKEN``; None lets everybody in.
+        token: The token, or several. Empty for that of ``AGENTKIT_TOKEN``; None admits everyone.
         hosts: The names under which the server is reached, in addition to those of this machine; ``"*"`` for any.
         origins: The origins whose pages may call the server, such as ``https://chat.example.com``, besides its own.
 
@@ -63,10 +63,10 @@ class Guard:
         return not self._tokens
 
     def check_place(self, headers: Mapping[str, str]) -> str:
-        """Check the ``Host`` and the ``Origin`` of a request, so that no page of another site can use the server.
+        """Check the ``Host`` and ``Origin`` of a request, so that pages of other sites cannot use the server.
 
         Returns:
-            The origin, if it is one of another site whose pages may read the answer; empty if not.
+            The origin, if it is another site whose pages may read the answer; empty otherwise.
 
         Raises:
             ApiError: One of them is not allowed.
@@ -82,13 +82,13 @@ class Guard:
         return ""
 
     def owner(self, headers: Mapping[str, str]) -> str:
-        """Check the token of a request, in the same time for every wrong one.
+        """Check the token of a request, in constant time.
 
         Returns:
-            What stands for the token; empty if none is needed.
+            An identifier for the token; empty if none is needed.
 
         Raises:
-            ApiError: There is none, or a wrong one.
+            ApiError: The token is missing or wrong.
         """
         if not self._tokens:
             return ""

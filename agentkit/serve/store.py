@@ -1,4 +1,4 @@
-"""What a server remembers between requests: runs that wait, and answers to requests with an idempotency key."""
+"""What a server stores between requests: waiting runs, and answers to requests with an idempotency key."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ _TABLE = "create table if not exists entries (key text primary key, value text n
 
 
 class Store(Protocol):
-    """Strings by key, each for some time."""
+    """Stores strings by key, each for a limited time."""
 
     async def get(self, key: str) -> str | None:
-        """Return a value; None if there is none, or no longer."""
+        """Return a value; None if there is none, or it has expired."""
         ...
 
     async def put(self, key: str, value: str, seconds: float) -> None:
-        """Set a value for so many seconds."""
+        """Set a value for this many seconds."""
         ...
 
     async def add(self, key: str, value: str, seconds: float) -> str | None:
-        """Set a value if there is none; otherwise change nothing and return the one that is there."""
+        """Set a value if there is none; otherwise return the existing one."""
         ...
 
     async def take(self, key: str) -> str | None:
-        """Remove a value and return it: of several that take it at once, one gets it."""
+        """Remove a value and return it: of several concurrent callers, only one gets it."""
         ...
 
 
 class MemoryStore:
-    """Remembers as long as the process lives; beyond 10,000 entries, or 256 MB, the oldest are forgotten."""
+    """Stores in memory, for the lifetime of the process; beyond 10,000 entries or 256 MB, the oldest are dropped."""
 
     def __init__(self) -> None:
         self._entries: OrderedDict[str, tuple[str, float]] = OrderedDict()
@@ -81,7 +81,7 @@ class MemoryStore:
 
 
 class FileStore:
-    """Remembers in a SQLite file, for several processes and across restarts. Only its owner can read the file.
+    """Stores in a SQLite file, for several processes and across restarts. Only its owner can read the file.
 
     Raises:
         ConfigError: The file cannot be used.
@@ -131,7 +131,7 @@ class FileStore:
                 connection.execute("commit")
                 return value
 
-        return await anyio.to_thread.run_sync(perform)  # a thread is waited for, so no value that was taken is lost
+        return await anyio.to_thread.run_sync(perform)  # waits for the thread, so that no taken value is lost
 
 
 def _value(connection: sqlite3.Connection, key: str) -> str | None:

@@ -1,8 +1,8 @@
 # ruff: noqa: D101 - the classes are objects of the API, and say no more than their members
-"""The body of a request: its parameters with their types and limits, and what is read from it.
+"""The body of a request: its parameters with their types and limits.
 
-The models are the one place that says what the server accepts: they validate a request, name the parameter that is
-wrong, and describe the request in the OpenAPI document. Names and limits are those of the `Chat Completions reference
+These models alone define what the server accepts: they validate a request, name the wrong parameter, and describe the
+request in the OpenAPI document. Names and limits are those of the `Chat Completions reference
 <https://platform.openai.com/docs/api-reference/chat/create>`_.
 """
 
@@ -34,7 +34,7 @@ Json: TypeAlias = dict[str, Any]
 
 
 class _Open(BaseModel):
-    """An object of the API. Members that it has in addition to these are passed on as they are."""
+    """An object of the API. Additional members are passed on unchanged."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -329,10 +329,10 @@ class LegacyFunction(_Open):
 
 
 class Extension(_Closed):
-    """What clients that know agentkit ask for in addition.
+    """What clients that know agentkit request in addition.
 
     Attributes:
-        events: Whether the response has what the run does.
+        events: Whether the response includes the events of the run.
         session: The stored conversation that the request continues.
     """
 
@@ -341,7 +341,7 @@ class Extension(_Closed):
 
 
 class ChatBody(BaseModel):
-    """A request for a chat completion. What a server does not know is refused, unless it is a gateway."""
+    """A request for a chat completion. Unknown parameters are refused, except by a gateway."""
 
     model_config = ConfigDict(strict=True, extra="allow", title="CreateChatCompletionRequest")
 
@@ -448,7 +448,7 @@ def parse_body(raw: Json, model: type[Model]) -> Model:
 
 def _refusal(error: ValidationError, raw: Json) -> ApiError:
     found = [(_path(each["loc"], raw), each) for each in error.errors(include_url=False, include_context=False)]
-    inside = [each for each in found if each[0].startswith(found[0][0])]  # of alternatives, the one that got furthest
+    inside = [each for each in found if each[0].startswith(found[0][0])]  # of the alternatives, the one that got furthest
     param, first = max(inside, key=lambda each: len(each[0]))
     if first["type"] == "missing":
         return bad_request(f"Missing required parameter: '{param}'.", param, code="missing_required_parameter")
@@ -458,7 +458,7 @@ def _refusal(error: ValidationError, raw: Json) -> ApiError:
 
 
 def _path(loc: Sequence[str | int], raw: Json) -> str:
-    """The place of an error as the API names it, ``messages[0].content``: without the names of alternatives."""
+    """Return the place of an error in the API's notation, ``messages[0].content``, without names of alternatives."""
     path, value = "", cast("object", raw)
     for at, part in enumerate(loc):
         if isinstance(part, int) and isinstance(value, list):

@@ -77,7 +77,7 @@ async def test_a_file_that_is_no_lock_file_is_refused(tmp_path: Path, text: str)
 
 async def test_tools_with_hidden_characters_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
     assert await names(hostile("hidden")) == ["fine"]
-    assert r"its description has characters that nobody sees: 'Add.\U000e0041\U000e0042'" in caplog.text
+    assert r"its description has invisible characters: 'Add.\U000e0041\U000e0042'" in caplog.text
 
 
 HIDDEN = {

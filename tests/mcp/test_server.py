@@ -431,7 +431,7 @@ async def test_a_cancelled_call_ends_its_run() -> None:
 
 
 def test_two_offers_of_one_name_are_refused() -> None:
-    with pytest.raises(DefinitionError, match="have the name 'add'"):
+    with pytest.raises(DefinitionError, match="have the same name, 'add'"):
         MCPServer(add, Agent(ScriptedModel([]), name="add", description="Adds."))
 
 

@@ -1,4 +1,4 @@
-"""Ready-made tools, each a `Toolset` made from a capability: an object that says what may be touched.
+"""Ready-made tools. Each is a `Toolset` that is created with what it may access.
 
 ::
 
@@ -7,8 +7,8 @@
 
     Agent("openai:gpt-5-mini", tools=[Files("notes", write=True), Clock("Europe/Paris")])
 
-Importing one never imports what another one needs. Calls that change something need approval unless you say otherwise.
-Every result says in its metadata where it comes from: ``{"source": "file:notes/today.md"}``.
+Importing one never imports the dependencies of another. Calls that change something need approval unless you say
+otherwise. The metadata of every result names its source: ``{"source": "file:notes/today.md"}``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`Ask`: a question to the person, whose answer the run waits for."""
+"""`Ask`: ask the user a question, and pause until there is an answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Ask"]
 
 
 class Ask(Toolset):
-    """One tool, ``ask_user``: the run pauses with the question until `RunState.answer` brings the answer.
+    """One tool, ``ask_user``: the run pauses with the question until `RunState.answer` provides the answer.
 
     The pending call has the arguments ``question`` and ``options``, a list that may be empty.
     """

@@ -1,4 +1,4 @@
-"""`Calculator`: arithmetic that is exact, written as people and programs write it, and never evaluated as code."""
+"""`Calculator`: exact arithmetic, in the notation of people and programs, never evaluated as code."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from agentkit.tools import ToolResult, Toolset
 __all__ = ["Calculator"]
 
 _LONGEST = 2000  # characters of an expression
-_DEEPEST = 50  # brackets in brackets
-_MOST_BITS = 20_000  # of a number: about 6,000 digits
-_DIGITS = 30  # shown of a number that has no end
+_DEEPEST = 50  # levels of nested brackets
+_MOST_BITS = 20_000  # bits of a number: about 6,000 digits
+_DIGITS = 30  # digits shown of an infinite expansion
 _SYMBOL = re.compile(
     r"\s*(?:(?P<number>(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,5})?)"
     r"|(?P<name>[A-Za-z]\w*)|(?P<sign>\*\*|//|[-+*/^%!(),\u00d7÷·\u2212√π]))"
@@ -32,7 +32,7 @@ _SAME = {"\u00d7": "*", "·": "*", "x": "*", "times": "*", "÷": "/", "\u2212": 
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """A number, and whether it is exactly that."""
+    """A number, and whether it is exact."""
 
     number: Fraction
     exact: bool = True
@@ -40,7 +40,7 @@ class _Value:
 
 
 class Calculator(Toolset):
-    """One tool, ``calculate``: exact results for fractions and decimals, 15 digits where there are no exact ones."""
+    """One tool, ``calculate``: exact results for fractions and decimals, otherwise 15 digits."""
 
     def __init__(self) -> None:
         super().__init__(tool(self.calculate, read_only=True))
@@ -59,7 +59,7 @@ class Calculator(Toolset):
 
 
 class _Parser:
-    """A parser by precedence that calculates while it reads."""
+    """A precedence parser that calculates as it reads."""
 
     def __init__(self, expression: str) -> None:
         if len(expression) > _LONGEST:
@@ -162,7 +162,7 @@ class _Parser:
         return value
 
     def _ends_here(self) -> bool:
-        """Return True if the sign % makes the number before it a percentage and is not the remainder operator."""
+        """Return True if the sign % marks a percentage rather than the remainder operator."""
         found = _SYMBOL.match(self._text, self._place)
         if found is None or found["sign"]:
             return found is None or found["sign"] not in ("(", "√", "π")

@@ -19,11 +19,11 @@ _Zone = Annotated[str, "A time zone such as 'Europe/Paris' or 'UTC'; empty for t
 
 
 class Clock(Toolset):
-    """Tools that tell the time, convert it between zones, and count with dates.
+    """Tools for the current time, conversions between zones, and date arithmetic.
 
     Args:
         timezone: The user's own zone, by its IANA name.
-        now: Gives the time instead of the system's clock; it must know its zone.
+        now: Returns the time instead of the system's clock; it must have a time zone.
 
     Raises:
         ConfigError: There is no such zone.
@@ -39,7 +39,7 @@ class Clock(Toolset):
             ) from None
         self._now = now
         super().__init__(
-            tool(self.current_time, thread=False),  # not read_only: an early call would tell an early time
+            tool(self.current_time, thread=False),  # not read_only: an early call would return an early time
             *(tool(each, read_only=True) for each in (self.convert_time, self.shift_date, self.time_between)),
         )
 
@@ -91,7 +91,7 @@ class Clock(Toolset):
         seconds = abs(int(between.total_seconds()))
         words = f"{seconds // 86400} days, {seconds % 86400 // 3600} hours and {seconds % 3600 // 60} minutes"
         if all(each.tzinfo is None for each in (start, end)) and start.time() == end.time():
-            words = f"{abs((end.date() - start.date()).days)} days"  # whatever the clocks did between
+            words = f"{abs((end.date() - start.date()).days)} days"  # regardless of clock changes in between
         direction = "the end is before the start, by " if between < timedelta(0) else ""
         return ToolResult(direction + words, between.total_seconds(), metadata={"source": "clock"})
 

@@ -1,4 +1,4 @@
-"""`Files`: the files of one folder, to read and, if allowed, to change."""
+"""`Files`: read and, if allowed, change the files of one folder."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["Edit", "Files", "matches_glob", "pdf_text"]
 _TRASH = ".trash"
 _MOST_LISTED = 500
 _MOST_HITS = 200
-_LONGEST_LINE = 400  # characters shown of a line that was found
+_LONGEST_LINE = 400  # characters shown of a matching line
 _MOST_DIFF = 8_000  # characters shown of a diff
-_LARGEST_DIFF = 400_000  # characters compared for one
+_LARGEST_DIFF = 400_000  # characters compared for a diff
 _LARGEST_BATCH = 4_000_000  # characters that one process matches
 _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
-_Line: TypeAlias = tuple[str, int, str]  # the path, the number of the line, and the line
+_Line: TypeAlias = tuple[str, int, str]  # the path, the line number, and the line
 
 
 class Edit(TypedDict):
@@ -41,7 +41,7 @@ class Edit(TypedDict):
 class Files(Toolset):
     """Tools for the files of one folder: list, find, read and search, and with ``write=True`` change them.
 
-    Nothing outside of the folder is reached by any name, link or race, and names that begin with a dot are hidden.
+    No name, link or race leads outside the folder, and names that begin with a dot are hidden.
 
     Args:
         root: The folder.
@@ -51,7 +51,7 @@ class Files(Toolset):
         requires_approval: Of the tools that change something; see `ToolOptions`.
 
     Raises:
-        ConfigError: There is no such folder, or a limit makes no sense.
+        ConfigError: There is no such folder, or a limit is invalid.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Files(Toolset):
             for each in (self.list_files, self.find_files, self.read_file, self.search_files)
         ]
         if write:
-            shown = requires_approval is True  # whoever decides sees the change as a diff
+            shown = requires_approval is True  # the person who decides sees the change as a diff
             writing: Approval = self._shown_writing if shown else requires_approval
             editing: Approval = self._shown_editing if shown else requires_approval
             tools += [
@@ -84,16 +84,16 @@ class Files(Toolset):
         super().__init__(*tools)
 
     def _shown_writing(self, _: object, arguments: dict[str, Any]) -> str:
-        """Say what a call of `write_file` would change."""
+        """Return what a call of `write_file` would change."""
         path = arguments["path"]
         try:
             before = self._text(path, self._root.read(path, max_bytes=self._max_bytes))
         except (ToolError, ConfigError):
-            before = ""  # there is no such file, or no text in it
+            before = ""  # no such file, or not a text file
         return f"write_file requires approval of every call\n{_diff(path, before, arguments['content'])}"
 
     def _shown_editing(self, _: object, arguments: dict[str, Any]) -> str:
-        """Say what a call of `edit_file` would change."""
+        """Return what a call of `edit_file` would change."""
         path = arguments["path"]
         try:
             before = after = self._text(path, self._root.read(path, max_bytes=self._max_bytes))
@@ -215,7 +215,7 @@ class Files(Toolset):
             try:
                 data = self._root.read(entry.path, max_bytes=self._max_bytes)
             except ToolError:
-                continue  # it has gone, or may not be read: it was found by looking, not asked for
+                continue  # gone or unreadable: it was found by the search, not requested by name
             if b"\0" not in data[:8192]:
                 for number, line in enumerate(data.decode(errors="replace").splitlines(), start=1):
                     yield entry.path, number, line
@@ -283,9 +283,9 @@ def matches_glob(pattern: str) -> Callable[[str], bool]:
 
 
 def _match_parts(parts: Sequence[str], path: str) -> bool:
-    """One row of a table a part, so that no pattern takes more than parts times names steps."""
+    """Match with one table row per part, so that no pattern takes more than parts times names steps."""
     names = path.split("/")
-    reached = [True, *[False] * len(names)]  # whether the parts so far match that many names
+    reached = [True, *[False] * len(names)]  # whether the parts so far match this many names
     for part in parts:
         if part == "**":
             for place in range(1, len(reached)):
@@ -329,10 +329,10 @@ def _diff(path: str, before: str, after: str) -> str:
 
 
 def pdf_text(path: str, data: bytes) -> str:
-    """The text of a PDF, page by page.
+    """Return the text of a PDF, page by page.
 
     Raises:
-        ToolError: The PDF cannot be read, or what reads PDFs is not installed.
+        ToolError: The PDF cannot be read, or the extra is not installed.
     """
     try:
         from pypdf import PdfReader  # noqa: PLC0415 - an extra: only who reads PDFs needs it

@@ -11,9 +11,9 @@ _MOST_TERMS = 32
 
 
 def match_query(words: str) -> str:
-    """An FTS5 query that finds what contains any of the words, a phrase in double quotes as a whole.
+    """Return an FTS5 query for any of the words, and for phrases in double quotes as a whole.
 
-    No operator of FTS5 has a meaning in ``words``: every term is quoted. Empty if there is no word in them.
+    FTS5 operators in ``words`` have no effect, since every term is quoted. Empty if there are no words.
     """
     terms = [phrase or word for phrase, word in _TERM.findall(words)][:_MOST_TERMS]
     return " OR ".join(f'"{term}"' for term in terms if re.search(r"\w", term))

@@ -1,4 +1,4 @@
-"""`Http`: pages and APIs of hosts that you name."""
+"""`Http`: read pages and call APIs of hosts that you name."""
 
 from __future__ import annotations
 
@@ -28,20 +28,18 @@ _OURS = re.compile(
 class Http(Toolset):
     """Tools that read pages and call APIs of the hosts that you name.
 
-    A request that may change something (any but GET, HEAD and OPTIONS) needs approval unless you say otherwise, and has
-    the call's ``Idempotency-Key``. Addresses that are not public cannot be reached, whatever a name resolves to.
+    A request that may change something (any but GET, HEAD and OPTIONS) needs approval unless you say otherwise, and
+    carries the call's ``Idempotency-Key``. Non-public addresses cannot be reached, whatever a name resolves to.
 
     Args:
         allow: Hosts: ``"api.example.com"``, ``"*.example.com"``, ``"*"`` for all public ones.
         secrets: Headers by host that no model sees: ``{"api.example.com": "Bearer ..."}``.
-        private: Networks that may be reached although they are not public, such as ``"10.1.0.0/16"``.
-        timeout: Seconds for one request.
-        max_bytes: Of what a server sends.
-        requires_approval: Of requests that may change something; see `ToolOptions`.
-        resolve: Finds the addresses of a host, instead of the system.
+        private: Non-public networks that may be reached, such as ``"10.1.0.0/16"``. timeout: Seconds for one request.
+            max_bytes: Most bytes of a response. requires_approval: For requests that may change something; see
+            `ToolOptions`. resolve: Resolves host names instead of the system.
 
     Raises:
-        ConfigError: A host, a network or a limit makes no sense.
+        ConfigError: A host, a network or a limit is invalid.
     """
 
     def __init__(
@@ -58,7 +56,7 @@ class Http(Toolset):
         self._web = Web(allow, secrets=secrets, private=private, timeout=timeout, max_bytes=max_bytes, resolve=resolve)
         self._approval = requires_approval
         access: list[Access] = ["untrusted", "outside"]
-        if secrets or private:  # what others cannot see: with your key, or inside your network
+        if secrets or private:  # reads private data: with your key, or inside your network
             access.append("private")
         super().__init__(
             tool(self.fetch_page, read_only=True, timeout=timeout + 30, access=access),
@@ -120,7 +118,7 @@ _SHOWN = ("content-type", "location", "link", "retry-after", "x-ratelimit-remain
 
 
 async def request_result(answer: Answer) -> ToolResult:
-    """The result of a call of an API: the status, the headers that matter and the body.
+    """Return the result of an API call: the status, the important headers and the body.
 
     Raises:
         ToolError: The body is not text.
@@ -131,7 +129,7 @@ async def request_result(answer: Answer) -> ToolResult:
 
 
 def _text_of(answer: Answer) -> str:
-    """The body as text for a model: HTML as Markdown, PDFs as their text.
+    """Return the body as text for a model: HTML as Markdown, PDFs as text.
 
     Raises:
         ToolError: It is not text.
@@ -160,7 +158,7 @@ def _markdown(html: str) -> str:
     title = f"# {soup.title.get_text(strip=True)}\n\n" if soup.title and not body.find("h1") else ""
     try:
         text: str = MarkdownConverter(heading_style="ATX", strip=["img"]).convert_soup(body)
-    except RecursionError:  # tags in tags without end
+    except RecursionError:  # endlessly nested tags
         text = body.get_text("\n", strip=True)
     return title + re.sub(r"\n{3,}", "\n\n", text).strip()
 

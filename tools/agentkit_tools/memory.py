@@ -1,4 +1,4 @@
-"""`Memory`: short notes that last over sessions, in a file."""
+"""`Memory`: short notes in a file that outlive conversations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Memory", "Note"]
 
 _LONGEST = 2_000  # characters of a note
 _MOST_RECALLED = 20
-_APPLICATION = 0x616B6D31  # "akm1": marks a SQLite file as one of these
+_APPLICATION = 0x616B6D31  # "akm1": marks a SQLite file as one of ours
 _SCHEMA = """
 CREATE TABLE notes (id INTEGER PRIMARY KEY AUTOINCREMENT, note TEXT NOT NULL UNIQUE, created TEXT NOT NULL);
 CREATE VIRTUAL TABLE words USING fts5 (note, content='notes', content_rowid='id', tokenize='porter unicode61');
@@ -34,7 +34,7 @@ class Note:
     """One note.
 
     Attributes:
-        id: Its number; a number is never given twice.
+        id: Its number; numbers are never reused.
         text: The note.
         created: When it was made.
     """
@@ -47,16 +47,15 @@ class Note:
 class Memory(Toolset):
     """Tools to remember a note, recall notes and forget one; the notes are in a SQLite file that processes may share.
 
-    A note comes back in later conversations, whoever had the model write it. Where an agent reads what strangers wrote,
-    let somebody look at each note with ``requires_approval=True``.
+    A note reappears in later conversations, whoever made the model write it. If an agent reads content from strangers,
+    have each note reviewed with ``requires_approval=True``.
 
     Args:
-        file: The file; made when it is first needed.
-        most_notes: How many notes there may be.
-        requires_approval: Of ``remember`` and ``forget``; see `ToolOptions`.
+        file: The file; created on first use. most_notes: The most notes. requires_approval: For ``remember`` and
+            ``forget``; see `ToolOptions`.
 
     Raises:
-        ConfigError: A limit makes no sense.
+        ConfigError: A limit is invalid.
     """
 
     def __init__(self, file: str | Path, *, most_notes: int = 1000, requires_approval: Approval = False) -> None:
@@ -102,7 +101,7 @@ class Memory(Toolset):
         return self._result(f"forgot note {note_id}", note_id)
 
     def notes(self, about: str = "", *, most: int = _MOST_RECALLED) -> Sequence[Note]:
-        """The notes that fit the words best, or the newest; for a program or a user interface."""
+        """Return the notes that match the words best, or the newest ones; for a program or a user interface."""
         query = match_query(about)
         if about.strip() and not query:
             return []
@@ -119,7 +118,7 @@ class Memory(Toolset):
 
     @contextmanager
     def _open(self) -> Generator[sqlite3.Connection]:
-        """The file in a transaction. A connection of its own for each call: calls run in different threads."""
+        """Open the file in a transaction, on a new connection each time, because calls run in different threads."""
         try:
             with closing(sqlite3.connect(self._file, isolation_level=None, timeout=10)) as notes:
                 notes.execute("BEGIN IMMEDIATE")

@@ -23,7 +23,7 @@ from agentkit_tools.web import Resolver, Web
 __all__ = ["OpenApi"]
 
 _SAFE = ("get", "head")
-_MOST_TOOLS = 128  # servers refuse requests with more
+_MOST_TOOLS = 128  # servers refuse more
 _LONGEST_DESCRIPTION = 1_000
 _PAGING = {"page", "per_page", "page_size", "pagesize", "limit", "offset", "cursor", "after", "page_token", "pagetoken"}
 _FORM, _PARTS, _JSON = "application/x-www-form-urlencoded", "multipart/form-data", "application/json"
@@ -32,7 +32,7 @@ Query: TypeAlias = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class _Parameter:
-    """A parameter of an operation: what the model calls it, and what the server does."""
+    """A parameter of an operation, with its names for the model and for the server."""
 
     argument: str
     name: str
@@ -56,25 +56,23 @@ class _Operation:
 
 
 class OpenApi(Toolset):
-    """The operations of an API as tools: parameters, bodies and enums typed as its OpenAPI document says.
+    """The operations of an API as tools, with parameters, bodies and enums typed according to its OpenAPI document.
 
-    Operations that only read (GET and HEAD) are free, every other one needs approval unless you say otherwise.
+    Read-only operations (GET and HEAD) run freely; all others need approval unless you say otherwise.
 
     Args:
         document: A file (JSON, or YAML with the extra ``openapi``), or the document as a dict. See `from_url` too.
-        base_url: Where the API is, if not where the document says.
-        auth: What the API needs to know you, as the document's security scheme says: a token, a key, or
-            ``"user:password"``; or headers by name. No model sees it.
-        operations: Patterns for operations to offer: by name, such as ``"list_*"``, or ``"GET /pets/*"``. None for all.
+        base_url: The address of the API, if it differs from the document's.
+        auth: The credentials that the document's security scheme requires: a token, a key, or ``"user:password"``; or
+            headers by name. No model sees them.
+        operations: Patterns of operations to offer: by name, such as ``"list_*"``, or ``"GET /pets/*"``. None for all.
         tags: Only operations with one of these tags.
-        requires_approval: Of operations that may change something; see `ToolOptions`.
-        private: Networks that may be reached although they are not public, such as ``"10.1.0.0/16"``.
-        timeout: Seconds for one request.
-        max_bytes: Of an answer.
-        resolve: Finds the addresses of the API's host, instead of the system.
+        requires_approval: For operations that may change something; see `ToolOptions`.
+        private: Non-public networks that may be reached, such as ``"10.1.0.0/16"``. timeout: Seconds for one request.
+            max_bytes: Most bytes of a response. resolve: Resolves host names instead of the system.
 
     Raises:
-        ConfigError: The document cannot be read, says nothing of where the API is, or has more operations than fit.
+        ConfigError: The document cannot be read, has no address, or has too many operations.
     """
 
     def __init__(  # noqa: PLR0913 - a constructor of users: each is one setting of the whole
@@ -107,7 +105,7 @@ class OpenApi(Toolset):
         )
         self._approval, self._timeout = requires_approval, timeout
         self._access: list[Access] = ["untrusted", "outside"]
-        if auth or private:  # what others cannot see: with your key, or inside your network
+        if auth or private:  # reads private data: with your key, or inside your network
             self._access.append("private")
         made = list(self._chosen(operations, tags))
         if not made:
@@ -129,7 +127,7 @@ class OpenApi(Toolset):
         private: Sequence[str] = (),
         **options: Any,
     ) -> OpenApi:
-        """The toolset of a document that is fetched; ``options`` are those of the class.
+        """Fetch a document and return its toolset; ``options`` are those of the class.
 
         Raises:
             ToolError: The document cannot be fetched.
@@ -253,7 +251,7 @@ class OpenApi(Toolset):
         return await request_result(answer)
 
     def _given(self, operation: _Operation, arguments: Mapping[str, Any]) -> Iterator[tuple[_Parameter, object]]:
-        """The parameters that the model gave, after a check that they are those of the operation."""
+        """Return the model's arguments, after checking that the operation has them."""
         names = [each.argument for each in operation.parameters] + ["body"] * bool(operation.body)
         needed = [each.argument for each in operation.parameters if each.required] + ["body"] * operation.body_required
         for name in needed:
@@ -319,7 +317,7 @@ def _server(raw: Json) -> str:
 
 def _base_url(raw: Json, given: str) -> str:
     url = given or _server(raw)
-    url = f"https:{url}" if url.startswith("//") else url  # a server that leaves the scheme to the document's own
+    url = f"https:{url}" if url.startswith("//") else url  # a server URL without a scheme takes the document's
     where = urlsplit(url)
     if where.scheme not in ("http", "https") or not where.hostname or where.query or where.username:
         raise ConfigError(f"OpenApi: {url!r} is not a valid API address; give base_url='https://api.example.com/v1'")

@@ -48,7 +48,7 @@ class Document:
         self.is_3_0 = version.startswith("3.0")
 
     def operations(self) -> Iterator[tuple[str, str, Json, Sequence[Json]]]:
-        """Path, method and text of each operation, and the parameters that its path gives it."""
+        """Yield the path, method and definition of each operation, and the parameters from its path."""
         paths: Mapping[str, Json | None] = self.raw["paths"]
         for path, raw in paths.items():
             item = resolve(self, raw or {})
@@ -60,7 +60,7 @@ class Document:
         """Resolve a ``$ref``.
 
         Raises:
-            ConfigError: It points out of the document, or nowhere.
+            ConfigError: It points outside the document, or nowhere.
         """
         if not reference.startswith("#/"):
             raise ConfigError(f"OpenApi: the document refers to another one, {reference!r}: bundle them into one file")
@@ -97,10 +97,10 @@ class Document:
 
 
 def resolve(document: Document, value: Json) -> Json:
-    """The value itself, or what its ``$ref`` leads to.
+    """Return the value itself, or what its ``$ref`` points to.
 
     Raises:
-        ConfigError: It leads nowhere or in a circle.
+        ConfigError: It points nowhere, or in a circle.
     """
     for _ in range(_DEEPEST):
         if "$ref" not in value:
@@ -110,7 +110,7 @@ def resolve(document: Document, value: Json) -> Json:
 
 
 def described(schema: Json, description: object) -> Json:
-    """The schema with a description, if it has none of its own."""
+    """Return the schema, with this description if it has none."""
     words = str(description or "").strip()
     if not words or schema.get("description"):
         return schema
@@ -120,7 +120,7 @@ def described(schema: Json, description: object) -> Json:
 
 
 def tool_schema(document: Document, properties: Mapping[str, Json], required: Sequence[str]) -> Json:
-    """The JSON Schema of a tool's arguments, with all definitions that it refers to."""
+    """Return the JSON Schema of a tool's arguments, with all definitions it refers to."""
     writer = _Writer(document)
     made = {name: writer.written(each) for name, each in properties.items()}
     schema: dict[str, Any] = {"type": "object", "properties": made, "additionalProperties": False}
@@ -132,7 +132,7 @@ def tool_schema(document: Document, properties: Mapping[str, Json], required: Se
 
 
 class _Writer:
-    """Writes schemas of a document as JSON Schema, and notes the definitions that they need."""
+    """Writes the document's schemas as JSON Schema, and collects the definitions they need."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -186,7 +186,7 @@ class _Writer:
         return made
 
     def _of_3_0(self, made: dict[str, Any], known: Json) -> dict[str, Any]:
-        """Translate what OpenAPI 3.0 writes differently from JSON Schema: null and exclusive bounds."""
+        """Translate where OpenAPI 3.0 differs from JSON Schema: null and exclusive bounds."""
         for bound, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
             if isinstance(made.get(bound), bool) and made.pop(bound) and limit in made:
                 made[bound] = made.pop(limit)
@@ -202,5 +202,5 @@ class _Writer:
 
 
 def _is_output(schema: Any) -> bool:
-    """Return True if only the server sends a property."""
+    """Return True if only the server writes a property."""
     return isinstance(schema, Mapping) and cast("Json", schema).get("readOnly") is True

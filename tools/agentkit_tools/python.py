@@ -1,4 +1,4 @@
-"""`Python`: code in a sandbox that reaches nothing but the tools it is given."""
+"""`Python`: run code in a sandbox that can reach nothing but the tools it is given."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from agentkit.tools import Access, Approval, ToolContext, ToolLike, ToolResult, 
 
 __all__ = ["Python"]
 
-_MOST_SESSIONS = 16  # worker processes: one for each run that has run code lately
+_MOST_SESSIONS = 16  # worker processes: one for each run that has recently run code
 _LONGEST_CODE = 50_000
 _TYPES = {
     "string": "str",
@@ -39,34 +39,33 @@ _TYPES = {
 }
 _METADATA = {"source": "python"}
 _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
-_MOST_DOINGS = 10_000  # calls of tools and operations on files, in one run
+_MOST_DOINGS = 10_000  # tool calls and file operations in one run
 _MOST_NAMED = 20  # new files that are named
 _DIRECTORY = "/files"  # as code sees it
-_Outcome: TypeAlias = tuple[str, bool, dict[str, bytes]]  # what is shown, whether it failed, and the new files
+_Outcome: TypeAlias = tuple[str, bool, dict[str, bytes]]  # the output, whether it failed, and the new files
 
 
 class Python(Toolset):
     """One tool, ``run_python``: Python in a worker process of `pydantic-monty`, without network or environment.
 
     Variables and functions last for the run. With ``tools``, code can call them like functions (*code mode*): one turn
-    does what would take a turn for each call, and what lies between two calls never passes through the model. A call
-    from code counts for the limits of the run, passes through its middleware, and is an event. Tools that may need
-    approval are not offered to code but to the model itself, so that a run can wait for an answer.
+    replaces a turn per call, and intermediate values never pass through the model. A call from code counts toward the
+    limits of the run, passes through its middleware, and emits events. Tools that may need approval are not offered to
+    code but to the model itself, so that the run can wait for the decision.
 
-    Code has an empty directory of its own that lasts as long as its variables. Images that it writes there are shown to
-    the model; all new files are in the ``data`` of the result, a dict of text or bytes by name under ``"files"``.
+    Code has its own directory, empty at first, that lasts as long as its variables. Images that it writes there are
+    shown to the model; all new files are in the ``data`` of the result, a dict of text or bytes by name under
+    ``"files"``.
 
     Args:
         tools: The tools that code can call.
         timeout: Seconds that code may compute in one call; waiting for tools does not count.
         memory: Bytes that code may use.
-        most_calls: Of tools, in one call of ``run_python``.
-        max_output: Characters that are printed and shown.
-        max_files: Bytes that code may write to files in one run.
-        requires_approval: Of running code; see `ToolOptions`.
+        most_calls: Most tool calls in one call of ``run_python``. max_output: Most characters of output. max_files:
+            Bytes that code may write to files in one run. requires_approval: For running code; see `ToolOptions`.
 
     Raises:
-        ConfigError: The extra is not installed, or a limit makes no sense.
+        ConfigError: The extra is not installed, or a limit is invalid.
     """
 
     def __init__(
@@ -122,7 +121,7 @@ class Python(Toolset):
             raise ModelRetry(f"the code has more than {_LONGEST_CODE:,} characters")
         calls = _Calls(context, self._most_calls)
         functions = {name: functools.partial(calls.run, each) for name, each in self._offered.items()}
-        # A cancelled call waits for the worker, which the limit on its time ends.
+        # A cancelled call waits for the worker, whose time limit ends it.
         shown, failed, files = await anyio.to_thread.run_sync(self._run, context.run_id, code, functions)
         listed = [f"[wrote {name}, {len(content):,} bytes]" for name, content in [*files.items()][:_MOST_NAMED]]
         listed += [f"[and {len(files) - _MOST_NAMED} other files]"] * (len(files) > _MOST_NAMED)
@@ -143,13 +142,13 @@ class Python(Toolset):
 
 
 class _Calls:
-    """Calls of tools that code makes, in the same way as those that the model makes itself."""
+    """Makes the tool calls of code in the same way as those of the model."""
 
     def __init__(self, context: ToolContext[Any], most: int) -> None:
         self._context, self._most, self._made = context, most, 0
 
     def run(self, called: Tool, *values: object, **named: object) -> object:
-        """Call a tool from the thread that the code's worker is waited for in.
+        """Call a tool from the thread that waits for the code's worker.
 
         Raises:
             RuntimeError: What went wrong, for the code to read or to catch.
@@ -192,7 +191,7 @@ class _Calls:
 
 
 def _value(result: ToolResult) -> object:
-    """The value that code receives for a result: the tool's own value if JSON can express it, otherwise its text."""
+    """Return a result as code receives it: the tool's value if JSON can express it, otherwise its text."""
     try:
         return result.content if result.data is None else to_jsonable_python(result.data)
     except ValueError:
@@ -217,12 +216,12 @@ class _Session:
         self._worker = checkout.__enter__()
 
     def close(self) -> None:
-        """Give the worker back."""
+        """Return the worker to the pool."""
         self._checkout.__exit__(None, None, None)
         self._folder.cleanup()
 
     def new_files(self) -> dict[str, bytes]:
-        """The files that are new or have changed since the last call, by their path."""
+        """Return the files that are new or have changed since the last call, by path."""
         root = Path(self._folder.name)
         found = {
             str(path.relative_to(root)): path.read_bytes()
@@ -254,7 +253,7 @@ class _Session:
             last, failed = error.display(), True
             if isinstance(
                 error.exception(), TimeoutError
-            ):  # stopped anywhere: what it left in memory is not used again
+            ):  # stopped at an arbitrary point, so its memory is not used again
                 self.lost = True
                 last += "\nAll variables and files are lost."
         except (monty.MontyError, ValueError, TypeError) as error:  # a value that cannot leave the sandbox
@@ -264,7 +263,7 @@ class _Session:
 
 
 class _Sessions:
-    """The workers of the runs that have run code lately."""
+    """The workers of the runs that have recently run code."""
 
     def __init__(self, limits: Mapping[str, Any], max_files: int) -> None:
         try:
@@ -278,7 +277,7 @@ class _Sessions:
         self._started = False
 
     def take(self, run_id: str) -> _Session:
-        """The worker of a run; of the runs that have one, the one that used it longest ago gives it up.
+        """Return the worker of a run; if there are too many, the least recently used one is replaced.
 
         Raises:
             ToolError: All workers are busy.
@@ -300,7 +299,7 @@ class _Sessions:
             return self._sessions[run_id]
 
     def give_back(self, run_id: str) -> None:
-        """The worker is idle again, or gone."""
+        """Mark the worker as idle again, or remove it."""
         with self._lock:
             self._sessions[run_id].busy = False
             if self._sessions[run_id].lost:
@@ -320,7 +319,7 @@ def _bounded(text: str, most: int) -> str:
 
 
 def _stub(described: Tool) -> str:
-    """A tool as the head of a function, with its description."""
+    """Write a tool as a function signature, with its description."""
     required = described.parameters.get("required", [])
     properties: Mapping[str, Any] = described.parameters.get("properties", {})
     parameters = [

@@ -1,4 +1,4 @@
-"""`Random`: numbers, picks and orders that nobody chose."""
+"""`Random`: random numbers, picks and orders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST = 1000
 
 
 class Random(Toolset):
-    """Tools that make random numbers, pick from a list and shuffle one.
+    """Tools that generate random numbers, pick from a list and shuffle one.
 
     Args:
         seed: Makes the same sequence in every run, for tests and games; None uses the system's randomness.
@@ -24,7 +24,7 @@ class Random(Toolset):
     def __init__(self, seed: int | str | None = None) -> None:
         self._random = random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311 - asked for by name
         tools = (self.random_integers, self.pick_random, self.shuffle_list)
-        # One after the other in the model's order, so that a seed gives the same results every time.
+        # Sequential, in the model's order, so that a seed gives the same results every time.
         super().__init__(*(tool(each, thread=False, sequential=True) for each in tools))
 
     def random_integers(

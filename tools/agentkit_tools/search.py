@@ -19,9 +19,9 @@ from agentkit_tools.root import Entry, Root
 
 __all__ = ["Search"]
 
-_PASSAGE = 1_000  # characters that a passage has before it ends at the next line
+_PASSAGE = 1_000  # characters after which a passage ends at the next line
 _MOST_HITS = 20
-_VERSION = 1  # of the index; one of another version is made anew
+_VERSION = 1  # of the index; an index of another version is rebuilt
 _SCHEMA = """
 CREATE TABLE documents (name TEXT PRIMARY KEY, size INTEGER, modified REAL);
 CREATE TABLE passages (id INTEGER PRIMARY KEY, name TEXT, line INTEGER, passage TEXT);
@@ -36,19 +36,19 @@ CREATE TRIGGER gone AFTER DELETE ON passages BEGIN
 
 
 class Search(Toolset):
-    """Tools to search documents for words, and to read around what was found.
+    """Tools to search documents, and to read around a match.
 
-    Before each search, files that are new, changed or gone are indexed again.
+    Before each search, the index is updated for new, changed and deleted files.
 
     Args:
-        documents: A folder, whose text files and PDFs are searched; or texts by name.
+        documents: A folder, whose text files and PDFs are searched; or strings by name.
         files: A glob of the files to search, such as ``"*.md"``.
-        index: A file that keeps the index of a folder, so that it need not be made again; None keeps it in memory.
+        index: A file for the index of a folder, so that it need not be rebuilt; None for memory.
         hidden: Whether names that begin with a dot are searched.
         max_bytes: The largest file that is searched.
 
     Raises:
-        ConfigError: There is no such folder, or the index is a file of something else.
+        ConfigError: There is no such folder, or the index file is something else.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Search(Toolset):
                 self._index.execute(f"PRAGMA user_version = {_VERSION}")
 
     def _update(self) -> None:
-        """Index what is new or changed since the last search, and forget what is gone."""
+        """Index what is new or changed since the last search, and remove what is gone."""
         known = {name: (size, modified) for name, size, modified in self._index.execute("SELECT * FROM documents")}
         current = {entry.path: (entry.size, entry.modified) for entry in self._entries()}
         for name in known.keys() | current.keys():
@@ -153,7 +153,7 @@ class Search(Toolset):
                 try:
                     text = self._text(name)
                 except ToolError:
-                    text = ""  # it has gone, or cannot be read; that is looked at again when it changes
+                    text = ""  # gone or unreadable; it is tried again when it changes
                 self._index.execute("INSERT INTO documents VALUES (?, ?, ?)", [name, *current[name]])
                 self._index.executemany(
                     "INSERT INTO passages (name, line, passage) VALUES (?, ?, ?)",
@@ -185,7 +185,7 @@ class Search(Toolset):
 
 
 def _passages(text: str) -> Iterator[tuple[int, str]]:
-    """The passages of a text file, each with its first line; none for a binary file."""
+    """Yield the passages of a text file, each with its first line number; none for a binary file."""
     if "\0" in text[:8192]:
         return
     start, lines, size = 1, list[str](), 0

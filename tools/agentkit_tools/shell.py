@@ -1,4 +1,4 @@
-"""`Shell`: commands, in a sandbox."""
+"""`Shell`: run commands in a sandbox."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from agentkit_tools.sandbox import Sandbox, find_bubblewrap
 
 __all__ = ["Shell"]
 
-_POLL = 0.05  # seconds between two looks at a running command
+_POLL = 0.05  # seconds between checks of a running command
 _MOST_JOBS = 8
 _LONGEST_JOB = 3600.0
 _LONGEST_COMMAND = 20_000
@@ -30,25 +30,23 @@ _METADATA = {"source": "shell"}
 
 
 class Shell(Toolset):
-    """Tools to run commands in one folder, and to watch and stop those that take long.
+    """Tools to run commands in one folder, and to watch and stop long-running ones.
 
-    With ``allow``, a command is one of these programs and its arguments, and no shell reads it. Without, it is a line
-    for the shell, inside of the sandbox alone.
+    With ``allow``, a command is one of these programs and its arguments, without a shell. Otherwise it is a shell
+    command, and only allowed in the sandbox.
 
     Args:
-        folder: Commands begin in it, and of your files they see nothing else.
+        folder: The working directory of commands, and the only files of yours that they see.
         write: Whether they may change it.
         allow: The programs that may be run, by name.
-        sandbox: ``"auto"`` for bubblewrap, and to refuse where it does not work; ``"none"`` for no sandbox at all:
-            then a program of ``allow`` can do whatever you can.
-        network: Whether commands reach the network of the machine, its own services among it.
-        environment: Variables that commands get; of yours they get none.
+        sandbox: ``"auto"`` for bubblewrap, or an error where it does not work; ``"none"`` for no sandbox at all: the
+            programs in ``allow`` can then do whatever you can.
+        network: Whether commands can use the machine's network, including its own services.
+        environment: The variables that commands get; they get none of yours.
         readable: More files and directories that commands may read.
-        timeout: Seconds that a command may take, unless it runs in the background, where it may take an hour.
-        memory: Bytes of address space of each process.
-        processes: Processes and threads at once.
-        max_output: Bytes of output, after which a command is stopped.
-        requires_approval: Of running a command; see `ToolOptions`.
+        timeout: Seconds that a command may take; in the background, it may take an hour.
+        memory: Bytes of address space per process. processes: Processes and threads at once. max_output: Bytes of
+            output after which a command is stopped. requires_approval: For running a command; see `ToolOptions`.
 
     Raises:
         ConfigError: There is no sandbox, no such folder, or the options contradict each other.
@@ -178,7 +176,7 @@ class Shell(Toolset):
             raise ToolError(f"the command cannot be started: {os.strerror(error.errno or 0)}") from None
 
     async def _watch(self, context: ToolContext[Any], job: _Job, seconds: float) -> None:
-        """Wait until a command ends, as long as it may take, and report what it writes."""
+        """Wait until a command ends or its time is up, and report what it writes."""
         end = time.monotonic() + seconds
         seen = job.size
         while job.runs and time.monotonic() < end:
@@ -213,7 +211,7 @@ class Shell(Toolset):
 
 
 class _Job:
-    """A command that was started. Its output goes to a file without a name, so that nobody need read it meanwhile."""
+    """A running command. Its output goes to an unnamed file, so that nothing has to read it meanwhile."""
 
     def __init__(
         self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], seconds: float, max_output: int
@@ -255,19 +253,19 @@ class _Job:
         return self.status is None
 
     def stop(self, *, late: bool = False) -> None:
-        """Kill it with all that it has started, unless it has ended."""
+        """Kill it and everything it started, unless it has ended."""
         if self._process.poll() is None:
             self.late = late
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(10)
 
     def new_output(self) -> str:
-        """The output since the last time."""
+        """Return the new output."""
         start, self._read = self._read, min(self.size, self._max_output)
         return self.between(start, self._read)
 
     def between(self, start: int, end: int) -> str:
-        """A part of the output."""
+        """Return a part of the output."""
         return os.pread(self._output.fileno(), end - start, start).decode(errors="replace")
 
 

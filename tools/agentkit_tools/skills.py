@@ -1,4 +1,4 @@
-"""`Skills`: instructions in the format of `Agent Skills <https://agentskills.io>`_, read when they are needed."""
+"""`Skills`: instructions in the format of `Agent Skills <https://agentskills.io>`_, read on demand."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Skill:
 class Skills(Toolset):
     """Tools to read skills: folders with a ``SKILL.md``, whose names and descriptions the model always sees.
 
-    Nothing of a skill is run by this. To let a model run the scripts of skills, give it a `Shell` too, with the folder
-    among what it may read: ``Shell("project", readable=["skills"])``.
+    This runs nothing. To let a model run the scripts of skills, give it a `Shell` that can read the folder:
+    ``Shell("project", readable=["skills"])``.
 
     Args:
-        folder: The folder that holds the folders of the skills.
+        folder: The folder that contains the skill folders.
 
     Raises:
-        ConfigError: There is no such folder, no skill in it, or one that breaks the format.
+        ConfigError: There is no such folder, no skill in it, or a malformed skill.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -110,10 +110,10 @@ class Skills(Toolset):
 
 
 def _parse(folder: str, text: str) -> Skill:
-    """The skill of a file; of its front matter, only what is one text each is read.
+    """Return the skill in a file; only scalar values of its front matter are read.
 
     Raises:
-        ValueError: It breaks the format; says how.
+        ValueError: It is malformed; the message says how.
     """
     parts = _FRONT.match(text)
     if parts is None:
@@ -132,7 +132,7 @@ def _parse(folder: str, text: str) -> Skill:
 
 
 def _scalar(written: str) -> str:
-    """A YAML scalar as text: plain, quoted, or a block; lines are joined by spaces."""
+    """Return a YAML scalar as text: plain, quoted, or a block; lines are joined by spaces."""
     text = " ".join(line.strip() for line in written.splitlines() if line.strip())
     text = re.sub(r"^[>|][+-]?(?: |$)", "", text)
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":

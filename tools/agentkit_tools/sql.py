@@ -1,4 +1,4 @@
-"""`Sql`: a database to ask, and with ``write=True`` to change."""
+"""`Sql`: query a database, and with ``write=True`` change it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agentkit.tools import Access, Approval, ToolResult, Toolset
 __all__ = ["Sql"]
 
 _MOST_TABLES = 200
-_LARGEST_VALUE = 10_000_000  # bytes of a value that SQLite makes
+_LARGEST_VALUE = 10_000_000  # bytes of a value that SQLite creates
 _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
 _NEVER = {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA}
 _FUNCTIONS_OUT = {"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"}
@@ -27,8 +27,8 @@ class Rows:
     """The result of a statement.
 
     Attributes:
-        columns: Their names; empty for a statement that gives no rows.
-        rows: As many as were asked for, and one more if there are more.
+        columns: The names of the columns; empty for a statement that returns no rows. rows: As many as requested, and
+            one more if there are more.
         changed: How many rows a statement changed; -1 if that is not known.
     """
 
@@ -46,25 +46,25 @@ class _Database(Protocol):
         """The tables and views, each with its definition."""
         ...
 
-    explain: str  # what stands before a statement to explain it
+    explain: str  # the prefix that explains a statement
 
 
 class Sql(Toolset):
     """Tools to see the tables of a database, query it, explain a query, and with ``write=True`` to change it.
 
-    Queries run on a connection that cannot write, in the way that the database itself guarantees.
+    Queries run on a connection that cannot write, as enforced by the database itself.
 
     Args:
         database: A SQLite file, or a URL of SQLAlchemy for PostgreSQL, MySQL or MariaDB (extra ``sql``, and a driver).
         write: Whether there is a tool that changes data.
-        tables: Only these tables and views are described; None for all. It is no protection: use the database's rights.
+        tables: The tables and views to describe; None for all. This is not a protection: use the database's
+            permissions.
         timeout: Seconds that a statement may take.
-        most_rows: Of a result.
-        longest_cell: Characters that are shown of a value.
-        requires_approval: Of the tool that changes data; see `ToolOptions`.
+        most_rows: Most rows of a result. longest_cell: Characters shown of a value. requires_approval: For the tool
+            that changes data; see `ToolOptions`.
 
     Raises:
-        ConfigError: The database cannot be opened, or cannot be opened in a way that is safe.
+        ConfigError: The database cannot be opened, or not safely.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ def _open(database: str | Path, timeout: float) -> _Database:
 
 
 class _SQLite:
-    """A SQLite file. Each statement has a connection of its own, which can do what that statement may and no more."""
+    """A SQLite file. Each statement gets its own connection, which can do only what that statement may."""
 
     explain = "EXPLAIN QUERY PLAN"
 
@@ -186,7 +186,7 @@ class _SQLite:
                     raise ToolError("only SELECT is allowed here")
                 changed = cursor.rowcount
                 if write:
-                    cursor.fetchall()  # RETURNING changes what is read
+                    cursor.fetchall()  # RETURNING both reads and changes
                     connection.execute("COMMIT") if connection.in_transaction else None
                 return Rows(columns, rows, changed)
         except sqlite3.OperationalError as error:

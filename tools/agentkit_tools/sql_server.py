@@ -1,4 +1,4 @@
-"""Databases that a server runs, through SQLAlchemy: PostgreSQL, MySQL and MariaDB."""
+"""Server databases through SQLAlchemy: PostgreSQL, MySQL and MariaDB."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:
 
 __all__ = ["ServerDatabase", "check_statement"]
 
-_BEGIN = {  # what makes a transaction read-only, and what bounds its statements in milliseconds
+_BEGIN = {  # make a transaction read-only, and bound its statements in milliseconds
     "postgresql": (
         "SET TRANSACTION READ ONLY",
         ["SET LOCAL statement_timeout = {milliseconds}", "SET LOCAL idle_in_transaction_session_timeout = 60000"],
@@ -28,17 +28,16 @@ _BEGIN = {  # what makes a transaction read-only, and what bounds its statements
 
 
 class ServerDatabase:
-    """A database of a server.
+    """A database server.
 
-    A read-only transaction is begun for every query and rolled back behind it; the server refuses to write in it. That
-    does not bound a function of the server that writes elsewhere: use an account with no more rights than needed.
+    Each query runs in a read-only transaction that is rolled back afterwards; the server refuses to write in it. That
+    does not bound server functions that write elsewhere: use an account with minimal permissions.
 
     Args:
-        url: As SQLAlchemy reads it.
-        timeout: Seconds for a statement.
+        url: A SQLAlchemy URL. timeout: Seconds for a statement.
 
     Raises:
-        ConfigError: The URL or its driver cannot be used, or there is no read-only transaction in such databases.
+        ConfigError: The URL or its driver cannot be used, or such databases have no read-only transactions.
     """
 
     explain = "EXPLAIN"
@@ -87,7 +86,7 @@ class ServerDatabase:
         check_statement(statement, write=write)
         try:
             with self._transaction(write=write) as connection:
-                # The driver gets the statement as it is: no parameters, so that '%' and ':name' have no meaning.
+                # The driver gets the statement unchanged, without parameters, so that '%' and ':name' have no meaning.
                 result = connection.exec_driver_sql(statement.replace("%", "%%"), ())
                 if not result.returns_rows:
                     return Rows([], [], result.rowcount)
@@ -112,14 +111,14 @@ class ServerDatabase:
                 connection.rollback()
 
 
-# A read-only transaction lets some statements pass that reach out of the database: COPY ... TO PROGRAM, for example.
+# A read-only transaction allows some statements that reach outside the database, such as COPY ... TO PROGRAM.
 _COMMENTS = r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*"
 _QUERY = re.compile(rf"{_COMMENTS}(?:explain\s)?{_COMMENTS}(?:select|with|values|table)\b", re.IGNORECASE | re.DOTALL)
 _TO_FILE = re.compile(r"\binto\b.*\b(?:outfile|dumpfile)\b", re.IGNORECASE | re.DOTALL)
 
 
 def check_statement(statement: str, *, write: bool) -> None:
-    """Refuse what a read-only transaction would let pass.
+    """Refuse dangerous statements that a read-only transaction allows.
 
     Raises:
         ToolError: It is more than one statement, or is not a query where only queries are allowed.

@@ -1,4 +1,4 @@
-"""`Todo`: a plan that the model keeps, and that a user interface can show."""
+"""`Todo`: a plan that the model maintains and a user interface can show."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Step(BaseModel, frozen=True):
 
 
 class Todo(Toolset):
-    """One tool, ``update_plan``: the model writes its whole plan again whenever something changes.
+    """One tool, ``update_plan``: the model rewrites its whole plan whenever something changes.
 
-    The plan is in the messages and nowhere else: it is saved and resumed with them, and runs do not share it.
-    Each update is also an event `Progress` with the fraction that is done and the task in progress.
+    The plan is stored only in the messages: it is saved and resumed with them, and runs do not share it. Each update
+    also emits a `Progress` event with the fraction done and the task in progress.
     """
 
     def __init__(self) -> None:
@@ -54,11 +54,11 @@ class Todo(Toolset):
 
     @staticmethod
     def plan_of(messages: Iterable[Message], *, tool_name: str = "update_plan") -> Sequence[Step]:
-        """The last plan in the messages of a run; empty if there is none.
+        """Return the last plan in the messages of a run; empty if there is none.
 
         Args:
             messages: `RunResult.messages`, for example.
-            tool_name: The tool's name, if it was given another one.
+            tool_name: The tool's name, if it was renamed.
         """
         for message in reversed(list(messages)):
             calls = message.tool_calls if isinstance(message, AssistantMessage) else ()
@@ -70,7 +70,7 @@ class Todo(Toolset):
 
 
 def _read_plan(arguments: str) -> Sequence[Step] | None:
-    """The steps of a call; None if the model wrote something else, which the tool refused."""
+    """Return the steps of a call; None if the tool refused what the model wrote."""
     try:
         return _Plan.model_validate_json(arguments).steps
     except ValidationError:

@@ -1,7 +1,7 @@
-"""`Web`: some hosts of the internet and nothing else, whatever names, redirects and resolvers say.
+"""`Web`: some hosts of the internet and nothing else, whatever names, redirects and resolvers do.
 
-A host is resolved once, every address is checked, and the connection goes to the address that was checked; so for each
-redirect. Environment variables for proxies are not read: a proxy would resolve names by itself.
+A host is resolved once, every address is checked, and the connection goes to a checked address; likewise for each
+redirect. Proxy environment variables are ignored, since a proxy would resolve names itself.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Text = TypeVar("_Text", str, bytes)
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Gives the addresses of a host and port."""
+"""Returns the addresses of a host and port."""
 Secrets: TypeAlias = Mapping[str, str | Mapping[str, str]]
-"""By host, the value of the header ``Authorization``, or several headers."""
+"""The value of the ``Authorization`` header, or several headers, by host."""
 
 _NOT_PUBLIC = [
     *(ipaddress.ip_network(each) for each in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32")),
     *(ipaddress.ip_network(each) for each in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")),
-]  # besides what `ipaddress` knows: protocol assignments, relays and tunnels to IPv4, a cloud's metadata, documentation
-_PUBLIC_V6 = ipaddress.ip_network("2000::/3")  # so that mapped, translated (NAT64) and local addresses are not
+]  # not covered by `ipaddress`: protocol assignments, IPv4 relays and tunnels, cloud metadata, documentation
+_PUBLIC_V6 = ipaddress.ip_network("2000::/3")  # excludes mapped, translated (NAT64) and local addresses
 _MOST_REDIRECTS = 5
 _ENTRY = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+)(?::(?P<port>\d{1,5}))?")
 
@@ -53,7 +53,7 @@ class Answer:
         headers: By name in lower case.
         body: The decoded body.
         url: Where it came from, after redirects.
-        truncated: Whether the body goes on behind ``max_bytes``.
+        truncated: Whether the body is longer than ``max_bytes``.
     """
 
     status: int
@@ -81,15 +81,14 @@ class Web:
     """Some hosts of the internet.
 
     Args:
-        allow: Hosts: ``"api.example.com"``, ``"*.example.com"``, ``"*"`` for all; with a port for that one
-            (``"api.example.com:8443"``), without for 80 and 443.
-        secrets: Headers that are sent to a host, over TLS only; no model sees them, and no redirect to another host
-            takes them along.
-        hidden: More secrets that no model may see in an answer.
-        private: Networks that may be reached although they are not public, such as ``"10.1.0.0/16"``.
-        timeout: Seconds for a request with its redirects and body.
-        max_bytes: Of a body, decoded.
-        resolve: Finds the addresses of a host, instead of the system.
+        allow: Hosts: ``"api.example.com"``, ``"*.example.com"``, ``"*"`` for all; with a port
+            (``"api.example.com:8443"``) for that port, otherwise for 80 and 443.
+        secrets: Headers that are sent to a host, over TLS only; no model sees them, and redirects to other hosts do not
+            carry them.
+        hidden: More secrets to hide from models.
+        private: Non-public networks that may be reached, such as ``"10.1.0.0/16"``. timeout: Seconds for a request with
+            its redirects and body. max_bytes: Most bytes of a decoded body. resolve: Resolves host names instead of the
+            system.
 
     Raises:
         ConfigError: A host, a network or a limit makes no sense.
@@ -117,7 +116,7 @@ class Web:
         self.allow = [_split(each) for each in allow]
         self.secrets = {host.lower(): _headers(given) for host, given in (secrets or {}).items()}
         whole = [text for headers in self.secrets.values() for text in headers.values()]
-        words = [word for text in whole for word in text.split()]  # "Bearer abc" may come back as abc
+        words = [word for text in whole for word in text.split()]  # "Bearer abc" may be echoed as abc
         plain = [secret for secret in (*hidden, *whole, *words) if len(secret) > 5]
         self._redacted = [*plain, *map(quote, plain), *map(quote_plus, plain)]
         self.timeout, self.max_bytes = timeout, max_bytes
@@ -130,7 +129,7 @@ class Web:
 
         Raises:
             ModelRetry: The URL cannot be used.
-            ToolError: The host may not be reached, or it did not answer.
+            ToolError: The host is not allowed, or did not answer.
         """
         sent = {"accept-encoding": "gzip, deflate", "user-agent": "agentkit", **(headers or {})}
         try:
@@ -160,16 +159,16 @@ class Web:
         )
 
     def redact(self, value: _Text) -> _Text:
-        """The text or bytes with every secret replaced by ``***``, since servers may send back what they are sent."""
+        """Replace every secret by ``***``, since servers may echo what they are sent."""
         for secret in self._redacted:
             value = value.replace(secret.encode(), b"***") if isinstance(value, bytes) else value.replace(secret, "***")
         return value
 
     def check(self, url: httpx2.URL) -> None:
-        """Refuse a URL that is not one of the hosts.
+        """Refuse a URL whose host is not allowed.
 
         Raises:
-            ToolError: It is not.
+            ToolError: It is not allowed.
         """
         host, port = _host(url), url.port or (443 if url.scheme == "https" else 80)
         if url.scheme not in ("http", "https"):
@@ -183,10 +182,10 @@ class Web:
             raise ToolError(f"{host}:{port} may not be reached from here; allowed are {hosts}")
 
     async def addresses(self, url: httpx2.URL) -> Sequence[Address]:
-        """The addresses of a URL's host, all of them checked.
+        """Return the addresses of a URL's host, all of them checked.
 
         Raises:
-            ToolError: There are none, or one of them may not be reached.
+            ToolError: There are none, or one is not allowed.
         """
         host = _host(url)
         found: Sequence[str] = []
@@ -197,11 +196,11 @@ class Web:
         addresses = [ipaddress.ip_address(each.partition("%")[0]) for each in found]
         for address in addresses:
             if not _is_public(address) and not self._is_private(address):
-                raise ToolError(f"{host} is an address that is not public, and may not be reached from here")
+                raise ToolError(f"{host} is not a public address, and may not be reached from here")
         return addresses
 
     def secret_headers(self, url: httpx2.URL, address: Address) -> Mapping[str, str]:
-        """The headers that a host is to get; none where others could read them on the way."""
+        """Return the secret headers for a URL; none if others could read them on the way."""
         if url.scheme != "https" and not self._is_private(address):
             return {}
         return self.secrets.get(_host(url), {})
@@ -212,15 +211,15 @@ class Web:
 
 
 class _Transport(httpx2.AsyncBaseTransport):
-    """Sends a request to an address that was checked, and not to a name that may change its meaning.
+    """Sends a request to a checked address, not to a name that may resolve differently.
 
-    It stands on the connection pool beneath httpx2's own transport: only there can a body that is left unread be
-    closed, and be bounded before it is decompressed.
+    It uses the connection pool beneath httpx2's own transport: only there can an unread body be closed, and bounded
+    before it is decompressed.
     """
 
     def __init__(self, web: Web) -> None:
         self._web = web
-        # A kept connection belongs to a name, not to an address, so none is kept.
+        # A pooled connection belongs to a name, not to an address, so none is reused.
         self._pool = httpcore2.AsyncConnectionPool(ssl_context=_tls(), max_keepalive_connections=0)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -272,7 +271,7 @@ class _Transport(httpx2.AsyncBaseTransport):
 
 @functools.cache
 def _tls() -> ssl.SSLContext:
-    return httpx2.create_ssl_context()  # takes a while: the certificates of the system are read
+    return httpx2.create_ssl_context()  # slow, because it reads the system's certificates
 
 
 async def _resolve(host: str, port: int) -> Sequence[str]:
@@ -302,14 +301,14 @@ def _headers(given: str | Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _inflated(body: bytes, encoding: str, most: int) -> bytes:
-    """The body without its compression, and no more than one byte above the limit: bombs are not unpacked."""
+    """Decompress the body up to one byte above the limit, so that bombs are not unpacked."""
     if encoding in ("", "identity") or not body:
         return body
     for window in (47, -15) if encoding in ("gzip", "x-gzip", "deflate") else ():
         try:
             return zlib.decompressobj(window).decompress(body, most + 1)
         except zlib.error:
-            continue  # some servers mean by deflate what has no head, and that is the second window
+            continue  # some servers send raw deflate, which is the second window size
     raise ToolError(f"the answer is compressed ({encoding}) in a way that cannot be read")
 
 

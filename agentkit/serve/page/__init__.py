@@ -1,4 +1,4 @@
-"""The chat page: one file of HTML that loads nothing, and talks to the server that sent it."""
+"""The chat page: one HTML file that loads nothing else, and talks only to the server it came from."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ def chat_page(*, agents: bool, sessions: bool) -> tuple[str, str]:
     """Make the page.
 
     Args:
-        agents: Whether agents answer, which report what they do, and not models alone.
+        agents: Whether agents answer, which report what they do, rather than models alone.
         sessions: Whether the server stores conversations.
 
     Returns:
