@@ -1,8 +1,8 @@
 """The embedded model: llama.cpp in this process, behind its own HTTP server on loopback (extra ``agentkit[local]``).
 
-``local`` is SmolLM2-135M-Instruct, a model for trying things out, not for real work; ``local:/path/to/model.gguf`` is any
-other GGUF file. A server is started at the first request, once for each file and process, on a free loopback port and
-with a key of its own, and is talked to by the same `ChatClient` as any other server.
+``local`` is SmolLM2-135M-Instruct, a model for trying things out, not for real work; ``local:/path/to/model.gguf`` is
+any other GGUF file. The server starts with the first request, once per file and process, on a free loopback port and
+with its own key, and is used through the same `ChatClient` as any other server.
 """
 
 from __future__ import annotations
