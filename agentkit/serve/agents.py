@@ -82,7 +82,7 @@ class AgentBackend:
         messages = read_messages(raw["messages"])
         if isinstance(messages[-1], AssistantMessage):
             last = len(messages) - 1
-            raise bad_request(f"'messages[{last}]' is the assistant's: an agent answers user messages and results.", _at(last))
+            raise bad_request(f"'messages[{last}]' is the assistant's: an agent answers users and results.", _at(last))
         session = self._session(body, caller)
         if session is not None:
             return await self._in_session(session, body, raw, messages, caller)
@@ -305,7 +305,7 @@ class _AgentJob:
                             await send(reader.answer.index, part)
                 return await stream.result()
         except BaseException:
-            if start.continues and state is not None:  # if the request is sent again, it continues where this one stopped
+            if start.continues and state is not None:  # a repeated request continues where this one stopped
                 with anyio.CancelScope(shield=True):
                     await self._save(start, state)
             raise
@@ -408,7 +408,7 @@ def _with_format(
 ) -> tuple[Agent[Any, Any], ChatSettings]:
     """Have an agent answer in the requested format; a schema is enforced whatever the upstream model supports."""
     if agent.output_type is not str:
-        raise bad_request("This model has an output of its own form.", "response_format")
+        raise bad_request("This model has its own output format.", "response_format")
     if form["type"] == "json_object":
         return agent, replace(settings, response_format=dict(form))
     wanted = form["json_schema"]

@@ -76,7 +76,7 @@ def gateway(
     store: Store | None = None,
     limits: ServerLimits | None = None,
 ) -> Server:
-    """Create an ASGI app for models without an agent: clients get well-formed replies, whatever the upstream server sends.
+    """Create an ASGI app for models without an agent: clients get well-formed replies even from an odd server.
 
     Requests are adapted to the upstream server, its odd replies are repaired, and failures are retried.
 

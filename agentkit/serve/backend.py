@@ -66,7 +66,9 @@ class Backend(Protocol):
         """Prepare the answer of a request.
 
         Args:
-            body: The validated request. raw: The request as the client wrote it. caller: The sender.
+            body: The validated request.
+            raw: The request as the client wrote it.
+            caller: The sender.
 
         Raises:
             ApiError: Something in it is wrong.

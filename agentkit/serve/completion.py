@@ -58,7 +58,8 @@ class Answer:
         index: Its place among the answers.
         text: The text, in the strings it arrived in.
         calls: The calls of the client's tools by index, in the API's format.
-        usage: What it used. reply: The last reply of the upstream model, parts of which a completion repeats.
+        usage: What it used.
+        reply: The last reply of the upstream model, parts of which a completion repeats.
         events: The events of the run, for clients that asked for them.
     """
 

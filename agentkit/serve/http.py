@@ -80,7 +80,8 @@ class Server:
 
     Args:
         backends: The backends, by model name.
-        guard: Who may send requests. limits: What a request may use.
+        guard: Who may send requests.
+        limits: What a request may use.
         store: Where runs wait.
         sessions: The stored conversations, if there are any.
         opens: What is opened when the server starts, and closed when it stops.

@@ -35,7 +35,8 @@ class _Text:
 
     Args:
         answer: Receives the text.
-        streams: Whether the client reads the text as it is written. takes_back: Whether the client can take text back.
+        streams: Whether the client reads the text as it is written.
+        takes_back: Whether the client can take text back.
     """
 
     def __init__(self, answer: Answer, *, streams: bool, takes_back: bool) -> None:
@@ -93,7 +94,8 @@ class RunReader:
         answer: Receives what is sent to the client.
         tools: The names of the tools that belong to the client.
         before: The usage of the run before this request.
-        streams: Whether the client reads the answer as it is created. events: Whether the client wants the events.
+        streams: Whether the client reads the answer as it is created.
+        events: Whether the client wants the events.
         holds: Whether the text is sent only at the end, because earlier text would not be part of the output.
         logprobs: Whether the client wants log probabilities.
     """

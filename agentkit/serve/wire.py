@@ -448,7 +448,7 @@ def parse_body(raw: Json, model: type[Model]) -> Model:
 
 def _refusal(error: ValidationError, raw: Json) -> ApiError:
     found = [(_path(each["loc"], raw), each) for each in error.errors(include_url=False, include_context=False)]
-    inside = [each for each in found if each[0].startswith(found[0][0])]  # of the alternatives, the one that got furthest
+    inside = [each for each in found if each[0].startswith(found[0][0])]  # the alternative that got furthest
     param, first = max(inside, key=lambda each: len(each[0]))
     if first["type"] == "missing":
         return bad_request(f"Missing required parameter: '{param}'.", param, code="missing_required_parameter")

@@ -34,9 +34,11 @@ class Http(Toolset):
     Args:
         allow: Hosts: ``"api.example.com"``, ``"*.example.com"``, ``"*"`` for all public ones.
         secrets: Headers by host that no model sees: ``{"api.example.com": "Bearer ..."}``.
-        private: Non-public networks that may be reached, such as ``"10.1.0.0/16"``. timeout: Seconds for one request.
-            max_bytes: Most bytes of a response. requires_approval: For requests that may change something; see
-            `ToolOptions`. resolve: Resolves host names instead of the system.
+        private: Non-public networks that may be reached, such as ``"10.1.0.0/16"``.
+        timeout: Seconds for one request.
+        max_bytes: Most bytes of a response.
+        requires_approval: For requests that may change something; see `ToolOptions`.
+        resolve: Resolves host names instead of the system.
 
     Raises:
         ConfigError: A host, a network or a limit is invalid.

@@ -51,8 +51,9 @@ class Memory(Toolset):
     have each note reviewed with ``requires_approval=True``.
 
     Args:
-        file: The file; created on first use. most_notes: The most notes. requires_approval: For ``remember`` and
-            ``forget``; see `ToolOptions`.
+        file: The file; created on first use.
+        most_notes: The most notes.
+        requires_approval: For ``remember`` and ``forget``; see `ToolOptions`.
 
     Raises:
         ConfigError: A limit is invalid.

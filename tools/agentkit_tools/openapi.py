@@ -68,8 +68,10 @@ class OpenApi(Toolset):
         operations: Patterns of operations to offer: by name, such as ``"list_*"``, or ``"GET /pets/*"``. None for all.
         tags: Only operations with one of these tags.
         requires_approval: For operations that may change something; see `ToolOptions`.
-        private: Non-public networks that may be reached, such as ``"10.1.0.0/16"``. timeout: Seconds for one request.
-            max_bytes: Most bytes of a response. resolve: Resolves host names instead of the system.
+        private: Non-public networks that may be reached, such as ``"10.1.0.0/16"``.
+        timeout: Seconds for one request.
+        max_bytes: Most bytes of a response.
+        resolve: Resolves host names instead of the system.
 
     Raises:
         ConfigError: The document cannot be read, has no address, or has too many operations.

@@ -61,8 +61,10 @@ class Python(Toolset):
         tools: The tools that code can call.
         timeout: Seconds that code may compute in one call; waiting for tools does not count.
         memory: Bytes that code may use.
-        most_calls: Most tool calls in one call of ``run_python``. max_output: Most characters of output. max_files:
-            Bytes that code may write to files in one run. requires_approval: For running code; see `ToolOptions`.
+        most_calls: Most tool calls in one call of ``run_python``.
+        max_output: Most characters of output.
+        max_files: Bytes that code may write to files in one run.
+        requires_approval: For running code; see `ToolOptions`.
 
     Raises:
         ConfigError: The extra is not installed, or a limit is invalid.

@@ -184,7 +184,8 @@ class Root:
         """Yield the files and directories beneath a directory, sorted by name; links are left out.
 
         Args:
-            path: Where to begin. depth: The number of levels: 1 for the directory alone, None for all.
+            path: Where to begin.
+            depth: The number of levels: 1 for the directory alone, None for all.
 
         Raises:
             ToolError: There is no such directory.

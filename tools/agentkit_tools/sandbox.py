@@ -48,8 +48,9 @@ class Sandbox:
         readable: More files and directories that it may read, at their own paths.
         network: Whether it has the machine's network; otherwise it has none.
         environment: Its whole environment, except for ``PATH``, ``HOME`` and ``LANG``.
-        memory: Bytes of address space per process. processes: Processes and threads at once. file_size: Bytes of a file
-            that it writes.
+        memory: Bytes of address space per process.
+        processes: Processes and threads at once.
+        file_size: Bytes of a file that it writes.
         scratch: Bytes in ``/tmp``, which is empty at first and gone afterwards.
 
     Raises:

@@ -45,8 +45,10 @@ class Shell(Toolset):
         environment: The variables that commands get; they get none of yours.
         readable: More files and directories that commands may read.
         timeout: Seconds that a command may take; in the background, it may take an hour.
-        memory: Bytes of address space per process. processes: Processes and threads at once. max_output: Bytes of
-            output after which a command is stopped. requires_approval: For running a command; see `ToolOptions`.
+        memory: Bytes of address space per process.
+        processes: Processes and threads at once.
+        max_output: Bytes of output after which a command is stopped.
+        requires_approval: For running a command; see `ToolOptions`.
 
     Raises:
         ConfigError: There is no sandbox, no such folder, or the options contradict each other.

@@ -27,8 +27,8 @@ class Rows:
     """The result of a statement.
 
     Attributes:
-        columns: The names of the columns; empty for a statement that returns no rows. rows: As many as requested, and
-            one more if there are more.
+        columns: The names of the columns; empty for a statement that returns no rows.
+        rows: As many as requested, and one more if there are more.
         changed: How many rows a statement changed; -1 if that is not known.
     """
 
@@ -60,8 +60,9 @@ class Sql(Toolset):
         tables: The tables and views to describe; None for all. This is not a protection: use the database's
             permissions.
         timeout: Seconds that a statement may take.
-        most_rows: Most rows of a result. longest_cell: Characters shown of a value. requires_approval: For the tool
-            that changes data; see `ToolOptions`.
+        most_rows: Most rows of a result.
+        longest_cell: Characters shown of a value.
+        requires_approval: For the tool that changes data; see `ToolOptions`.
 
     Raises:
         ConfigError: The database cannot be opened, or not safely.

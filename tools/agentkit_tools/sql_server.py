@@ -34,7 +34,8 @@ class ServerDatabase:
     does not bound server functions that write elsewhere: use an account with minimal permissions.
 
     Args:
-        url: A SQLAlchemy URL. timeout: Seconds for a statement.
+        url: A SQLAlchemy URL.
+        timeout: Seconds for a statement.
 
     Raises:
         ConfigError: The URL or its driver cannot be used, or such databases have no read-only transactions.

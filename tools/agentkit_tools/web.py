@@ -86,9 +86,10 @@ class Web:
         secrets: Headers that are sent to a host, over TLS only; no model sees them, and redirects to other hosts do not
             carry them.
         hidden: More secrets to hide from models.
-        private: Non-public networks that may be reached, such as ``"10.1.0.0/16"``. timeout: Seconds for a request with
-            its redirects and body. max_bytes: Most bytes of a decoded body. resolve: Resolves host names instead of the
-            system.
+        private: Non-public networks that may be reached, such as ``"10.1.0.0/16"``.
+        timeout: Seconds for a request with its redirects and body.
+        max_bytes: Most bytes of a decoded body.
+        resolve: Resolves host names instead of the system.
 
     Raises:
         ConfigError: A host, a network or a limit makes no sense.
