@@ -378,6 +378,6 @@ def test_a_directory_that_cannot_be_written_is_a_typed_error(path: Path) -> None
     first, second = run(READ_ONLY, path).splitlines()
     path.parent.chmod(0o755)
     assert "chat.db cannot be used" in first
-    assert "the rights of the file and of its directory" in first
+    assert "the permissions of the file and its directory" in first
     assert "new.db cannot be used (Permission denied): check that its directory exists" in second
     assert anyio.run(texts, SQLiteSessions(path)["alice"]) == ["hi"]
