@@ -22,6 +22,22 @@ def test_a_starter_project_has_a_test_that_passes_at_once(tmp_path: Path, monkey
     assert (tested.returncode, "2 passed" in tested.stdout) == (0, True), tested.stdout
 
 
+@pytest.mark.parametrize(
+    ("environment", "model"),
+    [({"AGENTKIT_MODEL": "ollama:qwen3"}, "ollama:qwen3"), ({}, "openai:gpt-5-mini")],
+    ids=["chosen", "default"],
+)
+def test_the_model_of_the_project_is_said_and_what_to_do_without_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], model: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run("new", "cafe", **environment)
+    assert done.returncode == 0, done.stderr
+    assert f"made cafe: agent.py (with the model {model}), test_agent.py, README.md" in done.stderr
+    assert "without a key, add --model local" in done.stderr
+    assert f'Agent("{model}"' in Path("cafe/agent.py").read_text(encoding="utf-8")
+
+
 def test_nothing_is_overwritten_and_a_wrong_name_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("cafe").mkdir()

@@ -260,7 +260,7 @@ async def test_what_is_no_verdict_does_not_pass_for_agreement() -> None:
     def odd(messages: Any) -> Any:
         return {"safe": False}
 
-    with pytest.raises(TypeError, match=r"the input guard odd returned \{'safe': False\}; it returns None or True"):
+    with pytest.raises(TypeError, match=r"the input guard odd returned \{'safe': False\}; it must return None or True"):
         await Agent(ScriptedModel(["x"]), middleware=[Guard(input=odd)]).run("go")
 
 

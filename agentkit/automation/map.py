@@ -166,7 +166,7 @@ class RunMap(Generic[Out]):
             self._error = inner[0] if len(inner) == 1 else error
 
     async def _start_all(self, together: Run[None] | None) -> None:
-        """Start a run for each prompt when there is room; if the iterable raises, wait for the runs in progress."""
+        """Start a run for each prompt as others end; if the iterable raises, wait for the runs in progress."""
         failure: Exception | None = None
         async with aclosing(_each(self._prompts)) as prompts, anyio.create_task_group() as tasks:
             for index in count():

@@ -61,7 +61,7 @@ async def tools_of(toolset: MCPToolset) -> Sequence[Tool]:
 
 @app.callback(invoke_without_command=True)
 def mcp(context: typer.Context) -> None:
-    """Approve the tools of MCP servers, or be one."""
+    """Approve the tools of MCP servers, or serve tools over MCP."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

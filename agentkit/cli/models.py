@@ -20,7 +20,7 @@ from agentkit.chat import PROVIDERS, ChatClient
 from agentkit.cli.errors import handle_errors
 from agentkit.cli.options import DebugOption
 from agentkit.cli.terminal_text import one_line
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, MissingKey
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -132,7 +132,10 @@ def check_key(model: object, environment: Mapping[str, str] = os.environ) -> Non
     if provider is not None and isinstance(model, ChatClient):
         provider = provider.from_environment(environment)
         if provider.base_url.rstrip("/") == model.base_url.rstrip("/"):
-            provider.key(environment)
+            try:
+                provider.key(environment)
+            except MissingKey as error:
+                raise MissingKey(f"{error}, or choose another model (`agentkit models` lists them)") from None
 
 
 def list_models(environment: Mapping[str, str] = os.environ) -> ModelList:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -69,8 +70,14 @@ which of their keys are set.
 def new(
     directory: Annotated[str, typer.Argument(metavar="DIRECTORY", help="The directory to create.")],
     model: Annotated[
-        str, typer.Option("--model", "-m", metavar="MODEL", help="The model of the agent.")
-    ] = "openai:gpt-5-mini",
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="The model of the agent; by default AGENTKIT_MODEL.",
+        ),
+    ] = "",
     debug: DebugOption = False,
 ) -> None:
     """Create a starter project: an agent with a tool, a test that passes at once, and a README.
@@ -81,6 +88,7 @@ def new(
     """  # noqa: D301 - \b is the character that keeps the lines of the example
     with handle_errors(debug=debug):
         place = Path(directory)
+        model = model or os.environ.get("AGENTKIT_MODEL", "").strip() or "openai:gpt-5-mini"
         if not model.isprintable() or {'"', "\\"} & set(model):
             raise ConfigError(f"{model!r} is not the name of a model")
         files = {
@@ -96,5 +104,6 @@ def new(
                 (place / name).write_text(text, encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"{directory!r} cannot be created: {error.strerror}") from None
-        typer.echo(one_line(f"made {directory}: agent.py, test_agent.py, README.md"), err=True)
+        typer.echo(one_line(f"made {directory}: agent.py (with the model {model}), test_agent.py, README.md"), err=True)
         typer.echo(one_line(f"try it: cd {directory} && agentkit chat agent.py:agent"), err=True)
+        typer.echo("without a key, add --model local, which is the embedded model", err=True)
