@@ -89,7 +89,7 @@ class Files(Toolset):
         try:
             before = self._text(path, self._root.read(path, max_bytes=self._max_bytes))
         except (ToolError, ConfigError):
-            before = ""  # no such file, or not a text file
+            before = ""  # no such file, or no text in it
         return f"write_file requires approval of every call\n{_diff(path, before, arguments['content'])}"
 
     def _shown_editing(self, _: object, arguments: dict[str, Any]) -> str:
