@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 from urllib.parse import urljoin, urlsplit
 
 import anyio
@@ -18,7 +18,6 @@ import anyio.to_thread
 from pydantic_core import from_json
 
 from agentkit.chat.compat.apply import PreparedRequest, apply_profile
-from agentkit.chat.compat.learn import Lesson, learn_from_error
 from agentkit.chat.compat.profile import Profile, ProfileFile
 from agentkit.chat.decoding.decoder import ReadLimits, ResponseDecoder
 from agentkit.chat.events import (
@@ -54,6 +53,9 @@ from agentkit.chat.transport.redaction import Redactor
 from agentkit.chat.transport.response import Deadlines
 from agentkit.chat.transport.retry import RetryPolicy, spend_retry, wait_before_retry
 from agentkit.errors import AgentKitError, BadRequest, ConfigError, ModelError, StatusError
+
+if TYPE_CHECKING:
+    from agentkit.chat.compat.learn import Lesson
 
 _MOST_LESSONS = 8  # refusals that one request may learn from
 
@@ -294,11 +296,7 @@ class ChatClient:
                 if self._moved_by_a_slash(error):
                     continue
                 learns = self._learn and not watch.shown
-                lessons.append(
-                    learn_from_error(from_json(prepared.body), error, never_drop=self._never_drop)
-                    if learns and isinstance(error, StatusError)
-                    else None
-                )
+                lessons.append(self._lesson_of(error, prepared) if learns else None)
                 wait = wait_before_retry(self._retry, error, attempt=attempt, now=time.time(), dice=random.random)
                 shown = watch.shown and not self._retry.after_text
                 learned = lessons[-1] is not None and not _may_pass(error)
@@ -307,6 +305,13 @@ class ChatClient:
                 watch(Retrying(attempt, wait, str(error)))
             await anyio.sleep(wait)
             attempt += 1
+
+    def _lesson_of(self, error: ModelError, prepared: PreparedRequest) -> Lesson | None:
+        if not isinstance(error, StatusError):
+            return None
+        from agentkit.chat.compat.learn import learn_from_error  # noqa: PLC0415 - servers rarely refuse anything
+
+        return learn_from_error(from_json(prepared.body), error, never_drop=self._never_drop)
 
     async def _exchange(
         self, request: ChatRequest, prepared: PreparedRequest, watch: _Watch, idempotency_key: str

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from agentkit.chat.compat.profile import Fact, Profile, is_kept
@@ -152,17 +151,17 @@ class _Refusal(NamedTuple):
         """The fact for requests that also have, or lack, the other member that the error names; else as it is."""
         members = self.sent.members
         if _NOT_STREAMED.search(self.said) and not members.get("stream"):
-            return replace(fact, relation="without", other="stream")
+            return fact._replace(relation="without", other="stream")
         if members.get("tools") and re.search(r"\b(?:function )?tools?\b|\bfunction call", self.said, re.I):
-            return replace(fact, relation="with", other="tools")
+            return fact._replace(relation="with", other="tools")
         for found in _BESIDE.finditer(self.said):
             other = "stream" if found["other"].lower() in ("stream", "streaming") else found["other"]
             if other in ("messages", "model") or other == fact.member.partition("_")[0]:
                 continue
             if members.get(other):
-                return replace(fact, relation="with", other=other)
+                return fact._replace(relation="with", other=other)
             if other in Parameters.__annotations__ and re.search(r"\bonly\b", self.said, re.I):
-                return replace(fact, relation="without", other=other)
+                return fact._replace(relation="without", other=other)
         return fact
 
     def _keywords(self) -> list[str]:

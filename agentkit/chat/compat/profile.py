@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 from agentkit.chat.files import write_atomically
 from agentkit.chat.json_values import as_mapping
@@ -33,8 +33,7 @@ _FILE_VERSION = 1
 _FACT = re.compile(r"(?P<member>[^=\s]+)(?:=(?P<value>.*?))?(?: (?P<relation>with|without) (?P<other>[\w.]+))?", re.S)
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """One entry of ``drop`` or ``assign``, written as ``member``, ``member=value`` or ``member=value with other``.
 
     Attributes:
@@ -141,8 +140,8 @@ class Profile:
             if name in _LADDERS:
                 joined[name] = max(one, two, key=_LADDERS[name].index)
             elif name == "assign" and two:
-                newer = {replace(Fact.parse(each), value="") for each in two}
-                joined[name] = two | {each for each in one if replace(Fact.parse(each), value="") not in newer}
+                newer = {Fact.parse(each)._replace(value="") for each in two}
+                joined[name] = two | {each for each in one if Fact.parse(each)._replace(value="") not in newer}
             else:
                 joined[name] = one | two if isinstance(one, frozenset) else two or one
         return Profile(**joined)
