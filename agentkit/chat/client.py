@@ -115,7 +115,7 @@ class ChatClient:
         self._url = address.url
         self._is_self_hosted = is_self_hosted(base_url)
         self._credentials = Credentials(api_key, address.login, header=key_header, server=self.name)
-        self._headers = dict(headers or {})
+        self._headers = {name.lower(): value for name, value in (headers or {}).items()}
         self._http = Http(http)
         self._deadlines = deadlines or Deadlines()
         self._retry = retry or RetryPolicy()
@@ -334,9 +334,10 @@ class ChatClient:
             "accept-encoding": "identity",
             "idempotency-key": idempotency_key,
             **await self._credentials.headers(redactor, seconds=self._deadlines.total),
+            **self._headers,
         }
-        for given in (self._headers, request.settings.extra_headers or {}):
-            headers |= {name.lower(): value for name, value in given.items()}
+        for name, value in (request.settings.extra_headers or {}).items():
+            headers[name.lower()] = value
         try:
             await self._http.send(
                 self._url,

@@ -185,8 +185,10 @@ class ChatRequest:
     @property
     def call_ids(self) -> set[str]:
         """The ids of all earlier calls."""
-        said = [message.tool_calls for message in self.messages if isinstance(message, AssistantMessage)]
-        return {*self.used_ids, *[call.id for calls in said for call in calls]}
+        asked = {
+            call.id for message in self.messages if isinstance(message, AssistantMessage) for call in message.tool_calls
+        }
+        return asked.union(self.used_ids)
 
     def encode(self, model: str, *, members: Mapping[str, Any] | None = None) -> bytes:
         """The body of the HTTP request, for the model of this name.
@@ -201,14 +203,16 @@ class ChatRequest:
             ConfigError: No server would accept it; nothing has been sent.
         """
         try:
-            sent = [each for each in self.messages if not (isinstance(each, AssistantMessage) and each.says_nothing)]
-            messages = b",".join([message.wire for message in sent])
+            sent = [
+                each.wire for each in self.messages if not (isinstance(each, AssistantMessage) and each.says_nothing)
+            ]
+            messages = b",".join(sent)
             for complaint in self._complaints(messages):
                 raise ConfigError(complaint)
             start = encode_json(self.members(model) if members is None else members)[:-1]
             parts = [start, b',"messages":[', messages, b"]"]
             if self.tools:
-                parts += [b',"tools":[', b",".join(tool.wire for tool in self.tools), b"]"]
+                parts += [b',"tools":[', b",".join([tool.wire for tool in self.tools]), b"]"]
             return b"".join([*parts, b"}"])
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"the request holds what JSON cannot express: {error}") from error

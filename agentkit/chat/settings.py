@@ -442,15 +442,16 @@ class ChatSettings:
 
     def to_wire(self) -> dict[str, Any]:
         """The parameters as the API writes them, without tool choice, headers and extra members."""
-        return {name: value for name, value in self._given().items() if name not in _SENT_OTHERWISE}
+        return {name: value for name in _SENT if (value := getattr(self, name)) is not None}
 
     def _given(self) -> dict[str, Any]:
         return {name: value for name in _KINDS if (value := getattr(self, name)) is not None}
 
 
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
-_SENT_OTHERWISE = ("tool_choice", "parallel_tool_calls", "extra_body", "extra_headers", "stream_options")
 _KINDS: Mapping[str, Kind] = {each.name: each.metadata["kind"] for each in fields(ChatSettings)}
+_SENT_OTHERWISE = {"tool_choice", "parallel_tool_calls", "extra_body", "extra_headers", "stream_options"}
+_SENT = tuple(name for name in _KINDS if name not in _SENT_OTHERWISE)
 
 
 class OtherParameters(TypedDict, total=False):
