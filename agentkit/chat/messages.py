@@ -13,7 +13,6 @@ reads both.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,9 +76,10 @@ class ToolCall:
         Raises:
             ValueError: ``arguments`` is not a JSON object.
         """
-        arguments: object = None
-        with contextlib.suppress(ValueError):
-            arguments = parse_json(self.arguments)
+        try:
+            arguments: object = parse_json(self.arguments)
+        except ValueError:
+            arguments = None
         if not isinstance(arguments, dict):
             raise ValueError(f"the arguments of {self.name} are not a JSON object: {self.arguments[:80]!r}")
         return cast("dict[str, Any]", arguments)

@@ -194,10 +194,7 @@ class ChatRequest:
         """The body of the HTTP request, for the model of this name.
 
         ``tools``, ``tool_choice`` and ``parallel_tool_calls`` are left out without tools, as servers refuse them then.
-
-        Args:
-            model: The model's name.
-            members: The members besides messages and tools, instead of those of `members`.
+        ``members``, if given, stand for those that the method `members` makes.
 
         Raises:
             ConfigError: No server would accept it; nothing has been sent.

@@ -56,21 +56,20 @@ def apply_profile(request: ChatRequest, model: str, profile: Profile) -> Prepare
     if profile.reasoning == "kept" and not any(each.reasoning_members for each in said):
         profile = replace(profile, reasoning="")
     if profile.only_parameters:
-        parameters = _Adapter(request.members(model), profile, with_tools=bool(request.tools))
-        parameters.adapt_parameters()
-        body = request.encode(model, members=parameters.body)
-        streamed = bool(parameters.body.get("stream"))
-        return PreparedRequest(body, tuple(parameters.changes), streamed, profile.calls_in_text)
-    asked = request.encode(model)
-    adapter = _Adapter(from_json(asked), profile, with_tools=bool(request.tools))
-    if "tools.function.strict" in profile.drop:
-        adapter.use_plain_schemas(request.tools)
-    if profile.reasoning:
-        adapter.add_reasoning(said)
-    adapter.adapt()
-    body = encode_json(adapter.body) if adapter.changes else asked
-    changes = tuple(adapter.changes) if body != asked else ()
-    return PreparedRequest(body, changes, bool(adapter.body.get("stream")), profile.calls_in_text)
+        adapter = _Adapter(request.members(model), profile, with_tools=bool(request.tools))
+        adapter.adapt_parameters()
+        body, changes = request.encode(model, members=adapter.body), adapter.changes
+    else:
+        asked = request.encode(model)
+        adapter = _Adapter(from_json(asked), profile, with_tools=bool(request.tools))
+        if "tools.function.strict" in profile.drop:
+            adapter.use_plain_schemas(request.tools)
+        if profile.reasoning:
+            adapter.add_reasoning(said)
+        adapter.adapt()
+        body = encode_json(adapter.body) if adapter.changes else asked
+        changes = adapter.changes if body != asked else []
+    return PreparedRequest(body, tuple(changes), bool(adapter.body.get("stream")), profile.calls_in_text)
 
 
 def schemas_of(body: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
@@ -102,6 +101,7 @@ class _Adapter:
         self._adapt_choice()
         self._adapt_schemas()
         self._keep_tools()
+        self._name_results()
         self._adapt_content()
         self._adapt_roles()
         self._adapt_turns()
@@ -130,8 +130,7 @@ class _Adapter:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        messages: list[dict[str, Any]] = self.body["messages"]
-        return messages
+        return cast("list[dict[str, Any]]", self.body["messages"])
 
     def note(self, change: str) -> None:
         """Remember a change, once."""
@@ -240,28 +239,25 @@ class _Adapter:
         if name.startswith("stream_options.") and self.body.get("stream_options") == {}:
             del self.body["stream_options"]
 
+    def _name_results(self) -> None:
+        calls = (call for each in self.messages for call in as_mappings(each.get("tool_calls")))
+        names = {call.get("id"): tool_name(call) for call in calls}
+        for message in self.messages if self.profile.tool_names else ():
+            if message["role"] == "tool" and "name" not in message and names.get(message.get("tool_call_id")):
+                message["name"] = names[message["tool_call_id"]]
+                self.note("results of tools carry the tool's name")
+
     def _adapt_content(self) -> None:
-        if self.profile.tool_names:
-            calls = (call for each in self.messages for call in as_mappings(each.get("tool_calls")))
-            names = {call.get("id"): tool_name(call) for call in calls}
-            for message in self.messages:
-                if message["role"] == "tool" and "name" not in message and names.get(message.get("tool_call_id")):
-                    message["name"] = names[message["tool_call_id"]]
-                    self.note("results of tools carry the tool's name")
         for message in list(self.messages):
-            if self.profile.plain_content:
-                self._flatten(message)
+            parts = as_mappings(message.get("content"))
+            if self.profile.plain_content and parts and all(part.get("type") == "text" for part in parts):
+                message["content"] = _text(parts)
+                self.note("content of several texts is sent as one text")
             if self.profile.fill_empty_content:
                 self._fill(message)
             is_null = message["role"] == "assistant" and message.get("content", "") is None
             if self.profile.null_content_as_empty and is_null:
                 self._replace_null(message)
-
-    def _flatten(self, message: dict[str, Any]) -> None:
-        parts = as_mappings(message.get("content"))
-        if parts and all(part.get("type") == "text" for part in parts):
-            message["content"] = _text(parts)
-            self.note("content of several texts is sent as one text")
 
     def _fill(self, message: dict[str, Any]) -> None:
         content, parts = message.get("content"), as_mappings(message.get("content"))
@@ -302,12 +298,11 @@ class _Adapter:
 
     def _gather_instructions(self) -> None:
         given = [each for each in self.messages if each["role"] in _INSTRUCTIONS]
-        if not given or (len(given) == 1 and self.messages[0] is given[0]):
-            return
-        texts = [_text(each.get("content")) for each in given]
         others = [each for each in self.messages if each["role"] not in _INSTRUCTIONS]
-        self.messages[:] = [{"role": given[0]["role"], "content": "\n\n".join(filter(None, texts))}, *others]
-        self.note("system messages are one message at the beginning")
+        if given and self.messages != [given[0], *others]:
+            texts = filter(None, [_text(each.get("content")) for each in given])
+            self.messages[:] = [{"role": given[0]["role"], "content": "\n\n".join(texts)}, *others]
+            self.note("system messages are one message at the beginning")
 
     def _adapt_turns(self) -> None:
         turns: list[dict[str, Any]] = []

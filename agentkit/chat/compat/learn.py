@@ -86,13 +86,7 @@ class Lesson(NamedTuple):
 def learn_from_error(
     body: Mapping[str, Any], error: StatusError, *, never_drop: frozenset[str] = frozenset()
 ) -> Lesson | None:
-    """Read what the refusal of a request teaches; None if it teaches nothing.
-
-    Args:
-        body: The body that was refused.
-        error: How it was refused.
-        never_drop: Names of members of a request that must be sent as they are.
-    """
+    """Read what the refusal of a body teaches, None if nothing; members of the names in ``never_drop`` are kept."""
     if error.status not in _STATUSES or not isinstance(error, BadRequest | NotFound | Overloaded):
         return None
     said = error.said or str(error)

@@ -11,16 +11,11 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from agentkit.chat.files import write_atomically
 from agentkit.chat.json_values import as_mapping
 from agentkit.errors import ConfigError
-
-TokenLimit: TypeAlias = Literal["", "max_tokens", "max_completion_tokens"]
-SystemRole: TypeAlias = Literal["", "system", "user"]
-Choice: TypeAlias = Literal["", "required", "auto", "never"]
-Format: TypeAlias = Literal["", "json_object", "prompt"]
 
 # Each ladder goes down to what every server takes; of two facts the one further down holds.
 _LADDERS: Mapping[str, tuple[str, ...]] = {
@@ -95,8 +90,8 @@ class Profile:
 
     drop: frozenset[str] = frozenset()
     assign: frozenset[str] = frozenset()
-    token_limit: TokenLimit = ""
-    system_role: SystemRole = ""
+    token_limit: Literal["", "max_tokens", "max_completion_tokens"] = ""
+    system_role: Literal["", "system", "user"] = ""
     single_system_message: bool = False
     merge_user_turns: bool = False
     assistant_after_tool: bool = False
@@ -106,8 +101,8 @@ class Profile:
     tool_names: bool = False
     reasoning: str = ""
     keep_tools: bool = False
-    tool_choice: Choice = ""
-    response_format: Format = ""
+    tool_choice: Literal["", "required", "auto", "never"] = ""
+    response_format: Literal["", "json_object", "prompt"] = ""
     inline_schemas: bool = False
     schema_drop: frozenset[str] = frozenset()
     calls_in_text: bool = False
@@ -163,10 +158,8 @@ class Profile:
             value = as_mapping(raw).get(each.name)
             if isinstance(each.default, frozenset):
                 items = cast("list[object]", value) if isinstance(value, list) else []
-                facts = [item for item in items if isinstance(item, str)]
-                values[each.name] = frozenset(
-                    fact for fact in facts if each.name != "assign" or _is_json(Fact.parse(fact).value)
-                )
+                facts = frozenset(item for item in items if isinstance(item, str))
+                values[each.name] = facts if each.name != "assign" else frozenset(filter(_has_json_value, facts))
             elif type(value) is type(each.default) and value in _LADDERS.get(each.name, (value,)):
                 values[each.name] = value
         return cls(**values)
@@ -184,9 +177,9 @@ def is_kept(path: str, names: Collection[str]) -> bool:
     return any(each in taken or each.startswith(f"{path}.") for each in names)
 
 
-def _is_json(text: str) -> bool:
+def _has_json_value(fact: str) -> bool:
     try:
-        json.loads(text)
+        json.loads(Fact.parse(fact).value)
     except ValueError:
         return False
     return True
