@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import agentkit._startup as _startup  # before all others: it decides where they may come from
 
 if TYPE_CHECKING or not _startup.is_command:
-    from agentkit.agent import Agent, RunOptions
+    from agentkit.agent import Agent, RunOptions, handoff
     from agentkit.chat.client import ChatClient
     from agentkit.chat.content import FilePart, ImagePart, TextPart
     from agentkit.chat.events import Event, TextDelta
@@ -30,7 +30,6 @@ if TYPE_CHECKING or not _startup.is_command:
     from agentkit.chat.reply import Model, Reply, Usage
     from agentkit.chat.settings import ChatSettings
     from agentkit.errors import AgentKitError, ConfigError, DefinitionError, ModelError, ModelRetry, RunError, ToolError
-    from agentkit.handoff import handoff
     from agentkit.run.events import ApprovalRequested, CallFinished, CallStarted, RunFinished, RunStarted
     from agentkit.run.limits import Limits
     from agentkit.run.middleware import Middleware

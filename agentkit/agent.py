@@ -1,38 +1,36 @@
-"""`Agent`: a model with tools and instructions."""
+"""`Agent`: a model with tools and instructions; and `handoff`, by which it gives the conversation to another one."""
 # pyright: reportUnnecessaryTypeIgnoreComment=false
 # mypy takes no default for a parameter whose type is a variable, and pyright takes the type of the variable from it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import NoneType, TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypedDict, Unpack, cast, overload
 
 from agentkit.chat.client import open_model
-from agentkit.chat.events import Emit, ReplyRepaired, ignore_event
+from agentkit.chat.events import Emit, Event, ignore_event
 from agentkit.chat.reply import Model
 from agentkit.chat.settings import ChatSettings
-from agentkit.errors import ConfigError, StateError
+from agentkit.errors import ConfigError, DefinitionError
 from agentkit.run.agent_tool import agent_tool
 from agentkit.run.blocking import SyncRunStream, run_blocking
 from agentkit.run.checks import check_agent, check_deps, check_limits, check_observer, check_run, check_settings
-from agentkit.run.handoffs import agents_of, agents_of_run
-from agentkit.run.inputs import History, Prompt, parse_history, parse_prompt
-from agentkit.run.journal import Journal, PlainJournal
+from agentkit.run.handoffs import Handoff, Keep, agents_of, agents_of_run
+from agentkit.run.inputs import History, Prompt
 from agentkit.run.limits import Limits
-from agentkit.run.loop import execute_run
 from agentkit.run.middleware import Middleware
-from agentkit.run.output import OutputType, output_of
-from agentkit.run.resume import prepare_resume
-from agentkit.run.session_run import Session, resume_in_session, run_in_session
+from agentkit.run.output import Drafts, OutputType, output_of
+from agentkit.run.run import Journal, PlainJournal
+from agentkit.run.session_run import Session, StartRun, start_run
 from agentkit.run.spec import AgentSpec, Instructions, OutputValidator, RunSpec
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.stream import RunStream
-from agentkit.run.transcript import stamped
 from agentkit.tools.options import Approval, ToolOptions
-from agentkit.tools.tool import Tool
+from agentkit.tools.tool import Needs, Tool
 from agentkit.tools.toolset import ToolLike, ToolSource, split_tools
 from agentkit.tools.workers import check_process
 
@@ -47,8 +45,10 @@ else:
     Deps_contra = TypeVar("Deps_contra", contravariant=True)
     Out = TypeVar("Out")
 
+Deps = TypeVar("Deps")
 _NO_DEPS: Any = NoneType
-_Start: TypeAlias = Callable[[Emit], Awaitable[RunResult[Any]]]
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
+_LONGEST_NAME = 64
 
 
 class AgentOptions(TypedDict, total=False):
@@ -313,8 +313,9 @@ class Agent(Generic[Deps_contra, Out]):
         Raises:
             AgentKitError: The run failed; ``error.state`` holds everything that was done.
         """
-        spec = self._run_spec(deps, model, tools, settings, limits, stream=False)
-        _, start = _start(spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id)
+        _, start, *_ = self._start(
+            prompt, deps, history, session, resume, model, tools, settings, limits, run_id, stream=False
+        )
         return await start(check_observer(on_event))
 
     def stream(  # noqa: PLR0913 - spelled out, so that editors complete them
@@ -332,12 +333,10 @@ class Agent(Generic[Deps_contra, Out]):
         run_id: str = "",
     ) -> RunStream[Out]:
         """Stream a run with the options of `run`: ``async with agent.stream(...) as stream``; see `RunStream`."""
-        spec = self._run_spec(deps, model, tools, settings, limits, stream=True)
-        return RunStream(
-            *_start(spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id),
-            {name: agent.output.drafts for name, agent in spec.agents.items()},
-            spec.events,
+        started = self._start(
+            prompt, deps, history, session, resume, model, tools, settings, limits, run_id, stream=True
         )
+        return RunStream(*started)
 
     def run_sync(  # noqa: PLR0913 - spelled out, so that editors complete them
         self,
@@ -359,9 +358,8 @@ class Agent(Generic[Deps_contra, Out]):
         Raises:
             Interrupted: Ctrl-C; a `KeyboardInterrupt` whose ``state`` can be resumed.
         """
-        spec = self._run_spec(deps, model, tools, settings, limits, stream=False)
-        state, start = _start(
-            spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id
+        state, start, *_ = self._start(
+            prompt, deps, history, session, resume, model, tools, settings, limits, run_id, stream=False
         )
         observer = check_observer(on_event)
         return run_blocking(lambda: start(observer), state=state, owner=self)
@@ -381,19 +379,10 @@ class Agent(Generic[Deps_contra, Out]):
         run_id: str = "",
     ) -> SyncRunStream[Out]:
         """Stream a run in code that is not async: ``with agent.stream_sync(...) as stream``; see `SyncRunStream`."""
-        stream = self.stream(
-            prompt,
-            deps=deps,
-            history=history,
-            session=session,
-            resume=resume,
-            model=model,
-            tools=tools,
-            settings=settings,
-            limits=limits,
-            run_id=run_id,
+        started = self._start(
+            prompt, deps, history, session, resume, model, tools, settings, limits, run_id, stream=True
         )
-        return SyncRunStream(stream)
+        return SyncRunStream(RunStream(*started))
 
     def as_tool(
         self,
@@ -453,17 +442,22 @@ class Agent(Generic[Deps_contra, Out]):
         sources = {id(source): source for agent in self.agents.values() for source in agent.sources}
         return list(sources.values())
 
-    def _run_spec(
+    def _start(  # noqa: PLR0913 - the arguments of `run`
         self,
+        prompt: Prompt | None,
         deps: Deps_contra | None,
+        history: History,
+        session: Session | None,
+        resume: RunState | bool | None,  # noqa: FBT001 - as of `run`
         model: str | Model | None,
         tools: Iterable[ToolLike[Deps_contra]],
         settings: ChatSettings | None,
         limits: Limits | None,
+        run_id: str,
         *,
         stream: bool,
-    ) -> RunSpec:
-        """Combine the agent with the options of a run."""
+    ) -> tuple[RunState, StartRun, Mapping[str, Callable[[], Drafts]], Collection[Event]]:
+        """Combine the agent with the options of a run; return what a `RunStream` takes."""
         check_process()
         check_settings(settings, limits)
         agent = self._spec
@@ -478,65 +472,19 @@ class Agent(Generic[Deps_contra, Out]):
         check_deps(deps, self.deps_type, [tool for each in agents.values() for tool in each.tools.values()])
         if limits is not None:
             check_limits(limits, agents)
-        limits = limits or self._run.limits
-        opened = self._sources() if self._open else ()
-        return replace(self._run, agents=agents, deps=deps, limits=limits, stream=stream, opened=opened)
-
-
-def _start(
-    spec: RunSpec,
-    prompt: Prompt | None,
-    *,
-    history: History,
-    session: Session | None,
-    resume: RunState | bool | None,
-    limits: Limits | None,
-    run_id: str,
-) -> tuple[RunState, _Start]:
-    """Return the state of a run, and the function that starts it."""
-    check_run({"prompt": prompt, "history": history, "session": session, "resume": resume, "run_id": run_id})
-    if resume:
-        return _start_again(spec, prompt, session, None if resume is True else resume, limits)
-    messages, notes = parse_history(history)
-    spec = replace(spec, opening_events=[ReplyRepaired(note) for note in notes])
-    earlier: object = getattr(history, "state", history)  # of a result
-    agent = next(iter(spec.agents))
-    if isinstance(earlier, RunState) and earlier.agent in spec.agents:
-        agent = earlier.agent
-    state = RunState(
-        messages=[*messages, stamped(parse_prompt(prompt), spec.journal.clock(), agent)],
-        prior_messages=len(messages),
-        run_id=run_id or spec.journal.new_id(),
-        agent=agent,
-        limits=spec.limits,
-        artifacts=dict(getattr(earlier, "artifacts", ())),
-    )
-    if session is None:
-        return state, lambda emit: execute_run(spec, state, emit)
-    return state, lambda emit: run_in_session(session, spec, state, emit)
-
-
-def _start_again(
-    spec: RunSpec, prompt: Prompt | None, session: Session | None, given: RunState | None, limits: Limits | None
-) -> tuple[RunState, _Start]:
-    if session is not None:
-        live = RunState(messages=[]) if given is None else given.copy()
-        live.status = "running"
-        if prompt is not None:
-            live.add_message(prompt)
-        return live, lambda emit: resume_in_session(session, spec, live, emit, given=given, limits=limits)
-    assert given is not None  # noqa: S101 - without a session there is a state
-    if given.revision:
-        raise StateError(
-            "this state belongs to a session, which would miss what a run without it does: pass session= too "
-            "(or set state.revision = 0 to resume outside of it)"
+        spec = replace(
+            self._run,
+            agents=agents,
+            deps=deps,
+            limits=limits or self._run.limits,
+            stream=stream,
+            opened=self._sources() if self._open else (),
         )
-    spec = replace(spec, limits=limits or given.limits or spec.limits)
-    if prompt is not None:
-        given = given.copy()
-        given.add_message(prompt)
-    state, events = prepare_resume(given, spec.agents, spec.limits)
-    return state, lambda emit: execute_run(replace(spec, opening_events=events), state, emit)
+        check_run(prompt, history, session, resume, run_id)
+        state, start = start_run(
+            spec, prompt, history=history, session=session, resume=resume, limits=limits, run_id=run_id
+        )
+        return state, start, {name: each.output.drafts for name, each in agents.items()}, spec.events
 
 
 def _model(model: object) -> Model:
@@ -556,3 +504,54 @@ def _listed(tools: object) -> tuple[Any, ...]:
 def _split_tools(tools: Iterable[Any]) -> tuple[dict[str, Tool], tuple[ToolSource, ...]]:
     fixed, sources = split_tools(tools)
     return {each.name: each for each in fixed}, tuple(sources)
+
+
+@overload
+def handoff(agent: Agent[Deps, Any], *, when: str = "", keep: Keep = "all", name: str = "") -> Handoff[Needs[Deps]]: ...
+@overload
+def handoff(agent: str, *, when: str, keep: Keep = "all", name: str = "") -> Handoff[Needs[object]]: ...
+def handoff(agent: Agent[Any, Any] | str, *, when: str = "", keep: Keep = "all", name: str = "") -> Handoff[Any]:
+    """Make a tool that gives the conversation to another agent.
+
+    From the next turn on, the run has the model, instructions, tools, settings and output of that agent. The limits and
+    ``deps`` stay those of the run.
+
+    Args:
+        agent: The agent, or the name of one that takes part in the run: of the agent that hands off to this one, for
+            example, so that it can get the conversation back.
+        when: When to hand off, which the model reads; by default the description of the agent.
+        keep: The messages that the agent reads: ``"all"``, ``"last exchange"`` for the last message of the user and all
+            that follows, or a function that is given the messages and returns those to read. The others stay in the
+            state and are not sent any more.
+        name: The name of the tool; ``transfer_to_`` and the name of the agent by default.
+
+    Raises:
+        DefinitionError: The agent has no name, it has no description and ``when`` is missing, or ``keep`` is none of
+            these.
+    """
+    if isinstance(agent, str):
+        to, agents = agent, dict[str, AgentSpec]()
+    elif hasattr(cast("object", agent), "agents"):
+        to, agents, when = agent.name, dict(agent.agents), when or agent.description
+    else:
+        raise DefinitionError(f"handoff(...) takes an agent or the name of one, not {agent!r:.80}")
+    if not to:
+        raise DefinitionError(f"{agent!r} needs a name to be handed off to: Agent(..., name=...)")
+    if not when:
+        raise DefinitionError(f"when to hand off to {to!r} is missing: handoff(..., when=...)")
+    if keep not in ("all", "last exchange") and not callable(keep):
+        raise DefinitionError(
+            f'handoff(keep={keep!r:.80}): must be "all", "last exchange" or a function of the messages'
+        )
+
+    def transfer(_context: object, _arguments: object) -> str:
+        return f"The conversation was handed off to {to}."
+
+    made = Tool.from_schema(
+        name or _NOT_IN_NAMES.sub("_", f"transfer_to_{to}")[:_LONGEST_NAME],
+        f"Hand the conversation off to {to}. {when}",
+        {"type": "object", "properties": {}},
+        transfer,
+        thread=False,
+    )
+    return Handoff(**{each.name: getattr(made, each.name) for each in fields(made)}, to=to, keep=keep, agents=agents)

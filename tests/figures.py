@@ -1,6 +1,6 @@
 """Figures on how easy the core is to read: ``python -m tests.figures`` prints them beside their budgets.
 
-- Lines and modules of the core (errors, chat, tools, run, agent, handoff), everything in its files counted.
+- Lines and modules of the core (errors, chat, tools, run, agent), everything in its files counted.
 - Private functions of modules for each thousand of these lines: methods and nested functions are not counted.
 - Files and hops of one tool call: what a reader has to open to follow a call from the model's reply to its result. The
   files are those of the package in which a function runs; a hop is a call of a function in another file. The call is of
@@ -24,7 +24,7 @@ from agentkit.testing import Answer, FunctionModel, call
 from tests.cost import costs
 
 PACKAGE = Path(agentkit.__file__).parent
-CORE = ("errors.py", "chat", "tools", "run", "agent.py", "handoff.py")
+CORE = ("errors.py", "chat", "tools", "run", "agent.py")
 
 
 class Budget(NamedTuple):

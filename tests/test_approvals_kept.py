@@ -8,7 +8,7 @@ import pytest
 from agentkit import Agent, RunState, tool
 from agentkit.chat.messages import ToolMessage
 from agentkit.errors import SessionConflict, StateError
-from agentkit.run.journal import PlainJournal, Slot, SlotKind
+from agentkit.run import PlainJournal, Slot, SlotKind
 from agentkit.sessions import MemorySessions
 from agentkit.testing import Answer, ScriptedModel, call
 

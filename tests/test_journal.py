@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 import pytest
 
 from agentkit import Agent, tool
-from agentkit.run.journal import PlainJournal, Slot, SlotKind
+from agentkit.run import PlainJournal, Slot, SlotKind
 from agentkit.run.state import RunState
 from agentkit.testing import Answer, ScriptedModel, call
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "agentkit"
-CORE = ["errors", "chat", "tools", "run", "agent", "handoff"]
+CORE = ["errors", "chat", "tools", "run", "agent"]
 FACES = ["events", "messages"]  # they only re-export
 OPTIONAL = [
     *("testing", "local", "middleware", "compaction", "sessions", "cli", "constrained", "probe", "lint", "extract"),
-    *("automation", "mcp", "serve", "durable", "otel", "trace", "prices"),
+    *("automation", "mcp", "serve", "durable", "otel", "trace", "prices", "drafts"),
 ]
 START = ["__main__", "_startup"]  # what a process begins with
 PUBLIC = {"agentkit", *(f"agentkit.{each}" for each in ("chat", "tools", "run", "events", "messages", "errors"))}

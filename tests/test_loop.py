@@ -22,8 +22,8 @@ from agentkit.errors import (
     ToolError,
     ToolFailed,
 )
+from agentkit.run import Middleware, ModelTurn, NextModel
 from agentkit.run.events import CallFinished, CallStarted, RunFinished, RunStarted, TurnFinished, TurnStarted
-from agentkit.run.middleware import Middleware, ModelTurn, NextModel
 from agentkit.run.transcript import check
 from agentkit.testing import Chunks, FunctionModel, ScriptedModel, call
 

@@ -10,11 +10,12 @@ import agentkit.middleware
 from agentkit import Agent, Middleware, Reply, RunState, ToolResult, tool
 from agentkit.chat.messages import ToolMessage
 from agentkit.errors import DefinitionError, Overloaded, ToolFailed
-from agentkit.run import ModelTurn, Run
-from agentkit.run.middleware import (
+from agentkit.run import (
+    ModelTurn,
     NextModel,
     NextRun,
     NextTool,
+    Run,
     ToolRequest,
     around_model,
     around_run,

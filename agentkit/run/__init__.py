@@ -13,22 +13,22 @@ from agentkit.run.artifacts import is_attachment
 from agentkit.run.blocking import SyncRunStream, call_sync
 from agentkit.run.handoffs import Handoff, Keep
 from agentkit.run.inputs import History, Prompt
-from agentkit.run.journal import Journal, PlainJournal, Slot, SlotKind
 from agentkit.run.limits import Limits, Price
-from agentkit.run.middleware import (
-    Middleware,
+from agentkit.run.middleware import Middleware, around_model, around_run, around_tool
+from agentkit.run.output import Output, OutputSchema, OutputType, TextOutput, TypedOutput, Way, WithCalls
+from agentkit.run.run import (
+    Journal,
     ModelTurn,
     NextModel,
     NextRun,
     NextTool,
+    PlainJournal,
     Run,
+    Slot,
+    SlotKind,
     ToolRequest,
-    around_model,
-    around_run,
-    around_tool,
     nested_run,
 )
-from agentkit.run.output import Output, OutputSchema, OutputType, TextOutput, TypedOutput, Way, WithCalls
 from agentkit.run.session_run import Session, SessionSnapshot, SessionUpdate
 from agentkit.run.spec import OutputValidator
 from agentkit.run.state import RunResult, RunState

@@ -107,16 +107,6 @@ def rule_hash(tool: Tool) -> str:
     return _hash(tool.name, tool.fingerprint, "outside" if tool.is_external else "here")
 
 
-def given_arguments(call: ToolCall, tool: Tool) -> str | Mapping[str, Any]:
-    """Return the arguments of a call for its tool: the parsed object, or the string that the model wrote."""
-    if call.malformed or tool.is_custom or call.input is not None:
-        return call.written
-    try:
-        return call.parsed
-    except ValueError:  # of a call that no server sent
-        return call.written
-
-
 def arguments_of(call: ToolCall, asked: ApprovalRequest) -> Mapping[str, Any]:
     """Return the arguments of a call as its tool will read them."""
     if not asked.custom:

@@ -55,9 +55,9 @@ def _reader() -> Tool:
     return cast("Tool", reader)
 
 
-def with_reader(tools: Mapping[str, Tool], artifacts: Mapping[str, str]) -> Mapping[str, Tool]:
-    """Return the tools of a run, followed by one to read on if a result was truncated."""
-    return {**tools, READ_RESULT: _reader()} if artifacts and READ_RESULT not in tools else tools
+def with_reader(tools: Mapping[str, Tool]) -> dict[str, Tool]:
+    """Return the tools of a run that has truncated a result, with one to read on."""
+    return {**tools, READ_RESULT: tools.get(READ_RESULT) or _reader()}
 
 
 def shown(call: ToolCall, result: ToolResult, *, readable: bool) -> tuple[str, bool]:

@@ -6,7 +6,8 @@ import functools
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any, cast
+from operator import itemgetter
+from typing import Any, TypeAlias, cast
 
 import anyio
 
@@ -19,7 +20,6 @@ from agentkit.run.approvals import (
     approval_reason,
     call_hash,
     changed_call,
-    given_arguments,
     may_need_approval,
     misfit,
     rule_hash,
@@ -28,8 +28,7 @@ from agentkit.run.artifacts import READ_RESULT, attached, keep, shown
 from agentkit.run.deferred import missing_tool
 from agentkit.run.events import ApprovalRequested, CallDenied, CallFinished, CallStarted
 from agentkit.run.handoffs import Handoff
-from agentkit.run.journal import Slot
-from agentkit.run.middleware import Run, ToolRequest
+from agentkit.run.run import Journal, Run, Slot, ToolRequest, given_arguments
 from agentkit.run.spec import AgentSpec, RunSpec
 from agentkit.run.state import RunState
 from agentkit.run.step import RunCalls
@@ -38,7 +37,6 @@ from agentkit.run.transcript import (
     HANDED_TO,
     insert_results,
     interrupted_result,
-    labeled,
     last_reply,
     open_calls,
 )
@@ -61,49 +59,49 @@ async def run_calls(run: Run[Any], spec: RunSpec, agent: AgentSpec, step: RunCal
         Exception: Whatever an observer or a journal raised.
     """
     state = run.state
+    calls: Sequence[ToolCall] = step.calls
     run.turn = state.turns
-    batch = _Batch(run, spec, agent, tools)
-    again = [call for call in step.calls if call.id in state.nested]  # they were counted when they began
-    run.spend(calls=len(step.calls) - len(again))  # before anything is awaited, as other runs spend from the same limit
-    calls: Sequence[ToolCall] = ()
-    try:
-        calls = await batch.allowed(step.calls)
-    finally:
-        run.spend(calls=len(calls) - len(step.calls))
+    batch = _Batch(run, state, spec.journal, agent, tools)
+    new = [call for call in calls if call.id not in state.nested]  # the others were counted when they began
+    run.spend(calls=len(new))  # before anything is awaited, as other runs spend from the same limit
+    if asked := [call for call in calls if batch.may_wait(call)]:
+        calls = ()
+        try:
+            calls = await batch.allowed(step.calls, asked)
+        finally:
+            run.spend(calls=len(calls) - len(step.calls))
     works = [batch.prepare(call) for call in calls]
-    for call in (each for each in calls if each.id not in state.nested):
-        state.calls_by_tool[call.name] = state.calls_by_tool.get(call.name, 0) + 1
+    for call in calls:
+        if call.id not in state.nested:
+            state.calls_by_tool[call.name] = state.calls_by_tool.get(call.name, 0) + 1
     state.limit = state.limit or step.limit
     try:
         await _run_together(works)
     finally:
-        done = [call for call in calls if call.id not in batch.paused]
-        refused = [ToolMessage(f"Error: not run: {each.reason} was reached", each.call.id) for each in step.refused]
-        insert_results(state.messages, [*map(batch.answer, done), *refused])
+        answers = [batch.answer(call) for call in calls if call.id not in batch.paused]
+        answers += [ToolMessage(f"Error: not run: {each.reason} was reached", each.call.id) for each in step.refused]
+        insert_results(state.messages, answers)
         state.nested = {id_: each for id_, each in state.nested.items() if id_ not in batch.results} | batch.paused
-        attach_files(state)
+        if state.files:
+            attach_files(state)
     batch.end(calls)
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """A call that is ready to run; ``run`` does not raise, as that would end its siblings."""
-
-    run: Callable[[], Coroutine[Any, Any, None]]
-    sequential: bool
+_Work: TypeAlias = tuple[bool, Callable[[], Coroutine[Any, Any, None]]]
+"""A call that is ready: whether it is sequential; a function that does not raise, as that would end its siblings."""
 
 
 async def _run_together(works: Sequence[_Work]) -> None:
     """Run a batch: all at once, except that a sequential call runs alone, in its place."""
-    for sequential, group in groupby(works, key=lambda work: work.sequential):
-        together = list(group)
+    for sequential, group in groupby(works, key=itemgetter(0)):
+        together = [run for _, run in group]
         if sequential or len(together) == 1:
-            for work in together:
-                await work.run()
+            for run in together:
+                await run()
         else:
             async with anyio.create_task_group() as tasks:
-                for work in together:
-                    tasks.start_soon(work.run)
+                for run in together:
+                    tasks.start_soon(run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +109,8 @@ class _Batch:
     """The calls of one reply on their way."""
 
     run_: Run[Any]
-    spec: RunSpec
+    state: RunState
+    journal: Journal
     agent: AgentSpec
     tools: Mapping[str, Tool]
     results: dict[str, ToolResult] = field(default_factory=dict[str, ToolResult])
@@ -119,29 +118,25 @@ class _Batch:
     failures: list[Exception] = field(default_factory=list[Exception])
     paused: dict[str, RunState] = field(default_factory=dict[str, RunState])
 
-    @property
-    def state(self) -> RunState:
-        return self.run_.state
-
     # Waiting for decisions.
 
-    async def allowed(self, calls: Sequence[ToolCall]) -> Sequence[ToolCall]:
-        """Return the calls that need not wait; why the others wait is recorded in the state.
+    def may_wait(self, call: ToolCall) -> bool:
+        """Return True if a decision about the call may be needed, or is there."""
+        tool = self.tools.get(call.name)
+        return tool is not None and (
+            may_need_approval(tool, self.agent.requires_approval) or call.id in self.state.decisions
+        )
+
+    async def allowed(self, calls: Sequence[ToolCall], asked: Sequence[ToolCall]) -> Sequence[ToolCall]:
+        """Return the calls that need not wait; why the others wait, of those that may, is recorded in the state.
 
         A decision counts only for exactly the call that it was made for. Calls with invalid arguments do not wait: the
         complaint is their result.
         """
-        policy, state = self.agent.requires_approval, self.state
-        asked = [
-            (call, tool, self.spec.journal.reserve(f"{state.run_id}:approval:{call.id}", "approval"))
-            for call in calls
-            if (tool := self.tools.get(call.name)) is not None
-            and (may_need_approval(tool, policy) or call.id in state.decisions)
-        ]
-        for call, tool, slot in asked:
-            await self._decide(call, tool, slot)
-        if not asked:
-            return calls
+        state = self.state
+        slots = [self.journal.reserve(f"{state.run_id}:approval:{call.id}", "approval") for call in asked]
+        for call, slot in zip(asked, slots, strict=True):
+            await self._decide(call, self.tools[call.name], slot)
         waiting = {each.id: each for each in state.pending}
         for call in calls:
             if call.id in waiting:
@@ -150,9 +145,9 @@ class _Batch:
         return [call for call in calls if call.id not in waiting and call.id not in state.blocked]
 
     async def _decide(self, call: ToolCall, tool: Tool, slot: Slot) -> None:
-        state, context = self.state, self.context(call)
+        state, context, policy = self.state, self.context(call), self.agent.requires_approval
         request = ApprovalRequest("", call_hash(call, tool), rule_hash(tool), tool.is_external, tool.is_custom)
-        decision, reason = state.decisions.pop(call.id, None), ""
+        decision, reason, rule = state.decisions.pop(call.id, None), "", None
         if decision is not None and decision.hash == request.hash:
             reason = misfit(tool, context, decision)
             if not reason:
@@ -160,14 +155,14 @@ class _Batch:
                 return
         if decision is not None:
             state.files.pop(call.id, None)  # of an answer
-        rule = None if reason else self._standing_decision(request)
+        if not reason:
+            rule = self._standing_decision(request)
         if not reason and rule is None:
             try:
                 arguments = tool.checked(context, given_arguments(call, tool))
             except Exception as error:  # noqa: BLE001 - of the arguments' own types, as when the call would run
                 self.wrong[call.id] = error
             else:
-                policy = self.agent.requires_approval
                 reason = await slot.run(lambda: approval_reason(tool, context, arguments, policy))
         state.approvals.pop(call.id, None)
         if rule is not None:
@@ -203,36 +198,40 @@ class _Batch:
     def prepare(self, call: ToolCall) -> _Work:
         """Prepare a call; its slot is reserved here, before anything is awaited."""
         tool, context = self.tools.get(call.name), self.context(call)
-        slot = self.spec.journal.reserve(context.idempotency_key, "tool")
-        return _Work(functools.partial(self.run, call, tool, context, slot), tool is not None and tool.sequential)
+        slot = self.journal.reserve(context.idempotency_key, "tool")
+        return tool is not None and tool.sequential, functools.partial(self.run, call, tool, context, slot)
 
     async def run(self, call: ToolCall, tool: Tool | None, context: ToolContext[Any], slot: Slot) -> None:
         """Run a call inside its slot and record its result; nothing is raised, so its siblings continue."""
-        decision, clock = self.state.decisions.get(call.id), self.run_.journal.clock
-        denied = decision is not None and decision.kind == "deny"
+        decision, errors = self.state.decisions.get(call.id), list[Exception]()
+        denial = decision if decision is not None and decision.kind == "deny" else None
         try:
-            if not denied:
+            if denial is None:
                 self.run_.emit(CallStarted(call))
-            started = clock()
-            errors: list[Exception] = []
-            attempt = functools.partial(self.attempt, call, tool, context, errors)
-            result = to_result(await slot.run(attempt), own=True)
-            self.results[call.id] = result
+            started = self.journal.clock()
+            recorded = await slot.run(functools.partial(self.attempt, call, tool, context, decision, errors))
+            result = self.results[call.id] = to_result(recorded, own=True)
             if _RAISED in result.metadata and self.agent.on_tool_error == "raise":
                 failed = ToolFailed(f"tool {call.name} raised {result.metadata[_RAISED]}", state=self.state)
                 failed.__cause__ = errors[0] if errors else None  # on a replay there is only what the result says of it
                 self.failures.append(failed)
-            if decision is not None and denied:
-                self.run_.emit(CallDenied(call, decision.reason))
+            if denial is not None:
+                self.run_.emit(CallDenied(call, denial.reason))
             else:
-                self.run_.emit(CallFinished(call, result, clock() - started, errors[0] if errors else None))
+                seconds = self.journal.clock() - started
+                self.run_.emit(CallFinished(call, result, seconds, errors[0] if errors else None))
         except RunPaused as pause:
             self.paused[call.id] = cast("RunState", pause.state)
         except Exception as error:  # noqa: BLE001 - of an observer or a journal; it ends the run when the batch is done
             self.failures.append(error)
 
     async def attempt(
-        self, call: ToolCall, tool: Tool | None, context: ToolContext[Any], errors: list[Exception]
+        self,
+        call: ToolCall,
+        tool: Tool | None,
+        context: ToolContext[Any],
+        decision: Decision | None,
+        errors: list[Exception],
     ) -> ToolResult:
         """Run a call; an exception becomes a result that the model reads, an unexpected one is added to ``errors``."""
         try:
@@ -240,9 +239,8 @@ class _Batch:
                 raise ToolError(missing_tool(call.name, self.tools, self.agent.tools))
             if call.id in self.wrong:
                 raise self.wrong[call.id]
-            request, decision = ToolRequest(self.run_, tool, call, context), self.state.decisions.get(call.id)
-            call_tool = self.run_.call_tool
-            return await (call_tool(request) if decision is None else self._decided(decision, request))
+            request = ToolRequest(self.run_, tool, call, context)
+            return await (self.run_.call_tool(request) if decision is None else self._decided(decision, request))
         except ToolError as error:
             wrong = tool is None or isinstance(error, ModelRetry)
             return ToolResult(f"Error: {error}", is_error=True, metadata={_MISTAKE: wrong})
@@ -279,45 +277,44 @@ class _Batch:
             keep(self.state.artifacts, call, result)
         if result.files:
             self.state.files[call.id] = list(result.files)
-        message = self.run_.stamp(ToolMessage(content, call.id))
         tool, decision = self.tools.get(call.name), self.state.decisions.get(call.id)
+        labels: dict[str, Any] = {FINAL: True} if result.final else {}
         if isinstance(tool, Handoff) and not result.is_error and (decision is None or decision.kind != "answer"):
-            message = labeled(message, **{HANDED_TO: tool.to})
-        return labeled(message, **{FINAL: True}) if result.final else message
+            labels[HANDED_TO] = tool.to
+        return self.run_.stamp(ToolMessage(content, call.id), **labels)
 
     def end(self, calls: Iterable[ToolCall]) -> None:
         """Raise the error of the batch, if one ends the run."""
-        spent = list(self._spent(calls))
-        results = [self.results[call.id] for call in calls if call.id in self.results]
+        state, results = self.state, [call for call in calls if call.id in self.results]
         if results:
-            self.state.failed_turns = self.state.failed_turns + 1 if all(each.is_error for each in results) else 0
+            good = [call for call in results if not self.results[call.id].is_error]
+            state.failed_turns = 0 if good else state.failed_turns + 1
+        spent = self._count_mistakes(results)
         if self.failures:
             raise self.failures[0]
-        for name in spent:
-            what = f"tool {name} was called wrongly" if name else "names that no tool has were called"
-            raise TooManyMistakes(f"{what} in {self.state.mistakes[name]} turns in a row", tool=name, state=self.state)
+        if spent is not None:
+            what = f"tool {spent} was called wrongly" if spent else "names that no tool has were called"
+            raise TooManyMistakes(f"{what} in {state.mistakes[spent]} turns in a row", tool=spent, state=state)
 
-    def _spent(self, calls: Iterable[ToolCall]) -> Iterator[str]:
-        """Count the turns in which a tool was only called wrongly; yield those with no more retries left.
+    def _count_mistakes(self, calls: Iterable[ToolCall]) -> str | None:
+        """Count the turns in which a tool was only called wrongly; return the first that has no more retries left.
 
         Names that no tool has count together, as ``""``.
         """
-        mistaken: dict[str, bool] = {}
+        mistakes, wrong = self.state.mistakes, dict[str, bool]()
         for call in calls:
-            if call.id in self.results:
-                wrong = bool(self.results[call.id].metadata.get(_MISTAKE))
-                name = call.name if call.name in self.tools else ""
-                mistaken[name] = wrong and mistaken.get(name, True)
-        if mistaken and "" not in mistaken:
-            self.state.mistakes.pop("", None)
-        for name, wrong in mistaken.items():
-            if not wrong:
-                self.state.mistakes.pop(name, None)
-                continue
-            self.state.mistakes[name] = self.state.mistakes.get(name, 0) + 1
-            tool = self.tools.get(name)
-            if self.state.mistakes[name] > (_UNKNOWN_NAMES if tool is None else tool.retries):
-                yield name
+            name = call.name if call.name in self.tools else ""
+            wrong[name] = bool(self.results[call.id].metadata.get(_MISTAKE)) and wrong.get(name, True)
+        spent: list[str] = []
+        for name in wrong:
+            if wrong[name]:
+                mistakes[name] = mistakes.get(name, 0) + 1
+                if mistakes[name] > (self.tools[name].retries if name else _UNKNOWN_NAMES):
+                    spent.append(name)
+        for name in [*wrong, ""] if wrong else ():
+            if not wrong.get(name):
+                mistakes.pop(name, None)
+        return spent[0] if spent else None
 
 
 def attach_files(state: RunState) -> None:

@@ -24,115 +24,90 @@ from agentkit.tools.tool import Tool
 def check_agent(given: Mapping[str, Any]) -> tuple[Instructions, ...]:
     """Refuse arguments of an agent that have the wrong type or value; return the parts of its instructions."""
     instructions: Any = given["instructions"]
+    middleware: Any = given["middleware"]
+    validators: Any = given["output_validators"]
+    policy, on_error = given["requires_approval"], ("report", "report_type", "raise")
     single = isinstance(instructions, str) or callable(instructions) or not isinstance(instructions, Iterable)
-    given_parts: Any = (instructions,) if single else tuple(cast("Any", instructions))
-    parts: tuple[Any, ...] = given_parts
+    parts: list[Any] = [instructions] if single else [*cast("Any", instructions)]
     wrong = [each for each in parts if not isinstance(each, str) and not callable(each)]
-    policy, middleware, limits = given["requires_approval"], given["middleware"], given["limits"]
-    validators, members = _members(given["output_validators"]), _members(middleware)
-    whole = members is not None and all(isinstance(each, Middleware) for each in members)
-    hint = (
-        "; a function becomes one by @around_model, @around_tool or @around_run"
-        if any(map(callable, members or [middleware]))
-        else ""
+    layers: list[Any] = [*cast("Any", middleware)] if isinstance(middleware, Sequence) else [middleware]
+    whole = isinstance(middleware, Sequence) and all(isinstance(each, Middleware) for each in layers)
+    _check_types(
+        ("instructions", wrong[:1], not wrong, "a string or a function"),
+        ("name", given["name"], isinstance(given["name"], str), "a string"),
+        ("description", given["description"], isinstance(given["description"], str), "a string"),
+        ("requires_approval", policy, isinstance(policy, bool) or callable(policy), "True, False or a function"),
+        ("on_tool_error", given["on_tool_error"], given["on_tool_error"] in on_error, f"one of {on_error}"),
+        (
+            "output_validators",
+            validators,
+            isinstance(validators, Sequence) and all(map(callable, cast("Sequence[object]", validators))),
+            "a list of functions",
+        ),
     )
-    on_error = ("report", "report_type", "raise")
-    refuse(
-        (not wrong, expected("a string or a function", "instructions", wrong[:1])),
-        *((isinstance(given[each], str), expected("a string", each, given[each])) for each in ("name", "description")),
-        (
-            isinstance(given["settings"], ChatSettings | None),
-            expected("a ChatSettings(...)", "settings", given["settings"]),
-        ),
-        (isinstance(limits, Limits | None), expected("a Limits(...)", "limits", limits)),
-        (
-            isinstance(policy, bool) or callable(policy),
-            expected("True, False or a function", "requires_approval", policy),
-        ),
-        (given["on_tool_error"] in on_error, expected(f"one of {on_error}", "on_tool_error", given["on_tool_error"])),
-        (
-            validators is not None and all(map(callable, validators)),
-            expected("a list of functions", "output_validators", given["output_validators"]),
-        ),
-        (whole, expected("a list of Middleware objects", "middleware", middleware) + hint),
-    )
-    return parts
+    check_settings(given["settings"], given["limits"])
+    if not whole:
+        is_function = any(map(callable, layers))
+        hint = "; a function becomes one by @around_model, @around_tool or @around_run" if is_function else ""
+        raise ConfigError(f"middleware= takes a list of Middleware objects, not {middleware!r:.80}{hint}")
+    return tuple(each for each in parts if each != "")
 
 
-def check_run(options: Mapping[str, Any]) -> None:
+def check_run(prompt: object, history: object, session: object, resume: object, run_id: object) -> None:
     """Refuse options of a run that have the wrong type or value, or contradict each other."""
-    prompt, history, session = options["prompt"], options["history"], options["session"]
-    resume, run_id = options["resume"], options["run_id"]
-    refuse(
-        (
-            not isinstance(prompt, RunState | RunResult),
-            "a prompt is not a state or a result: use resume=state or history=result",
-        ),
-        (not isinstance(resume, RunResult), "resume= takes the state of a result: resume=result.state"),
-        (isinstance(resume, RunState | bool | None), expected("a RunState, or True with a session", "resume", resume)),
-        (isinstance(run_id, str), expected("a string", "run_id", run_id)),
-        (
-            session is None or isinstance(session, Session),
-            expected('one conversation, as sessions["alice"] is', "session", session),
-        ),
-        (history is None or session is None, "a session has its own messages: pass session= or history=, not both"),
-        (history is None or not resume, "a resumed run has its own messages: history= is for a new run"),
-        (resume is not True or session is not None, "resume=True resumes the last run of a session: pass session= too"),
-        (prompt is not None or bool(resume), "the prompt is missing; only resume= works without one"),
+    is_state = isinstance(prompt, RunState | RunResult)
+    _refuse(
+        (is_state, "a prompt is not a state or a result: use resume=state or history=result"),
+        (isinstance(resume, RunResult), "resume= takes the state of a result: resume=result.state"),
+    )
+    is_session = session is None or isinstance(session, Session)
+    _check_types(
+        ("resume", resume, isinstance(resume, RunState | bool | None), "a RunState, or True with a session"),
+        ("run_id", run_id, isinstance(run_id, str), "a string"),
+        ("session", session, is_session, 'one conversation, as sessions["alice"] is'),
+    )
+    history_given = history is not None
+    _refuse(
+        (history_given and session is not None, "a session has its own messages: pass session= or history=, not both"),
+        (history_given and bool(resume), "a resumed run has its own messages: history= is for a new run"),
+        (resume is True and session is None, "resume=True resumes the last run of a session: pass session= too"),
+        (prompt is None and not resume, "the prompt is missing; only resume= works without one"),
     )
 
 
 def check_settings(settings: object, limits: object) -> None:
-    """Refuse settings and limits of a run that are something else."""
-    refuse(
-        (isinstance(settings, ChatSettings | None), expected("a ChatSettings(...)", "settings", settings)),
-        (isinstance(limits, Limits | None), expected("a Limits(...)", "limits", limits)),
+    """Refuse settings and limits that are something else."""
+    _check_types(
+        ("settings", settings, isinstance(settings, ChatSettings | None), "a ChatSettings(...)"),
+        ("limits", limits, isinstance(limits, Limits | None), "a Limits(...)"),
     )
 
 
-def _members(given: object) -> list[Any] | None:
-    return list(cast("Any", given)) if isinstance(given, Sequence) else None
-
-
-def refuse(*checks: tuple[bool, str]) -> None:
-    """Raise the complaint of the first check that does not hold.
-
-    Raises:
-        ConfigError: One does not.
-    """
-    for right, complaint in checks:
-        if not right:
+def _refuse(*rules: tuple[bool, str]) -> None:
+    """Raise the complaint of the first rule that is broken."""
+    for is_broken, complaint in rules:
+        if is_broken:
             raise ConfigError(complaint)
 
 
-def expected(wanted: str, name: str, given: object) -> str:
-    """Return a complaint about an argument of the wrong type."""
-    return f"{name}= takes {wanted}, not {given!r:.80}"
+def _check_types(*arguments: tuple[str, object, bool, str]) -> None:
+    """Refuse an argument of the wrong type, given the name, the value, whether it is right, and what is."""
+    for name, given, is_right, wanted in arguments:
+        if not is_right:
+            raise ConfigError(f"{name}= takes {wanted}, not {given!r:.80}")
 
 
 def check_limits(limits: Limits, agents: Mapping[str, AgentSpec]) -> None:
-    """Refuse limits on tools that do not exist, unless sources may still provide them, and agents that cannot run."""
-    for agent in agents.values():
-        _check_nested(agent, limits)
-    per_tool, several = limits.calls_per_tool, agents.values()
-    tools = [name for agent in several for name in agent.tools]
-    for name in per_tool if isinstance(per_tool, Mapping) and not any(agent.sources for agent in several) else ():
-        if name not in tools and name != READ_RESULT:
-            near = get_close_matches(name, tools, 1)
-            meant = f"did you mean {near[0]!r}?" if near else f"the agent has {', '.join(tools) or 'none'}"
-            raise ConfigError(f"Limits(calls_per_tool=...) names {name!r}, and there is no such tool: {meant}")
-
-
-def _check_nested(agent: AgentSpec, limits: Limits) -> None:
-    """Refuse an agent that would run itself through its tools, and limits that let one of its tools never run.
+    """Refuse agents that would run themselves through their tools, and limits that can never apply.
 
     Raises:
-        DefinitionError: It would run itself.
-        ConfigError: An agent is nested too deep.
+        DefinitionError: An agent would run itself.
+        ConfigError: An agent is nested too deep, or there is no such tool and no source that may still provide it.
     """
-    for tool in agent.tools.values():
+    tools = [(agent.name, tool) for agent in agents.values() for tool in agent.tools.values()]
+    for owner, tool in tools:
         for name, depth in tool.inside.items() if isinstance(tool, AgentTool) else ():
-            if name and name == agent.name:
+            if name and name == owner:
                 raise DefinitionError(
                     f"the agent {name!r} would call itself through its tool {tool.name}: remove it, or, if another "
                     "agent of that name is meant, rename one"
@@ -142,6 +117,13 @@ def _check_nested(agent: AgentSpec, limits: Limits) -> None:
                     f"Limits(nested_depth={limits.nested_depth}): the agent {name!r} is {depth} deep in the tool "
                     f"{tool.name} and could never run: raise the limit, or remove the tool"
                 )
+    if not isinstance(limits.calls_per_tool, Mapping) or any(agent.sources for agent in agents.values()):
+        return
+    names = [tool.name for _, tool in tools]
+    for name in [name for name in limits.calls_per_tool if name not in (*names, READ_RESULT)]:
+        near = get_close_matches(name, names, 1)
+        meant = f"did you mean {near[0]!r}?" if near else f"the agent has {', '.join(names) or 'none'}"
+        raise ConfigError(f"Limits(calls_per_tool=...) names {name!r}, and there is no such tool: {meant}")
 
 
 def check_deps(deps: object, deps_type: object, tools: Iterable[Tool]) -> None:
@@ -160,7 +142,7 @@ def check_observer(on_event: object) -> Emit:
         ConfigError: It is not callable, or it is async.
     """
     if not callable(on_event):
-        raise ConfigError(expected("a function of one event", "on_event", on_event))
+        raise ConfigError(f"on_event= takes a function of one event, not {on_event!r:.80}")
     if kind_of(on_event) != "plain":
         raise ConfigError("on_event= takes a function that is not async, as nothing would await it: use agent.stream()")
     return cast("Emit", on_event)

@@ -11,7 +11,8 @@ from agentkit.chat.messages import AssistantMessage, Message, ToolMessage
 from agentkit.errors import ConfigError, DefinitionError
 from agentkit.run.events import AgentChanged
 from agentkit.run.limits import limit_in_words
-from agentkit.run.middleware import Middleware, Run, wrap_tool
+from agentkit.run.middleware import Middleware, wrap_tool
+from agentkit.run.run import Run
 from agentkit.run.spec import AgentSpec, RunSpec
 from agentkit.run.transcript import (
     HANDED_TO,

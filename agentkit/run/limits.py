@@ -17,7 +17,6 @@ from agentkit.tools.context import Remaining
 N = TypeVar("N", int, float)
 _NEEDED = ("turns", "nested_depth", "request_retries", "handoffs")  # must be numbers
 _ANSWERING = 0.1  # of the time of a run: reserved for its last answer
-_NEARLY = 1e-6  # of a second: clocks are floats
 
 
 class Spent(Protocol):
@@ -193,40 +192,16 @@ def _smaller(own: N | None, theirs: N | None, their_use: N, own_use: N) -> N | N
     return left if own is None else min(own, left)
 
 
-def limit_usage(spent: Spent, limits: Limits) -> Iterator[LimitUsage]:
-    """Yield the use of each limit that is a sum."""
-    yield LimitUsage("turns", spent.turns, limits.turns)
-    if limits.calls is not None:
-        yield LimitUsage("calls", spent.calls, limits.calls)
-    if limits.tokens is not None:
-        yield LimitUsage("tokens", spent.usage.total_tokens, limits.tokens)
-    if limits.cost is not None:
-        yield LimitUsage("cost", spent.usage.cost or 0.0, limits.cost)
-    if limits.seconds is not None:
-        yield LimitUsage("seconds", spent.seconds, limits.seconds)
-
-
-def reached_limit(spent: Spent, limits: Limits) -> str:
-    """Return the limit after which the model must answer, in words; empty if none is reached.
-
-    The limits on calls apply when a batch of calls is planned, in `next_step`.
-    """
-    if spent.turns >= limits.turns:
-        return limit_in_words(limits.turns, "turn")
-    if limits.failed_turns is not None and spent.failed_turns >= limits.failed_turns:
-        return f"{limit_in_words(limits.failed_turns, 'turn')} in which every call failed"
-    if limits.tokens is not None and spent.usage.total_tokens >= limits.tokens:
-        return limit_in_words(limits.tokens, "token")
-    if limits.cost is not None and (spent.usage.cost or 0.0) >= limits.cost:
-        return f"the cost limit of {limits.cost:g}"
-    return out_of_time(spent, limits)
-
-
-def out_of_time(spent: Spent, limits: Limits) -> str:
-    """Return the time limit in words if it is reached; empty if not."""
-    if limits.seconds is not None and spent.seconds >= limits.working_seconds() - _NEARLY:
-        return time_limit_in_words(limits)
-    return ""
+def limit_usage(spent: Spent, limits: Limits) -> list[LimitUsage]:
+    """Return the use of each limit that is a sum."""
+    usage = [
+        ("turns", spent.turns, limits.turns),
+        ("calls", spent.calls, limits.calls),
+        ("tokens", spent.usage.total_tokens, limits.tokens),
+        ("cost", spent.usage.cost or 0.0, limits.cost),
+        ("seconds", spent.seconds, limits.seconds),
+    ]
+    return [LimitUsage(name, used, most) for name, used, most in usage if most is not None]
 
 
 def time_limit_in_words(limits: Limits) -> str:
@@ -256,7 +231,7 @@ def priced_usage(reply: Reply, request: ChatRequest, spent: Spent, limits: Limit
     """
     usage = reply.usage
     if not usage.total_tokens and usage.requests:
-        usage = estimated_usage(usage, request, reply.message)
+        usage = estimated_usage(usage, request, reply.choices[0].message)
     if usage.cost is not None and not 0 <= usage.cost < math.inf:
         usage = replace(usage, cost=None)  # it would raise the limit, or never reach one
     if usage.cost is None and limits.price is not None:

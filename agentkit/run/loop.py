@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import Any
@@ -12,22 +13,26 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from agentkit.chat.events import Emit, RequestAdapted
+from agentkit.chat.events import Emit, Event, ReplyRepaired, RequestAdapted
 from agentkit.chat.messages import AssistantMessage, ToolMessage, UserMessage
 from agentkit.chat.transport.retry import retry_budget
-from agentkit.errors import AgentKitError, LimitReached, ModelRetry, OutputInvalid, SessionError
+from agentkit.errors import AgentKitError, LimitReached, ModelRetry, OutputInvalid, SessionError, StateError
 from agentkit.run.calls import attach_files, run_calls
 from agentkit.run.events import LimitWarning, RunFinished, RunStarted
 from agentkit.run.handoffs import follow_handoff
-from agentkit.run.limits import limit_usage, time_limit_in_words
-from agentkit.run.middleware import Run, journal_of, nested_run, wrap_run, wrap_tool
-from agentkit.run.output import OUTPUT_TOOL, TextOutput, count_invalid_output
+from agentkit.run.limits import Limits, limit_usage, time_limit_in_words
+from agentkit.run.middleware import wrap_run, wrap_tool
+from agentkit.run.output import OUTPUT_TOOL, Output, TextOutput, count_invalid_output
+from agentkit.run.run import Run, journal_of, nested_run
 from agentkit.run.spec import AgentSpec, RunSpec
 from agentkit.run.state import RunResult, RunState
 from agentkit.run.step import AskModel, Finish, Pause, RunCalls, next_step
 from agentkit.run.transcript import (
     CONTINUES,
     FINAL,
+    REFUSED,
+    TRUNCATED,
+    UNANSWERED,
     final_result,
     insert_results,
     interrupted_result,
@@ -35,6 +40,8 @@ from agentkit.run.transcript import (
     labeled,
     last_reply,
     open_calls,
+    repair_transcript,
+    unlabeled,
 )
 from agentkit.run.turn import ask_model, offered_tools
 
@@ -89,7 +96,7 @@ async def execute_run(spec: RunSpec, state: RunState, observer: Emit) -> RunResu
             raise error from None
         raise
     run.emit(RunFinished(state))
-    return loop.result()
+    return RunResult(state, *loop.output, tuple(run.events))
 
 
 class _Loop:
@@ -97,16 +104,8 @@ class _Loop:
 
     def __init__(self, run: Run[Any], spec: RunSpec) -> None:
         self.run_, self.spec = run, spec
+        self.agent = spec.agents[run.state.agent]  # whose turn it is
         self.output: tuple[Any, bool] = (None, False)
-
-    @property
-    def agent(self) -> AgentSpec:
-        """The agent whose turn it is."""
-        return self.spec.agents[self.run_.state.agent]
-
-    def result(self) -> RunResult[Any]:
-        """The result of the run that has ended."""
-        return RunResult(self.run_.state, *self.output, tuple(self.run_.events))
 
     async def run(self) -> RunState:
         """Run the turns within the time limit; what runs longer is cancelled, and the run proceeds to its answer."""
@@ -128,9 +127,13 @@ class _Loop:
         tools = None  # what the model may call, as it was when it was asked
         while True:
             state.seconds = anyio.current_time() - began
-            await self.finish_reply()
+            if self.agent.output.tool is not None:
+                await self.read_output_calls(self.agent.output)
+            if len(spec.agents) > 1:
+                follow_handoff(run, spec)
+                self.agent = spec.agents[state.agent]
             await spec.journal.save(state)
-            limits = run.effective_limits()
+            limits = spec.limits if run.parent is None else run.effective_limits()
             match next_step(state, limits):
                 case AskModel() as step:
                     # Neither a model in memory nor a tool has to wait for anything; other runs get their turn here.
@@ -145,25 +148,33 @@ class _Loop:
                 case Pause():
                     state.status = "paused"
                     return state
-                case Finish("done", _) if not await self.accepts_output():
-                    pass
-                case Finish(status, limit):
-                    state.status, state.limit = status, limit
-                    if limit:
-                        await self.read_last_answer()
-                    if limit and spec.limits.on_limit == "raise":
-                        raise LimitReached(f"the run reached {limit}", state=state)
-                    return state
+                case Finish() as step:
+                    if step.status != "done" or await self.accepts_output():
+                        return await self.end(step)
+
+    async def end(self, step: Finish) -> RunState:
+        """End the run; of one that has reached a limit, the last reply may hold an output.
+
+        Raises:
+            LimitReached: It has, and that is to raise.
+        """
+        state = self.run_.state
+        state.status, state.limit = step.status, step.limit
+        if step.limit:
+            await self.read_last_answer()
+        if step.limit and self.spec.limits.on_limit == "raise":
+            raise LimitReached(f"the run reached {step.limit}", state=state)
+        return state
 
     def warn(self) -> None:
         """Report the limits that are nearly used up, each once."""
-        state = self.run_.state
-        for each in limit_usage(state, self.spec.limits):
-            if each.used >= _NEAR * each.most and each.name not in state.warned and each.most:
-                state.warned.append(each.name)
+        warned = self.run_.state.warned
+        for each in limit_usage(self.run_.state, self.spec.limits):
+            if each.used >= _NEAR * each.most and each.name not in warned and each.most:
+                warned.append(each.name)
                 self.run_.emit(LimitWarning(each.name, each.used, each.most))
 
-    async def read_output(self, message: AssistantMessage) -> Any:
+    async def read_output(self, message: AssistantMessage) -> None:
         """Read the output in a reply and ask the validators.
 
         Raises:
@@ -175,7 +186,7 @@ class _Loop:
             made = validator(context, value)
             made = await made if inspect.isawaitable(made) else made
             value = value if made is None else made
-        return value
+        self.output, self.run_.state.invalid_outputs = (value, True), 0
 
     async def accepts_output(self) -> bool:
         """Read the output; if it is not valid, ask the model to try again.
@@ -183,21 +194,15 @@ class _Loop:
         Raises:
             OutputInvalid: It was not valid too many times in a row.
         """
-        run, state = self.run_, self.run_.state
-        last = state.messages[-1]
-        if isinstance(last, AssistantMessage):
-            message = last
-        elif self.output[1]:  # it was in a call
+        last = self.run_.state.messages[-1]
+        if not isinstance(last, AssistantMessage) and self.output[1]:  # it was in a call
             return True
-        else:
-            message = self.final_message()
         try:
-            self.output = (await self.read_output(message), True)
+            await self.read_output(last if isinstance(last, AssistantMessage) else self.final_message())
         except ModelRetry as complaint:
             self.object_to(complaint)
-            run.add(run.stamp(labeled(UserMessage(str(complaint)), **{CONTINUES: True})))
+            self.run_.add(self.run_.stamp(UserMessage(str(complaint)), **{CONTINUES: True}))
             return False
-        state.invalid_outputs = 0
         return True
 
     def final_message(self) -> AssistantMessage:
@@ -207,24 +212,15 @@ class _Loop:
         is_output = self.agent.output.tool is not None and any(each.name == OUTPUT_TOOL for each in calls)
         return AssistantMessage(None, tuple(calls)) if is_output else AssistantMessage(final.text if final else "")
 
-    async def finish_reply(self) -> None:
-        """Do what the last reply asks for besides running tools: take its output, follow its hand-off."""
-        await self.read_output_calls()
-        if len(self.spec.agents) > 1:
-            follow_handoff(self.run_, self.spec)
-
-    async def read_output_calls(self) -> None:
+    async def read_output_calls(self, output: Output[Any]) -> None:
         """Answer the open calls of the output tool, which is never run: the first that is valid is the output.
 
         Raises:
             OutputInvalid: None was valid, too many times in a row.
         """
-        state, output = self.run_.state, self.agent.output
-        waiting = open_calls(state.messages) if output.tool is not None else ()
+        waiting = open_calls(self.run_.state.messages)
         calls = [call for call in waiting if call.name == OUTPUT_TOOL]
-        others = [call for call in waiting if call.name != OUTPUT_TOOL]
-        if not calls:
-            return
+        others = [call for call in waiting if call.name != OUTPUT_TOOL] if calls else []
         results: list[ToolMessage] = []
         complaint: ModelRetry | None = None
         for call in calls:
@@ -234,16 +230,15 @@ class _Loop:
                 said = "Error: not taken: there is an output already"
             else:
                 try:
-                    self.output = (await self.read_output(AssistantMessage(None, (call,))), True)
-                    said, state.invalid_outputs = "The answer was taken.", 0
-                    results.append(labeled(ToolMessage(said, call.id), **{FINAL: True}))
+                    await self.read_output(AssistantMessage(None, (call,)))
+                    results.append(labeled(ToolMessage("The answer was taken.", call.id), **{FINAL: True}))
                     continue
                 except ModelRetry as error:
                     complaint, said = error, f"Error: {error}"
             results.append(ToolMessage(said, call.id))
         if self.output[1] and output.with_calls == "skip":
             results += [ToolMessage("Error: not run: the answer was given", call.id) for call in others]
-        insert_results(state.messages, map(self.run_.stamp, results))
+        insert_results(self.run_.state.messages, map(self.run_.stamp, results))
         if complaint is not None and not self.output[1]:
             self.object_to(complaint)
 
@@ -263,12 +258,13 @@ class _Loop:
 
     async def read_last_answer(self) -> None:
         """Read the output of a run that has reached a limit; there may be none."""
-        last = last_reply(self.run_.state.messages)
+        state = self.run_.state
+        last = state.messages[-1] if state.messages else None
         if isinstance(self.agent.output, TextOutput) and not self.agent.output_validators:
-            self.output = (self.run_.state.text, bool(self.run_.state.text))
-        elif last is not None and last is self.run_.state.messages[-1] and is_reply(last) and not last.tool_calls:
+            self.output = (state.text, bool(state.text))
+        elif isinstance(last, AssistantMessage) and is_reply(last) and not last.tool_calls:
             with suppress(ModelRetry):
-                self.output = (await self.read_output(last), True)
+                await self.read_output(last)
 
 
 def _alone(error: BaseException) -> BaseException:
@@ -276,6 +272,51 @@ def _alone(error: BaseException) -> BaseException:
     is_group = issubclass(type(error), BaseExceptionGroup)
     inner: tuple[BaseException, ...] = getattr(error, "exceptions", ()) if is_group else ()
     return _alone(inner[0]) if len(inner) == 1 else error
+
+
+def prepare_resume(given: RunState, agents: Mapping[str, AgentSpec], limits: Limits) -> tuple[RunState, list[Event]]:
+    """Copy a state and prepare the copy to be resumed, however the run ended.
+
+    Returns:
+        The copy, and an event for each thing that was repaired.
+
+    Raises:
+        StateError: None of the agents has the turn in it, or its prompt was refused and there is no other.
+    """
+    state = given.copy()
+    if state.agent not in agents and len(agents) == 1 and not (state.agent and next(iter(agents))):
+        state.agent = next(iter(agents))  # one of the two has no name
+    if state.agent not in agents:
+        names = ", ".join(map(repr, agents))
+        raise StateError(f"this state belongs to the agent {state.agent!r}, and this agent is {names}")
+    agent, known = agents[state.agent], state.fingerprints.get(state.agent) or state.fingerprints.get(given.agent)
+    if known and not agent.sources and not known.keys() & agent.tools.keys():
+        raise StateError(
+            f"this state belongs to another agent: it has the tools {', '.join(sorted(known))}, "
+            "and this agent has none of them"
+        )
+    state.fingerprints[state.agent] = known or {}
+    state.messages, notes = repair_transcript(
+        [unlabeled(each, UNANSWERED) if UNANSWERED in each.meta else each for each in state.messages], may_wait=True
+    )
+    if state.messages and state.messages[-1].meta.get(REFUSED) and not state.inbox:
+        raise StateError("the prompt of this run was refused and is not sent again: resume it with another prompt")
+    calls = {call.id for each in state.messages if isinstance(each, AssistantMessage) for call in each.tool_calls}
+    about: dict[str, Any]
+    for about in (state.approvals, state.decisions, state.nested):
+        for id_ in about.keys() - calls:  # it may be used again
+            del about[id_]
+    last = state.messages[-1] if state.messages else None
+    unfinished = isinstance(last, AssistantMessage) and (state.limit or last.meta.get(TRUNCATED))
+    if unfinished and not open_calls(state.messages) and not state.inbox:
+        state.add_message(labeled(UserMessage("Go on."), **{CONTINUES: True}))
+    if not open_calls(state.messages) or state.limits != limits:
+        state.limit = ""  # with open calls of a batch that has reached a limit, the run ends there
+    if state.status in ("failed", "limited"):  # resuming means trying again
+        state.failed_turns, state.invalid_outputs, state.mistakes = 0, 0, {}
+    state.limits = limits
+    state.status, state.final_turn, state.warned = "running", False, []
+    return state, [ReplyRepaired(note) for note in notes]
 
 
 def close_transcript(state: RunState) -> None:

@@ -13,20 +13,23 @@ refuses a way or ignores it. Whatever the way, the answer is read from an output
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from types import UnionType
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from pydantic_core import to_jsonable_python
 
 from agentkit.chat.client import ChatClient
 from agentkit.chat.compat.profile import Profile
-from agentkit.chat.events import ReplyRepaired, RequestAdapted
+from agentkit.chat.events import DeltasDiscarded, Event, ReplyRepaired, RequestAdapted, TextDelta
+from agentkit.chat.json_schema import leaf_schemas, member_schemas
 from agentkit.chat.json_values import encode_json
 from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall
 from agentkit.chat.reply import Choice, Model, Reply, TokenLogprob
@@ -41,8 +44,8 @@ from agentkit.errors import (
     NotFound,
     OutputInvalid,
 )
-from agentkit.run.drafts import Drafts, JsonDrafts, TextDrafts
-from agentkit.run.middleware import ModelTurn, NextModel, Run
+from agentkit.run.events import TurnStarted
+from agentkit.run.run import ModelTurn, NextModel, Run
 from agentkit.run.transcript import CONFIDENCE, CUT, labeled
 from agentkit.tools.arguments import parse_arguments
 from agentkit.tools.context import RunContext, ToolContext
@@ -72,6 +75,8 @@ Type checkers that do not take a union such as ``Invoice | Refusal`` for a type 
 
 _WAYS = ("auto", "native", "tool", "json", "prompted")
 _TOOL_WAYS = ("forced tool", "tool")
+_MOST_WORK = 64  # characters that a draft may have for each that came since the last one
+_STEPS = 256  # what it may always have
 _INVALID = 2  # invalid replies of a run after which the output is requested in another way
 
 
@@ -102,6 +107,36 @@ def _refused_by(model: Model) -> set[str]:
     if isinstance(model, ChatClient):
         refused |= model.profile.no_output_by
     return refused
+
+
+class Drafts(Protocol):
+    """Makes drafts of an output from the events of a run."""
+
+    def feed(self, event: Event) -> tuple[Any, bool]:
+        """Take an event; return the next draft, and whether there is one."""
+        ...
+
+
+class TextDrafts:
+    """Drafts of plain text: the text so far, each time it has grown enough for the sum of the drafts to stay linear."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._size = self._new = 0
+
+    def feed(self, event: Event) -> tuple[str, bool]:
+        """Take an event; return the text so far, and whether it is worth a draft."""
+        if isinstance(event, TurnStarted | DeltasDiscarded):
+            self._parts, self._size, self._new = [], 0, 0
+        if not isinstance(event, TextDelta) or not event.text:
+            return "", False
+        self._parts.append(event.text)
+        self._size += len(event.text)
+        self._new += len(event.text)
+        if self._size > _MOST_WORK * self._new + _STEPS:
+            return "", False
+        self._parts, self._new = ["".join(self._parts)], 0
+        return self._parts[0], True
 
 
 class Output(Generic[Out]):
@@ -326,7 +361,10 @@ class TypedOutput(Output[Out]):
 
     def drafts(self) -> Drafts:
         """Create the reader of drafts: the JSON received so far, as dicts and lists."""
-        return JsonDrafts(self.value_type.schema, VALUE if self.value_type.wrapped else "", OUTPUT_TOOL)
+        schema, member = dict(self.value_type.schema), VALUE if self.value_type.wrapped else ""
+        inner = functools.partial(member_schemas, root=schema)
+        optional = import_module("agentkit.drafts")  # only those who look at an output while it grows need it
+        return cast("Drafts", optional.JsonDrafts(leaf_schemas(schema, schema), inner, member=member, tool=OUTPUT_TOOL))
 
     def note_invalid(self, run: Run[Any], model: Model, complaint: ModelRetry) -> str:
         """Note that a reply held no valid output; says so if it is requested in another way from now on.

@@ -1,4 +1,7 @@
-"""A run in a session: the messages before it, and a journal that stores each step, so that a crash loses nothing."""
+"""How a run starts, and runs in sessions: the messages before it, and a journal that stores each step.
+
+A crash loses nothing of a run in a session.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Protocol, Self, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, Self, TypeAlias, TypeVar, cast, runtime_checkable
 
 import anyio
 
@@ -14,11 +17,10 @@ from agentkit.chat.events import Emit, ReplyRepaired
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage
 from agentkit.errors import SessionConflict, StateError
 from agentkit.run.artifacts import attached, keep, shown
-from agentkit.run.inputs import History, parse_history
-from agentkit.run.journal import Journal, PlainJournal, Slot, SlotKind, call_slot
+from agentkit.run.inputs import History, Prompt, parse_history, parse_prompt
 from agentkit.run.limits import Limits
-from agentkit.run.loop import execute_run
-from agentkit.run.resume import prepare_resume
+from agentkit.run.loop import execute_run, prepare_resume
+from agentkit.run.run import Journal, PlainJournal, Slot, SlotKind, call_slot, stamped
 from agentkit.run.serialization import dump_head, dump_message, dump_result, load_head, load_message, load_result
 from agentkit.run.spec import RunSpec
 from agentkit.run.state import RunResult, RunState
@@ -120,6 +122,64 @@ class Session(Protocol):
 
 
 T = TypeVar("T")
+
+
+StartRun: TypeAlias = Callable[[Emit], Awaitable[RunResult[Any]]]
+
+
+def start_run(
+    spec: RunSpec,
+    prompt: Prompt | None,
+    *,
+    history: History,
+    session: Session | None,
+    resume: RunState | bool | None,
+    limits: Limits | None,
+    run_id: str,
+) -> tuple[RunState, StartRun]:
+    """Return the state of a new or a resumed run, and the function that starts it."""
+    if resume:
+        return _start_again(spec, prompt, session, None if resume is True else resume, limits)
+    messages, notes = parse_history(history)
+    spec = replace(spec, opening_events=[ReplyRepaired(note) for note in notes])
+    earlier: object = getattr(history, "state", history)  # of a result
+    agent = next(iter(spec.agents))
+    if isinstance(earlier, RunState) and earlier.agent in spec.agents:
+        agent = earlier.agent
+    state = RunState(
+        messages=[*messages, stamped(parse_prompt(prompt), spec.journal.clock(), agent)],
+        prior_messages=len(messages),
+        run_id=run_id or spec.journal.new_id(),
+        agent=agent,
+        limits=spec.limits,
+        artifacts=dict(getattr(earlier, "artifacts", ())),
+    )
+    if session is None:
+        return state, lambda emit: execute_run(spec, state, emit)
+    return state, lambda emit: run_in_session(session, spec, state, emit)
+
+
+def _start_again(
+    spec: RunSpec, prompt: Prompt | None, session: Session | None, given: RunState | None, limits: Limits | None
+) -> tuple[RunState, StartRun]:
+    if session is not None:
+        live = RunState(messages=[]) if given is None else given.copy()
+        live.status = "running"
+        if prompt is not None:
+            live.add_message(prompt)
+        return live, lambda emit: resume_in_session(session, spec, live, emit, given=given, limits=limits)
+    assert given is not None  # noqa: S101 - without a session there is a state
+    if given.revision:
+        raise StateError(
+            "this state belongs to a session, which would miss what a run without it does: pass session= too "
+            "(or set state.revision = 0 to resume outside of it)"
+        )
+    spec = replace(spec, limits=limits or given.limits or spec.limits)
+    if prompt is not None:
+        given = given.copy()
+        given.add_message(prompt)
+    state, events = prepare_resume(given, spec.agents, spec.limits)
+    return state, lambda emit: execute_run(replace(spec, opening_events=events), state, emit)
 
 
 async def run_in_session(session: Session, spec: RunSpec, state: RunState, emit: Emit) -> RunResult[Any]:
@@ -235,30 +295,41 @@ def _settle(state: RunState, results: Mapping[str, str]) -> None:
 _STATE = ":state"  # after the slot of a call: the state of the run inside it
 
 
-class _Recorder(Journal, Protocol):
+class _Results:
+    """Results that the messages of a session do not have yet, and states of runs inside calls, by their keys."""
+
+    def __init__(self, session: Session, stored: Mapping[str, str]) -> None:
+        self._session, self.stored = session, dict(stored)
+        self.failure: Exception | None = None
+        self.has_stored = False
+
+    async def store(self, key: str, value: str) -> None:
+        """Store a string at once. If that fails, the run fails when it is saved next: what has happened stays."""
+        self.has_stored = True
+        self.stored[key] = value
+        try:
+            await _to_its_end(lambda: self._session.record(key, value))
+        except Exception as error:  # noqa: BLE001 - of a session that somebody else wrote, perhaps
+            self.failure = error
+
+    def forget_inside(self, key: str) -> None:
+        """Forget what is stored of the run inside the call in this slot; it is gone with the next save."""
+        self.stored = {each: value for each, value in self.stored.items() if not each.startswith(f"{key}:")}
+
+
+class _Recorder:
     """A journal that stores results, and the states of runs inside calls, with what the run had used by then."""
 
-    _state: RunState
+    def __init__(self, inner: Journal, results: _Results) -> None:
+        self._inner, self._results, self._state = inner, results, RunState(messages=[])
+        self.clock, self.new_id = inner.clock, inner.new_id
 
-    def recall(self, key: str) -> ToolResult | None:
-        """Return the result of an effect that ran before; what the run had used by then counts again."""
-        ...
+    def reserve(self, key: str, kind: SlotKind) -> Slot:
+        return _RecordedSlot(self, key, self._inner.reserve(key, kind))
 
-    async def record(self, key: str, result: ToolResult) -> None:
-        """Store a result at once. If that fails, the call has still run; the run fails when its state is saved next."""
-        ...
-
-    def stored(self, key: str) -> str | None:
-        """Return what is stored under a key."""
-        ...
-
-    async def store(self, key: str, stored: str) -> None:
-        """Store a string at once, as `record` does."""
-        ...
-
-    def forget(self, key: str) -> None:
-        """Forget what is stored of the run inside the call in this slot; it is gone with the next save."""
-        ...
+    async def save(self, state: RunState) -> None:
+        """Save the state."""
+        raise NotImplementedError
 
     def spent(self) -> list[str]:
         """What the run has used, for `restore`; then the same for the runs that it is nested in."""
@@ -271,13 +342,22 @@ class _Recorder(Journal, Protocol):
         self._state.calls = max(calls, self._state.calls)
         return result
 
+    def recall(self, key: str) -> ToolResult | None:
+        """Return the result of an effect that ran before; what the run had used by then counts again."""
+        stored = self._results.stored.get(key)
+        return None if stored is None else self.restore([stored])
+
+    async def record(self, key: str, result: ToolResult) -> None:
+        """Store the result of an effect."""
+        await self._results.store(key, dump_result(result, self._state.usage, self._state.calls))
+
     def nested(self, key: str) -> Journal:
         """Return the journal of the run inside the call in this slot."""
         return _NestedJournal(self, key)
 
     def nested_state(self, key: str) -> RunState | None:
         """Return the state of that run when the process ended, if it had one."""
-        stored = self.stored(f"{key}{_STATE}")
+        stored = self._results.stored.get(f"{key}{_STATE}")
         if stored is None:
             return None
         state, *spent = json.loads(stored)
@@ -293,36 +373,25 @@ class _SessionJournal(_Recorder):
     """
 
     def __init__(self, session: Session, saved: SessionSnapshot, written: list[Message], inner: Journal) -> None:
-        self._session, self._inner = session, inner
-        self._revision, self._results = saved.revision, dict(saved.results)
-        self._written, self._state = written, RunState(messages=[])
-        self._artifacts = dict(saved.artifacts)
-        self._failure: Exception | None = None
-        self._has_written = False
+        super().__init__(inner, _Results(session, saved.results))
+        self._session, self._revision = session, saved.revision
+        self._written, self._artifacts = written, dict(saved.artifacts)
         self.is_refused = False
-
-    def reserve(self, key: str, kind: SlotKind) -> Slot:
-        return _SessionSlot(self, key, self._inner.reserve(key, kind))
-
-    def clock(self) -> float:
-        return self._inner.clock()
-
-    def new_id(self) -> str:
-        return self._inner.new_id()
 
     async def save(self, state: RunState) -> None:
         self._state = state
         await self._inner.save(state)
-        failure, self._failure = self._failure, None
+        results = self._results
+        failure, results.failure = results.failure, None
         if failure is not None:  # once: how the run ended is stored if it can be
             raise failure
         if self.is_refused:
             return
         if state.status in ("failed", "cancelled"):
-            _settle(state, self._results)
+            _settle(state, results.stored)
         slots = tuple(call_slot(state, call) for call in open_calls(state.messages))
         within = tuple(f"{slot}:" for slot in slots)
-        if not any(key in slots or key.startswith(within) for key in self._results):
+        if not any(key in slots or key.startswith(within) for key in results.stored):
             await _to_its_end(lambda: self._save(state))  # else it would forget results that the messages do not have
 
     async def _save(self, state: RunState) -> None:
@@ -340,39 +409,19 @@ class _SessionJournal(_Recorder):
             await self._session.save(change)
         except BaseException:
             state.revision = before
-            self.is_refused = not self._has_written
+            self.is_refused = not self._results.has_stored
             raise
-        self._has_written = True
+        self._results.has_stored = True
         self._revision += 1
         self._written, self._artifacts = list(state.messages), dict(state.artifacts)
-        self._results.clear()
+        self._results.stored.clear()
 
     def _unchanged(self, messages: list[Message]) -> int:
-        pairs = enumerate(zip(self._written, messages, strict=False))
-        return next(
-            (place for place, (old, new) in pairs if old is not new and (old != new or old.meta != new.meta)),
-            min(len(self._written), len(messages)),
-        )
-
-    def recall(self, key: str) -> ToolResult | None:
-        return self.restore([self._results[key]]) if key in self._results else None
-
-    def stored(self, key: str) -> str | None:
-        return self._results.get(key)
-
-    def forget(self, key: str) -> None:
-        self._results = {each: stored for each, stored in self._results.items() if not each.startswith(f"{key}:")}
-
-    async def record(self, key: str, result: ToolResult) -> None:
-        await self.store(key, dump_result(result, self._state.usage, self._state.calls))
-
-    async def store(self, key: str, stored: str) -> None:
-        self._has_written = True
-        self._results[key] = stored
-        try:
-            await _to_its_end(lambda: self._session.record(key, stored))
-        except Exception as error:  # noqa: BLE001 - of a session that somebody else wrote, perhaps
-            self._failure = error
+        """How many messages at the beginning are as they were stored."""
+        for place, (old, new) in enumerate(zip(self._written, messages, strict=False)):
+            if old is not new and (old != new or old.meta != new.meta):
+                return place
+        return min(len(self._written), len(messages))
 
 
 class _NestedJournal(_Recorder):
@@ -382,31 +431,24 @@ class _NestedJournal(_Recorder):
     """
 
     def __init__(self, outer: _Recorder, key: str) -> None:
-        self._outer, self._key, self._state = outer, key, RunState(messages=[])
-
-    def reserve(self, key: str, kind: SlotKind) -> Slot:
-        return _SessionSlot(self, key, PlainJournal().reserve(key, kind))
-
-    def clock(self) -> float:
-        return self._outer.clock()
-
-    def new_id(self) -> str:
-        return self._outer.new_id()
+        super().__init__(PlainJournal(), outer._results)
+        self._outer, self._key = outer, key
+        self.clock, self.new_id = outer.clock, outer.new_id
 
     async def save(self, state: RunState) -> None:
         self._state = state
         if state.status == "paused":  # the state of the outer run holds this one from now on
-            self.forget(self._key)
+            self._results.forget_inside(self._key)
         else:
-            await self.store(f"{self._key}{_STATE}", json.dumps([state.to_json(), *self._outer.spent()]))
+            await self._results.store(f"{self._key}{_STATE}", json.dumps([state.to_json(), *self._outer.spent()]))
 
     def recall(self, key: str) -> ToolResult | None:
-        stored = self.stored(key)
+        stored = self._results.stored.get(key)
         return None if stored is None else self.restore(json.loads(stored))
 
     async def record(self, key: str, result: ToolResult) -> None:
         own = dump_result(result, self._state.usage, self._state.calls)
-        await self.store(key, json.dumps([own, *self._outer.spent()]))
+        await self._results.store(key, json.dumps([own, *self._outer.spent()]))
 
     def restore(self, spent: Sequence[str]) -> ToolResult:
         self._outer.restore(spent[1:])
@@ -415,17 +457,8 @@ class _NestedJournal(_Recorder):
     def spent(self) -> list[str]:
         return [*super().spent(), *self._outer.spent()]
 
-    def stored(self, key: str) -> str | None:
-        return self._outer.stored(key)
 
-    async def store(self, key: str, stored: str) -> None:
-        await self._outer.store(key, stored)
-
-    def forget(self, key: str) -> None:
-        self._outer.forget(key)
-
-
-class _SessionSlot:
+class _RecordedSlot:
     def __init__(self, journal: _Recorder, key: str, inner: Slot) -> None:
         self._journal, self._key, self._inner = journal, key, inner
 

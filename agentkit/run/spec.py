@@ -10,10 +10,10 @@ from typing import Any, Literal, TypeAlias
 from agentkit.chat.events import Event
 from agentkit.chat.reply import Model
 from agentkit.chat.settings import ChatSettings
-from agentkit.run.journal import Journal, PlainJournal
 from agentkit.run.limits import Limits
-from agentkit.run.middleware import Middleware, recent_events
+from agentkit.run.middleware import Middleware
 from agentkit.run.output import Output, TextOutput
+from agentkit.run.run import Journal, PlainJournal, recent_events
 from agentkit.tools.context import RunContext
 from agentkit.tools.options import Approval
 from agentkit.tools.tool import Tool

@@ -11,10 +11,11 @@ from agentkit.chat.content import ContentPart
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage
 from agentkit.run.approvals import canonical
 from agentkit.run.artifacts import attached_files
-from agentkit.run.limits import Limits, limit_in_words, out_of_time, reached_limit
+from agentkit.run.limits import Limits, limit_in_words, time_limit_in_words
 from agentkit.run.state import RunState, Status
 from agentkit.run.transcript import final_result, is_reply, open_calls
 
+_NEARLY = 1e-6  # of a second: clocks are floats
 _WARNING = 2  # turns between the warning to the model and the last repeated turn
 
 
@@ -84,7 +85,7 @@ def next_step(state: RunState, limits: Limits) -> Step:
     answered = bool(state.messages) and is_reply(state.messages[-1])
     if state.final_turn or ((answered or final_result(state.messages)) and not state.inbox):
         return Finish("limited" if state.limit else "done", state.limit)
-    limit = ("" if answered else state.limit) or reached_limit(state, limits)
+    limit = ("" if answered else state.limit) or _reached_limit(state, limits)
     repeated = count_repeated_turns(state.messages) if limits.repeated_turns else 0
     if limits.repeated_turns and repeated >= limits.repeated_turns and not limit:
         limit = f"the limit of {limits.repeated_turns} turns with the same calls and the same results"
@@ -93,12 +94,35 @@ def next_step(state: RunState, limits: Limits) -> Step:
     return AskModel(limit, "" if limit or not limits.repeated_turns else _note(repeated, limits.repeated_turns))
 
 
+def _reached_limit(state: RunState, limits: Limits) -> str:
+    """Return the limit after which the model must answer, in words; empty if none is reached.
+
+    The limits on calls apply when a batch of calls is planned, in `next_step`.
+    """
+    if state.turns >= limits.turns:
+        return limit_in_words(limits.turns, "turn")
+    if limits.failed_turns is not None and state.failed_turns >= limits.failed_turns:
+        return f"{limit_in_words(limits.failed_turns, 'turn')} in which every call failed"
+    if limits.tokens is not None and state.usage.total_tokens >= limits.tokens:
+        return limit_in_words(limits.tokens, "token")
+    if limits.cost is not None and (state.usage.cost or 0.0) >= limits.cost:
+        return f"the cost limit of {limits.cost:g}"
+    return _out_of_time(state, limits)
+
+
+def _out_of_time(state: RunState, limits: Limits) -> str:
+    """Return the time limit in words if it is reached; empty if not."""
+    if limits.seconds is not None and state.seconds >= limits.working_seconds() - _NEARLY:
+        return time_limit_in_words(limits)
+    return ""
+
+
 def _within(limits: Limits, state: RunState, calls: Sequence[ToolCall]) -> RunCalls:
     """Split calls into those that the limits allow and those that they do not."""
     made = Counter(state.calls_by_tool)
     run: list[ToolCall] = []
     refused: list[RefusedCall] = []
-    ends = late = out_of_time(state, limits)
+    ends = late = _out_of_time(state, limits)
     for call in calls:
         most, decision = limits.calls_of(call.name), state.decisions.get(call.id)
         if late and (decision is None or decision.kind == "approve"):  # it would be cancelled as soon as it begins
@@ -126,13 +150,10 @@ def _note(repeated: int, most: int) -> str:
 
 def count_repeated_turns(messages: Sequence[Message]) -> int:
     """Count the turns at the end with the same calls and results, in any order; 0 if the last made no call."""
-    turns = _turns_from_the_end(messages)
-    last = next(turns, None)
-    if last is None:
-        return 0
-    found = 1
-    for turn in turns:
-        if turn.outcome != last.outcome or turn.calls() != last.calls():
+    found, last = 0, None
+    for turn in _turns_from_the_end(messages):
+        last = last or turn
+        if turn is not last and (turn.outcome != last.outcome or turn.calls() != last.calls()):
             break
         found += 1
     return found
@@ -144,7 +165,7 @@ class _Turn:
     outcome: tuple[list[tuple[str, str]], Sequence[ContentPart]]  # compared first: the arguments must be parsed
 
     def calls(self) -> list[tuple[str, str]]:
-        return sorted((call.name, canonical(call.written)) for call in self.message.tool_calls)
+        return sorted([(call.name, canonical(call.written)) for call in self.message.tool_calls])
 
 
 def _turns_from_the_end(messages: Sequence[Message]) -> Iterator[_Turn]:
@@ -155,7 +176,7 @@ def _turns_from_the_end(messages: Sequence[Message]) -> Iterator[_Turn]:
         if isinstance(message, ToolMessage):
             results[message.tool_call_id] = message.text
         elif isinstance(message, AssistantMessage) and message.tool_calls:
-            outcome = sorted((call.name, results.get(call.id, "")) for call in message.tool_calls)
+            outcome = sorted([(call.name, results.get(call.id, "")) for call in message.tool_calls])
             yield _Turn(message, (outcome, files))
             results, files = {}, ()
         elif results or not (files := attached_files(message)):

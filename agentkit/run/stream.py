@@ -9,9 +9,9 @@ from typing import Any, Generic, Self, TypeVar
 from agentkit.chat.events import Emit, Event
 from agentkit.chat.stream import Channel
 from agentkit.errors import StateError
-from agentkit.run.drafts import Drafts, TextDrafts
 from agentkit.run.inputs import Prompt
 from agentkit.run.loop import close_transcript
+from agentkit.run.output import Drafts, TextDrafts
 from agentkit.run.state import RunResult, RunState
 
 Out = TypeVar("Out")

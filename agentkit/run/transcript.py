@@ -6,10 +6,10 @@ message. Which calls are still open is always derived from the messages and stor
 
 from __future__ import annotations
 
+import operator
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import takewhile
 from typing import Any, TypeVar, cast
 
 from pydantic_core import from_json
@@ -38,11 +38,6 @@ def labeled(message: M, **labels: Any) -> M:
     return replace(message, meta={**message.meta, **labels})
 
 
-def stamped(message: M, time: float, agent: str) -> M:
-    """The message as it enters the transcript: with the time, and the agent if it has a name."""
-    return labeled(message, at=round(time, 3), **({"agent": agent} if agent else {}))
-
-
 def unlabeled(message: M, label: str) -> M:
     """The message without a label."""
     return replace(message, meta={name: value for name, value in message.meta.items() if name != label})
@@ -65,8 +60,12 @@ def is_reply(message: Message) -> bool:
 
 def final_result(messages: Sequence[Message]) -> ToolMessage | None:
     """The result at the end that came from a tool that ends the run; None if there is none."""
-    at_the_end = takewhile(lambda message: isinstance(message, ToolMessage), reversed(messages))
-    return next((each for each in at_the_end if isinstance(each, ToolMessage) and each.meta.get(FINAL)), None)
+    for message in reversed(messages):
+        if not isinstance(message, ToolMessage):
+            break
+        if message.meta.get(FINAL):
+            return message
+    return None
 
 
 def open_calls(messages: Sequence[Message]) -> tuple[ToolCall, ...]:
@@ -76,7 +75,8 @@ def open_calls(messages: Sequence[Message]) -> tuple[ToolCall, ...]:
         if isinstance(message, ToolMessage):
             answered.add(message.tool_call_id)
         elif isinstance(message, AssistantMessage):
-            return tuple(call for call in message.tool_calls if call.id not in answered)
+            calls = message.tool_calls
+            return tuple([call for call in calls if call.id not in answered]) if answered else calls
         else:
             break
     return ()
@@ -84,26 +84,51 @@ def open_calls(messages: Sequence[Message]) -> tuple[ToolCall, ...]:
 
 def last_reply_at(messages: Sequence[Message]) -> int | None:
     """The index of the last assistant message."""
-    return next((at for at in reversed(range(len(messages))) if isinstance(messages[at], AssistantMessage)), None)
+    for at in range(len(messages) - 1, -1, -1):
+        if isinstance(messages[at], AssistantMessage):
+            return at
+    return None
 
 
 def last_reply(messages: Sequence[Message]) -> AssistantMessage | None:
     """The last assistant message."""
-    return next((each for each in reversed(messages) if isinstance(each, AssistantMessage)), None)
+    at = last_reply_at(messages)
+    return None if at is None else cast("AssistantMessage", messages[at])
 
 
 def insert_results(messages: list[Message], results: Iterable[ToolMessage]) -> None:
     """Insert results after the assistant message that made the calls, in the order of its calls."""
-    at = last_reply_at(messages)
-    results = list(results)
+    at, results = last_reply_at(messages), list(results)
     if at is None or not results:
         return
-    reply = messages[at]
-    calls = reply.tool_calls if isinstance(reply, AssistantMessage) else ()
-    order = {call.id: place for place, call in enumerate(calls)}
-    answers = [*(each for each in messages[at + 1 :] if isinstance(each, ToolMessage)), *results]
-    answers.sort(key=lambda each: order[each.tool_call_id])
-    messages[at + 1 :] = answers
+    answers = {each.tool_call_id: each for each in [*messages[at + 1 :], *results] if isinstance(each, ToolMessage)}
+    calls = cast("AssistantMessage", messages[at]).tool_calls
+    messages[at + 1 :] = [answers[call.id] for call in calls if call.id in answers]
+
+
+class SentMessages:
+    """The messages that requests of a run include, and the ids of all its calls: each message is looked at once.
+
+    Args:
+        prepare: Makes of a message what is sent of it.
+    """
+
+    def __init__(self, prepare: Callable[[Message], Message] | None = None) -> None:
+        self.messages: list[Message] = []
+        self.call_ids: set[str] = set()
+        self._prepare = prepare
+        self._read: list[Message] = []
+
+    def follow(self, messages: Sequence[Message]) -> None:
+        """Read the messages that have been added; all of them again if those before are not the same any more."""
+        if len(messages) < len(self._read) or not all(map(operator.is_, self._read, messages)):
+            self.messages, self.call_ids, self._read = [], set(), []
+        for message in messages[len(self._read) :]:
+            self._read.append(message)
+            if is_sent(message):
+                self.messages.append(self._prepare(message) if self._prepare else message)
+            if isinstance(message, AssistantMessage):
+                self.call_ids.update([call.id for call in message.tool_calls])
 
 
 def interrupted_result(call: ToolCall, reason: str = "the run was interrupted") -> ToolMessage:
@@ -146,7 +171,7 @@ def repair_transcript(messages: Sequence[Message], *, may_wait: bool = False) ->
     Returns:
         The valid transcript, and a sentence for each thing that was repaired.
     """
-    return _Repair(messages).run(may_wait=may_wait)
+    return _Repair(messages).run(may_wait=may_wait) if messages else ([], [])
 
 
 class _Repair:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from itertools import takewhile
 from typing import Any
 
 from agentkit.chat.decoding.tool_calls import CallIds, normalize_tool_calls
@@ -21,12 +21,21 @@ from agentkit.run.deferred import with_search
 from agentkit.run.events import CallRepaired, ToolChanged, TurnFinished, TurnStarted
 from agentkit.run.handoffs import readable_by
 from agentkit.run.limits import Limits, estimated_usage, priced_usage
-from agentkit.run.middleware import ModelTurn, Run, wrap_model
+from agentkit.run.middleware import wrap_model
 from agentkit.run.output import Output, TextOutput, count_invalid_output
+from agentkit.run.run import ModelTurn, Run
 from agentkit.run.spec import AgentSpec, RunSpec
-from agentkit.run.state import RunState
 from agentkit.run.step import AskModel
-from agentkit.run.transcript import CONTINUES, CUT, TRUNCATED, is_reply, is_sent, labeled, last_reply_at, open_calls
+from agentkit.run.transcript import (
+    CONTINUES,
+    CUT,
+    TRUNCATED,
+    SentMessages,
+    is_reply,
+    is_sent,
+    last_reply_at,
+    open_calls,
+)
 from agentkit.tools.arguments import fit_arguments
 from agentkit.tools.context import RunContext
 from agentkit.tools.repair import LONGEST_NAME, match_tool_name, repair_text, valid_tool_name
@@ -34,6 +43,7 @@ from agentkit.tools.tool import Tool
 
 _LENGTH = "length"  # in the meta of a reply: it reached its limit of tokens inside a call or an output
 _LARGEST_FACTOR = 16
+_KNOWN = "agentkit.known_tools"  # in `Run.local`: the agent and its tools in the last turn
 _EMPTY = "agentkit.empty_reply"  # in `Run.local`: the last reply was empty, and the model was asked again
 
 
@@ -47,24 +57,32 @@ async def offered_tools(run: Run[Any], agent: AgentSpec) -> Mapping[str, Tool]:
         ToolFailed: A condition raised.
         ConfigError: Two tools have one name.
     """
+    state, tools = run.state, dict(agent.tools)
     run.model = agent.model
-    tools: dict[str, Tool] = dict(agent.tools)
     for source in agent.sources:
         for each in await source.tools(run):
             if each.name in tools:
                 raise ConfigError(f"two tools are named {each.name!r}, the second is from {source!r}; rename one")
             tools[each.name] = each
-    _report_changes(run, tools)
-    offered = with_reader(tools, run.artifacts)
-    if not any(each.condition or each.deferred for each in offered.values()):
-        return offered
+    known = [state.agent, *tools.values()]
+    if run.local.get(_KNOWN) != known:  # mostly the same objects as in the last turn
+        run.local[_KNOWN] = known
+        new = {name: tool.fingerprint for name, tool in tools.items()}
+        old = state.fingerprints.get(state.agent, new)
+        for event in tool_changes(old, new) if old != new else ():
+            run.emit(event)
+        state.fingerprints[state.agent] = new
+    if state.artifacts:
+        tools = with_reader(tools)
+    if not [each for each in tools.values() if each.condition or each.deferred]:
+        return tools
     context = run.context()
-    if open_calls(run.state.messages):
-        asked = run.state.messages[: last_reply_at(run.state.messages)]
-        context = replace(context, view=replace(run, state=replace(run.state, messages=asked)))
+    if open_calls(state.messages):
+        asked = state.messages[: last_reply_at(state.messages)]
+        context = replace(context, view=replace(run, state=replace(state, messages=asked)))
     else:
-        context = replace(context, turn=run.state.turns + 1)
-    offered = {name: each for name, each in offered.items() if _is_offered(run, each, context)}
+        context = replace(context, turn=state.turns + 1)
+    offered = {name: each for name, each in tools.items() if _is_offered(run, each, context)}
     return with_search(offered, context.messages)
 
 
@@ -86,17 +104,6 @@ def tool_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[ToolCha
     return changes
 
 
-def _report_changes(run: Run[Any], tools: Mapping[str, Tool]) -> None:
-    known = run.local.get(_report_changes)  # the tools of the last turn: mostly the same objects
-    if known == (run.agent, list(tools.values())):
-        return
-    run.local[_report_changes] = (run.agent, list(tools.values()))
-    new = {name: tool.fingerprint for name, tool in tools.items()}
-    for event in tool_changes(run.state.fingerprints.get(run.agent, new), new):
-        run.emit(event)
-    run.state.fingerprints[run.agent] = new
-
-
 async def ask_model(
     run: Run[Any], spec: RunSpec, agent: AgentSpec, step: AskModel, limits: Limits, tools: Mapping[str, Tool]
 ) -> None:
@@ -109,7 +116,8 @@ async def ask_model(
     turn = run.turn = state.turns + 1
     state.limit, state.final_turn = step.limit, bool(step.limit)
     slot = spec.journal.reserve(f"{state.run_id}:turn:{turn}", "model")
-    _take_inbox(run)
+    if state.inbox:
+        _take_inbox(run)
     run.emit(TurnStarted(turn))
     request = await _request(run, spec, agent, step, tools)
     shown: list[str] = []
@@ -121,34 +129,27 @@ async def ask_model(
             shown.clear()
         run.emit(event)
 
-    ask = wrap_model(agent.middleware)
+    asked, problem = ModelTurn(run, turn, agent.model, request, tools, emit, agent.requires_approval), ""
     try:
-        reply = await slot.run(
-            lambda: agent.output.ask(
-                ModelTurn(run, turn, agent.model, request, tools, emit, agent.requires_approval), ask
-            )
-        )
-        problem = ""
+        reply = await slot.run(functools.partial(agent.output.ask, asked, wrap_model(agent.middleware)))
     except MalformedToolCall as error:
         if step.limit or not error.generation:
             raise
         reply, problem = _unparsed(error), str(error).rstrip(".")
     except BaseException as error:
-        if text := _joined(shown, getattr(error, "partial", "")):  # somebody may have read it; its calls are dropped
-            message = labeled(AssistantMessage(text), **{TRUNCATED: True})
-            state.messages.append(run.stamp(message))
-            run.spend(estimated_usage(Usage(requests=1), request, message))
+        _record_shown(run, request, shown, getattr(error, "partial", ""))
         raise
     state.turns = turn
-    _record(run, agent, reply, tools)
+    _record(run, spec, agent, reply, tools)
     run.spend(priced_usage(reply, request, state, limits), model=reply.model)
     run.emit(TurnFinished(turn, reply))
     if problem:
         state.failed_turns += 1
         note = f"Your tool call was not run: {problem}. Call it again with one valid JSON object as its arguments."
         run.add(run.stamp(UserMessage(note)))
-    if reply.message.refusal and not reply.text and not reply.message.tool_calls:
-        raise Refused(f"the model declined to answer: {reply.message.refusal}")
+    message = reply.choices[0].message
+    if message.refusal and not message.tool_calls and not message.text:
+        raise Refused(f"the model declined to answer: {message.refusal}")
 
 
 def _unparsed(error: MalformedToolCall) -> Reply:
@@ -157,48 +158,47 @@ def _unparsed(error: MalformedToolCall) -> Reply:
     return Reply(choices=(Choice(message=AssistantMessage(words)),))
 
 
-def _joined(fragments: Sequence[str], whole: str) -> str:
-    """The fragments as one string: ``whole`` if that is what they come to, so that a long text is in memory once."""
-    at = 0
-    for each in fragments:
-        if not whole.startswith(each, at):
-            return "".join(fragments)
-        at += len(each)
-    return whole if at == len(whole) else "".join(fragments)
+def _record_shown(run: Run[Any], request: ChatRequest, shown: Sequence[str], partial: str) -> None:
+    """Add the text of a reply that never ended: somebody may have read it. Its calls are dropped.
+
+    It is the text in the error if that is the same, so that a long one is in memory once.
+    """
+    text = "".join(shown)
+    if text:
+        message = run.stamp(AssistantMessage(partial if partial == text else text), **{TRUNCATED: True})
+        run.state.messages.append(message)
+        run.spend(estimated_usage(Usage(requests=1), request, message))
 
 
 async def _request(
     run: Run[Any], spec: RunSpec, agent: AgentSpec, step: AskModel, tools: Mapping[str, Tool]
 ) -> ChatRequest:
     """The request of the turn. Instructions and notes are sent and not stored: nobody said them."""
-    settings = agent.settings
-    messages = [message for message in run.state.messages if is_sent(message)]
-    if len(spec.agents) > 1:
-        messages = [readable_by(agent, spec.agents, message) for message in messages]
-    instructions = await _instructions(run, agent)
-    if instructions:
-        messages.insert(0, SystemMessage(instructions))
-    if step.note:
-        messages.append(UserMessage(step.note))
+    settings, notes = agent.settings, [step.note] if step.note else []
+    sent = _sent(run, spec, agent)
+    instructions = await _instructions(run, agent) if agent.instructions else ""
     if step.limit:
         settings = replace(settings, tool_choice="none")
-        note = f"You have reached {step.limit}. No tool can be called any more. Answer now with what you have."
-        messages.append(UserMessage(note))
+        notes.append(f"You have reached {step.limit}. No tool can be called any more. Answer now with what you have.")
     elif run.state.turns and settings.tool_choice not in (None, "none"):
         settings = replace(settings, tool_choice=without_force(settings.tool_choice))
     return ChatRequest(
-        messages=messages,
+        messages=[*([SystemMessage(instructions)] if instructions else []), *sent.messages, *map(UserMessage, notes)],
         tools=[tool.definition for tool in tools.values()],
         settings=_with_room(settings, run.state.messages),
         stream=spec.stream,
-        used_ids=_used_ids(run.state),
+        used_ids=frozenset(sent.call_ids),
     )
 
 
-def _used_ids(state: RunState) -> set[str]:
-    """The ids that no other call may get, however few messages a compaction sends."""
-    replies = [message for message in state.messages if isinstance(message, AssistantMessage)]
-    return {call.id for each in replies for call in each.tool_calls} | state.approvals.keys() | state.decisions.keys()
+def _sent(run: Run[Any], spec: RunSpec, agent: AgentSpec) -> SentMessages:
+    """The messages that this agent reads."""
+    sent = run.local.get((SentMessages, agent.name))
+    if sent is None:
+        prepare = functools.partial(readable_by, agent, spec.agents) if len(spec.agents) > 1 else None
+        sent = run.local[SentMessages, agent.name] = SentMessages(prepare)
+    sent.follow(run.state.messages)
+    return sent
 
 
 async def _instructions(run: Run[Any], agent: AgentSpec) -> str:
@@ -215,14 +215,17 @@ async def _instructions(run: Run[Any], agent: AgentSpec) -> str:
 
 def _with_room(settings: ChatSettings, messages: Sequence[Message]) -> ChatSettings:
     """The settings with a larger limit of tokens, doubled for each reply at the end that reached it too early."""
-    replies = (each for each in reversed(messages) if isinstance(each, AssistantMessage))
-    factor = min(2 ** sum(1 for _ in takewhile(lambda each: each.meta.get(_LENGTH), replies)), _LARGEST_FACTOR)
-    larger = {
-        name: limit * factor
-        for name in ("max_tokens", "max_completion_tokens")
-        if (limit := getattr(settings, name)) is not None
-    }
-    return replace(settings, **larger) if factor > 1 and larger else settings
+    limits = {"max_tokens": settings.max_tokens, "max_completion_tokens": settings.max_completion_tokens}
+    factor = 1
+    for message in reversed(messages) if any(limits.values()) else ():
+        if isinstance(message, AssistantMessage):
+            if not message.meta.get(_LENGTH) or factor == _LARGEST_FACTOR:
+                break
+            factor *= 2
+    if factor == 1:
+        return settings
+    larger: Any = {name: limit * factor for name, limit in limits.items() if limit is not None}
+    return replace(settings, **larger)
 
 
 def _take_inbox(run: Run[Any]) -> None:
@@ -230,50 +233,54 @@ def _take_inbox(run: Run[Any]) -> None:
     messages = run.state.messages
     answered = not messages or is_reply(messages[-1]) or not is_sent(messages[-1])
     while run.state.inbox:
-        message = run.stamp(run.state.inbox.pop(0))
-        run.add(message if answered else labeled(message, **{CONTINUES: True}))
+        message = run.state.inbox.pop(0)
+        run.add(run.stamp(message) if answered else run.stamp(message, **{CONTINUES: True}))
         answered = False
 
 
-def _record(run: Run[Any], agent: AgentSpec, reply: Reply, tools: Mapping[str, Tool]) -> None:
+def _record(run: Run[Any], spec: RunSpec, agent: AgentSpec, reply: Reply, tools: Mapping[str, Tool]) -> None:
     """Add a reply to the transcript. Calls of a truncated reply are answered here, so that they never run."""
-    state, message, output = run.state, reply.message, agent.output
-    calls = message.tool_calls
-    callable_tools = tools if output.tool is None else {**tools, output.tool.name: output.tool}
+    state, output, choice = run.state, agent.output, reply.choices[0]
+    message, calls, cut = choice.message, choice.message.tool_calls, choice.truncated
+    events: list[Event] = []
     if calls:
-        calls, notes = normalize_tool_calls(calls, CallIds(_used_ids(state), f"{state.run_id}:{state.turns}"))
-        for note in notes:
-            run.emit(ReplyRepaired(note))
+        ids = CallIds({*_sent(run, spec, agent).call_ids}, f"{state.run_id}:{state.turns}")
+        calls, notes = normalize_tool_calls(calls, ids)
+        callable_tools = tools if output.tool is None else {**tools, output.tool.name: output.tool}
         calls, repairs = repair_tool_calls(calls, callable_tools, switched_off=agent.tools, forgive=agent.repair)
-        for event in repairs:
-            run.emit(event)
+        events += [*map(ReplyRepaired, notes), *repairs]
     content = message.content or (None if calls or message.refusal or message.audio else "")
-    if not calls and isinstance(content, str) and not content.strip():
-        again = not run.local.pop(_EMPTY, False) and not state.final_turn
-        run.emit(ReplyRepaired("the model answered with nothing" + ("; it is asked again" if again else "")))
-        if again:
-            run.local[_EMPTY] = True
-            return
-    run.local.pop(_EMPTY, None)
+    was_empty = run.local.pop(_EMPTY, False)
+    is_empty = not calls and isinstance(content, str) and not content.strip()
+    asks_again = is_empty and not was_empty and not state.final_turn
+    if is_empty:
+        events.append(ReplyRepaired("the model answered with nothing" + ("; it is asked again" if asks_again else "")))
+    for event in events:
+        run.emit(event)
+    if asks_again:
+        run.local[_EMPTY] = True
+        return
     labels: dict[str, Any] = {"model": reply.model} if reply.model else {}
     message = replace(message, content=content, tool_calls=calls)
-    if reply.choices[0].truncated:
-        _record_cut(run, output, reply.choices[0], labeled(message, **labels))
+    if cut:
+        _record_cut(run, output, choice, message, labels)
     else:
-        state.messages.append(run.stamp(labeled(message, **labels)))
+        state.messages.append(run.stamp(message, **labels))
 
 
-def _record_cut(run: Run[Any], output: Output[Any], choice: Choice, message: AssistantMessage) -> None:
+def _record_cut(
+    run: Run[Any], output: Output[Any], choice: Choice, message: AssistantMessage, labels: dict[str, Any]
+) -> None:
     """Add a reply that stopped early: its calls never run, and it holds no output."""
     state, cut, calls = run.state, choice.truncated, message.tool_calls
     asks_again = choice.finish_reason == "length" and (calls or not isinstance(output, TextOutput))
     asks_again = asks_again and not state.final_turn
-    labels = ({_LENGTH: True} if asks_again else {}) | ({} if calls else {CUT: cut})
-    state.messages.append(run.stamp(labeled(message, **labels)))
+    labels = labels | ({_LENGTH: True} if asks_again else {}) | ({} if calls else {CUT: cut})
+    state.messages.append(run.stamp(message, **labels))
     if calls:
-        state.messages.extend(ToolMessage(f"Error: not run: {cut}; {choice.advice}", call.id) for call in calls)
+        state.messages.extend([ToolMessage(f"Error: not run: {cut}; {choice.advice}", call.id) for call in calls])
         state.failed_turns += 1
-        if output.tool is not None and any(call.name == output.tool.name for call in calls):
+        if output.tool is not None and output.tool.name in [call.name for call in calls]:
             count_invalid_output(run, output, cut)
     elif not asks_again:
         state.limit = cut
@@ -299,39 +306,38 @@ def repair_tool_calls(
     Returns:
         The calls, and an event for each repair.
     """
-    notes: list[CallRepaired] = []
+    events: list[CallRepaired] = []
     names = dict.fromkeys([*tools, *switched_off])
-    prefixes = {tool.prefix for tool in tools.values() if tool.prefix}
     made: list[ToolCall] = []
-    for call in calls:
-        named = _named(call, names, prefixes, notes, forgive=forgive)
-        made.append(_with_arguments(named, tools, notes) if forgive else named)
-    return tuple(made), notes
+    for each in calls:
+        call = each if each.name in names else _renamed(each, names, tools, events, forgive=forgive)
+        tool = tools.get(call.name)
+        readable = forgive and tool is not None and not tool.is_custom and call.input is None
+        made.append(_with_arguments(call, tool, events) if tool and readable else call)
+    return tuple(made), events
 
 
-def _named(
-    call: ToolCall, names: Collection[str], prefixes: Collection[str], notes: list[CallRepaired], *, forgive: bool
+def _renamed(
+    call: ToolCall, names: Collection[str], tools: Mapping[str, Tool], events: list[CallRepaired], *, forgive: bool
 ) -> ToolCall:
-    if call.name in names:
-        return call
+    """The call with the name of the tool that it can only mean, or at least one that servers take back."""
+    prefixes = {tool.prefix for tool in tools.values() if tool.prefix}
     name = (match_tool_name(call.name, names, prefixes) if forgive else None) or valid_tool_name(call.name)
     if name == call.name:
         return call
-    notes.append(CallRepaired(f"the name {call.name[:LONGEST_NAME]!r} became {name}", call.id, name))
+    events.append(CallRepaired(f"the name {call.name[:LONGEST_NAME]!r} became {name}", call.id, name))
     return replace(call, name=name)
 
 
-def _with_arguments(call: ToolCall, tools: Mapping[str, Tool], notes: list[CallRepaired]) -> ToolCall:
-    if call.input is not None or call.name not in tools or tools[call.name].is_custom:
-        return call
+def _with_arguments(call: ToolCall, tool: Tool, events: list[CallRepaired]) -> ToolCall:
     try:
         written, forgiven = repair_text(call.malformed) if call.malformed else (call.parsed, [])
-        fitted, changed = fit_arguments(written, tools[call.name].shape)
+        fitted, changed = fit_arguments(written, tool.shape)
         if not call.malformed and not changed:
             return call
         arguments = write_json(fitted)
     except ValueError:  # unreadable, or a number is too large
         return call  # the model reads what is wrong with its text
     changes = [*forgiven, *changed] or ["with characters that are not Unicode"]
-    notes.extend(CallRepaired(f"the arguments of {call.name} were {each}", call.id, call.name) for each in changes)
+    events.extend(CallRepaired(f"the arguments of {call.name} were {each}", call.id, call.name) for each in changes)
     return replace(call, arguments=arguments, malformed="")

@@ -1,17 +1,17 @@
-"""Drafts: the output of a run as far as it has come, while the model still writes it."""
+"""`JsonDrafts`: an output of JSON as far as it has come, while the model still writes it; see `RunStream.output`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, TypeAlias, cast
 
 from pydantic_core import from_json
 
-from agentkit.chat.events import CallDelta, DeltasDiscarded, Event, TextDelta
-from agentkit.chat.json_schema import leaf_schemas, member_schemas
-from agentkit.run.events import TurnStarted
+from agentkit.events import CallDelta, DeltasDiscarded, Event, TextDelta, TurnStarted
+
+__all__ = ["JsonDrafts"]
 
 _MOST_WORK = 64  # what a draft may cost for each character that came since the last one: so the sum stays linear
 _STEPS = 256  # what it may always cost
@@ -23,34 +23,9 @@ _ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u[dD][89abAB][0-9a-fA-F]{2}\\u[0-9a-fA-F
 _ONLY_TEXT = {"type", "title", "description", "default", "examples", "minLength", "maxLength"}
 
 
-class Drafts(Protocol):
-    """Makes drafts of an output from the events of a run."""
-
-    def feed(self, event: Event) -> tuple[Any, bool]:
-        """Take an event; the next draft, and whether there is one."""
-        ...
-
-
-class TextDrafts:
-    """Drafts of plain text: the text so far."""
-
-    def __init__(self) -> None:
-        self._parts: list[str] = []
-        self._size = self._new = 0
-
-    def feed(self, event: Event) -> tuple[str, bool]:
-        """Take an event; the text so far, and whether it is worth a draft."""
-        if isinstance(event, TurnStarted | DeltasDiscarded):
-            self._parts, self._size, self._new = [], 0, 0
-        if not isinstance(event, TextDelta) or not event.text:
-            return "", False
-        self._parts.append(event.text)
-        self._size += len(event.text)
-        self._new += len(event.text)
-        if self._size > _MOST_WORK * self._new + _STEPS:
-            return "", False
-        self._parts, self._new = ["".join(self._parts)], 0
-        return self._parts[0], True
+_Schemas: TypeAlias = list[dict[str, Any]]
+_Inner: TypeAlias = Callable[[_Schemas, str | int], _Schemas]
+"""The schemas of a member of an object, or of an item of an array."""
 
 
 class JsonDrafts:
@@ -61,14 +36,15 @@ class JsonDrafts:
     the values of enums are there when they are whole.
 
     Args:
-        schema: The schema of the value, an object.
+        schemas: The schemas that the value may be of, all of them objects.
+        inner: Gives the schemas of a member or an item, given those of what holds it and its name or index.
         member: The member of that object whose value is the output; empty if the object itself is.
         tool: The name of the tool whose arguments may be the output.
     """
 
-    def __init__(self, schema: Mapping[str, Any], member: str, tool: str) -> None:
-        self._schema, self._member, self._tool = schema, member, tool
-        self._parser = _Parser(schema)
+    def __init__(self, schemas: _Schemas, inner: _Inner, *, member: str, tool: str) -> None:
+        self._schemas, self._inner, self._member, self._tool = schemas, inner, member, tool
+        self._parser = _Parser(schemas, inner)
         self._call: int | None = None
         self._new: int = 0
         self._seen: int = 0
@@ -77,12 +53,12 @@ class JsonDrafts:
         """Take an event; the value so far, and whether it is worth a draft."""
         match event:
             case TurnStarted() | DeltasDiscarded():
-                self._parser, self._call = _Parser(self._schema), None
+                self._parser, self._call = _Parser(self._schemas, self._inner), None
                 self._new = self._seen = 0
                 return None, False
             case CallDelta():
                 if self._call is None and event.name == self._tool:
-                    self._parser, self._call, self._seen = _Parser(self._schema), event.index, 0
+                    self._parser, self._call, self._seen = _Parser(self._schemas, self._inner), event.index, 0
                 if event.index != self._call:
                     return None, False
                 text = event.arguments
@@ -107,7 +83,7 @@ class _Open:
     """An object or an array that is not closed yet; ``key`` is the member or the item that is being written."""
 
     value: dict[str, Any] | list[Any]
-    schemas: list[dict[str, Any]]
+    schemas: _Schemas
     key: str | None = None
 
 
@@ -115,15 +91,16 @@ class _Open:
 class _Parser:
     """Reads the first JSON object in a string that comes in parts; each character is looked at once."""
 
-    schema: Mapping[str, Any]
+    schemas: _Schemas
+    inner: _Inner
     changes: int = 0
     _open: list[_Open] = field(default_factory=list[_Open])
     _rest: str = ""
     _string: list[str] | None = None
     _length: int = 0
     _root: dict[str, Any] | None = None
-    _known: dict[tuple[int, str | int], tuple[list[dict[str, Any]], bool]] = field(
-        default_factory=dict[tuple[int, str | int], tuple[list[dict[str, Any]], bool]]
+    _known: dict[tuple[int, str | int], tuple[_Schemas, bool]] = field(
+        default_factory=dict[tuple[int, str | int], tuple[_Schemas, bool]]
     )
     _over: bool = False
 
@@ -138,7 +115,7 @@ class _Parser:
             if at < 0:
                 return
             self._root = {}
-            self._open = [_Open(self._root, leaf_schemas(dict(self.schema), self.schema))]
+            self._open = [_Open(self._root, self.schemas)]
             self.changes += 1
             at += 1
         while at < len(text) and not self._over:
@@ -205,8 +182,7 @@ class _Parser:
             return at + 1
         if char in "{[":
             top = self._open[-1]
-            inner = self._inner(top)[0]
-            self._open.append(_Open({} if char == "{" else [], inner))
+            self._open.append(_Open({} if char == "{" else [], self._schemas_inside(top)[0]))
             self._over = len(self._open) > _DEEPEST
             self.changes += 1
             return at + 1
@@ -243,15 +219,15 @@ class _Parser:
 
     def _partial(self, top: _Open) -> bool:
         """Return True if a string in this place may be shown before it is complete."""
-        return self._inner(top)[1]
+        return self._schemas_inside(top)[1]
 
-    def _inner(self, top: _Open) -> tuple[list[dict[str, Any]], bool]:
+    def _schemas_inside(self, top: _Open) -> tuple[_Schemas, bool]:
         """The schemas of what is being written, and whether that may be any string."""
         is_tuple = isinstance(top.value, list) and any("prefixItems" in each for each in top.schemas)
         step: str | int = (top.key or "") if isinstance(top.value, dict) else len(top.value) if is_tuple else 0
         place = (id(top.schemas), step)
         if place not in self._known:
-            inner = member_schemas(top.schemas, step, self.schema)
+            inner = self.inner(top.schemas, step)
             strings = [each for each in inner if each.get("type") != "null"]
             free = all(each.get("type") == "string" and each.keys() <= _ONLY_TEXT for each in strings)
             self._known[place] = (inner, free)
