@@ -93,6 +93,7 @@ class Trace:
         while caller is not None and not self._file(caller):
             caller = caller.f_back
         if caller is not None and self._file(caller) != file:
+            self.files.add(self._file(caller))  # it may be running since before
             self.hops.append((self._file(caller), file))
 
     def _file(self, frame: FrameType) -> str:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
-from agentkit.run.transcript import check, insert_results, open_calls, repair_transcript
+from agentkit.run.transcript import REFUSED, SentMessages, check, insert_results, labeled, open_calls, repair_transcript
 from tests.scaling import assert_linear
 
 Q = UserMessage("hi")
@@ -109,3 +109,34 @@ def test_results_are_inserted_in_linear_time() -> None:
         insert_results([Q, AssistantMessage(None, calls(size))], given)
 
     assert_linear(lambda size: partial(insert, size), 1_000)
+
+
+def test_what_requests_include_is_read_once_for_each_message() -> None:
+    prepared: list[Message] = []
+
+    def prepare(message: Message) -> Message:
+        prepared.append(message)
+        return message
+
+    sent = SentMessages(prepare)
+    messages: list[Message] = [Q, BOTH]
+    sent.follow(messages)
+    messages += [ToolMessage("1", "a"), ToolMessage("2", "b")]
+    sent.follow(messages)
+    assert sent.messages == prepared == messages
+    assert sent.call_ids == {"a", "b"}
+
+
+@given(MESSAGES, MESSAGES, st.data())
+def test_what_requests_include_follows_a_history_that_was_changed(
+    before: list[Message], after: list[Message], data: st.DataObject
+) -> None:
+    sent, kept = SentMessages(), data.draw(st.integers(0, len(before)))
+    sent.follow(before)
+    changed = [labeled(each, **{REFUSED: True}) for each in before[:1]]  # equal to what it was, but for its labels
+    for messages in (before[:kept] + after, [*changed, *before[1:]], before):
+        sent.follow(messages)
+        fresh = SentMessages()
+        fresh.follow(messages)
+        assert [id(each) for each in sent.messages] == [id(each) for each in fresh.messages]
+        assert sent.call_ids == fresh.call_ids

@@ -15,7 +15,18 @@ from agentkit.errors import ConfigError
 from agentkit.tools.context import Remaining
 
 N = TypeVar("N", int, float)
+_MOST = 2**53  # the largest number that is the same as a float
 _NEEDED = ("turns", "nested_depth", "request_retries", "handoffs")  # must be numbers
+_COUNTS = (  # with the least that each may be, and why
+    ("turns", 1, "a run needs at least one turn"),
+    ("repeated_turns", 2, "must be at least 2, as the first turn repeats none"),
+    ("failed_turns", 1, "must be at least 1"),
+    ("calls", 0, "the number of calls cannot be negative"),
+    ("nested_depth", 0, "the number of levels cannot be negative"),
+    ("request_retries", 0, "the number of request_retries cannot be negative"),
+    ("handoffs", 0, "the number of hand-offs cannot be negative"),
+    ("tokens", 0, "the number of tokens cannot be negative"),
+)
 _ANSWERING = 0.1  # of the time of a run: reserved for its last answer
 
 
@@ -106,55 +117,37 @@ class Limits:
     on_limit: Literal["answer", "stop", "raise"] = "answer"
 
     def __post_init__(self) -> None:
-        for complaint in chain(self._wrong_kinds(), self._wrong()):
+        for complaint in chain(self._wrong_counts(), self._wrong_numbers()):
             raise ConfigError(f"Limits({complaint}")
+        price: Any = self.price
+        if not isinstance(price, Price | None):
+            raise ConfigError(f"Limits(price={price!r}): must be a Price(prompt=..., completion=...)")
         if self.on_limit not in ("answer", "stop", "raise"):
             raise ConfigError(f'Limits(on_limit={self.on_limit!r}): must be "answer", "stop" or "raise"')
 
-    def _wrong_kinds(self) -> Iterator[str]:
-        """Yield the members of a wrong type."""
-        for name in (*_NEEDED, "calls", "tokens", "repeated_turns", "failed_turns"):
+    def _wrong_counts(self) -> Iterator[str]:
+        for name, least, why in _COUNTS:
             value: object = getattr(self, name)
-            if not _is_count(value) and (value is not None or name in _NEEDED):
-                yield f"{name}={value!r}): must be a whole number{'' if name in _NEEDED else ', or None for no limit'}"
+            optional = "" if name in _NEEDED else ", or None for no limit"
+            if not _is_count(value) and (value is not None or not optional):
+                yield f"{name}={value!r}): must be a whole number{optional}"
+            elif isinstance(value, int) and value < least:
+                yield f"{name}={value}): {why}"
+        per_tool = self.calls_per_tool
+        several: Iterable[object] = per_tool.values() if isinstance(per_tool, Mapping) else [per_tool]
+        for most in several:
+            if most is not None and not _is_count(most):
+                yield f"calls_per_tool={per_tool!r}): must be a whole number, or one for each tool by its name"
+            elif isinstance(most, int) and most < 0:
+                yield f"calls_per_tool={most}): the number of calls cannot be negative"
+
+    def _wrong_numbers(self) -> Iterator[str]:
         for name in ("cost", "seconds"):
-            value = getattr(self, name)
+            value: object = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
                 yield f"{name}={value!r}): must be a number, or None for no limit"
-        if not all(each is None or _is_count(each) for each in self._per_tool()):
-            yield f"calls_per_tool={self.calls_per_tool!r}): must be a whole number, or one for each tool by its name"
-        price: Any = self.price
-        if not isinstance(price, Price | None):
-            yield f"price={price!r}): must be a Price(prompt=..., completion=...)"
-
-    def _per_tool(self) -> Iterable[object]:
-        per_tool = self.calls_per_tool
-        return per_tool.values() if isinstance(per_tool, Mapping) else [per_tool]
-
-    def _wrong(self) -> Iterator[str]:
-        if self.turns < 1:
-            yield f"turns={self.turns}): a run needs at least one turn"
-        if self.repeated_turns is not None and self.repeated_turns < 2:
-            yield f"repeated_turns={self.repeated_turns}): must be at least 2, as the first turn repeats none"
-        if self.failed_turns is not None and self.failed_turns < 1:
-            yield f"failed_turns={self.failed_turns}): must be at least 1"
-        for name, what in (
-            ("calls", "calls"),
-            ("nested_depth", "levels"),
-            ("request_retries", "request_retries"),
-            ("handoffs", "hand-offs"),
-            ("tokens", "tokens"),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                yield f"{name}={value}): the number of {what} cannot be negative"
-        for name in ("cost", "seconds"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
+            elif value is not None and not 0 < value < math.inf:
                 yield f"{name}={value}): must be above 0, or None for no limit"
-        for most in self._per_tool():
-            if isinstance(most, int) and most < 0:
-                yield f"calls_per_tool={most}): the number of calls cannot be negative"
 
     def calls_of(self, tool: str) -> int | None:
         """Return the limit on the calls of one tool."""
@@ -165,9 +158,6 @@ class Limits:
         if self.seconds is None:
             return math.inf
         return self.seconds * (1 - _ANSWERING) if self.on_limit == "answer" else self.seconds
-
-
-_MOST = 2**53  # the largest number that is the same as a float
 
 
 def _is_count(value: object) -> bool:

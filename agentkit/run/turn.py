@@ -11,7 +11,7 @@ from typing import Any
 from agentkit.chat.decoding.tool_calls import CallIds, normalize_tool_calls
 from agentkit.chat.events import DeltasDiscarded, Event, ReplyRepaired, TextDelta
 from agentkit.chat.json_values import write_json
-from agentkit.chat.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
+from agentkit.chat.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.reply import Choice, Reply, Usage
 from agentkit.chat.request import ChatRequest
 from agentkit.chat.settings import ChatSettings, without_force
@@ -22,7 +22,7 @@ from agentkit.run.events import CallRepaired, ToolChanged, TurnFinished, TurnSta
 from agentkit.run.handoffs import readable_by
 from agentkit.run.limits import Limits, estimated_usage, priced_usage
 from agentkit.run.middleware import wrap_model
-from agentkit.run.output import Output, TextOutput, count_invalid_output
+from agentkit.run.output import TextOutput, count_invalid_output
 from agentkit.run.run import ModelTurn, Run
 from agentkit.run.spec import AgentSpec, RunSpec
 from agentkit.run.step import AskModel
@@ -113,36 +113,29 @@ async def ask_model(
         ModelError: There is no usable reply, or it is a refusal. Text that was shown stays as a truncated message.
     """
     state = run.state
-    turn = run.turn = state.turns + 1
+    number = run.turn = state.turns + 1
     state.limit, state.final_turn = step.limit, bool(step.limit)
-    slot = spec.journal.reserve(f"{state.run_id}:turn:{turn}", "model")
-    if state.inbox:
-        _take_inbox(run)
-    run.emit(TurnStarted(turn))
-    request = await _request(run, spec, agent, step, tools)
-    shown: list[str] = []
-
-    def emit(event: Event) -> None:
-        if isinstance(event, TextDelta):
-            shown.append(event.text)
-        elif isinstance(event, DeltasDiscarded):
-            shown.clear()
-        run.emit(event)
-
-    asked, problem = ModelTurn(run, turn, agent.model, request, tools, emit, agent.requires_approval), ""
+    slot = spec.journal.reserve(f"{state.run_id}:turn:{number}", "model")
+    turn = _Turn(run, spec, agent, tools)
+    turn.take_inbox()
+    run.emit(TurnStarted(number))
+    request = await turn.request(step)
+    asked, problem = ModelTurn(run, number, agent.model, request, tools, turn.emit, agent.requires_approval), ""
     try:
         reply = await slot.run(functools.partial(agent.output.ask, asked, wrap_model(agent.middleware)))
     except MalformedToolCall as error:
         if step.limit or not error.generation:
             raise
-        reply, problem = _unparsed(error), str(error).rstrip(".")
+        # The turn is what the model wrote, so that it sees it.
+        words = error.generation if error.partial in error.generation else f"{error.partial}\n{error.generation}"
+        reply, problem = Reply(choices=(Choice(message=AssistantMessage(words)),)), str(error).rstrip(".")
     except BaseException as error:
-        _record_shown(run, request, shown, getattr(error, "partial", ""))
+        turn.record_shown(request, getattr(error, "partial", ""))
         raise
-    state.turns = turn
-    _record(run, spec, agent, reply, tools)
+    state.turns = number
+    turn.record(reply)
     run.spend(priced_usage(reply, request, state, limits), model=reply.model)
-    run.emit(TurnFinished(turn, reply))
+    run.emit(TurnFinished(number, reply))
     if problem:
         state.failed_turns += 1
         note = f"Your tool call was not run: {problem}. Call it again with one valid JSON object as its arguments."
@@ -152,138 +145,143 @@ async def ask_model(
         raise Refused(f"the model declined to answer: {message.refusal}")
 
 
-def _unparsed(error: MalformedToolCall) -> Reply:
-    """The turn of a model whose call the server could not parse: its words, so that the model sees what it wrote."""
-    words = error.generation if error.partial in error.generation else f"{error.partial}\n{error.generation}"
-    return Reply(choices=(Choice(message=AssistantMessage(words)),))
+class _Turn:
+    """One request and its reply."""
 
+    def __init__(self, run: Run[Any], spec: RunSpec, agent: AgentSpec, tools: Mapping[str, Tool]) -> None:
+        self.run, self.state, self.spec, self.agent, self.tools = run, run.state, spec, agent, tools
+        self.shown: list[str] = []  # the text of the reply so far
 
-def _record_shown(run: Run[Any], request: ChatRequest, shown: Sequence[str], partial: str) -> None:
-    """Add the text of a reply that never ended: somebody may have read it. Its calls are dropped.
+    def emit(self, event: Event) -> None:
+        """Emit an event of the request."""
+        if isinstance(event, TextDelta):
+            self.shown.append(event.text)
+        elif isinstance(event, DeltasDiscarded):
+            self.shown.clear()
+        self.run.emit(event)
 
-    It is the text in the error if that is the same, so that a long one is in memory once.
-    """
-    text = "".join(shown)
-    if text:
-        message = run.stamp(AssistantMessage(partial if partial == text else text), **{TRUNCATED: True})
-        run.state.messages.append(message)
-        run.spend(estimated_usage(Usage(requests=1), request, message))
+    def take_inbox(self) -> None:
+        """Move the messages that were added meanwhile into the transcript."""
+        run, messages, inbox = self.run, self.state.messages, self.state.inbox
+        answered = bool(inbox) and (not messages or is_reply(messages[-1]) or not is_sent(messages[-1]))
+        while inbox:
+            message = inbox.pop(0)
+            run.add(run.stamp(message) if answered else run.stamp(message, **{CONTINUES: True}))
+            answered = False
 
+    async def request(self, step: AskModel) -> ChatRequest:
+        """The request. Instructions and notes are sent and not stored: nobody said them."""
+        settings, notes = self.agent.settings, [step.note] if step.note else []
+        sent = self.sent()
+        instructions = await self.instructions() if self.agent.instructions else ""
+        if step.limit:
+            settings = replace(settings, tool_choice="none")
+            notes = [f"You have reached {step.limit}. No tool can be called any more. Answer now with what you have."]
+        elif self.state.turns and settings.tool_choice not in (None, "none"):
+            settings = replace(settings, tool_choice=without_force(settings.tool_choice))
+        first = [SystemMessage(instructions)] if instructions else []
+        return ChatRequest(
+            messages=[*first, *sent.messages, *map(UserMessage, notes)],
+            tools=[tool.definition for tool in self.tools.values()],
+            settings=self.with_room(settings),
+            stream=self.spec.stream,
+            used_ids=frozenset(sent.call_ids),
+        )
 
-async def _request(
-    run: Run[Any], spec: RunSpec, agent: AgentSpec, step: AskModel, tools: Mapping[str, Tool]
-) -> ChatRequest:
-    """The request of the turn. Instructions and notes are sent and not stored: nobody said them."""
-    settings, notes = agent.settings, [step.note] if step.note else []
-    sent = _sent(run, spec, agent)
-    instructions = await _instructions(run, agent) if agent.instructions else ""
-    if step.limit:
-        settings = replace(settings, tool_choice="none")
-        notes.append(f"You have reached {step.limit}. No tool can be called any more. Answer now with what you have.")
-    elif run.state.turns and settings.tool_choice not in (None, "none"):
-        settings = replace(settings, tool_choice=without_force(settings.tool_choice))
-    return ChatRequest(
-        messages=[*([SystemMessage(instructions)] if instructions else []), *sent.messages, *map(UserMessage, notes)],
-        tools=[tool.definition for tool in tools.values()],
-        settings=_with_room(settings, run.state.messages),
-        stream=spec.stream,
-        used_ids=frozenset(sent.call_ids),
-    )
+    def sent(self) -> SentMessages:
+        """The messages that the agent reads."""
+        run, agent, agents = self.run, self.agent, self.spec.agents
+        sent = run.local.get((SentMessages, agent.name))
+        if sent is None:
+            prepare = functools.partial(readable_by, agent, agents) if len(agents) > 1 else None
+            sent = run.local[SentMessages, agent.name] = SentMessages(prepare)
+        sent.follow(self.state.messages)
+        return sent
 
+    async def instructions(self) -> str:
+        """The instructions of the agent, as one string."""
+        parts: list[str] = []
+        for each in self.agent.instructions:
+            part: Any = each if isinstance(each, str) else each(self.run.context())
+            if inspect.isawaitable(part):
+                part = await part
+            if not isinstance(part, str):
+                raise ConfigError(f"instructions must be strings, and {each!r:.80} returned {part!r:.80}")
+            parts.append(part)
+        return "\n\n".join(filter(None, parts))
 
-def _sent(run: Run[Any], spec: RunSpec, agent: AgentSpec) -> SentMessages:
-    """The messages that this agent reads."""
-    sent = run.local.get((SentMessages, agent.name))
-    if sent is None:
-        prepare = functools.partial(readable_by, agent, spec.agents) if len(spec.agents) > 1 else None
-        sent = run.local[SentMessages, agent.name] = SentMessages(prepare)
-    sent.follow(run.state.messages)
-    return sent
+    def with_room(self, settings: ChatSettings) -> ChatSettings:
+        """The settings with a larger limit of tokens, doubled for each reply at the end that reached it too early."""
+        limits = {"max_tokens": settings.max_tokens, "max_completion_tokens": settings.max_completion_tokens}
+        factor = 1
+        for message in reversed(self.state.messages) if any(limits.values()) else ():
+            if isinstance(message, AssistantMessage):
+                if not message.meta.get(_LENGTH) or factor == _LARGEST_FACTOR:
+                    break
+                factor *= 2
+        if factor == 1:
+            return settings
+        larger: Any = {name: limit * factor for name, limit in limits.items() if limit is not None}
+        return replace(settings, **larger)
 
+    def record_shown(self, request: ChatRequest, partial: str) -> None:
+        """Add the text of a reply that never ended: somebody may have read it. Its calls are dropped.
 
-async def _instructions(run: Run[Any], agent: AgentSpec) -> str:
-    parts: list[str] = []
-    for each in agent.instructions:
-        part: Any = each if isinstance(each, str) else each(run.context())
-        if inspect.isawaitable(part):
-            part = await part
-        if not isinstance(part, str):
-            raise ConfigError(f"instructions must be strings, and {each!r:.80} returned {part!r:.80}")
-        parts.append(part)
-    return "\n\n".join(filter(None, parts))
+        It is the text in the error if that is the same, so that a long one is in memory once.
+        """
+        text = "".join(self.shown)
+        if text:
+            message = self.run.stamp(AssistantMessage(partial if partial == text else text), **{TRUNCATED: True})
+            self.state.messages.append(message)
+            self.run.spend(estimated_usage(Usage(requests=1), request, message))
 
+    def record(self, reply: Reply) -> None:
+        """Add a reply to the transcript. Calls of a truncated reply are answered here, so that they never run."""
+        run, state, choice = self.run, self.state, reply.choices[0]
+        message, calls = choice.message, choice.message.tool_calls
+        if calls:
+            calls = self.repaired(calls)
+        content = message.content or (None if calls or message.refusal or message.audio else "")
+        was_empty = run.local.pop(_EMPTY, False)
+        if not calls and isinstance(content, str) and not content.strip():
+            asks_again = not was_empty and not state.final_turn
+            run.emit(ReplyRepaired("the model answered with nothing" + ("; it is asked again" if asks_again else "")))
+            if asks_again:
+                run.local[_EMPTY] = True
+                return
+        labels: dict[str, Any] = {"model": reply.model} if reply.model else {}
+        message = replace(message, content=content, tool_calls=calls)
+        if choice.truncated:
+            self.record_cut(choice, message, labels)
+        else:
+            state.messages.append(run.stamp(message, **labels))
 
-def _with_room(settings: ChatSettings, messages: Sequence[Message]) -> ChatSettings:
-    """The settings with a larger limit of tokens, doubled for each reply at the end that reached it too early."""
-    limits = {"max_tokens": settings.max_tokens, "max_completion_tokens": settings.max_completion_tokens}
-    factor = 1
-    for message in reversed(messages) if any(limits.values()) else ():
-        if isinstance(message, AssistantMessage):
-            if not message.meta.get(_LENGTH) or factor == _LARGEST_FACTOR:
-                break
-            factor *= 2
-    if factor == 1:
-        return settings
-    larger: Any = {name: limit * factor for name, limit in limits.items() if limit is not None}
-    return replace(settings, **larger)
+    def repaired(self, calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
+        """The calls of a reply, normalized and repaired."""
+        agent, output = self.agent, self.agent.output.tool
+        ids = CallIds({*self.sent().call_ids}, f"{self.state.run_id}:{self.state.turns}")
+        made, notes = normalize_tool_calls(calls, ids)
+        callable_tools = self.tools if output is None else {**self.tools, output.name: output}
+        made, events = repair_tool_calls(made, callable_tools, switched_off=agent.tools, forgive=agent.repair)
+        for event in (*map(ReplyRepaired, notes), *events):
+            self.run.emit(event)
+        return made
 
-
-def _take_inbox(run: Run[Any]) -> None:
-    """Move the messages that were added meanwhile into the transcript."""
-    messages = run.state.messages
-    answered = not messages or is_reply(messages[-1]) or not is_sent(messages[-1])
-    while run.state.inbox:
-        message = run.state.inbox.pop(0)
-        run.add(run.stamp(message) if answered else run.stamp(message, **{CONTINUES: True}))
-        answered = False
-
-
-def _record(run: Run[Any], spec: RunSpec, agent: AgentSpec, reply: Reply, tools: Mapping[str, Tool]) -> None:
-    """Add a reply to the transcript. Calls of a truncated reply are answered here, so that they never run."""
-    state, output, choice = run.state, agent.output, reply.choices[0]
-    message, calls, cut = choice.message, choice.message.tool_calls, choice.truncated
-    events: list[Event] = []
-    if calls:
-        ids = CallIds({*_sent(run, spec, agent).call_ids}, f"{state.run_id}:{state.turns}")
-        calls, notes = normalize_tool_calls(calls, ids)
-        callable_tools = tools if output.tool is None else {**tools, output.tool.name: output.tool}
-        calls, repairs = repair_tool_calls(calls, callable_tools, switched_off=agent.tools, forgive=agent.repair)
-        events += [*map(ReplyRepaired, notes), *repairs]
-    content = message.content or (None if calls or message.refusal or message.audio else "")
-    was_empty = run.local.pop(_EMPTY, False)
-    is_empty = not calls and isinstance(content, str) and not content.strip()
-    asks_again = is_empty and not was_empty and not state.final_turn
-    if is_empty:
-        events.append(ReplyRepaired("the model answered with nothing" + ("; it is asked again" if asks_again else "")))
-    for event in events:
-        run.emit(event)
-    if asks_again:
-        run.local[_EMPTY] = True
-        return
-    labels: dict[str, Any] = {"model": reply.model} if reply.model else {}
-    message = replace(message, content=content, tool_calls=calls)
-    if cut:
-        _record_cut(run, output, choice, message, labels)
-    else:
+    def record_cut(self, choice: Choice, message: AssistantMessage, labels: dict[str, Any]) -> None:
+        """Add a reply that stopped early: its calls never run, and it holds no output."""
+        run, state, output = self.run, self.state, self.agent.output
+        cut, calls = choice.truncated, message.tool_calls
+        asks_again = choice.finish_reason == "length" and (calls or not isinstance(output, TextOutput))
+        asks_again = asks_again and not state.final_turn
+        labels = labels | ({_LENGTH: True} if asks_again else {}) | ({} if calls else {CUT: cut})
         state.messages.append(run.stamp(message, **labels))
-
-
-def _record_cut(
-    run: Run[Any], output: Output[Any], choice: Choice, message: AssistantMessage, labels: dict[str, Any]
-) -> None:
-    """Add a reply that stopped early: its calls never run, and it holds no output."""
-    state, cut, calls = run.state, choice.truncated, message.tool_calls
-    asks_again = choice.finish_reason == "length" and (calls or not isinstance(output, TextOutput))
-    asks_again = asks_again and not state.final_turn
-    labels = labels | ({_LENGTH: True} if asks_again else {}) | ({} if calls else {CUT: cut})
-    state.messages.append(run.stamp(message, **labels))
-    if calls:
-        state.messages.extend([ToolMessage(f"Error: not run: {cut}; {choice.advice}", call.id) for call in calls])
-        state.failed_turns += 1
-        if output.tool is not None and output.tool.name in [call.name for call in calls]:
-            count_invalid_output(run, output, cut)
-    elif not asks_again:
-        state.limit = cut
+        if calls:
+            state.messages.extend([ToolMessage(f"Error: not run: {cut}; {choice.advice}", call.id) for call in calls])
+            state.failed_turns += 1
+            if output.tool is not None and output.tool.name in [call.name for call in calls]:
+                count_invalid_output(run, output, cut)
+        elif not asks_again:
+            state.limit = cut
 
 
 def repair_tool_calls(
