@@ -118,17 +118,9 @@ def _announces(part: ContentPart) -> bool:
 
 
 def _fitting(file: ContentPart) -> ContentPart:
-    size = _size(file)
-    return file if size <= MAX_FILE else TextPart(f"[a file of {size:,} bytes, too large to be shown]")
-
-
-def _size(file: ContentPart) -> int:
     match file:
-        case ImagePart():
-            return len(file.url)
-        case AudioPart():
-            return len(file.data)
-        case FilePart():
-            return len(file.file_data or "")
+        case ImagePart(url=content) | AudioPart(data=content) | FilePart(file_data=str(content)):
+            size = len(content)
         case _:
-            return 0
+            size = 0
+    return file if size <= MAX_FILE else TextPart(f"[a file of {size:,} bytes, too large to be shown]")

@@ -83,16 +83,16 @@ class BackgroundLoop:
                 "run_sync, stream_sync and call_sync cannot be used in an async function that one of them runs, as "
                 "it would wait for itself: await the async method instead, for example `await agent.run(...)`"
             )
-        outcome: Future[T] = Future()
-        task = self._portal.start_task_soon(_perform, work, outcome)
+        call = _Call(work)
         try:
-            while not outcome.done():
-                wait([outcome], _SLICE)
-            return outcome.result()
+            self._portal.start_task_soon(call.perform)
+            while not call.outcome.done():
+                wait([call.outcome], _SLICE)
+            return call.outcome.result()
         except KeyboardInterrupt:
-            if not outcome.done():
-                task.cancel()
-                wait([outcome], grace)
+            if not call.outcome.done():
+                call_in_loop(self._token, call.cancel)
+                wait([call.outcome], grace)
             raise
 
     def close_later(self, resource: Closable) -> None:
@@ -126,17 +126,33 @@ class BackgroundLoop:
             await close_connections()
 
 
-async def _perform(work: Callable[[], Awaitable[T]], outcome: Future[T]) -> None:
-    """Run something in the loop; whatever it raises, also a SystemExit, is the caller's and must not end the loop."""
-    try:
-        outcome.set_result(await work())
-    except anyio.get_cancelled_exc_class():
-        raise
-    except BaseException as error:  # noqa: BLE001 - raised where the outcome is read
-        outcome.set_exception(error)
-    finally:
-        if not outcome.done():
-            outcome.set_exception(CancelledError())
+class _Call(Generic[T]):
+    """A call on its way through the loop."""
+
+    def __init__(self, work: Callable[[], Awaitable[T]]) -> None:
+        self.outcome: Future[T] = Future()
+        self._work = work
+        self._scope: anyio.CancelScope | None = None
+        self._cancelled = False
+
+    async def perform(self) -> None:
+        try:
+            with anyio.CancelScope() as self._scope:
+                if self._cancelled:
+                    self._scope.cancel()
+                self.outcome.set_result(await self._work())
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # noqa: BLE001 - a SystemExit, too, is the caller's and must not end the loop
+            self.outcome.set_exception(error)
+        finally:
+            if not self.outcome.done():
+                self.outcome.set_exception(CancelledError())
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
 
 
 _loops: list[BackgroundLoop] = []  # the last one is in use; a process that was forked off must not touch the others

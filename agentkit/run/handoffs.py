@@ -175,7 +175,10 @@ def readable_by(agent: AgentSpec, agents: Mapping[str, AgentSpec], message: Mess
     That is reasoning, which may be signed or encrypted, members that have no name here, and the id of spoken audio.
     """
     author = agents.get(message.meta.get("agent", "")) if isinstance(message, AssistantMessage) else None
-    if not isinstance(message, AssistantMessage) or author is None or _same_model(author, agent):
+    if not isinstance(message, AssistantMessage) or author is None:
+        return message
+    info = getattr(author.model, "info", None)
+    if author.model is agent.model or (info is not None and info == getattr(agent.model, "info", None)):
         return message
     calls = tuple(replace(call, extra={}) if call.extra else call for call in message.tool_calls)
     audio = message.audio and replace(message.audio, id="")
@@ -183,8 +186,3 @@ def readable_by(agent: AgentSpec, agents: Mapping[str, AgentSpec], message: Mess
     if own == (None, (), {}, audio, calls):
         return message
     return replace(message, reasoning=None, reasoning_details=(), extra={}, audio=audio, tool_calls=calls)
-
-
-def _same_model(one: AgentSpec, other: AgentSpec) -> bool:
-    info = getattr(one.model, "info", None)
-    return one.model is other.model or (info is not None and info == getattr(other.model, "info", None))

@@ -37,7 +37,16 @@ def parse_prompt(prompt: object) -> UserMessage:
     Raises:
         ConfigError: It is empty, or not a prompt.
     """
-    message = prompt if isinstance(prompt, UserMessage) else UserMessage(_content(prompt))
+    if isinstance(prompt, str | UserMessage):
+        message = UserMessage(prompt) if isinstance(prompt, str) else prompt
+    else:
+        parts = tuple(cast("Sequence[object]", prompt)) if isinstance(prompt, Sequence) else (prompt,)
+        if not all(isinstance(each, ContentPart) for each in parts):
+            raise ConfigError(
+                f"a prompt is a string, content parts or a UserMessage, not {prompt!r:.80}; "
+                "the messages before it go into history="
+            )
+        message = UserMessage(cast("tuple[ContentPart, ...]", parts))
     if not message.content or (isinstance(message.content, str) and not message.content.strip()):
         raise ConfigError("the prompt is empty")
     return message
@@ -73,15 +82,3 @@ def _message(raw: object, place: int) -> Message:
         return given_message({**known, "role": _ROLES.get(str(known.get("role")), known.get("role"))})
     except ConfigError as error:
         raise ConfigError(f"message {place} of the history: {error}") from None
-
-
-def _content(prompt: object) -> str | tuple[ContentPart, ...]:
-    if isinstance(prompt, str):
-        return prompt
-    parts = tuple(cast("Sequence[object]", prompt)) if isinstance(prompt, Sequence) else (prompt,)
-    if not all(isinstance(each, ContentPart) for each in parts):
-        raise ConfigError(
-            f"a prompt is a string, content parts or a UserMessage, not {prompt!r:.80}; "
-            "the messages before it go into history="
-        )
-    return cast("tuple[ContentPart, ...]", parts)

@@ -90,8 +90,7 @@ async def execute_run(spec: RunSpec, state: RunState, observer: Emit) -> RunResu
         close_transcript(state)
         if isinstance(error, AgentKitError):
             error.state = state
-        await _save_at_the_end(spec, state)
-        _report_end(run, error)
+        await _store_and_report(run, error)
         if error is not raised:
             raise error from None
         raise
@@ -330,18 +329,14 @@ def close_transcript(state: RunState) -> None:
     state.label_unanswered()
 
 
-async def _save_at_the_end(spec: RunSpec, state: RunState) -> None:
-    """Store how a run failed, also when it is being cancelled; what fails here must not hide why."""
+async def _store_and_report(run: Run[Any], error: BaseException) -> None:
+    """Store and report how a run failed, also when it is being cancelled; what fails here must not hide why."""
     with anyio.CancelScope(shield=True):
         try:
-            await spec.journal.save(state)
-        except Exception as error:
-            unexpected = None if isinstance(error, SessionError) else error
-            log.warning("the end of the run could not be stored: %s", error, exc_info=unexpected)
-
-
-def _report_end(run: Run[Any], error: BaseException) -> None:
-    """Report how a run failed; an observer that fails too must not hide why."""
+            await run.journal.save(run.state)
+        except Exception as failure:
+            unexpected = None if isinstance(failure, SessionError) else failure
+            log.warning("the end of the run could not be stored: %s", failure, exc_info=unexpected)
     try:
         run.emit(RunFinished(run.state, error if isinstance(error, Exception) else None))
     except Exception:

@@ -6,6 +6,7 @@ A crash loses nothing of a run in a session.
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, fields, replace
@@ -418,10 +419,12 @@ class _SessionJournal(_Recorder):
 
     def _unchanged(self, messages: list[Message]) -> int:
         """How many messages at the beginning are as they were stored."""
-        for place, (old, new) in enumerate(zip(self._written, messages, strict=False)):
-            if old is not new and (old != new or old.meta != new.meta):
+        same = [*map(operator.is_, self._written, messages)]  # nearly all of them, in a long run
+        for place in range(same.index(False) if False in same else len(same), len(same)):
+            old, new = self._written[place], messages[place]
+            if old != new or old.meta != new.meta:
                 return place
-        return min(len(self._written), len(messages))
+        return len(same)
 
 
 class _NestedJournal(_Recorder):

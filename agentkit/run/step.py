@@ -91,7 +91,13 @@ def next_step(state: RunState, limits: Limits) -> Step:
         limit = f"the limit of {limits.repeated_turns} turns with the same calls and the same results"
     if limit and limits.on_limit != "answer":
         return Finish("limited", limit)
-    return AskModel(limit, "" if limit or not limits.repeated_turns else _note(repeated, limits.repeated_turns))
+    note = ""
+    if limits.repeated_turns and repeated >= max(3, limits.repeated_turns - _WARNING) and not limit:
+        note = (
+            f"You have made the same calls {repeated} times in a row, and each time the results were the same. "
+            "Do something else, or answer with what you have."
+        )
+    return AskModel(limit, note)
 
 
 def _reached_limit(state: RunState, limits: Limits) -> str:
@@ -137,15 +143,6 @@ def _within(limits: Limits, state: RunState, calls: Sequence[ToolCall]) -> RunCa
             made[call.name] += 1
             run.append(call)
     return RunCalls(tuple(run), tuple(refused), ends)
-
-
-def _note(repeated: int, most: int) -> str:
-    if repeated < max(3, most - _WARNING):
-        return ""
-    return (
-        f"You have made the same calls {repeated} times in a row, and each time the results were the same. "
-        "Do something else, or answer with what you have."
-    )
 
 
 def count_repeated_turns(messages: Sequence[Message]) -> int:
