@@ -16,7 +16,8 @@ CHECKOUT := tests/test_layers.py tests/test_vocabulary.py tests/test_requirement
 # The suite starts many interpreters; without compiled modules each would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-wheel interop clients explore check format lock bench bench-frameworks bench-model bench-hostile bench-serve soak fuzz clean
+.PHONY: demo test test-wheel interop interop-pages interop-mcp clients explore check format lock bench \
+	bench-frameworks bench-model bench-hostile bench-serve soak fuzz clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python examples/demo.py $(ARGS)
@@ -34,15 +35,31 @@ test-wheel: $(VENV)/.dev
 	@cp -r tests docs examples benchmarks requirements *.md LICENSE Makefile pyproject.toml build/suite
 	@cd build/suite && ../venv/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(CHECKOUT:%=--ignore=%) $(ARGS)
 
-# With clients, servers and a browser that others wrote: they are installed into build/, the browser by Debian's packages.
-interop: $(VENV)/.dev build/clients/.installed
+# With clients, servers and a browser that others wrote, each in an environment of its own under build/.
+interop: clients interop-mcp interop-pages
+
+# In Debian's Chromium.
+interop-pages: build/interop/.installed
 	@command -v chromium >/dev/null || { echo "installing chromium"; apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium >/dev/null; }
-	@test -e build/interop/.installed || { $(PYTHON) -m venv build/interop \
-		&& build/interop/bin/python -m pip --disable-pip-version-check --quiet install --requirement requirements/dev.txt \
-		&& build/interop/bin/python -m pip --disable-pip-version-check --quiet install --requirement tests/interop/requirements.txt \
-		&& build/interop/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable . \
-		&& touch build/interop/.installed; }
-	@AGENTKIT_INTEROP=1 build/interop/bin/python -m pytest tests/interop $(ARGS)
+	@AGENTKIT_INTEROP=1 build/interop/bin/python -m pytest tests/interop/test_page.py tests/interop/test_trace_page.py $(ARGS)
+
+build/interop/.installed: tests/interop/requirements.txt requirements/dev.txt | $(VENV)/.dev
+	@rm -rf build/interop && mkdir -p build && $(BIN)/uv venv --quiet --python $(BIN)/python build/interop
+	@$(BIN)/uv pip install --quiet --python build/interop/bin/python --requirement requirements/dev.txt --requirement $<
+	@$(BIN)/uv pip install --quiet --python build/interop/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# MCP servers that others wrote, the official conformance suite of both sides, and a client that others wrote.
+interop-mcp: $(VENV)/.dev build/mcp/.installed
+	@AGENTKIT_INTEROP=1 $(PYTEST) tests/interop/test_mcp.py tests/interop/test_mcp_server.py $(ARGS)
+
+build/mcp/.installed: tests/interop/mcp/requirements.txt tests/interop/mcp/sqlite.txt tests/interop/mcp/package-lock.json | $(VENV)/.dev
+	@rm -rf build/mcp && mkdir -p build && $(BIN)/uv venv --quiet --python $(BIN)/python build/mcp
+	@$(BIN)/uv pip install --quiet --python build/mcp/bin/python --exclude-newer 2026-11-29 --requirement $<
+	@$(BIN)/uv venv --quiet --python $(BIN)/python build/mcp/sqlite
+	@$(BIN)/uv pip install --quiet --python build/mcp/sqlite/bin/python --exclude-newer 2026-11-29 --requirement tests/interop/mcp/sqlite.txt
+	@cp tests/interop/mcp/package*.json build/mcp && cd build/mcp && PATH="$$PWD/bin:$$PATH" npm ci --silent --no-audit --no-fund
+	@touch $@
 
 # Clients of the Chat Completions API that others wrote talk to a served agent, with a script and with the embedded model.
 clients: build/clients/.installed

@@ -1,4 +1,4 @@
-"""The server that the official conformance suite tests: ``python mcp_server.py``, with what it wants to find.
+"""The server that the official conformance suite tests: ``python server.py``, with what it wants to find.
 
 It prints its address."""
 

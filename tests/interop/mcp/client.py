@@ -1,6 +1,6 @@
-"""The client that the official conformance suite tests: ``python mcp_client.py URL``, an agent with a scripted model.
+"""The client that the official conformance suite tests: ``python client.py URL``, an agent with a scripted model.
 
-The suite says in ``MCP_CONFORMANCE_SCENARIO`` what it is about to test, and gives ids in ``MCP_CONFORMANCE_CONTEXT``.
+The suite gives what a scenario is about in ``MCP_CONFORMANCE_CONTEXT``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ import httpx2
 from agentkit import Agent
 from agentkit.mcp import MCPToolset, OAuth
 from agentkit.testing import ScriptedModel, call
-
-SCENARIO = os.environ.get("MCP_CONFORMANCE_SCENARIO", "")
-CONTEXT: dict[str, Any] = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
 
 
 async def allow(address: str) -> str:
@@ -50,22 +47,28 @@ async def answer(question: Any) -> dict[str, Any]:
     return answers
 
 
-async def main(url: str) -> None:
+async def use(url: str, given: dict[str, Any]) -> None:
+    """Call each tool of the server, or those that the scenario names."""
     with tempfile.TemporaryDirectory() as folder:
         oauth = OAuth(
             store=Path(folder) / "tokens.json",
             authorize=allow,
-            client_id=CONTEXT.get("client_id", ""),
-            client_secret=CONTEXT.get("client_secret", ""),
+            client_id=given.get("client_id", ""),
+            client_secret=given.get("client_secret", ""),
             client_metadata_url="https://conformance-test.local/client-metadata.json",
         )
         toolset = MCPToolset(url, auth=oauth, timeout=20, start_timeout=20, elicitation=answer)
         async with toolset:
             listed = [(each.name, example(dict(each.parameters))) for each in await toolset.tools()]
-            wanted = [(each["name"], each.get("arguments") or {}) for each in CONTEXT.get("toolCalls", ())]
+            wanted = [(each["name"], each.get("arguments") or {}) for each in given.get("toolCalls", ())]
             calls = [call(name, **arguments) for name, arguments in wanted or listed]
             await Agent(ScriptedModel([*calls, "done"]), tools=[toolset]).run("Go.")
 
 
+def main(url: str) -> None:
+    """Be the client."""
+    anyio.run(use, url, json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}"))
+
+
 if __name__ == "__main__":
-    anyio.run(main, sys.argv[1])
+    main(sys.argv[1])
