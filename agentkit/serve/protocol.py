@@ -43,6 +43,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._wait()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Read a header, without the white space that may follow its value."""
+        super().on_header(name, value.rstrip(b" \t"))
+
     def on_headers_complete(self) -> None:
         """Begin a request."""
         self._stop_waiting()

@@ -383,3 +383,19 @@ def test_a_body_may_be_longer_than_a_head() -> None:
         for _ in range(2):
             answer = official(address).chat.completions.create(model="agent", messages=long)
             assert answer.choices[0].message.content == "ok"
+
+
+async def repeat(scope: Any, _receive: Any, send: Any) -> None:
+    """An app that answers with the value of a header."""
+    if scope["type"] == "http":
+        body = b"<" + dict(scope["headers"])[b"x-name"] + b">"
+        length = (b"content-length", str(len(body)).encode())
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": body})
+
+
+def test_white_space_around_the_value_of_a_header_is_not_part_of_it() -> None:
+    app: Any = repeat
+    with running(app) as address:
+        answer = say(address, b"GET / HTTP/1.1\r\nx-name: \t a b \t \r\nconnection: close\r\n\r\n")
+    assert answer.endswith(b"<a b>")
