@@ -33,16 +33,7 @@ from agentkit.chat.events import (
 )
 from agentkit.chat.log import log
 from agentkit.chat.providers import PROVIDERS, find_provider, is_self_hosted
-from agentkit.chat.reply import (
-    Model,
-    ModelInfo,
-    Out,
-    ParsedReply,
-    Reply,
-    ReplyShape,
-    parse_reply,
-    reply_type,
-)
+from agentkit.chat.reply import Model, ModelInfo, Out, ParsedReply, Reply, ReplyShape, parse_reply, reply_type
 from agentkit.chat.request import ChatRequest, FunctionTool, Prompt, ToolLike, request_of
 from agentkit.chat.settings import ChatSettings, OtherParameters, Parameters, ResponseFormat
 from agentkit.chat.stream import ParsedReplyStream, ReplyStream

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from agentkit.chat.compat.profile import Fact, Profile, is_kept
-from agentkit.chat.compat.rules import RULES, WRONG_VALUE, SentBody
+from agentkit.chat.compat.rules import RULES, UNKNOWN, WRONG_VALUE, SentBody
 from agentkit.chat.json_schema import KEYWORDS
 from agentkit.chat.json_values import as_mapping
 from agentkit.chat.settings import Parameters
@@ -34,12 +34,7 @@ _NEVER_ASSIGNED = _NEVER_DROPPED - {"stream"} | {"store", "user", "metadata", "s
 _STATUSES = frozenset({400, 404, 422, 500, 501})
 _KEPT_IN_TOOLS = frozenset({"type", "function", "custom", "id", "name", "parameters", "description", "arguments"})
 
-_COMPLAINT = re.compile(
-    r"unsupported|not.{0,20}support|unrecognized|unknown|unexpected|extra[_ ](?:inputs?|fields?|forbidden)"
-    r"|not (?:permitted|allowed|available|enabled|implemented)|additional propert|cannot find field"
-    r"|only (?:allowed|supported|available)|no endpoints found|unavailable",
-    re.I,
-)
+_COMPLAINT = re.compile(UNKNOWN, re.I)
 _HOPELESS = re.compile(
     r"--enable-auto-tool-choice|--jinja|invalid value|api[_ ]key|\bat least\b|\btoo[_ ]short\b"
     r"|\bmust be an? (?:valid )?(?:string|number|integer|float|bool|list|array|object|dict)",

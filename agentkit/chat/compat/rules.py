@@ -114,11 +114,12 @@ class Rule:
         return found is not None and self.fits(sent)
 
 
-_UNKNOWN = (
-    r"unsupported|not.{0,20}support|unrecognized|unknown|unexpected|not (?:permitted|allowed|available|enabled)"
-    r"|unavailable|extra (?:inputs?|fields?)|no endpoints"
+UNKNOWN = (  # what is said of a member that a server does not know or take
+    r"unsupported|not.{0,20}support|unrecognized|unknown|unexpected|extra[_ ](?:inputs?|fields?|forbidden)"
+    r"|not (?:permitted|allowed|available|enabled|implemented)|additional propert|cannot find field"
+    r"|only (?:allowed|supported|available)|no endpoints|unavailable"
 )
-_WRONG = rf"{_UNKNOWN}|invalid|not one of|must be|only|input should be|requires"
+_WRONG = rf"{UNKNOWN}|invalid|not one of|must be|only|input should be|requires"
 
 
 def _refused(topic: str, no: str = _WRONG) -> str:
@@ -194,7 +195,7 @@ RULES: tuple[Rule, ...] = (
     # A limit of tokens has two names.
     Rule(
         member="max_completion_tokens",
-        said=_refused("max_completion_tokens", _UNKNOWN),
+        said=_refused("max_completion_tokens", UNKNOWN),
         fits=lambda sent: sent.has("max_completion_tokens"),
         facts=_OLD_LIMIT,
         request={"max_completion_tokens": 9},
@@ -202,7 +203,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         member="max_tokens",
-        said=_refused("max_tokens", _UNKNOWN),
+        said=_refused("max_tokens", UNKNOWN),
         fits=lambda sent: sent.has("max_tokens"),
         facts=_NEW_LIMIT,
         request={"max_tokens": 9},
