@@ -2,7 +2,6 @@ import copy
 import itertools
 import json
 import random
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from agentkit.chat.events import AudioDelta, CallDelta, ChoiceDelta, Event, Reas
 from agentkit.chat.messages import AssistantMessage, ToolCall
 from agentkit.chat.reply import Logprobs, Reply, TokenLogprob
 from tests.replies import chunks_of, replies
+from tests.scaling import assert_linear
 
 
 def chunk(delta: dict[str, Any] | None = None, finish_reason: str | None = None, **members: Any) -> dict[str, Any]:
@@ -616,12 +616,9 @@ LONG: dict[str, Callable[[int], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("delta", LONG.values(), ids=LONG)
 def test_the_time_to_read_a_reply_grows_with_its_length_only(delta: Callable[[int], dict[str, Any]]) -> None:
-    def took(pieces: int) -> float:
+    def read(pieces: int) -> Callable[[], object]:
         made = [delta(at) for at in range(pieces)]
         chunks = [each if "choices" in each else chunk(each) for each in made]
-        start = time.process_time()
-        merged(*chunks)
-        return time.process_time() - start
+        return lambda: merged(*chunks)
 
-    few, many = min(took(2_000) for _ in range(3)), took(16_000)  # as many again eight times: 64 if it were quadratic
-    assert many < 24 * few or min(took(16_000) for _ in range(2)) < 24 * few
+    assert_linear(read, 500)

@@ -47,6 +47,7 @@ def ended(text: str, reason: str) -> Reply:
 
 @streamed
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.turns
 async def test_the_value_is_that_of_an_agent(kind: str, stream: bool) -> None:
     output_type, written, value = KINDS[kind]
     text = json.dumps(written) if isinstance(written, dict) else json.dumps({"value": written})

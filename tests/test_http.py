@@ -26,7 +26,7 @@ from tests.replay import HANG, answer, replay
 
 pytestmark = pytest.mark.anyio
 
-CANCELS = 10_000 if EXPLORE else 2_000
+CANCELS = 10_000 if EXPLORE else 1_000
 SLOTS = 20
 AT_ONCE = 120  # requests
 

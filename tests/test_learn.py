@@ -201,9 +201,9 @@ def test_whatever_a_server_says_is_read_without_harm(said: str, sent: dict[str, 
 def test_reading_a_long_complaint_takes_no_time(words: str) -> None:
     sent = {"messages": [USER, CALLS, RESULT], "tools": [ADD], "tool_choice": "none", "seed": 1}
     error = refused(400, openai(words * 2000))
-    started = time.perf_counter()
+    started = time.process_time()
     learn_from_error({"model": "m", **sent}, error)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(

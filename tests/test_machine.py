@@ -346,4 +346,7 @@ class Conversation(RuleBasedStateMachine):
 def test_a_transcript_is_valid_whatever_happens_to_it() -> None:
     # A story that fails is long, and to shorten it takes longer than a test may: `make explore` has the time.
     phases = tuple(Phase) if EXPLORE else (Phase.explicit, Phase.generate)
-    run_state_machine_as_test(Conversation, settings=settings(max_examples=100, stateful_step_count=20, phases=phases))
+    stories = 500 if EXPLORE else 60
+    run_state_machine_as_test(
+        Conversation, settings=settings(max_examples=stories, stateful_step_count=20, phases=phases)
+    )

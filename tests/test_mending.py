@@ -23,6 +23,7 @@ from agentkit.testing import ScriptedModel
 from agentkit.testing import call as scripted_call
 from agentkit.tools.tool import Tool, tool
 from agentkit.tools.toolset import Toolset
+from tests.explore import EXPLORE
 
 
 @tool
@@ -184,7 +185,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=2_000 if EXPLORE else 60)
 @given(st.dictionaries(NAMES, VALUES, max_size=4), st.sampled_from([json.dumps, repr, str.upper]), st.integers(0, 3))
 def test_broken_arguments_of_every_type_are_a_result_and_nothing_else(
     arguments: dict[str, Any], write: Any, cut: int

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit import Agent, CallStarted, Limits, Reply, RunFinished, RunResult, RunState, Tool, Usage, tool
@@ -76,7 +76,6 @@ async def run(node: Node, limits: Limits) -> tuple[RunResult[str], list[Event]]:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@settings(max_examples=25)
 @given(node=NODES, limits=LIMITS)
 def test_what_nested_runs_use_adds_up_at_every_level_and_stays_within_the_limits(
     backend: str, node: Node, limits: Limits

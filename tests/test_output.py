@@ -25,6 +25,7 @@ def look(place: str) -> str:
 
 @kinds
 @ways
+@pytest.mark.turns
 async def test_the_output_is_the_value_that_the_model_gave(kind: str, way: Way) -> None:
     output_type, written, value = KINDS[kind]
     agent = Agent(answering(written), output_type=TypedOutput(output_type, way=way))
@@ -36,6 +37,7 @@ async def test_the_output_is_the_value_that_the_model_gave(kind: str, way: Way) 
 
 @kinds
 @ways
+@pytest.mark.turns
 async def test_a_streamed_run_has_the_same_output(kind: str, way: Way) -> None:
     output_type, written, value = KINDS[kind]
     agent = Agent(answering(written), output_type=TypedOutput(output_type, way=way))
@@ -44,6 +46,7 @@ async def test_a_streamed_run_has_the_same_output(kind: str, way: Way) -> None:
 
 
 @kinds
+@pytest.mark.turns
 async def test_each_kind_works_with_tools(kind: str) -> None:
     output_type, written, value = KINDS[kind]
     answer = answering(written)
@@ -58,6 +61,7 @@ async def test_each_kind_works_with_tools(kind: str) -> None:
 
 
 @kinds
+@pytest.mark.turns
 async def test_every_request_is_one_that_servers_take(kind: str) -> None:
     """Names have the letters that servers allow; a strict schema requires all of its properties and closes objects."""
     output_type, written, _ = KINDS[kind]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, TypeAdapter, create_model
 from pydantic_core import to_jsonable_python
@@ -80,7 +80,6 @@ CASES = st.recursive(SCALARS, composed, max_leaves=6)
 
 @pytest.mark.parametrize("way", WAYS)
 @given(case=CASES)
-@settings(max_examples=25, deadline=None)
 def test_the_output_is_the_value(way: Way, case: Case) -> None:
     kind, value = case
     if kind is str:

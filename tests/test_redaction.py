@@ -120,6 +120,6 @@ def test_everything_that_an_error_says_is_redacted() -> None:
 def test_reading_a_long_text_takes_time_in_proportion_at_most(text: str) -> None:
     made = redactor(KEY)
     for size in (10_000, 5_000_000):
-        started = time.perf_counter()
+        started = time.process_time()
         made(text * (size // len(text)))
-        assert time.perf_counter() - started < 0.5
+        assert time.process_time() - started < 0.5

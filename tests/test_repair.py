@@ -4,7 +4,7 @@ import json
 from typing import Any, Literal, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit import Agent, AssistantMessage, ToolCall, tool
@@ -78,7 +78,6 @@ def test_what_is_incomplete_or_has_two_meanings_is_not_touched(text: str) -> Non
 TEXTS = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=9
 )  # encoding replaces it, as servers refuse it
-FEW = settings(max_examples=30, deadline=None)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
@@ -87,13 +86,11 @@ JSON = st.recursive(
 OBJECTS = st.dictionaries(TEXTS, JSON, max_size=4)
 
 
-@FEW
 @given(OBJECTS)
 def test_json_is_read_as_it_is(arguments: dict[str, Any]) -> None:
     assert repair_text(json.dumps(arguments)) == (json.loads(encode_json(arguments)), [])
 
 
-@FEW
 @given(OBJECTS, st.floats(0, 1, exclude_max=True))
 def test_a_cut_object_is_never_completed(arguments: dict[str, Any], part: float) -> None:
     text = json.dumps(arguments)
@@ -195,7 +192,6 @@ def test_a_tool_that_has_such_a_parameter_or_takes_anything_is_left_alone() -> N
     assert fit_arguments({"input": {"a": 1}}, Shape.of(unsaid)) == ({"a": 1}, ["wrapped in 'input'"])
 
 
-@FEW
 @given(OBJECTS | st.fixed_dictionaries({}, optional=dict.fromkeys(SCHEMA["properties"], JSON)))
 def test_fitting_never_fails_and_a_second_time_changes_nothing(arguments: dict[str, Any]) -> None:
     fitted, _ = fit_arguments(arguments, Shape.of(SCHEMA))

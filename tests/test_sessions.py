@@ -373,6 +373,7 @@ async def test_a_message_that_cannot_be_read_is_named(sessions: Sessions, broken
         (" ".join(f"fox{number}" for number in range(3000)), []),
     ],
 )
+@pytest.mark.turns
 async def test_a_search_finds_messages_with_all_words(sessions: Sessions, query: str, numbers: list[int]) -> None:
     messages = [
         message("The quick brown fox"),

@@ -5,6 +5,7 @@
 import os
 import sqlite3
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -372,12 +373,12 @@ anyio.run(main)
 """
 
 
-def test_a_directory_that_cannot_be_written_is_a_typed_error(path: Path) -> None:
-    for parent in path.parents[:4]:  # so that a user without rights comes to the directory at all
-        parent.chmod(0o755)
-    first, second = run(READ_ONLY, path).splitlines()
-    path.parent.chmod(0o755)
-    assert "chat.db cannot be used" in first
-    assert "the permissions of the file and its directory" in first
-    assert "new.db cannot be used (Permission denied): check that its directory exists" in second
-    assert anyio.run(texts, SQLiteSessions(path)["alice"]) == ["hi"]
+def test_a_directory_that_cannot_be_written_is_a_typed_error() -> None:
+    with tempfile.TemporaryDirectory() as directory:  # a user without rights does not come to those that pytest makes
+        path = Path(directory, "chat.db")
+        first, second = run(READ_ONLY, path).splitlines()
+        path.parent.chmod(0o755)
+        assert "chat.db cannot be used" in first
+        assert "the permissions of the file and its directory" in first
+        assert "new.db cannot be used (Permission denied): check that its directory exists" in second
+        assert anyio.run(texts, SQLiteSessions(path)["alice"]) == ["hi"]

@@ -13,7 +13,7 @@ from types import GenericAlias
 from typing import Annotated, Any, Literal, NamedTuple, Optional, TypedDict
 
 import jsonschema
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 from pydantic_core import to_jsonable_python
@@ -185,7 +185,6 @@ def allows(schema: Any, value: Any) -> bool:
     return bool(jsonschema.Draft202012Validator(schema).is_valid(value))
 
 
-@settings(deadline=None, max_examples=40)
 @given(functions())
 def test_values_written_as_json_fit_the_schema_and_come_back_as_they_were(made: Made) -> None:
     written = as_json(made.values)
@@ -195,7 +194,6 @@ def test_values_written_as_json_fit_the_schema_and_come_back_as_they_were(made: 
     assert len(received) == len(made.signature.parameters["properties"])
 
 
-@settings(deadline=None, max_examples=40)
 @given(functions(), st.dictionaries(st.sampled_from("xyz"), json_values, max_size=3))
 def test_what_the_schema_allows_the_function_takes(made: Made, arguments: dict[str, Any]) -> None:
     form = strict_form("f", made.signature.parameters, strict=None, of_function=True)
@@ -208,7 +206,6 @@ def test_what_the_schema_allows_the_function_takes(made: Made, arguments: dict[s
             return
 
 
-@settings(deadline=None, max_examples=40)
 @given(functions())
 def test_a_strict_schema_takes_the_same_values_with_null_for_what_is_left_out(made: Made) -> None:
     form = strict_form("f", made.signature.parameters, strict=None, of_function=True)
@@ -261,7 +258,6 @@ ODDER = [
 odd = st.sampled_from([*NO_TYPES, *ODD_TYPES, *ODDER, BaseModel, TypedDict, NamedTuple])
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     st.lists(
         st.tuples(st.sampled_from(inspect._ParameterKind), odd, st.just(inspect.Parameter.empty) | odd), max_size=4

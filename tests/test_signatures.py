@@ -18,15 +18,12 @@ from hypothesis import strategies as st
 from agentkit.chat.json_schema import strict_form
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.tools.context import ToolContext
-from agentkit.tools.tool import Tool, tool
-from tests.signatures import REFUSED, ROWS, Row
+from agentkit.tools.tool import tool
+from tests.explore import EXPLORE
+from tests.signatures import REFUSED, ROWS, Row, tool_of
 from tests.signatures.oracle import is_a
 
 rows = pytest.mark.parametrize("row", ROWS, ids=str)
-
-
-def tool_of(row: Row, **options: Any) -> Tool:
-    return row.function if isinstance(row.function, Tool) else tool(row.function, name="f", **options)
 
 
 def context() -> ToolContext[Any]:
@@ -74,6 +71,7 @@ def test_a_signature_has_its_strict_schema_or_says_why_there_is_none(row: Row) -
 
 
 @rows
+@pytest.mark.turns
 @pytest.mark.anyio
 async def test_what_a_model_writes_reaches_the_function_as_its_types(row: Row) -> None:
     received = (await tool_of(row).call(context(), row.written)).data
@@ -92,8 +90,7 @@ def test_what_cannot_be_a_tool_is_said_in_one_sentence(function: Any, complaint:
 def test_no_word_of_a_schema_depends_on_the_process() -> None:
     program = """
 import json
-from tests.signatures import ROWS
-from tests.test_signatures import tool_of
+from tests.signatures import ROWS, tool_of
 print([json.dumps([row.name, (made := tool_of(row)).parameters, made.definition.to_wire()]) for row in ROWS])
 """
     outputs = {
@@ -104,7 +101,7 @@ print([json.dumps([row.name, (made := tool_of(row)).parameters, made.definition.
             capture_output=True,
             check=True,
         ).stdout
-        for seed in ("0", "1", "77")
+        for seed in ("0", "1")
     }
     assert len(outputs) == 1
     assert len(outputs.pop()) > 50_000
@@ -171,7 +168,7 @@ def test_broken_arguments_are_a_mistake_that_is_said_or_values_of_the_right_type
 ) -> None:
     made = tool_of(row)
 
-    @settings(max_examples=15)
+    @settings(max_examples=50 if EXPLORE else 6)  # for each row
     @given(broken(row))
     def throw(text: str) -> None:
         try:

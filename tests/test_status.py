@@ -157,6 +157,6 @@ def test_of_a_page_only_the_words_are_shown(start: str) -> None:
 
 def test_a_body_of_any_size_is_read_in_no_time() -> None:
     for body in (b"[" * 10_000_000, b'{"error": "' + b"x" * 10_000_000 + b'"}', b"<html>" + b"<" * 10_000_000):
-        started = time.perf_counter()
+        started = time.process_time()
         error(500, body)
-        assert time.perf_counter() - started < 1
+        assert time.process_time() - started < 1

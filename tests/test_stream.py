@@ -172,12 +172,12 @@ class Chatty:
         return await ScriptedModel(["done"]).reply(request, ignore_event)
 
 
-async def test_a_million_deltas_that_nobody_reads_take_as_many_objects_as_a_few() -> None:
-    async with Agent(Chatty(TextDelta("ab") for _ in range(1_000_000))).stream("go") as events:
+async def test_very_many_deltas_that_nobody_reads_take_as_many_objects_as_a_few() -> None:
+    async with Agent(Chatty(TextDelta("ab") for _ in range(200_000))).stream("go") as events:
         await events.result()
         seen = [event async for event in events]
     assert len(seen) < 1000
-    assert "".join(event.text for event in seen if isinstance(event, TextDelta)) == "ab" * 1_000_000
+    assert "".join(event.text for event in seen if isinstance(event, TextDelta)) == "ab" * 200_000
 
 
 async def test_a_slow_reader_gets_every_delta_in_order_and_none_joined_with_one_of_another_kind_or_call() -> None:

@@ -1,6 +1,7 @@
 """Words that are not used do not come back: docs/architecture.md lists them, in the last column of its vocabulary."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +30,9 @@ def sources() -> dict[str, str]:
     return {**found, page: found[page].partition("\n## Vocabulary\n")[0]}
 
 
+lower = cache(str.lower)  # each text is searched for each word
+
+
 def places_of(word: str, texts: dict[str, str]) -> list[str]:
     """The lines in which a word stands, in whatever case unless it is a name in code."""
     is_name = bool(re.search("[A-Z_]", word))
@@ -36,6 +40,7 @@ def places_of(word: str, texts: dict[str, str]) -> list[str]:
     return [
         f"{path}:{number}: {line.strip()[:100]}"
         for path, text in texts.items()
+        if word.lower() in lower(text)
         for number, line in enumerate(text.splitlines(), start=1)
         for _ in pattern.findall(line)
     ]

@@ -120,6 +120,7 @@ async def test_a_name_that_changes_its_meaning_is_asked_for_once(site: Site) -> 
     ],
 )
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.turns
 async def test_a_redirect_leads_nowhere_else(site: Site, target: str, status: int) -> None:
     location = target.format(port=site.port)
     site.pages["/a"] = (302, {"location": f"http://other.test:{site.port}/b"}, b"")

@@ -25,6 +25,7 @@ def address() -> Iterator[str]:
     params = xllamacpp.CommonParams()
     params.model.path = str(find_weights())
     params.n_ctx = 2048
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1  # more would wait for each other, and busily
     params.cache_ram_mib = 0
     params.verbosity = -1
     params.warmup = False

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from agentkit.tools.tool import Tool, tool
+
 Schema = dict[str, Any]
 
 SAME = "the strict schema is the plain one"
@@ -41,6 +43,11 @@ class Row:
 
     def __str__(self) -> str:
         return self.name
+
+
+def tool_of(row: Row, **options: Any) -> Tool:
+    """The function of a row as a tool."""
+    return row.function if isinstance(row.function, Tool) else tool(row.function, name="f", **options)
 
 
 def takes(hint: Any) -> Callable[..., Any]:
