@@ -246,13 +246,18 @@ async def test_a_password_and_a_header_are_in_no_error() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files as Linux lists them")
 def test_event_loops_that_come_and_go_leave_no_connections_behind() -> None:
-    with replay(*[answer(b"ok").replace(b"connection: close\r\n", b"")] * 30) as server:
+    async def ask_and_close(url: str) -> None:
+        await ask(http, url)
+        await http.aclose()
+
+    with replay(*[answer(b"ok").replace(b"connection: close\r\n", b"")] * 31) as server:
         http = Http()
         before = len(list(Path("/proc/self/fd").iterdir()))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # nobody closes these on purpose
             for _ in range(30):
                 anyio.run(ask, http, server.url)
+            anyio.run(ask_and_close, server.url)  # which forgets the connections of the loop before it as well
             gc.collect()
         assert len(list(Path("/proc/self/fd").iterdir())) < before + 15
 
