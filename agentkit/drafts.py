@@ -89,7 +89,7 @@ class _Open:
 
 @dataclass(slots=True)
 class _Parser:
-    """Reads the first JSON object in a string that comes in parts; each character is looked at once."""
+    """Reads the first JSON object in a string that arrives in parts; each character is read once."""
 
     schemas: _Schemas
     inner: _Inner

@@ -86,7 +86,7 @@ async def test_what_is_found_later_comes_last() -> None:
 async def test_a_search_without_a_match_says_so() -> None:
     agent, model = agent_of(call("search_tools", query="zebra"), "x")
     result = await agent.run("go")
-    assert result.messages[2].text == "No tool was found. Search with other words, or go on without one."
+    assert result.messages[2].text == "No tool was found. Search with other words, or continue without one."
     assert offered(model)[1] == ["now", "search_tools"]
 
 

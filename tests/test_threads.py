@@ -42,7 +42,7 @@ async def test_a_program_ends_though_a_thread_of_a_tool_hangs(anyio_backend_name
     assert done.returncode == 0
     assert done.stdout.startswith("Error: timed out after 0.05 seconds")
     assert done.stdout.endswith("done\n")
-    assert done.stderr == "tool hang was given up, but its thread goes on\n"
+    assert done.stderr == "tool hang was abandoned, but its thread still runs\n"
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio has threads of its own

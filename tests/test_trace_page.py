@@ -178,7 +178,7 @@ async def test_what_was_retried_repaired_limited_or_paused_is_marked_with_its_re
         (AgentChanged("front", "billing"), "front handed off to billing."),
         (ToolChanged("pay", "removed"), "The tool pay was removed since the run was saved."),
         (EventLoopBlocked("c", "pay", 2.5), "pay kept the event loop busy for 2.5 s; nothing else could run."),
-        (ThreadAbandoned("c", "pay"), "pay was given up, and its thread still runs."),
+        (ThreadAbandoned("c", "pay"), "pay was abandoned, and its thread still runs."),
         (LimitWarning("turns", 40, 50), "Most of the limit of turns is used: 40 of 50."),
         (
             CallRetried("c", "pay", 1, 0.1, OSError("gone")),

@@ -20,7 +20,7 @@ _tasks: set[object] = set()  # an event loop of asyncio refers to its tasks only
 
 
 class BackgroundTask:
-    """Work that begins now in a task of its own and sees the context variables of whoever begins it.
+    """Work that starts now in a task of its own, with the context variables of the code that starts it.
 
     Args:
         work: The work. It handles its own errors: only a cancellation may leave it.
@@ -60,7 +60,7 @@ class BackgroundTask:
             ConfigError: It does not, and would wait for ever.
         """
         if current_token() != self._token:
-            raise ConfigError("a stream is read in the event loop that started it, and this is another one")
+            raise ConfigError("a stream must be read in the event loop that started it")
 
     async def wait(self) -> None:
         """Wait until the work is over."""

@@ -75,10 +75,10 @@ class ChatClient:
         learn: Whether a refusal that names what it does not like changes the request, which is then sent again; what
             was learned is remembered in the client. Each reply says in ``adaptations`` what was changed.
         never_drop: Members of a request that are sent as they are whatever the server says, for example ``{"seed"}``.
-        profile_file: A file in which what is learned is also kept between processes; see `ProfileFile`.
+        profile_file: A file that keeps what is learned between processes; see `ProfileFile`.
 
     Raises:
-        ConfigError: The address or the key is not one, or a password stands in the address in addition to a key.
+        ConfigError: The address or the key is invalid, or there is both a key and a password in the address.
     """
 
     def __init__(  # noqa: PLR0913 - the constructor of users of the protocol: as with Agent, each is one setting of the whole
@@ -169,7 +169,7 @@ class ChatClient:
         Args:
             prompt: A question, a message, or a whole transcript.
             response_format: The form of the answer: a type, whose value is then ``reply.parsed`` (see `ParsedReply`),
-                or a `ResponseFormat` as the API has it.
+                or a `ResponseFormat` of the API.
             tools: What the model may call; the calls are in ``reply.message.tool_calls``, nothing is run.
             settings: Parameters that go with the request.
             emit: Receives retries and adaptations.
@@ -307,7 +307,7 @@ class ChatClient:
     async def _exchange(
         self, request: ChatRequest, prepared: PreparedRequest, watch: _Watch, idempotency_key: str
     ) -> Reply:
-        """Send one request and read its answer; no error that comes out holds a key."""
+        """Send one request and read its answer; no error holds a key."""
         redactor = Redactor()
         decoder = ResponseDecoder(
             watch,
@@ -390,7 +390,7 @@ def open_model(
     """Open the model that ``provider:model`` means.
 
     ``provider`` is a row of `PROVIDERS`, or a name that an installed package registers under the entry point group
-    ``agentkit.models`` (``local`` is one): a function that takes what stands behind the colon, or an empty string.
+    ``agentkit.models`` (``local`` is one): a function that takes the string after the colon, which may be empty.
 
     Args:
         name: For example ``"openai:gpt-5-mini"``.
@@ -399,8 +399,8 @@ def open_model(
         profile_file: Likewise.
 
     Raises:
-        ConfigError: There is no such provider, the model's name is missing, or the provider's address is, or an option
-            is given that the model does not have.
+        ConfigError: There is no such provider, the model's name or the provider's address is missing, or the model has
+            no such option.
     """
     prefix, _, model = name.partition(":")
     provider = find_provider(prefix)

@@ -101,7 +101,7 @@ class ImagePart(_Part):
 
     @classmethod
     def from_path(cls, path: str | Path, detail: str | None = None) -> ImagePart:
-        """The image of a file, put into the request.
+        """The image in a file, embedded in the request.
 
         Raises:
             ConfigError: The file cannot be read, is empty, too large or not an image.
@@ -184,7 +184,7 @@ class FilePart(_Part):
 
     @classmethod
     def from_path(cls, path: str | Path) -> FilePart:
-        """A file, put into the request under its own name.
+        """A file, embedded in the request under its own name.
 
         Raises:
             ConfigError: The file cannot be read, is empty or too large.
@@ -209,12 +209,12 @@ class FilePart(_Part):
 
 @dataclass(frozen=True, slots=True)
 class OtherPart:
-    """A part, or an annotation, of an unknown type, kept as it came."""
+    """A part or an annotation of an unknown type, kept unchanged."""
 
     raw: Mapping[str, Any]
 
     def to_wire(self) -> dict[str, Any]:
-        """The part as it came."""
+        """The part, unchanged."""
         return dict(self.raw)
 
 
@@ -239,7 +239,7 @@ class AudioOutput:
     expires_at: int = 0
 
     def to_record(self) -> dict[str, Any]:
-        """The sound as a reply has it."""
+        """The sound in the format of a reply."""
         return asdict(self) | {"data": _base64(self.data)}
 
 
@@ -254,7 +254,7 @@ class UrlCitation:
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def to_wire(self) -> dict[str, Any]:
-        """The citation as a reply has it."""
+        """The citation in the format of a reply."""
         members = {"url": self.url, "title": self.title, "start_index": self.start_index, "end_index": self.end_index}
         return {"type": "url_citation", "url_citation": {**self.extra, **members}}
 
@@ -263,7 +263,7 @@ Annotation: TypeAlias = UrlCitation | OtherPart
 
 
 def read_annotation(raw: Mapping[str, Any]) -> Annotation:
-    """Read an annotation; one that does not cite a URL is kept as it came, as far as JSON can express it."""
+    """Read an annotation; one that does not cite a URL is kept unchanged, as far as JSON can express it."""
     raw = json_safe(raw)
     citation = as_mapping(raw.get("url_citation"))
     if not isinstance(citation.get("url"), str):

@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole: whoever reads one finds what was there before or what is there now."""
+"""Files that are replaced atomically: a reader finds either the old or the new content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def write_atomically(path: str | Path, text: str, *, mode: int = 0o600) -> None:
         mode: The permissions of the file, also of one that exists; nobody else can read it before they are set.
 
     Raises:
-        OSError: It cannot be written; what was there is unchanged, and nothing else is left behind.
+        OSError: It cannot be written; the old content is unchanged, and no other file is left behind.
     """
     target = Path(os.path.realpath(path))
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".new", dir=target.parent)
@@ -26,7 +26,7 @@ def write_atomically(path: str | Path, text: str, *, mode: int = 0o600) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())  # else a crash of the machine may leave the name with nothing in it
+            os.fsync(file.fileno())  # otherwise a crash of the machine may leave an empty file
         new.chmod(mode)
         new.replace(target)
     except BaseException:

@@ -39,7 +39,7 @@ class Subschema(NamedTuple):
     Attributes:
         keyword: The keyword that holds it.
         key: Its name below that keyword, or its index in a list; empty where the keyword holds a single schema.
-        schema: The schema: an object or a boolean, unless whoever wrote the outer one has made a mistake.
+        schema: The schema: an object or a boolean, unless the outer schema is malformed.
     """
 
     keyword: str

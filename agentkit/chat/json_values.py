@@ -99,7 +99,7 @@ def json_safe(raw: Any) -> Any:
 
 
 def join_surrogates(text: str) -> str:
-    """The string with each surrogate pair joined to its character, and U+FFFD for a surrogate that stands alone."""
+    """Return the string with surrogate pairs joined, and U+FFFD for each lone surrogate."""
     if text.isascii():
         return text
     try:

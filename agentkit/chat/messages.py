@@ -1,4 +1,4 @@
-"""The messages of Chat Completions as values: what a conversation is made of.
+"""The messages of Chat Completions as values.
 
 Shapes and order rules come from the `Chat Completions reference
 <https://platform.openai.com/docs/api-reference/chat/create>`_. A message is immutable and encoded to JSON once
@@ -114,7 +114,7 @@ def read_call(raw: Mapping[str, Any]) -> ToolCall:
 
 
 REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
-"""The members in which servers give reasoning as text."""
+"""The members in which servers return reasoning as text."""
 
 _META = "agentkit"  # what is known of a message and never sent, in records only
 _THOUGHTS = "thoughts"  # reasoning without a member of its own, in records only
@@ -132,7 +132,7 @@ class _Message:
 
     @property
     def text(self) -> str:
-        """The text of the message, its other parts left out; empty when there is none."""
+        """The text of the message, without its other parts; empty if there is none."""
         content = self.content or ""
         if isinstance(content, str):
             return content

@@ -43,7 +43,7 @@ class Provider:
     profile: Profile = NO_FACTS
 
     def from_environment(self, environment: Mapping[str, str] = os.environ) -> Provider:
-        """Replace the base URL by the one that the environment gives.
+        """Replace the base URL by the one in the environment.
 
         A server of the user's own need not want a key, so a base URL on another host makes the key optional.
 
@@ -75,7 +75,7 @@ class Provider:
         return key
 
     def _at_host(self, given: str) -> str:
-        """The base URL at another host, whose port is only our own where the host comes without a scheme."""
+        """Return the base URL with another host; our port is used only if the host has no scheme."""
         own = urlsplit(self.base_url)
         scheme, separator, rest = given.rpartition("://")
         host, slash, path = rest.partition("/")

@@ -300,7 +300,7 @@ class ReplyType(Protocol[Out_co]):
 
 
 ReplyShape: TypeAlias = ReplyType[Out] | type[Out] | Sequence[type[Out]] | UnionType
-"""What stands for the type of a reply: a type, a union or a list of types, or a `ReplyType`."""
+"""The type of a reply: a type, a union or a list of types, or a `ReplyType`."""
 
 REPLY_TYPES: list[Callable[[Any], ReplyType[Any]]] = []
 """What makes a `ReplyType` of a Python type. This package knows no types: `agentkit.tools` puts its reader in here."""
@@ -329,7 +329,7 @@ class ParsedReply(Reply, Generic[Out_co]):
 
 
 def reply_type(shape: Any) -> ReplyType[Any]:
-    """Return the type of a reply that something stands for.
+    """Return the `ReplyType` of a type.
 
     Raises:
         DefinitionError: No JSON Schema expresses it.
@@ -375,7 +375,7 @@ class ModelInfo:
     Attributes:
         provider: The name of the server: that of a row of `PROVIDERS`, or its host.
         model: The model's name there.
-        address: Where it is, without anything secret; empty where there is no address.
+        address: Its address, without secrets; empty if it has none.
     """
 
     provider: str

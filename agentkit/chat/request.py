@@ -237,9 +237,9 @@ class ChatRequest:
             yield 'tool_choice allows no tool at all: name one, or write "none"'
         for name in chosen_tools(self.settings.tool_choice) if names else ():
             if name not in names:
-                yield f"tool_choice names {name!r}, which is none of the tools ({', '.join(names)})"
+                yield f"tool_choice names {name!r}, which is not one of the tools ({', '.join(names)})"
         if names and "tools" in (self.settings.extra_body or ()):
-            yield "tools are given and extra_body has tools too: give only one of them"
+            yield "there are tools= and tools in extra_body: give only one of them"
         form = (self.settings.response_format or {}).get("type")
         if form == "json_object" and b"json" not in messages.lower():
             yield 'with response_format json_object the messages must ask for JSON: the word "json" is not in them'

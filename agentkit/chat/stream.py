@@ -18,7 +18,7 @@ from agentkit.chat.reply import Out, ParsedReply, Reply
 from agentkit.errors import ConfigError
 
 _BEHIND = 256  # unread events from which on adjacent deltas are joined
-_GRACE = 10.0  # seconds that cancelled work has to end before whoever left it goes on without it
+_GRACE = 10.0  # seconds that cancelled work has to end before its caller continues
 _JOINED: dict[type[Event], str] = {  # the kinds of deltas that can be joined, and the member that grows
     TextDelta: "text",
     ReasoningDelta: "text",
@@ -35,7 +35,7 @@ class _JoinedDelta:
     def __init__(self, first: Event) -> None:
         self._first, self._member = first, _JOINED[type(first)]
         self._same = ("index", "call_id", "name") if isinstance(first, CallDelta) else ()
-        self._text = StringIO(newline="")  # as it comes: each line end stays what it is
+        self._text = StringIO(newline="")  # unchanged: line ends are not translated
         self._text.write(getattr(first, self._member))
 
     def add(self, event: Event) -> bool:
@@ -50,7 +50,7 @@ class _JoinedDelta:
 
     def to_event(self) -> Event:
         event = copy(self._first)
-        object.__setattr__(event, self._member, self._text.getvalue())  # it is frozen, and nobody has it yet
+        object.__setattr__(event, self._member, self._text.getvalue())  # it is frozen, but not shared yet
         return event
 
 
@@ -66,7 +66,7 @@ class Channel:
     Other events are never joined, and none is dropped.
 
     Args:
-        start: Does the work and reports what happens through the `Emit` that it is given.
+        start: Does the work and reports what happens through its `Emit`.
         grace: Seconds that cancelled work has to end before the block is left without it.
     """
 
@@ -137,7 +137,7 @@ class Channel:
         return event.to_event() if isinstance(event, _JoinedDelta) else event
 
     def text(self, *, path: tuple[str, ...] = ()) -> AsyncIterator[str]:
-        """Only the text, as it comes, with a blank line between the texts of two turns.
+        """Only the text, as it arrives, with a blank line between the texts of two turns.
 
         After a timeout it can be asked again, like the stream itself.
 
@@ -212,7 +212,7 @@ class TextFilter:
 
 
 class _Text:
-    """The text of a stream; not a generator, which would end for good when waiting for its next item is cancelled."""
+    """The text of a stream; not a generator, which would be finished once waiting for its next item is cancelled."""
 
     def __init__(self, stream: Channel, path: tuple[str, ...]) -> None:
         self._stream, self._filter = stream, TextFilter(path)
@@ -236,7 +236,7 @@ class ReplyStream(Channel):
             reply = await deltas.reply()
 
     Args:
-        ask: Makes the reply and reports what happens through the `Emit` that it is given.
+        ask: Makes the reply and reports what happens through its `Emit`.
         grace: Seconds that the request, left early, has to end.
     """
 

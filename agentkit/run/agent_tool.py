@@ -1,4 +1,4 @@
-"""An agent as a tool of another one."""
+"""An agent as a tool of another agent."""
 
 from __future__ import annotations
 

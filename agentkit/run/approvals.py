@@ -187,7 +187,7 @@ async def approval_reason(tool: Tool, context: ToolContext[Any], arguments: dict
 
 
 def misfit(tool: Tool, context: ToolContext[Any], decision: Decision) -> str:
-    """Return what is wrong with replacement arguments, which the model is not to correct; empty if nothing is."""
+    """Return what is wrong with replacement arguments, which the model cannot correct; empty if nothing is."""
     if decision.arguments is None:
         return ""
     try:

@@ -39,7 +39,7 @@ def read_result(
         raise ModelRetry(f"no result {call_id!r} was truncated; there are: {', '.join(context.artifacts)}")
     if not whole:
         raise ToolError(
-            f"the result {call_id!r} is no longer stored, as later ones took its place; call the tool again"
+            f"the result {call_id!r} is no longer stored, because later ones replaced it; call the tool again"
         )
     if not 0 <= start < len(whole) or length < 1:
         raise ModelRetry(f"the result has the characters 0 to {len(whole) - 1}")

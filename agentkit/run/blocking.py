@@ -162,7 +162,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def background_loop() -> BackgroundLoop:
-    """The event loop of all synchronous calls of this process, begun by the first of them."""
+    """The event loop of all synchronous calls of this process, started by the first of them."""
     with _lock:
         if not _loops or not _loops[-1].alive:
             _loops.append(BackgroundLoop())
@@ -261,7 +261,7 @@ class SyncRunStream(Generic[Out]):
         async def read() -> None:
             async for event in self._stream:
                 self._read.append(event)
-                if not self._stream.unread:  # all that are there: each way into the loop and back takes its time
+                if not self._stream.unread:  # all available ones, because each trip into the loop and back costs time
                     return
 
         if not self._read:

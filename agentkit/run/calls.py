@@ -44,9 +44,9 @@ from agentkit.tools.context import LoopEmit, ToolContext
 from agentkit.tools.result import OWN_KEYS, ToolResult, describe_error, to_result
 from agentkit.tools.tool import Tool
 
-# Members of a result's metadata. They are in what a journal records, so that a replay comes to the same end.
+# Members of a result's metadata. A journal records them, so that a replay ends in the same way.
 _MISTAKE = f"{OWN_KEYS}mistake"  # counts against the tool's `retries`
-_UNKNOWN_NAMES = 3  # turns in a row in which the model may call what does not exist and try again
+_UNKNOWN_NAMES = 3  # turns in a row in which the model may call tools that do not exist
 _RAISED = f"{OWN_KEYS}raised"  # the unexpected exception that the tool raised, in words
 
 
@@ -179,7 +179,7 @@ class _Batch:
         return None
 
     def _behind(self, waiting: Collection[str]) -> Iterator[str]:
-        """Yield the calls behind a barrier: none overtakes a waiting sequential call, nor does that overtake others."""
+        """Yield the calls after a barrier: a waiting sequential call neither is overtaken nor overtakes others."""
         somebody_waits = barrier = False
         for call in open_calls(self.state.messages):
             tool = self.tools.get(call.name)

@@ -78,7 +78,7 @@ def _search(among: Mapping[str, Tool]) -> Tool:
     def search_tools(query: Annotated[str, "What the tool should do, in a few words."]) -> object:
         found = rank_tools(query, list(among.values()))[:_MOST_FOUND]
         listed = [{"name": each.name, "description": each.description[:_LONGEST_DESCRIPTION]} for each in found]
-        return listed or "No tool was found. Search with other words, or go on without one."
+        return listed or "No tool was found. Search with other words, or continue without one."
 
     described = (
         f"Find more tools: {len(among)} are not listed here. You can call those that are found in your next turn."
@@ -88,7 +88,7 @@ def _search(among: Mapping[str, Tool]) -> Tool:
 
 
 def missing_tool(name: str, tools: Mapping[str, Tool], switched_off: Mapping[str, Tool]) -> str:
-    """The message for a model that called a tool which it was not offered."""
+    """The message for a model that called a tool that it was not offered."""
     search = tools.get(SEARCH_TOOLS)
     if not isinstance(search, _ToolSearch):
         return unknown_tool_message(name, tools, switched_off)

@@ -170,7 +170,7 @@ def _left_out(message: Message) -> Message:
 
 
 def readable_by(agent: AgentSpec, agents: Mapping[str, AgentSpec], message: Message) -> Message:
-    """Return a message as an agent can send it: without what only the model of the agent that wrote it understands.
+    """Return a message without what only the model of the agent that wrote it understands.
 
     That is reasoning, which may be signed or encrypted, members that have no name here, and the id of spoken audio.
     """

@@ -200,7 +200,7 @@ def time_limit_in_words(limits: Limits) -> str:
 
 
 def limit_in_words(most: int, what: str) -> str:
-    """Return a limit in words: so many of what."""
+    """Return a limit in words."""
     return f"the limit of {most} {what}{'' if most == 1 else 's'}"
 
 

@@ -205,7 +205,7 @@ class _Loop:
         return True
 
     def final_message(self) -> AssistantMessage:
-        """The answer of a run that a tool has ended: the call of the output tool, or the result of another one."""
+        """Return the answer of a run that a tool ended: the call of the output tool, or another tool's result."""
         reply, final = last_reply(self.run_.state.messages), final_result(self.run_.state.messages)
         calls = [each for each in (reply.tool_calls if reply else ()) if final and each.id == final.tool_call_id]
         is_output = self.agent.output.tool is not None and any(each.name == OUTPUT_TOOL for each in calls)

@@ -99,7 +99,7 @@ _refused: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
 
 def _refused_by(model: Model) -> set[str]:
-    """The ways that a model is known to refuse or to ignore: as long as there is the object, or by its profile."""
+    """The ways that a model is known to refuse or ignore, for the lifetime of the object or by its profile."""
     try:
         refused = _refused.setdefault(model, set())
     except TypeError:  # it has no hash or takes no weak references
@@ -268,7 +268,7 @@ class TypedOutput(Output[Out]):
             except MalformedToolCall as error:
                 if not error.generation or error.code != "json_validate_failed":
                     raise
-                message = AssistantMessage(error.generation)  # Groq's, of JSON that does not fit the schema
+                message = AssistantMessage(error.generation)  # Groq's, for JSON that does not match the schema
                 reply = Reply(choices=(Choice(message=message, finish_reason="stop"),))
             except (BadRequest, NotFound) as error:
                 if at == len(ways) - 1 or isinstance(error, ContextTooLong):
@@ -287,7 +287,7 @@ class TypedOutput(Output[Out]):
     def _ways(self, turn: ModelTurn, memory: _Memory) -> Sequence[str]:
         """The ways to try, in order."""
         if turn.request.settings.tool_choice == "none" and turn.request.tools:
-            return ["prompted"]  # the last turn: no tool can be called any more
+            return ["prompted"]  # the last turn: no more tools can be called
         if self.way != "auto":
             return _TOOL_WAYS if self.way == "tool" else [self.way]
         ladder = [*(_TOOL_WAYS if turn.request.tools else ["native"]), "json", "prompted"]
@@ -311,7 +311,7 @@ class TypedOutput(Output[Out]):
         return replace(request, messages=_instructed(request.messages, self._instruction(request)), settings=settings)
 
     def _with_confidence(self, reply: Reply) -> Reply:
-        """Label an answer with the probability of its value, if the server reported what that is made of."""
+        """Label an answer with the probability of its value, if the server reported log probabilities."""
         choice = reply.choices[0]
         tokens = choice.logprobs.content if choice.logprobs is not None else ()
         try:
@@ -423,12 +423,12 @@ def _probability(written: str, tokens: Sequence[TokenLogprob], *, to_the_end: bo
 
 
 def _not_run(_context: ToolContext[Any], _arguments: dict[str, Any]) -> None:
-    """Stand for the function of the output tool, whose calls are read and never run."""
+    """Take the place of the output tool's function; its calls are read and never run."""
     raise AssertionError("calls of the output tool are not run")
 
 
 class OutputSchema(TypedOutput[dict[str, Any]]):
-    """An output of a JSON Schema that you write; it is a dict, or what else the schema is of.
+    """An output described by your own JSON Schema; it is a dict, or whatever the schema describes.
 
     Args:
         schema: The schema. The output is checked against it.
@@ -461,7 +461,7 @@ class OutputSchema(TypedOutput[dict[str, Any]]):
 
 
 OutputType: TypeAlias = Output[Out] | OutputShape[Out]
-"""An output, or what stands for its type."""
+"""An output, or its type."""
 
 
 def count_invalid_output(run: Run[Any], output: Output[Any], complaint: object) -> None:
@@ -478,7 +478,7 @@ def count_invalid_output(run: Run[Any], output: Output[Any], complaint: object) 
 
 
 def output_of(output_type: Any) -> Output[Any]:
-    """Return the output that an ``output_type=`` stands for.
+    """Return the output for an ``output_type=``.
 
     Raises:
         DefinitionError: It is not a type of output.

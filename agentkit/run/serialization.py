@@ -142,7 +142,7 @@ def load_state(stored: object, *, key: bytes | None) -> dict[str, Any]:
     """The members of the state that was stored.
 
     Raises:
-        StateError: It is no state, of a newer version, damaged, or not signed with the key.
+        StateError: It is not a state, is of a newer version, is damaged, or is not signed with the key.
     """
     envelope = _object(stored)
     if envelope.get("agentkit") != "run":

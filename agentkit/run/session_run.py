@@ -337,7 +337,7 @@ class _Recorder:
         return [dump_result(ToolResult(""), self._state.usage, self._state.calls)]
 
     def restore(self, spent: Sequence[str]) -> ToolResult:
-        """Count again what the run had used; return the result that was stored with it."""
+        """Add the usage recorded for a call, and return its stored result."""
         result, usage, calls = load_result(spent[0])
         self._state.usage = usage.at_least(self._state.usage)
         self._state.calls = max(calls, self._state.calls)
@@ -393,7 +393,7 @@ class _SessionJournal(_Recorder):
         slots = tuple(call_slot(state, call) for call in open_calls(state.messages))
         within = tuple(f"{slot}:" for slot in slots)
         if not any(key in slots or key.startswith(within) for key in results.stored):
-            await _to_its_end(lambda: self._save(state))  # else it would forget results that the messages do not have
+            await _to_its_end(lambda: self._save(state))  # or results that the messages do not have are lost
 
     async def _save(self, state: RunState) -> None:
         start = self._unchanged(state.messages)

@@ -23,7 +23,7 @@ Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]
 """A string, or a function of the run's context that returns one; it may be async."""
 
 OutputValidator: TypeAlias = Callable[[RunContext[Any], Any], Any]
-"""A function of the run's context and the output that returns the output, perhaps another one; None leaves it as it is.
+"""A function of the run's context and the output that returns the output or a replacement; None leaves it unchanged.
 
 It raises `ModelRetry` to have the model try again, and may be async.
 """

@@ -48,14 +48,14 @@ class RunState:
         usage_by_model: The same by the name of the model that replied; empty where it is not known.
         seconds: How long it has run, without pauses.
         limits: The limits that apply.
-        limit: The limit that was reached, in words; empty while there is none.
+        limit: The limit that was reached, in words; empty if none was.
         final_turn: Whether that limit was reached and the last answer has been requested.
         warned: The limits that a `LimitWarning` was emitted for.
         invalid_outputs: How many replies in a row were not a valid output.
         mistakes: In how many turns in a row each tool was called wrongly; tools without mistakes are left out.
         failed_turns: How many turns in a row had only failed calls.
         artifacts: The results that were too long for the model, whole, by the id of their call.
-        files: Files of results that wait until the results of all calls of the reply are there.
+        files: Files of results, held until all calls of the reply have their results.
         inbox: Messages that were added while the run was busy; the model reads them in the next turn.
         approvals: The calls that need approval, by id.
         blocked: The calls that wait only because they may not overtake one that waits, see ``sequential`` of `tool`.
@@ -119,7 +119,7 @@ class RunState:
 
     @classmethod
     def from_members(cls, members: Mapping[str, Any]) -> Self:
-        """Make a state from its members as `state_from_dict` gives them."""
+        """Make a state from its members as `state_from_dict` returns them."""
         nested = {id_: cls.from_members(each) for id_, each in members["nested"].items()}
         return cls(**{**members, "nested": cast("Any", nested)})
 
@@ -234,7 +234,7 @@ class RunState:
         self.inbox.append(parse_prompt(prompt))
 
     def refuse_input(self) -> None:
-        """Withdraw for good what no model has answered yet: for a middleware that refuses the input of a turn.
+        """Withdraw permanently what no model has answered yet, for a middleware that refuses the input of a turn.
 
         Messages of the user stay in `messages` and are never sent again. A note takes the place of results, whose
         calls must have one; what the tools returned is not stored.
@@ -258,7 +258,7 @@ class RunState:
             self.messages[at] = labeled(message, **{UNANSWERED: True})
 
     def _nested_in(self, id_: str) -> tuple[RunState, str] | None:
-        """The nested run that a call belongs to whose id names both, and the id of the call in that run."""
+        """Split the id of a nested call into its nested run and the id of the call in that run."""
         outer, _, rest = id_.partition("/")
         return (self.nested[outer], rest) if rest and outer in self.nested else None
 
@@ -391,5 +391,5 @@ class RunResult(Generic[Out_co]):
 
     @property
     def usage_by_model(self) -> Mapping[str, Usage]:
-        """The same by the name of the model that replied. A cost that is None is not known, and not in ``usage``."""
+        """The same, by the name of the model that replied. A cost of None is unknown, and not in ``usage``."""
         return self.state.usage_by_model

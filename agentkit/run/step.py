@@ -24,7 +24,7 @@ class AskModel:
     """Send the messages to the model.
 
     Attributes:
-        limit: The limit after which it must answer without tools; empty while there is none.
+        limit: The limit after which it must answer without tools; empty if there is none.
         note: A warning to the model, for this one request.
     """
 

@@ -29,7 +29,7 @@ FINAL = "final"  # of a tool's: it ended the run
 HANDED_TO = "handed to"  # of a tool's: the call handed off to the agent of this name
 LEFT_OUT = "left out"  # of any: a hand-off left it out of what later agents read; it is never sent again
 REFUSED = "refused"  # of the user's: a guard rejected it; it is never sent again
-TRUNCATED = "truncated"  # of the assistant's: it was shown to somebody, but the reply never ended
+TRUNCATED = "truncated"  # of an assistant message: it was shown, but the reply never ended
 UNANSWERED = "unanswered"  # of the user's: its run ended without any reply; it is sent only if that run is resumed
 
 

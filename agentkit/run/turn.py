@@ -176,7 +176,7 @@ class _Turn:
         instructions = await self.instructions() if self.agent.instructions else ""
         if step.limit:
             settings = replace(settings, tool_choice="none")
-            notes = [f"You have reached {step.limit}. No tool can be called any more. Answer now with what you have."]
+            notes = [f"You have reached {step.limit}. No more tools can be called. Answer now with what you have."]
         elif self.state.turns and settings.tool_choice not in (None, "none"):
             settings = replace(settings, tool_choice=without_force(settings.tool_choice))
         first = [SystemMessage(instructions)] if instructions else []

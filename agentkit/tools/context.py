@@ -45,7 +45,7 @@ class CallRetried(Event):
 
 @dataclass(frozen=True, slots=True)
 class ThreadAbandoned(Event):
-    """A call was given up, but its thread goes on, since nothing can stop a thread; nobody waits for it any more."""
+    """A call was abandoned, but its thread keeps running, since nothing can stop a thread."""
 
     call_id: str
     tool: str
@@ -148,7 +148,7 @@ class RunContext(Generic[Deps]):
 
     @property
     def model(self) -> Model | None:
-        """The model of the agent whose turn it is, for a tool that asks it something itself; None without a run."""
+        """The model of the agent whose turn it is, for a tool that asks it itself; None outside a run."""
         return self.view.model
 
 
@@ -183,7 +183,7 @@ class ToolContext(RunContext[Deps]):
         return self._state.given_up
 
     def progress(self, fraction: float | None = None, message: str = "") -> None:
-        """Report how far the call is. After the end of the call nothing is reported.
+        """Report the progress of the call. Nothing is reported after its end.
 
         Args:
             fraction: From 0 to 1; None when it cannot be known.
@@ -192,7 +192,7 @@ class ToolContext(RunContext[Deps]):
         self.emit(Progress(self.call_id, self.tool, fraction, message))
 
     def give_up(self) -> None:
-        """Let the tool know that nobody waits for it any more; whatever runs it calls this."""
+        """Let the tool know that nobody is waiting for it any longer; called by what runs it."""
         self._state.given_up = True
 
 
@@ -221,11 +221,11 @@ class LoopEmit:
         try:
             anyio.from_thread.run_sync(self._forward, event, token=self._token)
         except Exception:
-            if not self._closed:  # else the loop has ended meanwhile
+            if not self._closed:  # otherwise the loop has ended
                 raise
 
     def close(self) -> None:
-        """Discard all later events: whoever could see them has gone."""
+        """Discard all later events, because nobody can see them any longer."""
         self._closed = True
 
     def _forward(self, event: Event) -> None:

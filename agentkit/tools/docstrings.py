@@ -63,7 +63,7 @@ def read_loosely(text: str, names: Collection[str] = ()) -> tuple[str, dict[str,
 
     Args:
         text: The docstring, its common indentation removed.
-        names: The parameters. Without them, only what stands below a headline such as "Parameters" is read.
+        names: The parameters. Without them, only text below a heading such as "Parameters" is read.
     """
     reader = _Reader(names)
     for line in text.splitlines():
@@ -74,7 +74,7 @@ def read_loosely(text: str, names: Collection[str] = ()) -> tuple[str, dict[str,
 
 
 class _Reader:
-    """Goes through the lines once, and knows whether it is in a section, and in which entry."""
+    """Reads the lines once, and keeps track of the section and the entry it is in."""
 
     def __init__(self, names: Collection[str]) -> None:
         known = "|".join(sorted(map(re.escape, names), key=len, reverse=True)) or r"[A-Za-z_]\w*"
@@ -161,7 +161,7 @@ class _Reader:
                 self._place = "elsewhere"
 
     def _unknown(self, entry: _Entry, line: str) -> None:
-        """Add the line to its entry, or begin an entry for a name that is no parameter, which is not shown."""
+        """Add the line to its entry, or begin a hidden entry for a name that is not a parameter."""
         indent = len(line) - len(line.lstrip())
         if indent == entry.indent and re.match(rf"\s*{_BULLET}[`*]*\*{{0,2}}[A-Za-z_]\w*[`*]*{_KIND}\s*:", line):
             self.entries.append(_Entry("", indent))
@@ -169,7 +169,7 @@ class _Reader:
             entry.lines.append(line.strip())
 
 
-# In the order in which a tie is decided: what nobody marked up reads the same in all of them.
+# In the order that breaks ties: text without markup reads the same in all of them.
 _STYLES = (
     docstring_parser.DocstringStyle.GOOGLE,
     docstring_parser.DocstringStyle.NUMPYDOC,

@@ -32,7 +32,7 @@ Kind: TypeAlias = Literal["plain", "async", "generator", "async generator"]
 _Run: TypeAlias = Callable[[], Awaitable[ToolResult]]
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
-_BLOCKED = 2.0  # seconds after which it is reported that a tool blocks the event loop
+_BLOCKED = 2.0  # seconds after which a tool that blocks the event loop is reported
 _MOST_ABANDONED, _MOST_ABANDONED_IN_ALL = 32, 128  # threads of calls that timed out: of one tool, of the process
 
 
@@ -78,7 +78,7 @@ async def run_function(
 
     Raises:
         ToolError: The function raised it, or took too long, or too many calls of it that timed out still run.
-        Exception: Whatever else the function raised.
+        Exception: Any other exception that the function raised.
     """
     is_limited = how.group or how.max_concurrency is not None or how.rate is not None
     permit = await acquire_tool_permit(how) if is_limited else None
@@ -91,7 +91,7 @@ async def run_function(
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A call on its way to the function, through the methods in the order in which they stand here."""
+    """A call on its way to the function, through the methods in this order."""
 
     how: Execution
     kind: Kind
@@ -142,7 +142,7 @@ class _Call:
         raise ToolError(f"timed out after {self.how.timeout:g} seconds; it is not known whether it had any effect")
 
     async def giving_up(self, run: _Run) -> ToolResult:
-        """Let the tool know when nobody waits for it any more."""
+        """Let the tool know when nobody is waiting for it any longer."""
         try:
             return await run()
         except Exception:
@@ -152,7 +152,7 @@ class _Call:
             raise
 
     async def in_loop(self, run: Callable[[], Coroutine[Any, Any, ToolResult]]) -> ToolResult:
-        """Run it in the event loop, whose own exceptions pass through."""
+        """Run it in the event loop; the loop's own exceptions pass through."""
         try:
             return await _Watched(run(), self.context)
         except BaseExceptionGroup as group:
@@ -185,7 +185,7 @@ class _Call:
         return to_result(value)
 
     async def in_thread(self) -> ToolResult:
-        """Run it in a thread, which goes on if nobody waits for it any more."""
+        """Run it in a thread, which keeps running when nobody is waiting for it any longer."""
         running = _ThreadCall.of(self.how.mark)
         try:
             value = await run_in_thread(functools.partial(self.called_in_thread, running))
@@ -194,7 +194,9 @@ class _Call:
         except BaseException:
             if running.abandon():
                 log.warning(
-                    "tool %s was given up, but its thread goes on", self.context.tool, extra=self.context.fields
+                    "tool %s was abandoned, but its thread still runs",
+                    self.context.tool,
+                    extra=self.context.fields,
                 )
                 self.context.emit(ThreadAbandoned(self.context.call_id, self.context.tool))
             raise

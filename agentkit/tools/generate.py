@@ -91,7 +91,7 @@ def _culprit(arguments: Sequence[Argument]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AllArguments:
-    """Tells pydantic to validate a dict of the arguments. A core schema takes every name, also `schema` and `_x`."""
+    """Has pydantic validate a dict of the arguments. A core schema accepts any name, even `schema` and `_x`."""
 
     arguments: Sequence[Argument]
 
@@ -140,7 +140,7 @@ def _read_from_json(schema: Any) -> Any:
 
 
 def _choice(node: dict[str, Any]) -> CoreSchema:
-    """Also read the enum members of a `Literal`, and an enum whose values have another form in JSON: dates, tuples."""
+    """Also read the enum members of a `Literal`, and enums whose values look different in JSON: dates, tuples."""
     schema = cast("CoreSchema", node)
     if node["type"] == "is-instance" and isinstance(node["cls"], enum.EnumType):
         raise ValueError("an enum without members")
@@ -207,7 +207,7 @@ class _Generator(GenerateJsonSchema):
         return {**made, "anyOf": [{**each, DECIMAL: True} for each in made["anyOf"]]}
 
     def named_tuple_schema(self, schema: Any) -> JsonSchema:
-        """An object, whose members have names: pydantic reads it as well as an array."""
+        """An object with named members: pydantic reads it as well as an array."""
         made = self.kw_arguments_schema(schema["fields"], None)
         return self._documented(made, schema["cls"])
 

@@ -136,7 +136,7 @@ _NAMED: dict[str, MutableMapping[Mark, tuple[float, float]]] = {}  # what the to
 
 
 def group_limits(group: str) -> tuple[float, float | None]:
-    """Most calls of a group at once, and the most that start in a second: the smallest that one of its tools names."""
+    """The most concurrent calls of a group, and the most that start per second: the smallest values of its tools."""
     with _NAMING:
         named = list(_NAMED.get(group, {}).values())
     most = min((each for each, _ in named), default=math.inf)
@@ -159,7 +159,7 @@ class Permit:
     Attributes:
         limit: The limit.
         held: Whether it counts: a call inside a call may run without one.
-        awaited: The limits that calls made inside of this one wait for.
+        awaited: The limits that calls made inside this one wait for.
     """
 
     limit: ConcurrencyLimit
@@ -174,7 +174,7 @@ class Permit:
 
 
 _HELD: ContextVar[tuple[Permit, ...]] = ContextVar("agentkit_permits", default=())
-"""The permits of the calls that the running code is part of: a call made inside a call holds what that one holds."""
+"""The permits of the calls that the running code is part of; a nested call holds the permits of the outer one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -185,7 +185,7 @@ class _Waiter:
 
 
 class ConcurrencyLimit:
-    """Admits calls in the order in which they came; one that need not wait gives way to no other task."""
+    """Admits calls in order of arrival; one that need not wait does not yield to other tasks."""
 
     def __init__(self) -> None:
         self._running: set[Permit] = set()
@@ -194,7 +194,7 @@ class ConcurrencyLimit:
         self._starting = anyio.Lock(fast_acquire=True)
 
     async def acquire(self, most: float, rate: float | None = None) -> Permit:
-        """Wait until fewer than ``most`` calls run, then until ``rate`` a second allows another one to start.
+        """Wait until fewer than ``most`` calls run, then until ``rate`` per second allows another one to start.
 
         A call made inside a call that holds a permit of this limit takes none: it would wait for the one that waits
         for it. The same holds where all that run wait, at other limits, for calls that it is a part of. It keeps to the
@@ -249,7 +249,7 @@ class ConcurrencyLimit:
                 permit.release()
             else:
                 self._waiting.remove(waiter)
-                self._admit()  # those behind it may fit where it did not
+                self._admit()  # later ones may fit where it did not
             raise
         finally:
             for each in held:

@@ -146,7 +146,7 @@ def json_values_in(text: str) -> list[Any]:
 
 @dataclass(slots=True)
 class _Reader:
-    """A reader of JSON that forgives what has one meaning only."""
+    """A JSON reader that tolerates mistakes with only one possible meaning."""
 
     text: str
     at: int = 0
@@ -302,7 +302,7 @@ class _Reader:
         return _LITERALS[word[0]]
 
     def peek(self) -> str:
-        """The next character that is no space, where the reader then stands; "" at the end."""
+        """Skip white space and return the next character; "" at the end."""
         self.step()
         space = _SPACE.match(self.text, self.at)
         self.at = space.end() if space else self.at

@@ -63,7 +63,7 @@ def check_schema(name: str, parameters: Mapping[str, Any]) -> JsonSchema:
 
     Args:
         name: The name of the tool, for the error.
-        parameters: The schema that somebody wrote.
+        parameters: The schema as written.
 
     Raises:
         DefinitionError: It is not JSON, not one of an object, or no server would take it; says where.

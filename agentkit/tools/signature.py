@@ -34,7 +34,7 @@ def arguments_of(
 ) -> dict[str, Any]:
     """The arguments of a call under the names that the model knows, with defaults filled in.
 
-    Neither the context is among it nor what a partial gives, which may be a secret.
+    It contains neither the context nor the arguments of a partial, which may be secret.
     """
     signature = inspect.signature(function)
     bound = signature.bind(*args, **keywords)
@@ -162,7 +162,7 @@ def _documentation(function: Any, source: Any) -> str | None:
 
 
 def _given(function: Callable[..., Any]) -> set[str]:
-    """Names that have their value: what a partial gives, perhaps a secret, and what a method calls its object."""
+    """Names that already have a value: those of a partial, perhaps secret, and a method's own object."""
     if isinstance(function, functools.partial):
         whole, left = inspect.signature(function.func), inspect.signature(cast("Any", function))
         first = {*whole.parameters} - {*left.parameters}
@@ -208,8 +208,8 @@ def _argument(parameter: inspect.Parameter, hint: Any, name: str) -> Argument:
     default = parameter.default
     if stream := stream_in(hint):
         raise DefinitionError(
-            f"tool {name!r}: parameter {parameter.name!r} is {stream}, which comes bit by bit; "
-            "arguments come whole, so take a list, for example list[int]"
+            f"tool {name!r}: parameter {parameter.name!r} is {stream}, which yields its items one by one; "
+            "arguments arrive as a whole, so take a list, for example list[int]"
         )
     if isinstance(default, FieldInfo):  # `x: int = Field(ge=1)`: pydantic's way to say it, and pydantic fills it in
         hint, default = Annotated[hint, default], _Parameter.empty

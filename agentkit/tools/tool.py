@@ -82,7 +82,7 @@ class Tool(Execution, Generic[Needs_co]):
         is_method: Whether it is a method that has no object yet: take the tool from an object to call it.
         is_custom: Whether its calls are a string of any form and not arguments; see `Tool.custom`.
         grammar: The form of that string; None allows any.
-        is_external: Whether somebody outside gives its results; see `Tool.external`.
+        is_external: Whether its results come from outside; see `Tool.external`.
     """
 
     name: str
@@ -200,13 +200,13 @@ class Tool(Execution, Generic[Needs_co]):
         """
 
         def outside(_context: ToolContext[Any], _arguments: dict[str, Any]) -> str:
-            raise ToolError("this tool is run by somebody outside, and there is no answer yet")
+            raise ToolError("this tool runs elsewhere, and there is no answer yet")
 
         return replace(cls.from_schema(name, description, parameters, outside, strict=strict), is_external=True)
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of what the model reads of it: two tools with the same one mean the same to a model."""
+        """A hash of what the model reads: two tools with the same hash are the same to a model."""
         grammar = self.grammar and [self.grammar.syntax, self.grammar.definition]
         read = [self.name, self.description, self.parameters, self.is_custom, grammar]
         return hashlib.sha256(encode_json(read)).hexdigest()
@@ -268,7 +268,7 @@ class Tool(Execution, Generic[Needs_co]):
 
 
 class ToolFunction(Tool[Needs_co], Generic[F_co, Needs_co]):
-    """A tool made of a function. It is called like the function: other code and tests need not know that it is a tool.
+    """A tool made from a function. It can be called like the function, by code that does not know that it is a tool.
 
     `inspect` sees the function as well: its name, docstring, signature, and whether it is async.
     """
@@ -437,7 +437,7 @@ def _check_raw(name: str, function: Callable[..., Any], options: ToolOptions) ->
     _refuse_process(name, options)
     try:
         inspect.signature(function).bind(None, None)
-    except ValueError:  # of one that is not written in Python
+    except ValueError:  # of a function that is not written in Python
         return
     except TypeError as error:
         raise DefinitionError(

@@ -67,8 +67,8 @@ class SourceRun(Protocol):
 class ToolSource(Protocol):
     """A source of tools; it may stand in ``Agent(tools=[...])`` among other tools.
 
-    It is entered before its tools are asked for: by ``async with agent``, once for all runs inside, else by each run.
-    It must be possible to enter it again after it was left.
+    It is entered before its tools are requested: by ``async with agent`` once for all runs inside, otherwise by each
+    run. It must be possible to enter it again after it was left.
     """
 
     async def __aenter__(self) -> object: ...
@@ -90,12 +90,12 @@ def is_source(value: object) -> TypeGuard[ToolSource]:
 
 
 GROUP = "agentkit.tools"  # the entry points under which installed packages offer tools
-_NOT_TOOLS = sys.stdlib_module_names | {"pydantic", "pydantic_core"}  # whose public methods are not the author's
+_NOT_TOOLS = sys.stdlib_module_names | {"pydantic", "pydantic_core"}  # whose public methods are not the user's
 _METHODS = (staticmethod, classmethod, functools.partialmethod, functools.singledispatchmethod)
 
 
 class Toolset:
-    """Several tools, their names all different. Immutable: every method gives a new one.
+    """Several tools with distinct names. Immutable: every method returns a new toolset.
 
     Give it to ``Agent(tools=[...])`` among other tools, or alone as ``tools=``.
 
@@ -118,7 +118,7 @@ class Toolset:
         those.
 
         Raises:
-            DefinitionError: One of them cannot become a tool, or there is none.
+            DefinitionError: One of them cannot become a tool, or there are none.
         """
         found = _of_module(owner) if isinstance(owner, ModuleType) else _of_object(owner)
         if not found:
@@ -286,7 +286,7 @@ def flat_tools(tools: Iterable[ToolLike[Any]]) -> list[Tool]:
 
 
 def split_tools(tools: Iterable[ToolLike[Any]]) -> tuple[list[Tool], list[ToolSource]]:
-    """The tools one by one, and the sources, whose tools are known only when they are open.
+    """Split a list into single tools and sources, whose tools are known only once they are open.
 
     Raises:
         DefinitionError: A function cannot become a tool, or two tools have one name.
@@ -294,7 +294,7 @@ def split_tools(tools: Iterable[ToolLike[Any]]) -> tuple[list[Tool], list[ToolSo
     given: Any = tools
     if not isinstance(given, Iterable) or isinstance(given, str | Mapping):
         name = name_of(cast("Any", given)) if callable(cast("Any", given)) else type(cast("object", given)).__name__
-        raise DefinitionError(f"tools are given as a list, not {name}: write tools=[...]")
+        raise DefinitionError(f"tools= takes a list, not {name}: write tools=[...]")
     by_name: dict[str, Tool] = {}
     sources: list[ToolSource] = []
     for each in tools:
@@ -355,7 +355,7 @@ def _taken_from(owner: object, kind: type, name: str, written: object) -> ToolLi
     """The method as a tool; what is not a tool by decoration keeps the name it has in the class."""
     if isinstance(written, functools.singledispatchmethod):
         raise DefinitionError(
-            f"{kind.__name__}.{name} chooses a method by the type of its argument, which JSON cannot tell: "
+            f"{kind.__name__}.{name} chooses a method by the type of its argument, which JSON does not have: "
             "write a method that takes a union, or begin its name with '_'"
         )
     needs_object = not isinstance(written, staticmethod | classmethod) and getattr(written, "is_method", True)

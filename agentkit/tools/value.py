@@ -247,11 +247,11 @@ REPLY_TYPES.append(ValueType)
 
 
 class NoValue(ModelRetry):
-    """There is no value in the text of an answer at all."""
+    """The text of an answer contains no value."""
 
 
 class SchemaType(ValueType):
-    """A JSON Schema that somebody wrote; the value is what JSON gives.
+    """A hand-written JSON Schema; the value is parsed JSON.
 
     Args:
         schema: The schema.
@@ -292,7 +292,7 @@ def _plain(value: Any) -> Any:
 
 
 def _parsed(text: str) -> list[tuple[Any, list[str]]] | None:
-    """The JSON value that the whole text is, in a list, with what had to be forgiven; None if it is not one."""
+    """Return the JSON value of the whole text, in a list, with its repairs; None if it is not JSON."""
     try:
         return [(parse_json(text), [])]
     except ValueError:
@@ -308,7 +308,7 @@ def _parsed(text: str) -> list[tuple[Any, list[str]]] | None:
 
 @dataclass(frozen=True, eq=False)
 class _FunctionArguments:
-    """Tells pydantic to validate the arguments of a function and to make a `FunctionCall` of them."""
+    """Has pydantic validate the arguments of a function and make a `FunctionCall` from them."""
 
     function: Callable[..., Any]
     signature: Signature
@@ -390,8 +390,8 @@ def _check_distinct(kind: Any, generated: Mapping[str, Any]) -> None:
     for each in leaf_schemas(generated["properties"][VALUE], generated):
         if "properties" in each and seen.setdefault(encode_json(_bare(each)), each) is not each:
             raise DefinitionError(
-                f"output type {_shown(kind)}: two of its alternatives have the same shape, so that nobody can tell "
-                "them apart; give each a field such as kind: Literal['...'] of its own"
+                f"output type {_shown(kind)}: two of its alternatives have the same shape and cannot be "
+                "distinguished; give each a field such as kind: Literal['...'] of its own"
             )
 
 

@@ -101,7 +101,7 @@ class _Worker:
                     return
                 continue
             job()
-            _IDLE.append(self)  # first, so that whoever waits for the report finds it
+            _IDLE.append(self)  # first, so that it is there when the report arrives
             with suppress(RuntimeError):  # the loop is closed: nobody waits
                 report()
             del job, report  # nothing of the call lives on in a thread that waits
@@ -141,7 +141,7 @@ _RUNNING: list[str] = []  # in a process for tools: the function that it runs; w
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A function by its place, as ``@tool`` has put a `Tool` where pickle would look for it."""
+    """A function by its location, because ``@tool`` put a `Tool` where pickle would look for it."""
 
     module: str
     path: str
@@ -191,7 +191,7 @@ def check_process() -> None:
 async def open_process() -> None:
     """Have a process ready, so that its start is neither counted as time of a call nor cancelled with one.
 
-    anyio leaves a process behind whose start is cancelled.
+    anyio leaves a process behind if its start is cancelled.
 
     Raises:
         RuntimeError: It did not start, mostly since the script cannot be imported.
@@ -221,7 +221,7 @@ async def run_in_process(call: functools.partial[Any]) -> ToolResult:
 
 
 def _nothing() -> None:
-    """Show that the process is there."""
+    """Report that the process has started."""
 
 
 def _perform(
@@ -247,7 +247,7 @@ def _perform(
 
 
 def _in_words(error: Exception) -> Exception:
-    """An error in place of one that cannot be sent back; what is meant for the model stays so."""
+    """Return a replacement for an error that cannot be sent back; errors for the model stay errors for the model."""
     for kind in (ModelRetry, ToolError):
         if isinstance(error, kind):
             return kind(str(error))

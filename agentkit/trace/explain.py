@@ -159,7 +159,7 @@ _NOTES: dict[str, Callable[[Raw], Note | None]] = {
     "EventLoopBlocked": lambda e: Note(
         "other", f"{e.get('tool')} kept the event loop busy for {_seconds(e.get('seconds'))}; nothing else could run."
     ),
-    "ThreadAbandoned": lambda e: Note("other", f"{e.get('tool')} was given up, and its thread still runs."),
+    "ThreadAbandoned": lambda e: Note("other", f"{e.get('tool')} was abandoned, and its thread still runs."),
     "MessageAdded": _added,
     "CallFinished": _call_finished,
     "TurnFinished": _turn_finished,

@@ -14,7 +14,9 @@ from agentkit.tools.context import ToolContext
 from tests.signatures.row import takes
 
 _NO = "parameter 'x' of type .* cannot be described .*; use JSON's own types, a dataclass or a pydantic model, or take"
-_BIT_BY_BIT = "parameter 'x' is {}, which comes bit by bit; arguments come whole, so take a list, for example"
+_ONE_BY_ONE = (
+    "parameter 'x' is {}, which yields its items one by one; arguments arrive as a whole, so take a list, for example"
+)
 
 
 class Nothing(enum.Enum):
@@ -54,7 +56,7 @@ REFUSED: list[tuple[Any, str]] = [
     ),
     *((takes(hint), "parameter 'x' ") for hint in (typing.Self, typing.ClassVar[int], 3, Literal)),
     *(
-        (takes(hint), _BIT_BY_BIT.format(name))
+        (takes(hint), _ONE_BY_ONE.format(name))
         for hint, name in [
             (Iterator[int], "Iterator"),
             (typing.Iterator, "Iterator"),

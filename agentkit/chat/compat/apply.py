@@ -1,7 +1,7 @@
-"""A `Profile` applied to a request: the same request as the server wants it. Pure.
+"""Apply a `Profile` to a request: the same request in the form that the server accepts. Pure.
 
-A request that suits the server as it is costs nothing: only a body whose messages or tools have to change is taken
-apart. Each change is reported in words, and a body without a change in words is the one that was asked for.
+A request that already suits the server costs nothing: only a body whose messages or tools must change is parsed. Each
+change is reported in words; a body without reported changes is the original one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _STUB: Mapping[str, Any] = {
     "type": "function",
     "function": {
         "name": "no_tool",
-        "description": "There is no tool any more: never call this.",
+        "description": "This tool no longer exists: never call it.",
         "parameters": {"type": "object", "properties": {}},
     },
 }
@@ -49,7 +49,7 @@ class PreparedRequest(NamedTuple):
 
 
 def apply_profile(request: ChatRequest, model: str, profile: Profile) -> PreparedRequest:
-    """Encode a request as the server wants it that the profile describes."""
+    """Encode a request for the server that the profile describes."""
     if not profile:
         return PreparedRequest(request.encode(model), stream=request.stream)
     said = [each for each in request.messages if isinstance(each, AssistantMessage) and not each.says_nothing]

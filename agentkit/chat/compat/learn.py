@@ -137,7 +137,7 @@ class _Refusal(NamedTuple):
         return None
 
     def _condition(self, fact: Fact) -> Fact:
-        """The fact for requests that also have, or lack, the other member that the error names; else as it is."""
+        """Restrict the fact to requests that have, or lack, the other member that the error names, if there is one."""
         members = self.sent.members
         if _NOT_STREAMED.search(self.said) and not members.get("stream"):
             return fact._replace(relation="without", other="stream")
@@ -203,7 +203,7 @@ class _Refusal(NamedTuple):
 
 
 def _place(name: str, text: str) -> int:
-    """Find where the text names a member: in quotes, in a path, behind a colon or a word that calls it one; or -1."""
+    """Find where the text names a member: in quotes, in a path, or after a colon or a word such as parameter; or -1."""
     first, *rest = name.split("_")
     word = f"(?:{re.escape(name)}|{first}{''.join(each.capitalize() for each in rest)})"
     forms = [

@@ -45,7 +45,7 @@ class Fact(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Fact:
-        """Read what ``str`` gives."""
+        """Read what ``str`` returns."""
         found = _FACT.fullmatch(text)
         return cls(**{name: value or "" for name, value in found.groupdict().items()}) if found else cls(text)
 
@@ -65,7 +65,7 @@ class Profile:
     Attributes:
         drop: Members that are not sent: ``"seed"``, ``"messages.refusal"``, ``"tools.function.strict"``; a single value
             of a member, ``'reasoning_effort="minimal"'``; or only with another member, ``"prediction with tools"``.
-        assign: Members that are sent with this value whatever was asked for: ``"temperature=1"``,
+        assign: Members that are always sent with this value: ``"temperature=1"``,
             ``'reasoning_effort="none" with tools'``, ``"enable_thinking=false without stream"``.
         token_limit: The only name that a limit of tokens is sent under.
         system_role: The role of instructions: ``"system"`` also for developer messages, or ``"user"`` for both.
@@ -168,7 +168,7 @@ class Profile:
 NO_FACTS = Profile()
 
 ALONG: Mapping[str, str] = {"logprobs": "top_logprobs"}
-"""Members that go with another one, as they mean nothing without it."""
+"""Members that are dropped along with another one, as they mean nothing without it."""
 
 
 def is_kept(path: str, names: Collection[str]) -> bool:

@@ -18,7 +18,7 @@ from agentkit.chat.compat.profile import Profile
 from agentkit.chat.json_schema import keywords_in
 from agentkit.chat.json_values import as_mapping, as_mappings
 
-WRONG_VALUE = re.compile(  # the member is known and its value is wrong, which whoever wrote it must know
+WRONG_VALUE = re.compile(  # the member is known and its value is wrong, which the user must know
     r"\b(?:must|should|can|needs? to) be (?:in\b|within|less|lower|greater|>|<|positive|non-?negative|a multiple)"
     r"|\bbetween \S+ and\b|\brange\b|\bat most\b|\bat least (?!(?:1|one)\b)|\bmore than (?!one\b)|\bexceed"
     r"|\b(?:less|fewer|lower|greater|larger|higher|longer|shorter|smaller) than\b"
@@ -179,7 +179,7 @@ _NOT_STREAMED = Profile(drop=frozenset({"stream", "stream_options"}))
 _WITHOUT_PARSER = Profile(assign=frozenset({'tool_choice="none" with tools'}), calls_in_text=True)
 _STREAMED = Profile(assign=frozenset({"stream=true"}))
 
-# What the examples are made of.
+# The building blocks of the examples.
 _USER = {"role": "user", "content": "hi"}
 _SYSTEM_MESSAGE = {"role": "system", "content": "x"}
 _CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}

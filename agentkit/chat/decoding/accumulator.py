@@ -190,7 +190,7 @@ class ReplyAccumulator:
                 self._named[name] = _NAMED_MEMBERS[name](chunk[name])
 
     def _add_other(self, index: int, raw: Mapping[str, Any], *, twice: bool, whole: bool) -> None:
-        """Take a choice that nobody requested: it is the answer only if no other comes."""
+        """Take a choice that was not requested: it is the answer only if there is no other."""
         self._ignored[f"an answer with the index {raw.get('index')!r} was ignored"] = None
         if len(self._choices) == 1 and not twice and self._other_index in (None, index):
             self._other_index, self._other = index, self._other or self._new_answer(0)
@@ -204,7 +204,7 @@ class ReplyAccumulator:
         return [event for name, arguments in calls for event in answer.calls.add_call(name, arguments)]
 
     def close(self) -> list[Event]:
-        """All chunks have come: the events that were held back. There are none the second time."""
+        """Return the events that were held back, now that all chunks have arrived; none the second time."""
         if self._closed:
             return []
         self._closed = True
@@ -282,7 +282,7 @@ class _Answer:
     _audio: _AudioParts | None = None
     _sent_back: dict[str, Any] = field(default_factory=dict[str, Any])
     _logprobs: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict[str, list[Mapping[str, Any]]])
-    _extra: dict[str, Any] = field(default_factory=dict[str, Any])  # what has no name here, and content that is no text
+    _extra: dict[str, Any] = field(default_factory=dict[str, Any])  # unknown members, and content that is not text
 
     def add(self, raw: Mapping[str, Any], *, whole: bool) -> list[Event]:
         """Take the next delta, or the whole answer, and give its events."""
@@ -407,7 +407,7 @@ class _Answer:
 
 @dataclass(slots=True, eq=False)
 class _Detail:
-    """An object of reasoning, whose strings come in parts."""
+    """An object of reasoning, whose strings arrive in parts."""
 
     members: dict[str, Any] = field(default_factory=dict[str, Any])
     texts: dict[str, list[str]] = field(default_factory=dict[str, list[str]])

@@ -277,7 +277,7 @@ class ResponseDecoder:
 
 
 def _parse_leniently(data: bytes | bytearray) -> object:
-    """The JSON value, or None; a lone surrogate in a string is no reason to lose the rest."""
+    """Return the JSON value, or None; a lone surrogate in a string does not invalidate the rest."""
     try:
         return json.loads(data.decode("utf-8-sig", "replace"), strict=False)
     except (ValueError, RecursionError):

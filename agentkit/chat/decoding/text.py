@@ -51,7 +51,7 @@ class TextScanner:
     _reasoning: list[str] = field(default_factory=list[str])
     _held: list[str] = field(default_factory=list[str])
     _held_size: int = 0
-    _rest: str = ""  # too short to be understood yet
+    _rest: str = ""  # too short to tell yet
     _half: str = ""  # the first half of a surrogate pair
     _place: str = "start"  # start, reasoning, after (the reasoning), text, held
 
@@ -84,7 +84,7 @@ class TextScanner:
         return self._say(text) if self._place == "text" else self._read(text)
 
     def add(self, text: str) -> TextDelta | None:
-        """Take the next text if it is speech, whatever it is, and give its event; None if only `feed` can tell."""
+        """Return the event for the next text if it can only be speech; None if only `feed` can tell."""
         if not text or self._place != "text" or not text.isascii() or self._half:
             return None
         self._said.append(text)
@@ -193,7 +193,7 @@ _ENDS = re.compile(
 
 
 class _NoCalls(Exception):
-    """The text is not made of calls only."""
+    """The text does not consist of calls only."""
 
 
 def read_calls(text: str, offered: Offered) -> list[tuple[str, str]]:

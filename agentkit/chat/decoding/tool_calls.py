@@ -80,7 +80,7 @@ def normalize_tool_calls(
 
     Args:
         calls: The calls of one reply.
-        ids: Gives out the ids; it knows those that the transcript has already.
+        ids: Assigns the ids; it knows those already in the transcript.
 
     Returns:
         The calls, and a sentence for each repair.
@@ -103,7 +103,7 @@ def normalize_tool_calls(
 
 
 def _normalize_arguments(call: ToolCall, notes: list[str]) -> ToolCall:
-    """The call with arguments that are a JSON object; what has no single meaning as one is put into ``malformed``."""
+    """Return the call with a JSON object as its arguments; anything ambiguous goes into ``malformed``."""
     if call.input is not None or call.malformed or call.__dict__.get("has_valid_arguments"):
         return call
     text = call.arguments.strip()  # JSON knows fewer kinds of white space
@@ -195,7 +195,7 @@ class ToolCallAccumulator:
             yield from self._add(_Fragment.read({"index": 0, "function": delta["function_call"]}), touched)
 
     def add_arguments(self, arguments: str) -> CallDelta | None:
-        """Take more arguments of the call that came last, and give their event; None if only `add` can tell."""
+        """Take more arguments of the latest call and return their event; None if only `add` can tell."""
         call = self._last
         if call is None or not call.call_id or not arguments or not call.grows_by(arguments):
             return None
@@ -206,7 +206,7 @@ class ToolCallAccumulator:
         return self._add(_Fragment("", None, name, arguments, {}), set(), whole=True)
 
     def close(self) -> Iterator[CallDelta]:
-        """All fragments have come: announce the calls whose names could still have grown."""
+        """All fragments have arrived: announce the calls whose names could still have grown."""
         waiting, self._waiting = self._waiting, []
         for call in waiting:
             if not call.name:
@@ -294,7 +294,7 @@ class _Fragment:
 
 @dataclass(slots=True, eq=False)
 class _ObjectEnd:
-    """Finds the end of the first object in JSON that comes in fragments, and whether anything follows it."""
+    """Finds the end of the first object in JSON that arrives in fragments, and whether anything follows it."""
 
     found: bool = False
     more: bool = False
@@ -334,7 +334,7 @@ class _PartialCall:
     _fragments: list[str] = field(default_factory=list[str])
     _size: int = 0
     _end: _ObjectEnd = field(default_factory=_ObjectEnd)
-    _searched: int = 0  # fragments in which the end was looked for
+    _searched: int = 0  # fragments that were searched for the end
     _object: bool | None = None
 
     @property
@@ -359,7 +359,7 @@ class _PartialCall:
         return True
 
     def ends_before(self, fragment: _Fragment, *, same_list: bool) -> bool:
-        """True if a fragment that was matched to this call is the first of another one all the same."""
+        """True if a fragment that was matched to this call actually starts another one."""
         other_id = bool(fragment.id and self.given_id and fragment.id != self.given_id)
         other_index = fragment.index is not None and self.index is not None and fragment.index != self.index
         if self.custom:

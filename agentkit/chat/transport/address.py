@@ -42,7 +42,7 @@ def parse_address(given: str) -> Address:
         parts = urlsplit(written)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         usable = usable and not re.search(r"\s", written)
-    except ValueError:  # a port or an address in brackets that is none
+    except ValueError:  # an invalid port or bracketed address
         usable, parts = False, urlsplit("")
     if not usable or parts.fragment:
         raise ConfigError(

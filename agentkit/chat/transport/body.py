@@ -54,7 +54,7 @@ class BodyDecoder:
             InvalidReply: They are damaged.
         """
         if self._packed and self._zlib is None and chunk:
-            self._packed = chunk[:1] in (b"\x1f", b"\x78")  # else it is only said to be
+            self._packed = chunk[:1] in (b"\x1f", b"\x78")  # otherwise the label is wrong
             self._zlib = zlib.decompressobj(_GZIP_OR_ZLIB)
         if self._packed:
             return self._unpack(chunk)
@@ -74,7 +74,7 @@ class BodyDecoder:
 
 
 class ServerSentEvent(NamedTuple):
-    """One event: its ``data`` (lines joined with LF) and its type, ``"message"`` when none is given."""
+    """One event: its ``data`` (lines joined with LF) and its type, ``"message"`` by default."""
 
     data: bytes
     event: str = "message"
@@ -92,7 +92,7 @@ class SseDecoder:
     def __init__(self, *, max_line: int = MAX_LINE) -> None:
         self._max_line = max_line
         self._rest = bytearray()  # the unfinished line
-        self._error: InvalidReply | None = None  # raised once the events before it are given
+        self._error: InvalidReply | None = None  # raised once the events before it have been returned
         self._after_cr = False
         self._started = False
         self._data: list[bytes] = []

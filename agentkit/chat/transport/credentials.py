@@ -1,4 +1,4 @@
-"""The key of a server: wherever it comes from, as the header that carries it."""
+"""The key of a server, from any source, as the header that carries it."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class Secret(Protocol):
 
 _Key: TypeAlias = str | Secret
 ApiKey: TypeAlias = _Key | Callable[[], _Key | Awaitable[_Key]] | None
-"""A key, or a function that gives it."""
+"""A key, or a function that returns it."""
 
 
 class Credentials:
     """A key or a login, and the header that it is sent in.
 
     Args:
-        key: The key, or a function that is asked for it before each request.
+        key: The key, or a function that is called before each request.
         login: ``user:password``, sent if there is no key.
         header: The header for the key; by default it is sent as a bearer token.
         server: Names the server in errors.
 
     Raises:
-        ConfigError: The key is not one, or there is a login in addition to a key.
+        ConfigError: The key is invalid, or there is both a key and a login.
     """
 
     def __init__(self, key: ApiKey, login: str, *, header: str, server: str) -> None:
@@ -50,7 +50,7 @@ class Credentials:
             self._line(self._string(key, "the API key"))  # raises
 
     async def headers(self, redactor: Redactor, *, seconds: float) -> dict[str, str]:
-        """Ask for the key and put it into its header, which is none without a key and a login.
+        """Get the key and put it into its header; no header without a key and a login.
 
         Args:
             redactor: Learns the key.

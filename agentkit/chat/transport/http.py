@@ -203,7 +203,7 @@ def _pool_here() -> _Pool:
 
 
 async def close_connections() -> None:
-    """Close the connections of the running event loop, whoever opened them; a caller's own client is left alone."""
+    """Close all connections of the running event loop, but leave a caller's own client alone."""
     await _pool_here().retire()
 
 

@@ -47,7 +47,7 @@ class AiohttpEngine:
             limit=0, ssl=verify or True, keepalive_timeout=kept, resolver=aiohttp.ThreadedResolver(), ttl_dns_cache=10
         )
         loop: Any = current_token().native_token
-        vars(self._connector)["_factory"] = functools.partial(_Protocol, loop)  # there is no public way
+        vars(self._connector)["_factory"] = functools.partial(_Protocol, loop)  # there is no public API
         self._free = anyio.Semaphore(most, fast_acquire=True)
         self._session = aiohttp.ClientSession(
             connector=self._connector,
@@ -81,7 +81,7 @@ class AiohttpEngine:
                 try:
                     await response.read(incoming.status, headers_of(incoming.raw_headers), _chunks(incoming))
                 finally:
-                    incoming.close()  # which leaves a connection alone whose response was read to its end
+                    incoming.close()  # which leaves a connection alone if its response was read completely
         except aiohttp.ConnectionTimeoutError:
             raise
         except aiohttp.ClientConnectorError as error:
@@ -96,7 +96,7 @@ class AiohttpEngine:
     def __del__(self) -> None:
         """Drop the connections when their event loop has ended before it closed them.
 
-        No library offers this, so a private member is used, as far as it is there.
+        No library offers this, so a private member is used if it exists.
         """
         self._session.detach()
         if not self._connector.closed:
@@ -104,7 +104,7 @@ class AiohttpEngine:
 
 
 async def _chunks(incoming: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
-    """The body of a response, as it comes."""
+    """The body of a response, as it arrives."""
     protocol = incoming.connection.protocol if incoming.connection is not None else None
     while chunk := await incoming.content.readany():
         yield chunk
@@ -122,7 +122,7 @@ class _Protocol(ResponseHandler):
 
     reset: Exception | None = None  # what ended a body that has no other end
     _headed = False  # whether the head of the response has come
-    _left: int | None = None  # bytes of the body that are still to come; None where only its form tells its end
+    _left: int | None = None  # bytes of the body still to come; None if only its format tells where it ends
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End the body."""

@@ -85,7 +85,7 @@ class HttpxEngine:
     async def _give_back(self, connection: httpcore2.AsyncHTTPConnection, origin: httpcore2.Origin) -> None:
         now = time.monotonic()
         unused = []
-        if connection.is_available():  # the response was read to its end: elsewhere, nobody knows where it stands
+        if connection.is_available():  # the response was read completely; otherwise its state is unknown
             self._idle.append((now, origin, connection))
         else:
             unused.append(connection)
@@ -157,7 +157,7 @@ def engine_for_proxies(verify: ssl.SSLContext | None) -> ClientEngine:
 
     Raises:
         ImportError: One of them needs a package that is not installed.
-        ValueError: The address of one of them is not one.
+        ValueError: One of the addresses is invalid.
     """
     limits = httpx2.Limits(max_connections=MOST_CONNECTIONS, keepalive_expiry=KEPT)
     try:

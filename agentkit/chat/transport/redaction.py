@@ -15,7 +15,7 @@ from agentkit.errors import AgentKitError
 
 MASK = "***"
 _PIECE = 8  # bytes: a shorter secret is a placeholder, and a shorter part of one an ordinary word
-_END = 4  # bytes: the shortest part that counts at the end of a string, where somebody truncated it
+_END = 4  # bytes: the shortest part that counts at the end of a truncated string
 _EXAMINED = 16 * 1024  # bytes of a string that are looked at in every form; a longer one is model output, not an error
 
 _PUBLIC_HEADERS = re.compile(

@@ -19,7 +19,7 @@ from agentkit.errors import ConfigError, DeadlineExceeded
 MOST_CONNECTIONS = 1000  # at once; a request beyond them waits
 KEPT = 5.0  # seconds that an idle connection is kept
 GRACE = 1.0  # seconds for a server to end a body that is complete, so that the connection can be used again
-_SLACK = 1.1  # the idle deadline may pass this much later, so that its timer is set anew rarely
+_SLACK = 1.1  # the idle deadline may be this late, so that its timer is rarely reset
 _SLICE = 8 * 1024  # bytes that are decoded at once
 _BUSY = 0.01  # seconds of decoding after which other tasks of the event loop have their turn
 
@@ -32,7 +32,7 @@ class Deadlines:
     deadline after the server had begun to answer is not sent again.
 
     Attributes:
-        connect: Until the connection stands.
+        connect: Until the connection is established.
         first_byte: The longest silence before the first event of a streamed reply. Comments, with which servers keep
             a connection open, are no event, but end a silence. A reply that is not streamed has only ``total``.
         idle: The longest silence after the first event; up to a tenth more is not noticed.
@@ -110,7 +110,7 @@ class Response:
     async def read(
         self, status: int, headers: Mapping[str, str], chunks: AsyncGenerator[bytes], *, unpacked: bool = False
     ) -> None:
-        """Read it to its end, or until it is known what comes of it.
+        """Read it to its end, or until its outcome is known.
 
         Args:
             status: The status.
@@ -174,7 +174,7 @@ class Response:
 
 
 class Failures(NamedTuple):
-    """What an engine raises: no connection stands in time, a header is not one, or a connection breaks."""
+    """What an engine raises: no connection in time, a malformed header, or a broken connection."""
 
     late: type[Exception]
     illegal: type[Exception]

@@ -31,7 +31,7 @@ _left: ContextVar[list[int] | None] = ContextVar("agentkit_retries_left", defaul
 
 @contextmanager
 def retry_budget(retries: int) -> Generator[None]:
-    """Everything that runs inside shares so many retries, nested runs included: the outermost budget holds."""
+    """Everything inside shares this many retries, nested runs included: the outermost budget applies."""
     if _left.get() is not None:
         yield
         return
@@ -70,7 +70,7 @@ class RetryPolicy:
         first_wait: Seconds before the first retry; each further one waits twice as long.
         most_wait: Most seconds of a wait that we choose ourselves.
         most_asked: Most seconds of a wait that the server asks for; if it wants more, there is no retry.
-        after_text: Whether a stream is also asked for again when some of its text was shown already. `Retrying` then
+        after_text: Whether a stream is retried even if some of its text was already shown. `Retrying` then
             says that what was shown is discarded.
     """
 
@@ -113,7 +113,7 @@ def _is_worth_it(error: ModelError) -> bool:
     if isinstance(error, InvalidReply):
         return error.again
     if isinstance(error, DeadlineExceeded):
-        return not error.answered  # else the server may still be working on it
+        return not error.answered  # otherwise the server may still be working on it
     return isinstance(error, ConnectionFailed | IncompleteReply)
 
 
@@ -126,7 +126,7 @@ def _asked(error: StatusError, now: float) -> float | None:
     after = _seconds(headers.get("retry-after"), now)
     if after is not None or error.status not in (429, 503):
         return after
-    used_up = (  # of several limits, those of which nothing remains, as far as the server says
+    used_up = (  # of several limits, those that the server says are used up
         name for name in _RESETS if (_seconds(headers.get(name.replace("reset", "remaining")), now) or 0) < 1
     )
     resets = [reset for name in used_up if (reset := _seconds(headers.get(name), now)) is not None]

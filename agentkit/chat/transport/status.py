@@ -163,7 +163,7 @@ def _kind(status: int, text: str) -> type[StatusError]:
 
 
 def _words_of(value: object) -> str:
-    """All that the server said, wherever it put it, with what the server behind a gateway said to it.
+    """Everything the server said, wherever it put it, including what an upstream server said to it.
 
     Gateways put the body of another error into a string, as JSON; of a page of HTML only the words are taken.
     """
@@ -200,7 +200,7 @@ def _params_of(value: object) -> Iterator[str]:
 
 
 def _status_of(codes: list[str]) -> int:
-    """The status that an error without one stands for; 500 when it does not say."""
+    """Return the status that an error without one stands for; 500 if it does not say."""
     text = " ".join(codes)
     number = next((int(code) for code in codes if code.isdecimal() and 400 <= int(code) <= 599), None)
     if number is not None:
