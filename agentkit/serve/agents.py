@@ -21,7 +21,7 @@ from agentkit.serve.conversation import Continued, continued_run, new_run_id, re
 from agentkit.serve.errors import ApiError, bad_request
 from agentkit.serve.reader import RunReader
 from agentkit.serve.runs import Runs, WaitingRun, give_results
-from agentkit.serve.wire import ChatBody, Decided, DecisionsBody, Json, parse_body
+from agentkit.serve.wire import ChatBody, Decided, DecisionsBody, Extension, Json, parse_body
 from agentkit.sessions import Sessions, StoredSession
 
 __all__ = ["AgentBackend", "Deps"]
@@ -80,9 +80,7 @@ class AgentBackend:
         """
         _refuse_unknown(body)
         messages = read_messages(raw["messages"])
-        if isinstance(messages[-1], AssistantMessage):
-            last = len(messages) - 1
-            raise bad_request(f"'messages[{last}]' is the assistant's: an agent answers users and results.", _at(last))
+        _check_last(messages)
         session = self._session(body, caller)
         if session is not None:
             return await self._in_session(session, body, raw, messages, caller)
@@ -103,7 +101,7 @@ class AgentBackend:
         asked = {"stream": body.stream, "stream_options": _dumped(body.stream_options), "tool_choice": None}
         raw = {**run.body, **asked, "messages": [{"role": "user", "content": "-"}]}
         again = parse_body(raw, ChatBody)
-        again.agentkit = body.agentkit
+        again.agentkit = None if body.agentkit is None else Extension(events=body.agentkit.events)
         start = await self._start(again, raw, caller, run=run, run_id=run_id)
         options = {**start.options, "resume": state} | ({} if session is None else {"session": session})
         start = replace(start, options=options, continues=True, state=state)
@@ -355,6 +353,15 @@ def _refuse_unknown(body: ChatBody) -> None:
     for name in ("functions", "function_call"):
         if getattr(body, name) is not None:
             raise bad_request(f"'{name}' is deprecated and not supported by agents: use 'tools'.", name)
+
+
+def _check_last(messages: Sequence[Message]) -> None:
+    """Refuse messages that an agent has no answer to."""
+    last, place = messages[-1], len(messages) - 1
+    if isinstance(last, AssistantMessage):
+        raise bad_request(f"'messages[{place}]' is the assistant's: an agent answers users and results.", _at(place))
+    if isinstance(last, UserMessage) and isinstance(last.content, str) and not last.content.strip():
+        raise bad_request(f"'messages[{place}]' is empty: an agent answers a user.", f"{_at(place)}.content")
 
 
 def _check_single(body: ChatBody, what: str) -> None:

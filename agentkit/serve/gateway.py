@@ -105,8 +105,8 @@ class GatewayBackend:
         try:
             request.encode(body.model)
         except ConfigError as error:
-            named = (name for name in ("response_format", "tools", "messages") if name in str(error))
-            raise bad_request(f"{error}.", next(named, None)) from None
+            named = {"response_format": "response_format", "tool": "tools", "message": "messages"}
+            raise bad_request(f"{error}.", next((named[each] for each in named if each in str(error)), None)) from None
         return _GatewayJob(self, Completion(body.model, body.metadata), request)
 
     async def ask(self, request: ChatRequest, emit: Emit) -> Reply:

@@ -174,8 +174,6 @@ class Server:
     async def _decide(self, request: Request) -> ASGIApp:
         raw = parse(await self._body(request))
         body = parse_body(raw, DecisionsBody)
-        if body.agentkit is not None and body.agentkit.session is not None:
-            raise bad_request("A run can only continue in its own session.", "agentkit.session")
         run_id, caller = request.path_params["run_id"], _caller(request)
         known = await self._runs.load(caller.owner, run_id)
         if known is None:

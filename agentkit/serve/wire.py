@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic_core import from_json
 
 from agentkit.serve.errors import ApiError, bad_request
@@ -31,6 +31,14 @@ Model = TypeVar("Model", bound=BaseModel)
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 Speaker: TypeAlias = Annotated[str, Field(pattern=r"^[^\s<|\\/>]+$")]
 Json: TypeAlias = dict[str, Any]
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
+"""An integer, also when it is written as ``100.0``: JSON knows no difference."""
 
 
 class _Open(BaseModel):
@@ -328,15 +336,23 @@ class LegacyFunction(_Open):
     parameters: Json | None = None
 
 
-class Extension(_Closed):
+class Shown(_Closed):
     """What clients that know agentkit request in addition.
 
     Attributes:
         events: Whether the response includes the events of the run.
-        session: The stored conversation that the request continues.
     """
 
     events: bool = False
+
+
+class Extension(Shown):
+    """What clients that know agentkit request in addition, of a new run.
+
+    Attributes:
+        session: The stored conversation that the request continues.
+    """
+
     session: Annotated[str, Field(min_length=1, max_length=256)] | None = None
 
 
@@ -349,14 +365,14 @@ class ChatBody(BaseModel):
     messages: Annotated[list[MessageBody], Field(min_length=1)]
     stream: bool | None = None
     stream_options: StreamOptionsBody | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[Whole, Field(ge=1)] | None = None
+    max_tokens: Annotated[Whole, Field(ge=1)] | None = None
     reasoning_effort: str | None = None
     verbosity: str | None = None
     modalities: Annotated[list[str], Field(min_length=1)] | None = None
     audio: AudioBodyOptions | None = None
     prediction: PredictionBody | None = None
-    n: Annotated[int, Field(ge=1, le=128)] | None = None
+    n: Annotated[Whole, Field(ge=1, le=128)] | None = None
     tools: Annotated[list[ToolDefinitionBody], Field(min_length=1, max_length=128)] | None = None
     tool_choice: ToolChoiceBody | None = None
     parallel_tool_calls: bool | None = None
@@ -368,10 +384,10 @@ class ChatBody(BaseModel):
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    seed: Annotated[Whole, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: str | Annotated[list[str], Field(min_length=1, max_length=4)] | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    top_logprobs: Annotated[Whole, Field(ge=0, le=20)] | None = None
     logit_bias: dict[Annotated[str, Field(pattern=r"^\d+$")], Annotated[float, Field(ge=-100, le=100)]] | None = None
     user: str | None = None
     service_tier: str | None = None
@@ -409,14 +425,14 @@ class DecisionsBody(_Closed):
     decisions: Annotated[list[Decided], Field(min_length=1)]
     stream: bool | None = None
     stream_options: StreamOptionsBody | None = None
-    agentkit: Extension | None = None
+    agentkit: Shown | None = None
 
 
 class BranchBody(_Closed):
     """A copy of a session, or of its first messages."""
 
     name: Annotated[str, Field(min_length=1, max_length=256)]
-    messages: Annotated[int, Field(ge=0)] | None = None
+    messages: Annotated[Whole, Field(ge=0)] | None = None
 
 
 def parse(body: bytes) -> Json:
@@ -435,21 +451,25 @@ def parse(body: bytes) -> Json:
 
 
 def parse_body(raw: Json, model: type[Model]) -> Model:
-    """Validate a body.
+    """Validate a body, and write its integers as such, for the server behind.
 
     Raises:
         ApiError: Something in it is wrong; ``param`` names it.
     """
     try:
-        return model.model_validate(raw)
+        body = model.model_validate(raw)
     except ValidationError as error:
         raise _refusal(error, raw) from None
+    for name, value in raw.items():
+        if isinstance(value, float) and isinstance(read := getattr(body, name, None), int):
+            raw[name] = read
+    return body
 
 
 def _refusal(error: ValidationError, raw: Json) -> ApiError:
     found = [(_path(each["loc"], raw), each) for each in error.errors(include_url=False, include_context=False)]
     inside = [each for each in found if each[0].startswith(found[0][0])]  # the alternative that got furthest
-    param, first = max(inside, key=lambda each: len(each[0]))
+    param, first = max(inside, key=lambda each: (len(each[0]), not each[1]["type"].endswith("_type")))
     if first["type"] == "missing":
         return bad_request(f"Missing required parameter: '{param}'.", param, code="missing_required_parameter")
     if first["type"] == "extra_forbidden":

@@ -207,6 +207,11 @@ def test_a_call_is_allowed_after_its_arguments_were_seen_and_edited(stored: Page
     shown = stored.locator(".decision textarea")
     assert '"cake\\u202e"' in shown.input_value()
     stored.reload()  # it waits, whoever looks
+    badge = stored.locator(".session .badge")
+    expect(badge).to_have_text("waits")
+    assert badge.evaluate(
+        "each => each.getBoundingClientRect().right <= each.parentElement.getBoundingClientRect().right"
+    )
     stored.locator(".session").first.click()
     stored.get_by_role("button", name="Edit", exact=True).last.click()
     shown.fill('{"item": "pie", "count": 1}')
@@ -260,6 +265,7 @@ def test_conversations_are_kept_opened_and_deleted(stored: Page) -> None:
     ask(stored, "second thing")
     stored.reload()
     expect(stored.locator(".session")).to_have_count(2)
+    expect(stored.locator(".session .name")).to_have_text(["second thing", "first thing"])
     stored.locator(".session", has_text="first thing").click()
     expect(stored.locator(".user .words")).to_have_text("first thing")
     ask(stored, "and more")

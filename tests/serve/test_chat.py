@@ -195,6 +195,7 @@ async def test_metadata_comes_back_with_the_answer() -> None:
             {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": 7}}}},
             "response_format.json_schema.schema",
         ),
+        ({"messages": [{"role": "user", "content": ""}]}, "messages[0].content"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tool_choice": "some"}, "tool_choice"),
         ({"tools": []}, "tools"),
@@ -219,6 +220,20 @@ async def test_what_is_wrong_is_refused_by_its_name(wrong: dict[str, Any], param
     assert (answer.status, answer.error["type"], answer.error["param"]) == (400, "invalid_request_error", param)
     assert answer.error.keys() == {"message", "type", "param", "code"}
     assert not requests(asks)
+
+
+async def test_of_alternatives_the_error_is_that_of_the_nearest() -> None:
+    assert "at most 4 items" in (await client("no").chat(stop=["x"] * 5)).error["message"]
+    assert "at least 1 item" in (await client("no").chat(stop=[])).error["message"]
+
+
+async def test_an_integer_may_be_written_with_a_point() -> None:
+    asks = client("ok")
+    assert (await asks.chat(max_tokens=100.0, seed=7.0, n=1.0)).status == 200
+    assert (await asks.chat(max_tokens=100.5)).error["param"] == "max_tokens"
+    (request,) = requests(asks)
+    sent = json.loads(request.encode("model"))
+    assert (str(sent["max_tokens"]), str(sent["seed"])) == ("100", "7")
 
 
 async def test_several_answers_are_several_runs() -> None:

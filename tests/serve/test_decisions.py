@@ -224,3 +224,11 @@ async def test_a_run_of_a_session_that_failed_after_the_decision_goes_on() -> No
     assert (await decide(asks, told["run_id"], {"id": "t", "approve": True})).status == 503
     assert (await decide(asks, told["run_id"], {"id": "t", "approve": True})).message["content"] == "Gone."
     assert RAN == [("cake", 2)]
+
+
+async def test_a_decision_names_no_session() -> None:
+    asks = client(THROW, "Gone.")
+    run_id = (await asks.chat()).json["agentkit"]["run_id"]
+    refused = await decide(asks, run_id, {"id": "t", "approve": True}, agentkit={"session": "ada"})
+    assert (refused.status, refused.error["param"]) == (400, "agentkit.session")
+    assert (await decide(asks, run_id, {"id": "t", "approve": True})).message["content"] == "Gone."

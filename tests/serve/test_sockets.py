@@ -29,8 +29,8 @@ from agentkit.testing import Answer, Chunks, FunctionModel, ScriptedModel, call
 from tests.explore import EXPLORE
 from tests.serve.asgi import TOKEN
 
-STREAMS = 200 if EXPLORE else 40
-LEAVING = 1000 if EXPLORE else 60
+STREAMS = 200 if EXPLORE else 50
+LEAVING = 1000 if EXPLORE else 100
 
 
 CLIENTS: list[openai.OpenAI] = []  # closed before their server ends

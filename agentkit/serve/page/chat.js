@@ -462,12 +462,14 @@ async function askFrom(view, place, content) {
   return undefined;
 }
 
+// The name of a conversation without what makes it unique.
+const shownName = (name) => name.replace(/ ~[0-9a-z]{4}(?= \(\d+\)$|$)/, "");
 const nextName = (name) => name.replace(/( \((\d+)\))?$/, (_all, _group, number) => ` (${Number(number || 1) + 1})`);
 
 async function ask(content) {
   const place = STORED ? current.length : current.messages.length;
   const question = userView(content, place);
-  if (STORED && !current.name) current.name = `${textOf(content).replace(/\s+/g, " ").trim().slice(0, 48) || "Conversation"} ${Date.now().toString(36).slice(-4)}`;
+  if (STORED && !current.name) current.name = `${textOf(content).replace(/\s+/g, " ").trim().slice(0, 48) || "Conversation"} ~${Date.now().toString(36).slice(-4)}`;
   current.messages.push({ role: "user", content });
   follow(() => log.append(question));
   log.scrollTop = log.scrollHeight;
@@ -548,17 +550,18 @@ async function loadSessions() {
   const found = data.find((each) => each.id === current.name);
   if (found) current.length = found.messages;
   $("sessions").replaceChildren(...data.map((each) => {
-    const open = button(each.id, () => openSession(each.id), each.id === current.name ? "session current" : "session");
-    open.title = `${each.messages} messages, ${new Date(each.updated * 1000).toLocaleString()}`;
+    const open = button("", () => openSession(each.id), each.id === current.name ? "session current" : "session");
+    open.append(node("span", "name", shownName(each.id)));
+    open.title = `${each.id}: ${each.messages} messages, ${new Date(each.updated * 1000).toLocaleString()}`;
     if (each.id === current.name) open.setAttribute("aria-current", "page");
     if (each.status === "paused") open.append(node("span", "badge", "waits"));
-    const remove = button("✕", () => deleteSession(each.id), "quiet", `Delete ${each.id}`);
+    const remove = button("✕", () => deleteSession(each.id), "quiet", `Delete ${shownName(each.id)}`);
     return node("li", "", open, remove);
   }));
 }
 
 async function deleteSession(name) {
-  if (!confirm(`Delete the conversation “${name}”?`)) return;
+  if (!confirm(`Delete the conversation “${shownName(name)}”?`)) return;
   try {
     await send(`v1/sessions/${encodeURIComponent(name)}`, { method: "DELETE" });
   } catch (error) {
