@@ -37,8 +37,7 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
-"""An integer, also when it is written as ``100.0``: JSON knows no difference."""
+WHOLE = BeforeValidator(_whole)  # an integer may be written as 100.0: JSON knows no difference
 
 
 class _Open(BaseModel):
@@ -365,14 +364,14 @@ class ChatBody(BaseModel):
     messages: Annotated[list[MessageBody], Field(min_length=1)]
     stream: bool | None = None
     stream_options: StreamOptionsBody | None = None
-    max_completion_tokens: Annotated[Whole, Field(ge=1)] | None = None
-    max_tokens: Annotated[Whole, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
+    max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
     reasoning_effort: str | None = None
     verbosity: str | None = None
     modalities: Annotated[list[str], Field(min_length=1)] | None = None
     audio: AudioBodyOptions | None = None
     prediction: PredictionBody | None = None
-    n: Annotated[Whole, Field(ge=1, le=128)] | None = None
+    n: Annotated[int, Field(ge=1, le=128), WHOLE] | None = None
     tools: Annotated[list[ToolDefinitionBody], Field(min_length=1, max_length=128)] | None = None
     tool_choice: ToolChoiceBody | None = None
     parallel_tool_calls: bool | None = None
@@ -384,10 +383,10 @@ class ChatBody(BaseModel):
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    seed: Annotated[Whole, Field(ge=-(2**63), lt=2**63)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63), WHOLE] | None = None
     stop: str | Annotated[list[str], Field(min_length=1, max_length=4)] | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[Whole, Field(ge=0, le=20)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20), WHOLE] | None = None
     logit_bias: dict[Annotated[str, Field(pattern=r"^\d+$")], Annotated[float, Field(ge=-100, le=100)]] | None = None
     user: str | None = None
     service_tier: str | None = None
@@ -432,7 +431,7 @@ class BranchBody(_Closed):
     """A copy of a session, or of its first messages."""
 
     name: Annotated[str, Field(min_length=1, max_length=256)]
-    messages: Annotated[Whole, Field(ge=0)] | None = None
+    messages: Annotated[int, Field(ge=0), WHOLE] | None = None
 
 
 def parse(body: bytes) -> Json:

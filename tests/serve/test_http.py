@@ -357,7 +357,8 @@ async def test_the_openapi_document_describes_what_is_sent_and_answered() -> Non
     refused = await client("x").chat(temperature=9)
     validator("Error").validate(refused.json)
     validator("ChatBody").validate({"model": "agent", "messages": [USER], "temperature": 1})
-    assert not validator("ChatBody").is_valid({"model": "agent", "messages": [USER], "temperature": 9})
+    for wrong in ({"temperature": 9}, {"n": 0}, {"n": 1.5}, {"max_tokens": 0}, {"top_logprobs": 21}):
+        assert not validator("ChatBody").is_valid({"model": "agent", "messages": [USER], **wrong})
 
 
 async def test_a_tool_can_use_the_agents_dependencies_when_the_app_is_open() -> None:
