@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from agentkit.chat.client import ChatClient
-from agentkit.chat.transport.credentials import Credentials
+from agentkit.chat.transport.address import Credentials
 from agentkit.chat.transport.redaction import Redactor
 from agentkit.chat.transport.response import Deadlines
 from agentkit.errors import AuthenticationFailed, ConfigError

@@ -8,6 +8,7 @@ import gc
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -45,11 +46,14 @@ def httpx2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTKIT_HTTP", "httpx2")
 
 
-def opened() -> list[str]:
-    """The engines that have connections, each as often as it is there."""
+def engines() -> list[Any]:
+    """The engines that have connections."""
     gc.collect()
-    kinds = [type(each).__name__ for each in gc.get_objects() if type(each) in (AiohttpEngine, HttpxEngine)]
-    return sorted(kinds)
+    return [each for each in gc.get_objects() if type(each) in (AiohttpEngine, HttpxEngine)]
+
+
+def opened_since(before: list[Any]) -> list[type]:
+    return [type(each) for each in engines() if all(each is not other for other in before)]
 
 
 async def ask(http: Http, url: str, *, seconds: float = 10) -> bytes:
@@ -60,40 +64,40 @@ async def ask(http: Http, url: str, *, seconds: float = 10) -> bytes:
 
 @pytest.mark.anyio
 async def test_aiohttp_sends_in_asyncio_unless_httpx2_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = opened()
+    before = engines()
     with replay(*[answer(b"ok")] * 5) as server:
         for http, engine in ((Http(), AiohttpEngine), (Http("aiohttp"), AiohttpEngine), (Http("httpx2"), HttpxEngine)):
             assert await ask(http, server.url) == b"ok"
-            assert opened() == sorted([*before, engine.__name__])
+            assert opened_since(before) == [engine]
             await http.aclose()
         monkeypatch.setenv("AGENTKIT_HTTP", "httpx2")
         http = Http()
         await ask(http, server.url)
-        assert opened() == sorted([*before, "HttpxEngine"])
+        assert opened_since(before) == [HttpxEngine]
         await http.aclose()
 
 
 def test_httpx2_sends_in_trio() -> None:
-    async def ask_and_look(url: str) -> list[str]:
+    async def ask_and_look(url: str) -> list[type]:
         http = Http("aiohttp")
         assert await ask(http, url) == b"ok"
-        return opened()
+        return opened_since(before)
 
-    before = opened()
+    before = engines()
     with replay(answer(b"ok")) as server:
-        assert anyio.run(ask_and_look, server.url, backend="trio") == sorted([*before, "HttpxEngine"])
+        assert anyio.run(ask_and_look, server.url, backend="trio") == [HttpxEngine]
 
 
 @pytest.mark.anyio
 async def test_httpx2_sends_where_there_is_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    before = opened()
+    before = engines()
     with replay(answer(b"from the proxy")) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         http = Http("aiohttp")
         assert await ask(http, "http://llm.example.com/v1") == b"from the proxy"
-        assert opened() == before
+        assert opened_since(before) == []
         await http.aclose()
 
 

@@ -37,8 +37,7 @@ from agentkit.chat.reply import Model, ModelInfo, Out, ParsedReply, Reply, Reply
 from agentkit.chat.request import ChatRequest, FunctionTool, Prompt, ToolLike, request_of
 from agentkit.chat.settings import ChatSettings, OtherParameters, Parameters, ResponseFormat
 from agentkit.chat.stream import ParsedReplyStream, ReplyStream
-from agentkit.chat.transport.address import parse_address, without_secrets
-from agentkit.chat.transport.credentials import ApiKey, Credentials
+from agentkit.chat.transport.address import ApiKey, Credentials, parse_address, without_secrets
 from agentkit.chat.transport.http import Http
 from agentkit.chat.transport.redaction import Redactor
 from agentkit.chat.transport.response import Deadlines

@@ -234,16 +234,13 @@ def http_engine(name: str = "") -> str:
     if chosen not in ("", "httpx2", "aiohttp"):
         where = "http=" if name else "AGENTKIT_HTTP="
         raise ConfigError(f"{where}{chosen!r:.80}: the HTTP engines are 'httpx2' and 'aiohttp'")
-    if chosen == "aiohttp" and not _has_aiohttp():
-        raise ConfigError("the HTTP engine aiohttp is not installed: pip install 'agentkit[fast]'")
-    return chosen or ("aiohttp" if _has_aiohttp() else "httpx2")
-
-
-def _has_aiohttp() -> bool:
     try:
-        return find_spec("aiohttp") is not None and tuple(map(int, _version("aiohttp").split(".")[:2])) >= _AIOHTTP
+        found = find_spec("aiohttp") is not None and tuple(map(int, _version("aiohttp").split(".")[:2])) >= _AIOHTTP
     except (PackageNotFoundError, ValueError):
-        return False
+        found = False
+    if chosen == "aiohttp" and not found:
+        raise ConfigError("the HTTP engine aiohttp is not installed: pip install 'agentkit[fast]'")
+    return chosen or ("aiohttp" if found else "httpx2")
 
 
 def _maker(scheme: str, here: bool, name: str) -> Callable[[], Engine]:  # noqa: FBT001 - a key of the pool

@@ -105,6 +105,9 @@ def _parsed(url: str) -> tuple[httpcore2.URL, str]:
     return target, parsed.netloc.decode("ascii")
 
 
+_loops: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # a caller's client -> the event loop it was used in last
+
+
 class ClientEngine:
     """A client of httpx2 or httpx; what it adds to requests goes along.
 
@@ -127,7 +130,7 @@ class ClientEngine:
 
     async def send(self, request: Request, response: Response) -> None:
         """Send a request through the client, and have the response read. Redirects are never followed."""
-        _drop_connections_of_other_loops(self._client)
+        self._drop_connections_of_other_loops()
         timeout = self._library.Timeout(None, connect=request.connect)
         outgoing = self._client.build_request(
             "POST", self._url(request.url), content=request.body, headers=request.headers, timeout=timeout
@@ -142,6 +145,22 @@ class ClientEngine:
         finally:  # an auth or a hook of the caller's may have added to it
             request.redactor.add_headers(outgoing.headers)
             request.redactor.add_url(str(outgoing.url))
+
+    def _drop_connections_of_other_loops(self) -> None:
+        """Drop the idle connections of a caller's client that belong to an event loop it was used in before.
+
+        A request on one of them would be sent and its answer never read. No library offers this, so its private members
+        are used, as far as they are there.
+        """
+        client, here = self._client, current_token().native_token
+        before = _loops.get(client)
+        if before is here:
+            return
+        _loops[client] = here
+        for transport in (getattr(client, "_transport", None), *getattr(client, "_mounts", {}).values()):
+            connections: Any = getattr(getattr(transport, "_pool", None), "_connections", None)
+            if connections and before is not None:
+                connections[:] = [each for each in connections if not each.is_idle()]
 
     async def aclose(self) -> None:
         """Close the client."""
@@ -168,23 +187,3 @@ def engine_for_proxies(verify: ssl.SSLContext | None) -> ClientEngine:
 
 certificates = httpx2.create_ssl_context
 """Reads the certificates that the environment names, or the system's."""
-
-
-_loops: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # a caller's client -> the event loop it was used in last
-
-
-def _drop_connections_of_other_loops(client: Any) -> None:
-    """Drop the idle connections of a caller's client that belong to an event loop it was used in before.
-
-    A request on one of them would be sent and its answer never read. No library offers this, so its private members
-    are used, as far as they are there.
-    """
-    here = current_token().native_token
-    before = _loops.get(client)
-    _loops[client] = here
-    if before is None or before is here:
-        return
-    for transport in (getattr(client, "_transport", None), *getattr(client, "_mounts", {}).values()):
-        connections: Any = getattr(getattr(transport, "_pool", None), "_connections", None)
-        if connections:
-            connections[:] = [each for each in connections if not each.is_idle()]

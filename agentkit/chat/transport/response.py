@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple, Protocol
 
 import anyio
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from agentkit.chat.transport.address import without_secrets
 from agentkit.chat.transport.body import BodyDecoder
@@ -106,6 +106,7 @@ class Response:
         self._which = "first_byte"
         self._error: Exception | None = None
         self._over = False
+        self._yielded = False  # to other tasks, while decoding
 
     async def read(
         self, status: int, headers: Mapping[str, str], chunks: AsyncGenerator[bytes], *, unpacked: bool = False
@@ -125,7 +126,8 @@ class Response:
         async with aclosing(chunks):
             async for chunk in chunks:
                 await self._take(decoder, chunk)
-        await checkpoint()  # where a cancellation takes effect that came while the last chunk was decoded
+        # Where a cancellation takes effect that came while the last chunk was decoded.
+        await (checkpoint() if self._yielded else checkpoint_if_cancelled())
 
     async def _take(self, decoder: BodyDecoder, chunk: bytes) -> None:
         """Decode a chunk, however much it unpacks to, without holding the event loop for long."""
@@ -141,6 +143,7 @@ class Response:
                     if time.perf_counter() - started > _BUSY:
                         with anyio.CancelScope(shield=True):  # a cancellation must come from inside the generators
                             await checkpoint()
+                        self._yielded = True
                         started = time.perf_counter()
                         self._over = self._over or anyio.current_effective_deadline() <= anyio.current_time()
         except Exception as error:  # noqa: BLE001 - raised by `check`
