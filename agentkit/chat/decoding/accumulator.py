@@ -224,11 +224,12 @@ class ReplyAccumulator:
         given = [answer for answer in self._choices if answer.seen] or self._choices[:1]
         if len(given) < len(self._choices):
             self._repairs[f"{len(self._choices)} answers were requested, but {len(given)} came"] = None
-        finished = tuple([answer.finish() for answer in given])
+        finished: list[Choice] = []
         for answer in given:
+            finished.append(answer.finish())
             self._repairs |= dict.fromkeys(answer.calls.notes)
         return Reply(
-            choices=finished,
+            choices=tuple(finished),
             usage=self._usage,
             id=self._id,
             model=self._model,
@@ -386,10 +387,11 @@ class _Answer:
     def finish(self) -> Choice:
         """The finished answer."""
         calls, text, refusal = self.calls.finish(), self.scanner.text, "".join(self._refusal) or None
-        details = tuple([each.finish() for each in self._details.values()])
+        details = tuple([each.finish() for each in self._details.values()]) if self._details else ()
         nothing_else = not calls and refusal is None and self._audio is None
         reasoning = join_surrogates("".join(self._reasoning)) or self.scanner.reasoning
-        reasoning = reasoning or "".join([as_text(each.get("text")) for each in details])
+        if details and not reasoning:
+            reasoning = "".join(as_text(each.get("text")) for each in details)
         message = AssistantMessage(
             text if text or nothing_else else None,
             calls,

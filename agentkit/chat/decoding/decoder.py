@@ -210,11 +210,14 @@ class ResponseDecoder:
         if "choices" not in value and _error_in(value) is None:
             raise self._not_a_reply("answered with something that is not a completion")
         self._add(value, whole=True)
-        choices = as_mappings(value.get("choices"))
-        if not any(isinstance(each.get("message") or each.get("delta"), Mapping) for each in choices):
-            answered = any(isinstance(each.get("message"), Mapping) and each.get("finish_reason") for each in choices)
-            if not answered and not self._accumulator.has_calls:
-                raise self._not_a_reply("answered without any message in a choice")
+        for choice in as_mappings(value.get("choices")):
+            message = choice.get("message")
+            if isinstance(message or choice.get("delta"), Mapping):
+                return
+            if isinstance(message, Mapping) and choice.get("finish_reason"):  # an empty one that is complete
+                return
+        if not self._accumulator.has_calls:
+            raise self._not_a_reply("answered without any message in a choice")
 
     def _not_a_reply(self, problem: str) -> InvalidReply:
         start = self._whole[:_MAX_EXCERPT].decode("utf-8", "replace")
