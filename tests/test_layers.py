@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "agentkit"
 CORE = ["errors", "chat", "tools", "run", "agent"]
@@ -47,6 +49,13 @@ def name_of(path: Path) -> str:
 @cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_trees() -> Iterator[None]:
+    """Millions of objects, which every collection of garbage would look at until the end of the suite."""
+    yield
+    tree_of.cache_clear()
 
 
 def imports(tree: ast.AST) -> Iterator[str]:

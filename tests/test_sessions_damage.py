@@ -1,7 +1,6 @@
 """Files of sessions that were changed, forged or damaged: an error in a sentence, and nothing of it is used."""
 
 import json
-import os
 import random
 import sqlite3
 import tempfile
@@ -17,11 +16,11 @@ from agentkit.errors import AgentKitError, ConfigError, SessionError, StateError
 from agentkit.run import SessionUpdate
 from agentkit.sessions import SessionInfo, SQLiteSessions, SyncSession
 from agentkit.testing import ScriptedModel, call
+from tests.explore import EXPLORE
 from tests.scaling import assert_linear
 from tests.sessions import message
 
 KEY = b"a secret of the program"
-EXPLORE = os.environ.get("HYPOTHESIS_PROFILE") == "explore"
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ import pytest
 from agentkit_tools.root import Root
 
 from agentkit.errors import ConfigError, ModelRetry, ToolError
+from tests.explore import EXPLORE
 
-SWAPS = 100_000 if os.environ.get("HYPOTHESIS_PROFILE") == "explore" else 15_000
+SWAPS = 100_000 if EXPLORE else 15_000
 SWAPPER = """
 import ctypes, sys
 inside, link, swaps = sys.argv[1].encode(), sys.argv[2].encode(), int(sys.argv[3])
