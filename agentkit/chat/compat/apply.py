@@ -101,7 +101,8 @@ class _Adapter:
         self._adapt_choice()
         self._adapt_schemas()
         self._keep_tools()
-        self._name_results()
+        if self.profile.tool_names:
+            self._name_results()
         self._adapt_content()
         self._adapt_roles()
         self._adapt_turns()
@@ -242,15 +243,15 @@ class _Adapter:
     def _name_results(self) -> None:
         calls = (call for each in self.messages for call in as_mappings(each.get("tool_calls")))
         names = {call.get("id"): tool_name(call) for call in calls}
-        for message in self.messages if self.profile.tool_names else ():
+        for message in self.messages:
             if message["role"] == "tool" and "name" not in message and names.get(message.get("tool_call_id")):
                 message["name"] = names[message["tool_call_id"]]
                 self.note("results of tools carry the tool's name")
 
     def _adapt_content(self) -> None:
         for message in list(self.messages):
-            parts = as_mappings(message.get("content"))
-            if self.profile.plain_content and parts and all(part.get("type") == "text" for part in parts):
+            parts = as_mappings(message.get("content")) if self.profile.plain_content else []
+            if parts and all(part.get("type") == "text" for part in parts):
                 message["content"] = _text(parts)
                 self.note("content of several texts is sent as one text")
             if self.profile.fill_empty_content:
