@@ -27,12 +27,8 @@ _SIGNATURES = {  # the first bytes of an image -> its type, for bytes that have 
     b"GIF87a": "image/gif",
     b"GIF89a": "image/gif",
 }
-_AUDIO_FORMATS = {
-    "wave": "wav",
-    "x-wav": "wav",
-    "vnd.wave": "wav",
-    "mpeg": "mp3",
-}  # suffix or subtype -> the API's word
+# A suffix or a subtype of a media type -> the API's word.
+_AUDIO_FORMATS = {"wave": "wav", "x-wav": "wav", "vnd.wave": "wav", "mpeg": "mp3"}
 _DATA_URL = re.compile(r"data:(?P<type>[^;,]*)(?:;[^;,]+=[^;,]*)*;base64,(?P<data>.*)", re.DOTALL | re.IGNORECASE)
 
 

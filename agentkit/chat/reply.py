@@ -243,14 +243,9 @@ class Reply:
 
 
 _PLAIN: Mapping[str, Callable[[object], Any]] = {  # the members of a reply that are recorded as they are
-    "id": as_text,
-    "model": as_text,
+    **dict.fromkeys(("id", "model", "service_tier", "system_fingerprint"), as_text),
+    **dict.fromkeys(("metadata", "moderation", "extra"), as_mapping),
     "created": as_count,
-    "service_tier": as_text,
-    "system_fingerprint": as_text,
-    "metadata": as_mapping,
-    "moderation": as_mapping,
-    "extra": as_mapping,
 }
 
 
