@@ -168,7 +168,7 @@ REFUSED = answer(b'{"error": {"message": "no\\u001b[2J"}}', status="400 Bad Requ
         (["fly"], [], 2, "No such command 'fly'; `agentkit --help` says more"),
         (["runn"], [], 2, "Did you mean 'run'? `agentkit --help` says more"),
         (["run", "-m", "openai:m", "--schema", "no.json", "hi"], [], 2, "'no.json' cannot be read: No such file"),
-        (["run", "-m", "openai:m", "--schema", "odd.json", "hi"], [], 2, "the schema 'odd.json': "),
+        (["run", "-m", "openai:m", "--schema", "odd.json", "hi"], [], 2, "the schema 'odd.json' is not a JSON "),
         (["tools"], [], 2, "say which tools"),
         (["tools", "nothing.py"], [], 2, "there is no file"),
     ],

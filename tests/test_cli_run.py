@@ -133,6 +133,12 @@ def test_tools_model_and_instructions_are_added_to_an_agent() -> None:
         (["one.py", "--limit", "turns=many", "Hi"], "must be a whole number"),
         (["one.py", "--schema", "app.py:Totl", "Hi"], "did you mean 'Total'?"),
         (["one.py", "--schema", "no.json", "Hi"], "the schema 'no.json' cannot be read"),
+        (["one.py", "--schema", "noise.bin.json", "Hi"], "the schema 'noise.bin.json' is not JSON"),
+        (["one.py", "--schema", "five.json", "Hi"], "the schema 'five.json' is not a JSON object"),
+        (
+            ["one.py", "--schema", "odd.json", "Hi"],
+            "the schema 'odd.json' is not a JSON Schema: member 'x' has the type 'nonsense'; there are array",
+        ),
         (["one.py", "-a", "no.png", "Hi"], "the attachment 'no.png' cannot be read: No such file"),
         (["one.py", "-a", "noise.bin", "Hi"], "is not an image, audio, PDF or text file"),
         (["one.py", "-a", "empty.txt", "Hi"], "the attachment 'empty.txt' is empty"),
@@ -145,6 +151,9 @@ def test_tools_model_and_instructions_are_added_to_an_agent() -> None:
 def test_what_is_wrong_is_one_sentence_and_nothing_is_asked(arguments: list[str], sentence: str) -> None:
     Path("noise.bin").write_bytes(bytes(range(256)))
     Path("empty.txt").touch()
+    Path("noise.bin.json").write_bytes(bytes(range(256)))
+    Path("five.json").write_text("5", encoding="utf-8")
+    Path("odd.json").write_text('{"properties": {"x": {"type": "nonsense"}}}', encoding="utf-8")
     done = run("run", *arguments)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     *_, error = done.stderr.splitlines()

@@ -321,12 +321,17 @@ def load_schema(where: str) -> Any:
         return value
     try:
         schema = json.loads(Path(where).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"the schema {where!r} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise ConfigError(f"the schema {where!r} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"the schema {where!r} is not JSON: {error}") from None
+    if not isinstance(schema, dict):
+        raise ConfigError(f"the schema {where!r} is not a JSON object")
     try:
         return OutputSchema(schema)
     except DefinitionError as error:
-        raise DefinitionError(f"the schema {where!r}: {error}") from None
+        complaint = str(error).removeprefix("OutputSchema: ")
+        raise DefinitionError(f"the schema {where!r} is not a JSON Schema: {complaint}") from None
 
 
 def _settings(parameters: Sequence[str]) -> ChatSettings:

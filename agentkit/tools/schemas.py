@@ -75,10 +75,15 @@ def check_schema(name: str, parameters: Mapping[str, Any]) -> JsonSchema:
         raise DefinitionError(f"tool {name!r}: its parameters are not JSON ({error})") from error
     if schema["type"] != "object":
         raise DefinitionError(f"tool {name!r}: its parameters must be a JSON Schema of type 'object'")
-    for place, complaint in _complaints(schema, ""):
-        where = f"parameter {place!r}" if place else "its schema"
-        raise DefinitionError(f"tool {name!r}: {where} {complaint}")
+    if complaint := complaint_about(schema, "parameter"):
+        raise DefinitionError(f"tool {name!r}: {complaint}")
     return _with_items(schema)
+
+
+def complaint_about(schema: object, member: str) -> str:
+    """Say what is first wrong with a schema, and where; empty if nothing is."""
+    found = next(_complaints(schema, ""), None)
+    return "" if found is None else f"{f'{member} {found[0]!r}' if found[0] else 'its schema'} {found[1]}"
 
 
 def _complaints(schema: object, place: str) -> Iterator[tuple[str, str]]:

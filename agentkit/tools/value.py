@@ -26,7 +26,7 @@ from agentkit.tools.arguments import Shape, Signature, fit_arguments, validate_v
 from agentkit.tools.context import RunContext
 from agentkit.tools.generate import AllArguments
 from agentkit.tools.repair import Unreadable, json_values_in, repair_json
-from agentkit.tools.schemas import check_schema, faults_of
+from agentkit.tools.schemas import check_schema, complaint_about, faults_of
 from agentkit.tools.signature import name_of, read_signature, signature_of_value
 
 VALUE = "value"  # the member that holds what is not an object
@@ -266,6 +266,8 @@ class SchemaType(ValueType):
         given: object = schema
         if not isinstance(given, dict):
             raise DefinitionError(f"OutputSchema takes a JSON Schema as a dict, not {given!r:.80}")
+        if complaint := complaint_about(given, "member"):
+            raise DefinitionError(f"OutputSchema: {complaint}")
         self.name = _valid_name(name or str(schema.get("title", "")) or "output")
         definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})}
         inner = {key: each for key, each in schema.items() if key not in ("$defs", "$schema", "$id", "title")}
