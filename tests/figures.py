@@ -35,7 +35,7 @@ class Budget(NamedTuple):
 
 
 BUDGETS = {
-    "lines of the core": Budget(20_435, 14_000),
+    "lines of the core": Budget(20_442, 14_000),
     "modules of the core": Budget(77, 80),
     "private functions per 1,000 lines": Budget(10.2, 8.0),
     "files of one tool call": Budget(18, 16),
