@@ -10,7 +10,7 @@ from typing import Any
 
 from agentkit import Agent, Model, RunResult, RunState, ToolContext, tool
 
-KEY = b"a secret of your servers"  # signs the file, so that nobody can approve a call by writing into it
+KEY = b"a secret of your servers"  # signs the file, so that nobody can approve a call by editing it
 
 
 def is_large(_: ToolContext[Any], arguments: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Use an API by its OpenAPI document: reading is free, and what would change something is shown and not done.
+"""Use an API through its OpenAPI document: reads run freely, and anything that would change something is only shown.
 
 API_TOKEN=... python examples/call_api.py https://api.example.com/openapi.json "Which orders are late?"
 """

@@ -111,7 +111,7 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         sys.exit("interrupted")
     if name == "local":
-        print("\nThis was a model of 135 million parameters inside this process: good to try things, not to work with.")
+        print("\nThis was a model of 135 million parameters in this process: for trying things out, not for real work.")
     print(
         "To use another server, set OPENAI_BASE_URL and OPENAI_API_KEY and run"
         "\n    make demo ARGS='--model openai:MODEL'        or, with Ollama,    make demo ARGS='--model ollama:qwen3'"

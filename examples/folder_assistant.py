@@ -20,7 +20,7 @@ def assistant(folder: Path, model: str | Model) -> Agent:
 
 
 def answer(agent: Agent, question: str) -> RunResult[str]:
-    """Run, and ask at the terminal about each change until nothing waits any more."""
+    """Run, and ask on the terminal about each change until nothing is waiting."""
     result = agent.run_sync(question)
     while result.status == "paused":
         for call in result.pending:

@@ -35,7 +35,7 @@ def read(path: Path) -> tuple[str, str]:
 
 @step
 def file_away(folder: Path, name: str, place: str) -> str:
-    if (folder / name).exists():  # else it was moved before the program died
+    if (folder / name).exists():  # otherwise it was moved before the program died
         (folder / place).mkdir(exist_ok=True)
         (folder / name).rename(folder / place / name)
     return f"{name}: {place}"
@@ -44,7 +44,7 @@ def file_away(folder: Path, name: str, place: str) -> str:
 @step
 @tool(requires_approval=True)
 def send(folder: Path, to: str, text: str, context: ToolContext[Any]) -> None:
-    """Send a reply; here it is a file, the same one however often it is tried."""
+    """Send a reply; here it is a file, the same one on every attempt."""
     (outbox := folder / "outbox").mkdir(exist_ok=True)
     (outbox / re.sub(r"\W+", "-", context.idempotency_key)).write_text(f"To: {to}\n\n{text}\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""A service desk: triage hands off to billing or support. A refund waits until somebody allows it.
+"""A service desk: triage hands off to billing or support. A refund waits until somebody approves it.
 
 python examples/triage.py "I want my money back for order 7."
 """
@@ -59,7 +59,7 @@ def open_desk(model: str | Model) -> Agent:
 
 
 def answer(question: str, model: str | Model, session: Session) -> RunResult[str]:
-    """Continue the conversation with whoever has it, and ask at the terminal about what waits."""
+    """Continue the conversation with the agent that has it, and ask on the terminal about waiting calls."""
     desk = open_desk(model)
     result = desk.run_sync(question, session=session)
     while result.status == "paused":
