@@ -21,7 +21,7 @@ from pydantic_core import to_jsonable_python
 from agentkit.chat.json_schema import strict_form
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.tools.arguments import Signature, validate_arguments
-from agentkit.tools.generate import stable
+from agentkit.tools.schemas import stable
 from agentkit.tools.signature import read_signature
 
 

@@ -14,8 +14,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from pydantic_core import ErrorDetails, SchemaValidator, ValidationError
 
@@ -23,7 +22,6 @@ from agentkit.chat.json_schema import JSON_TYPES, JsonSchema, leaf_schemas, memb
 from agentkit.chat.json_values import WrittenNumber, as_mapping, encode_json, parse_json, write_json
 from agentkit.errors import ModelRetry, ToolError
 from agentkit.tools.context import RunContext
-from agentkit.tools.generate import Argument
 from agentkit.tools.schemas import DECIMAL, is_same, shown_value
 
 Place: TypeAlias = tuple[int | str, ...]
@@ -310,8 +308,18 @@ def _path(place: Place) -> str:
 # The arguments as the types of a function.
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Argument(NamedTuple):
+    """An argument that the model supplies for a parameter. ``extra``: it collects all keywords without a parameter."""
+
+    name: str
+    hint: Any
+    required: bool
+    description: str
+    default: JsonSchema
+    extra: bool = False
+
+
+class Signature(NamedTuple):
     """The parameters of a function as a model sees them, and the way from its arguments to a call.
 
     Attributes:
@@ -333,10 +341,10 @@ class Signature:
     shape: Shape
     context: str | None
     deps_type: Any
-    arguments: tuple[Argument, ...] = field(repr=False)
-    validator: SchemaValidator = field(repr=False)
-    order: tuple[inspect.Parameter, ...] = field(repr=False)
-    taken: frozenset[str] = field(repr=False)
+    arguments: tuple[Argument, ...]
+    validator: SchemaValidator
+    order: tuple[inspect.Parameter, ...]
+    taken: frozenset[str]
 
     def bind(
         self, values: Mapping[str, Any], context: RunContext[Any] | None = None
@@ -499,8 +507,7 @@ _MOST_LINES = 5
 _LONGEST_PATH, _LONGEST_MESSAGE = 60, 300
 
 
-@dataclass(frozen=True, slots=True)
-class _Complaints:
+class _Complaints(NamedTuple):
     """Converts arguments, and explains to a model what is wrong with them.
 
     Attributes:

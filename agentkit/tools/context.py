@@ -107,11 +107,6 @@ class _NoRun:
     model: Model | None = None
 
 
-@dataclass(slots=True)
-class _CallState:
-    given_up: bool = False
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext(Generic[Deps]):
     """The run, as instructions, tool conditions and output validators see it.
@@ -167,7 +162,7 @@ class ToolContext(RunContext[Deps]):
     tool: str
     idempotency_key: str
     nested: Any = field(default=None, repr=False)
-    _state: _CallState = field(default_factory=_CallState, repr=False, compare=False)
+    _given_up: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -180,7 +175,7 @@ class ToolContext(RunContext[Deps]):
 
         A long loop in a thread should look at it from time to time, as a thread cannot be stopped from outside.
         """
-        return self._state.given_up
+        return self._given_up.is_set()
 
     def progress(self, fraction: float | None = None, message: str = "") -> None:
         """Report the progress of the call. Nothing is reported after its end.
@@ -193,7 +188,7 @@ class ToolContext(RunContext[Deps]):
 
     def give_up(self) -> None:
         """Let the tool know that nobody is waiting for it any longer; called by what runs it."""
-        self._state.given_up = True
+        self._given_up.set()
 
 
 class LoopEmit:

@@ -17,9 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Annotated, Any, get_args, get_origin
-
-import docstring_parser
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 QUALIFIERS = ("Required", "NotRequired", "ReadOnly")  # what may stand around the type of a key of a typed dict
 
@@ -45,11 +43,10 @@ _KIND = r"(?:\s*\((?:[^()]|\([^()]*\))*\)|\s*\[[^\]]*\]|\s*<[^>]*>)?"
 _SPACE = re.compile(r"\s+")
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     name: str
     indent: int
-    lines: list[str] = field(default_factory=list[str])
+    lines: list[str]
     kind: str = ""
     tagged: bool = False
 
@@ -164,17 +161,11 @@ class _Reader:
         """Add the line to its entry, or begin a hidden entry for a name that is not a parameter."""
         indent = len(line) - len(line.lstrip())
         if indent == entry.indent and re.match(rf"\s*{_BULLET}[`*]*\*{{0,2}}[A-Za-z_]\w*[`*]*{_KIND}\s*:", line):
-            self.entries.append(_Entry("", indent))
+            self.entries.append(_Entry("", indent, []))
         else:
             entry.lines.append(line.strip())
 
 
-# In the order that breaks ties: text without markup reads the same in all of them.
-_STYLES = (
-    docstring_parser.DocstringStyle.GOOGLE,
-    docstring_parser.DocstringStyle.NUMPYDOC,
-    docstring_parser.DocstringStyle.REST,
-)
 # Epytext is read as reST, as docstring_parser takes quadratic time for it.
 _EPYTEXT = re.compile(r"^@(?=(?:param|keyword|type|returns?|rtype|raises?|yields?)\b)", re.MULTILINE)
 _TYPE = re.compile(
@@ -224,30 +215,32 @@ def read_docstring(text: str | None, names: Collection[str] = ()) -> Docstring:
 
 
 def _by_rules(plain: str, names: Collection[str]) -> Docstring:
+    import docstring_parser  # noqa: PLC0415 - only a program that makes tools of functions needs it
+
+    def names_of(param: docstring_parser.DocstringParam) -> list[str]:
+        return [name.strip(" *\\`") for name in param.arg_name.split(",")]  # NumPy style: `x, y : int`
+
+    def described(reading: docstring_parser.Docstring) -> dict[str, str]:
+        params = [(each, each.description.strip()) for each in reading.params if each.description]
+        return {name: text for param, text in params for name in names_of(param)}
+
+    styles = docstring_parser.DocstringStyle
     readings: list[docstring_parser.Docstring] = []
-    for style in _STYLES:
+    for style in (styles.GOOGLE, styles.NUMPYDOC, styles.REST):  # what nobody marked up reads the same in all of them
         with suppress(Exception):  # the parsers raise all kinds of errors; a comment must never break a program
             readings.append(docstring_parser.parse(plain, style))
     best = max(
         readings,
-        key=lambda each: (len(_parameters(each).keys() & names), len(each.params), len(each.meta)),
+        key=lambda each: (len(described(each).keys() & names), len(each.params), len(each.meta)),
         default=None,
     )
     if best is None or not best.meta:
         return Docstring(plain)
     gap = "\n\n" if best.blank_after_short_description else "\n"
     summary = gap.join(each for each in (best.short_description, best.long_description) if each)
-    types = {name: param.type_name for param in best.params if param.type_name for name in _names(param)}
+    types = {name: param.type_name for param in best.params if param.type_name for name in names_of(param)}
     types |= dict(_TYPE_LINE.findall(plain))
-    return Docstring(summary, _parameters(best), types)
-
-
-def _parameters(reading: docstring_parser.Docstring) -> dict[str, str]:
-    return {name: param.description.strip() for param in reading.params if param.description for name in _names(param)}
-
-
-def _names(param: docstring_parser.DocstringParam) -> list[str]:
-    return [name.strip(" *\\`") for name in param.arg_name.split(",")]  # NumPy style: `x, y : int`
+    return Docstring(summary, described(best), types)
 
 
 # Descriptions of attributes, which also stand in `Annotated` and in strings below them.

@@ -15,8 +15,7 @@ import time
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import aclosing, closing
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import anyio
 
@@ -89,8 +88,7 @@ async def run_function(
             permit.release()
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(NamedTuple):
     """A call on its way to the function, through the methods in this order."""
 
     how: Execution
@@ -186,7 +184,7 @@ class _Call:
 
     async def in_thread(self) -> ToolResult:
         """Run it in a thread, which keeps running when nobody is waiting for it any longer."""
-        running = _ThreadCall.of(self.how.mark)
+        running = _ThreadCall(self.how.mark)
         try:
             value = await run_in_thread(functools.partial(self.called_in_thread, running))
         except Exception:
@@ -250,8 +248,7 @@ class _Call:
                 context.emit(Progress(context.call_id, context.tool, None, "", value))
 
 
-@dataclass(frozen=True, slots=True)
-class _Watched:
+class _Watched(NamedTuple):
     """Awaits a coroutine step by step, so that a step which blocks the event loop is reported with its tool."""
 
     coroutine: Coroutine[Any, Any, ToolResult]
@@ -279,8 +276,7 @@ class _Watched:
             self.context.emit(EventLoopBlocked(self.context.call_id, self.context.tool, seconds))
 
 
-@dataclass(frozen=True, slots=True)
-class _Awaitable:
+class _Awaitable(NamedTuple):
     """The coroutine that a sync decorator around an async function returned; trio lets no bare one out of a thread."""
 
     value: Awaitable[Any]
@@ -289,16 +285,15 @@ class _Awaitable:
         return to_result(await self.value)
 
 
-@dataclass(slots=True, eq=False)
 class _ThreadCall:
-    """A call in a thread, which may outlive its deadline."""
+    """A call in a thread, which may outlive its deadline.
 
-    mark: Mark
-    ended: bool = False
+    Raises:
+        ToolError: Too many of those that did still have a thread.
+    """
 
-    @classmethod
-    def of(cls, mark: Mark) -> _ThreadCall:
-        """A call of the tool, unless too many of those that timed out still have a thread."""
+    def __init__(self, mark: Mark) -> None:
+        self.mark, self.ended = mark, False
         with _LOCK:
             of_tool, in_all = sum(each.mark is mark for each in _ABANDONED), len(_ABANDONED)
         if of_tool >= _MOST_ABANDONED:
@@ -307,7 +302,6 @@ class _ThreadCall:
             )
         if in_all >= _MOST_ABANDONED_IN_ALL:
             raise ToolError(f"not run: {in_all} earlier calls of tools were given up and still run")
-        return cls(mark)
 
     def abandon(self) -> bool:
         """Count it among the abandoned ones, unless it has ended."""

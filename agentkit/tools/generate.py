@@ -18,25 +18,14 @@ from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core
 from agentkit.chat.json_schema import JsonSchema
 from agentkit.chat.json_values import as_mapping, encode_json
 from agentkit.errors import DefinitionError
+from agentkit.tools.arguments import Argument
 from agentkit.tools.docstrings import attribute_docs, class_summary
-from agentkit.tools.schemas import DECIMAL
+from agentkit.tools.schemas import DECIMAL, stable
 
 # Bytes travel as base64; a pydantic model keeps what its own configuration says.
 _CONFIG = ConfigDict(allow_inf_nan=False, val_json_bytes="base64")
 _JSON_TYPES = (bool, int, float, str, type(None))
 _CORE_CONFIG = core_schema.CoreConfig(allow_inf_nan=False, val_json_bytes="base64")
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """An argument that the model supplies for a parameter. ``extra``: it collects all keywords without a parameter."""
-
-    name: str
-    hint: Any
-    required: bool
-    description: str
-    default: JsonSchema
-    extra: bool = False
 
 
 def generate(arguments: Sequence[Argument], name: str) -> tuple[SchemaValidator, JsonSchema]:
@@ -49,22 +38,6 @@ def generate(arguments: Sequence[Argument], name: str) -> tuple[SchemaValidator,
         return _generate(arguments)
     except Exception as error:  # types bring code of their own, which can raise anything
         raise DefinitionError(f"tool {name!r}: {_culprit(arguments)}") from error
-
-
-def stable(value: Any) -> Any:
-    """The value with sets as sorted lists, as strings in a set come in another order in every process.
-
-    A named tuple becomes the object that its schema is.
-    """
-    if isinstance(value, set | frozenset):
-        return sorted(map(stable, cast("set[Any]", value)), key=repr)
-    if isinstance(value, tuple) and hasattr(cast("Any", value), "_asdict"):
-        return stable(cast("Any", value)._asdict())
-    if isinstance(value, list | tuple):
-        return [stable(each) for each in cast("Sequence[Any]", value)]
-    if isinstance(value, dict):
-        return {key: stable(each) for key, each in cast("Mapping[Any, Any]", value).items()}
-    return value
 
 
 def _generate(arguments: Sequence[Argument]) -> tuple[SchemaValidator, JsonSchema]:

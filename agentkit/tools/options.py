@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypedDict, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, get_args
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -74,7 +74,7 @@ class ToolOptions(TypedDict, total=False):
 
 
 class Mark:
-    """The identity of a tool, which all tools that are derived from it share."""
+    """The identity of what has a limit. A tool shares it with all tools that are derived from it."""
 
     __slots__ = ("__weakref__",)
 
@@ -125,34 +125,43 @@ class Execution:
                 f"tool {name!r}: access={self.access!r} must be a list of 'private', 'untrusted' and 'outside'"
             )
         if self.group:
-            with _NAMING:
-                named = _NAMED.setdefault(self.group, WeakKeyDictionary())
-                most, rate = named.get(self.mark, (math.inf, math.inf))
-                named[self.mark] = (min(most, self.max_concurrency or math.inf), min(rate, self.rate or math.inf))
+            with _GROUPING:
+                _GROUPS.setdefault(self.group, _Group()).add(self)
 
 
-_NAMING = threading.Lock()
-_NAMED: dict[str, MutableMapping[Mark, tuple[float, float]]] = {}  # what the tools of each group name, while they live
+class _Group:
+    """What the tools of a group name, while they live."""
+
+    def __init__(self) -> None:
+        self.mark = Mark()
+        self._named: MutableMapping[Mark, tuple[float, float]] = WeakKeyDictionary()
+
+    def add(self, how: Execution) -> None:
+        """Count a tool in."""
+        most, rate = self._named.get(how.mark, (math.inf, math.inf))
+        self._named[how.mark] = (min(most, how.max_concurrency or math.inf), min(rate, how.rate or math.inf))
+
+    def limits(self) -> tuple[float, float | None]:
+        """The most concurrent calls, and the most that start per second: the smallest values of its tools."""
+        with _GROUPING:
+            named = list(self._named.values())
+        most = min((each for each, _ in named), default=math.inf)
+        rate = min((each for _, each in named), default=math.inf)
+        if rate == math.inf:
+            return (1 if most == math.inf else most), None
+        return most, rate
 
 
-def group_limits(group: str) -> tuple[float, float | None]:
-    """The most concurrent calls of a group, and the most that start per second: the smallest values of its tools."""
-    with _NAMING:
-        named = list(_NAMED.get(group, {}).values())
-    most = min((each for each, _ in named), default=math.inf)
-    rate = min((each for _, each in named), default=math.inf)
-    if rate == math.inf:
-        return (1 if most == math.inf else most), None
-    return most, rate
+_GROUPING = threading.Lock()
+_GROUPS: dict[str, _Group] = {}
 
 
 # Permits: how many calls run at once, and how fast they follow each other, in one event loop.
 
-THREADS, PROCESSES = "threads", "processes"
-_MOST_WORKERS: Mapping[str, int] = {THREADS: 64, PROCESSES: os.cpu_count() or 1}
+THREADS, PROCESSES = Mark(), Mark()
+_MOST_WORKERS: Mapping[Mark, int] = {THREADS: 64, PROCESSES: os.cpu_count() or 1}
 
 
-@dataclass(slots=True, eq=False)
 class Permit:
     """The right of a call to run under a limit; it may be released once.
 
@@ -162,9 +171,9 @@ class Permit:
         awaited: The limits that calls made inside this one wait for.
     """
 
-    limit: ConcurrencyLimit
-    held: bool = True
-    awaited: list[ConcurrencyLimit] = field(default_factory=list["ConcurrencyLimit"])
+    def __init__(self, limit: ConcurrencyLimit) -> None:
+        self.limit, self.held = limit, True
+        self.awaited: list[ConcurrencyLimit] = []
 
     def release(self) -> None:
         """Give it to the next call that waits."""
@@ -177,11 +186,10 @@ _HELD: ContextVar[tuple[Permit, ...]] = ContextVar("agentkit_permits", default=(
 """The permits of the calls that the running code is part of; a nested call holds the permits of the outer one."""
 
 
-@dataclass(slots=True, eq=False)
-class _Waiter:
+class _Waiter(NamedTuple):
     most: float
     permit: Permit
-    admitted: anyio.Event = field(default_factory=anyio.Event)
+    admitted: anyio.Event
 
 
 class ConcurrencyLimit:
@@ -238,7 +246,7 @@ class ConcurrencyLimit:
         if not self._is_full(most):
             self._running.add(permit)
             return
-        waiter = _Waiter(most, permit)
+        waiter = _Waiter(most, permit, anyio.Event())
         self._waiting.append(waiter)
         for each in held:
             each.awaited.append(self)
@@ -271,38 +279,25 @@ class ConcurrencyLimit:
             self._next_start = max(start, now) + 1 / rate
 
 
-@dataclass(slots=True)
-class _Limits:
-    """All limits of an event loop."""
-
-    named: dict[str, ConcurrencyLimit] = field(default_factory=dict[str, ConcurrencyLimit])
-    marked: MutableMapping[Mark, ConcurrencyLimit] = field(default_factory=WeakKeyDictionary[Mark, ConcurrencyLimit])
-
-    def name(self, name: str) -> ConcurrencyLimit:
-        return self.named.get(name) or self.named.setdefault(name, ConcurrencyLimit())
+_LIMITS: RunVar[MutableMapping[Mark, ConcurrencyLimit]] = RunVar("agentkit_concurrency")
 
 
-_LIMITS: RunVar[_Limits] = RunVar("agentkit_concurrency")
+def _limit(mark: Mark) -> ConcurrencyLimit:
+    """The limit of a tool, a group or a kind of worker in this event loop."""
+    try:
+        limits = _LIMITS.get()
+    except LookupError:
+        _LIMITS.set(limits := WeakKeyDictionary())
+    return limits.get(mark) or limits.setdefault(mark, ConcurrencyLimit())
 
 
 async def acquire_tool_permit(how: Execution) -> Permit:
     """Wait for the limit of a tool or of its group."""
     if how.group:
-        most, rate = group_limits(how.group)
-        return await _limits().name(f"group {how.group}").acquire(most, rate)
-    marked = _limits().marked
-    limit = marked.get(how.mark) or marked.setdefault(how.mark, ConcurrencyLimit())
-    return await limit.acquire(how.max_concurrency or math.inf, how.rate)
+        return await _limit(_GROUPS[how.group].mark).acquire(*_GROUPS[how.group].limits())
+    return await _limit(how.mark).acquire(how.max_concurrency or math.inf, how.rate)
 
 
-async def acquire_worker_permit(name: str) -> Permit:
-    """Wait for one of this loop's threads or processes for tools."""
-    return await _limits().name(name).acquire(_MOST_WORKERS[name])
-
-
-def _limits() -> _Limits:
-    try:
-        return _LIMITS.get()
-    except LookupError:
-        _LIMITS.set(made := _Limits())
-        return made
+async def acquire_worker_permit(kind: Mark) -> Permit:
+    """Wait for one of this loop's threads or processes for tools: `THREADS` or `PROCESSES`."""
+    return await _limit(kind).acquire(_MOST_WORKERS[kind])

@@ -15,7 +15,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 from agentkit.chat.json_values import join_surrogates, parse_json
@@ -144,15 +143,13 @@ def json_values_in(text: str) -> list[Any]:
     return found
 
 
-@dataclass(slots=True)
 class _Reader:
     """A JSON reader that tolerates mistakes with only one possible meaning."""
 
-    text: str
-    at: int = 0
-    depth: int = 0
-    steps: int = 0
-    forgiven: dict[str, None] = field(default_factory=dict[str, None])
+    def __init__(self, text: str, at: int = 0) -> None:
+        self.text, self.at = text, at
+        self.depth = self.steps = 0
+        self.forgiven: dict[str, None] = {}
 
     def forgive(self, what: str) -> None:
         self.forgiven[what] = None
@@ -199,7 +196,10 @@ class _Reader:
             return value
         if number := _NUMBER.match(self.text, self.at):
             self.at = number.end()
-            return _number(number[0])
+            try:
+                return parse_json(number[0])
+            except ValueError:
+                raise Unreadable("a number is too large") from None
         return self.literal()
 
     def members(self) -> dict[str, Any]:
@@ -312,11 +312,3 @@ class _Reader:
         if self.peek() != char:
             raise Unreadable(f"{char!r} is missing")
         self.at += 1
-
-
-def _number(text: str) -> float:
-    try:
-        value = parse_json(text)
-    except ValueError:
-        raise Unreadable("a number is too large") from None
-    return cast("float", value)

@@ -122,6 +122,22 @@ def _with_items(schema: Mapping[str, Any]) -> JsonSchema:
     return map_subschemas(_with_items, {**schema, "items": {}} if is_array and "items" not in schema else schema)
 
 
+def stable(value: Any) -> Any:
+    """The value with sets as sorted lists, as strings in a set come in another order in every process.
+
+    A named tuple becomes the object that its schema is.
+    """
+    if isinstance(value, set | frozenset):
+        return sorted(map(stable, cast("set[Any]", value)), key=repr)
+    if isinstance(value, tuple) and hasattr(cast("Any", value), "_asdict"):
+        return stable(cast("Any", value)._asdict())
+    if isinstance(value, list | tuple):
+        return [stable(each) for each in cast("Sequence[Any]", value)]
+    if isinstance(value, dict):
+        return {key: stable(each) for key, each in cast("Mapping[Any, Any]", value).items()}
+    return value
+
+
 # Values that are checked against a schema, where there is no Python type to do it.
 
 _MOST_FAULTS = 5

@@ -13,18 +13,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import GenericAlias, MethodType, NoneType
 from typing import Annotated, Any, cast, get_args, get_origin
 
-from pydantic.fields import FieldInfo
-from pydantic_core import to_jsonable_python
+from pydantic_core import SchemaValidator, to_jsonable_python
 
 from agentkit.chat.json_schema import JsonSchema
 from agentkit.chat.json_values import encode_json
 from agentkit.errors import DefinitionError
 from agentkit.tools.annotations import keyword_fields, read_hints, stream_in, union_members
-from agentkit.tools.arguments import Shape, Signature
+from agentkit.tools.arguments import Argument, Shape, Signature
 from agentkit.tools.context import RunContext, ToolContext
 from agentkit.tools.docstrings import attribute_docs, note_of, read_docstring
-from agentkit.tools.generate import Argument, generate, stable
-from agentkit.tools.schemas import compact
+from agentkit.tools.schemas import compact, stable
 
 _Parameter = inspect.Parameter
 
@@ -88,8 +86,7 @@ def read_signature(function: Callable[..., Any], *, method: bool = False) -> Sig
         for argument in _arguments(each, hints[each.name], name)
         if argument.name not in hidden
     ]
-    validator, generated = generate(arguments, name)
-    parameters = _parameters(generated, arguments, docstring.parameters)
+    validator, generated, parameters = _generated(arguments, docstring.parameters, name)
     taken = ({each.name for each in declared} | hidden) - parameters["properties"].keys()
     return Signature(
         name=name,
@@ -114,11 +111,11 @@ def signature_of_value(kind: Any, name: str) -> Signature:
     parameter = _Parameter("value", _Parameter.KEYWORD_ONLY, annotation=kind)
     hint = read_hints([parameter], name, kind, kind, {})["value"]
     argument = _argument(parameter, hint, name)
-    validator, generated = generate([argument], name)
+    validator, generated, parameters = _generated([argument], {}, name)
     return Signature(
         name=name,
         description="",
-        parameters=_parameters(generated, [argument], {}),
+        parameters=parameters,
         shape=Shape.of(generated),
         context=None,
         deps_type=None,
@@ -205,6 +202,8 @@ def _arguments(parameter: inspect.Parameter, hint: Any, name: str) -> Iterator[A
 
 
 def _argument(parameter: inspect.Parameter, hint: Any, name: str) -> Argument:
+    from pydantic.fields import FieldInfo  # noqa: PLC0415 - as below
+
     default = parameter.default
     if stream := stream_in(hint):
         raise DefinitionError(
@@ -240,7 +239,13 @@ def _shown(default: object) -> JsonSchema:
     return {"default": value}
 
 
-def _parameters(generated: JsonSchema, arguments: Sequence[Argument], descriptions: Mapping[str, str]) -> JsonSchema:
+def _generated(
+    arguments: Sequence[Argument], descriptions: Mapping[str, str], name: str
+) -> tuple[SchemaValidator, JsonSchema, JsonSchema]:
+    """The validator of the arguments, and their schema: as pydantic writes it, and as the model reads it."""
+    from agentkit.tools.generate import generate  # noqa: PLC0415 - it loads most of pydantic
+
+    validator, generated = generate(arguments, name)
     small = compact(generated)
     properties = small.get("properties", {})
     for each in arguments:
@@ -248,4 +253,5 @@ def _parameters(generated: JsonSchema, arguments: Sequence[Argument], descriptio
         if not each.extra:
             properties[each.name] |= ({"description": text} if text else {}) | each.default
     schema: JsonSchema = {"type": "object", "properties": properties}
-    return schema | {key: small[key] for key in ("required", "additionalProperties", "$defs") if key in small}
+    schema |= {key: small[key] for key in ("required", "additionalProperties", "$defs") if key in small}
+    return validator, generated, schema

@@ -21,7 +21,7 @@ from agentkit.chat.json_schema import strict_form
 from agentkit.chat.json_values import encode_json
 from agentkit.chat.request import CustomTool, FunctionTool, Grammar, ToolDefinition
 from agentkit.errors import DefinitionError, ToolError
-from agentkit.tools.arguments import Shape, Signature, bind_arguments, parse_arguments
+from agentkit.tools.arguments import Shape, bind_arguments, parse_arguments
 from agentkit.tools.context import LoopEmit, RunContext, ToolContext
 from agentkit.tools.execute import Kind, check_place, kind_of, run_function
 from agentkit.tools.options import Execution, ToolOptions
@@ -90,6 +90,7 @@ class Tool(Execution, Generic[Needs_co]):
     parameters: Mapping[str, Any] = field(repr=False)
     function: Callable[..., Any] = field(repr=False)
     _bind: _Bind = field(repr=False)
+    _takes_context: bool = field(default=True, repr=False)
     strict: bool | None = field(default=None, repr=False)
     condition: Callable[[RunContext[Any]], bool] | None = field(default=None, repr=False)
     prefix: str = field(default="", repr=False)
@@ -107,6 +108,8 @@ class Tool(Execution, Generic[Needs_co]):
         self.check_options(self.name)
         if self.strict:
             self._strict_parameters()
+        if self.process and self._takes_context:
+            raise DefinitionError(f"tool {self.name!r} takes a ToolContext, which cannot go to another process")
         check_place(self, self.function, self.name)
 
     def __deepcopy__(self, memo: object) -> Tool[Needs_co]:
@@ -137,7 +140,7 @@ class Tool(Execution, Generic[Needs_co]):
         Raises:
             DefinitionError: The name is not allowed, the schema is not one of an object, or it cannot be strict.
         """
-        _check_raw(name, function, options)
+        _check_raw(name, function)
         return Tool(
             name=name,
             description=description,
@@ -172,7 +175,7 @@ class Tool(Execution, Generic[Needs_co]):
         Raises:
             DefinitionError: The name is not allowed, or an option cannot work.
         """
-        _check_raw(name, function, options)
+        _check_raw(name, function)
         return Tool(
             name=name,
             description=description,
@@ -369,16 +372,20 @@ def tool(
     if isinstance(function, Tool):
         given = {"name": name, "description": description, "strict": strict}
         changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None} | dict(options)
-        return _documented(_changed(cast("Any", function), changes), required=require_docs)
-    signature = _signature(function)
-    if options.get("process") and signature.context is not None:
-        _refuse_process(signature.name, options)
+        given_tool = cast("Any", function)
+        return _documented(replace(given_tool, **changes) if changes else given_tool, required=require_docs)
+    if isinstance(function, classmethod):
+        raise DefinitionError(f"{function.__name__!r} is a class method: write @classmethod above @tool, not below")
+    if not callable(function):
+        raise _not_a_tool(function)
+    signature = read_signature(function, method=is_method(function))
     made = ToolFunction(
         name=signature.name if name is None else name,
         description=signature.description if description is None else description,
         parameters=signature.parameters,
         function=function,
         _bind=functools.partial(bind_arguments, signature),
+        _takes_context=signature.context is not None,
         deps_type=signature.deps_type,
         is_method=is_method(function),
         strict=strict,
@@ -432,9 +439,8 @@ def _bind_as_given(context: ToolContext[Any], arguments: Arguments) -> tuple[lis
     return [context, given], {}
 
 
-def _check_raw(name: str, function: Callable[..., Any], options: ToolOptions) -> None:
+def _check_raw(name: str, function: Callable[..., Any]) -> None:
     """Refuse a function that cannot be called with the context and what the model wrote."""
-    _refuse_process(name, options)
     try:
         inspect.signature(function).bind(None, None)
     except ValueError:  # of a function that is not written in Python
@@ -443,24 +449,3 @@ def _check_raw(name: str, function: Callable[..., Any], options: ToolOptions) ->
         raise DefinitionError(
             f"tool {name!r}: its function must take two arguments, the ToolContext and what the model wrote ({error})"
         ) from error
-
-
-def _refuse_process(name: str, options: ToolOptions) -> None:
-    if options.get("process"):
-        raise DefinitionError(f"tool {name!r} takes a ToolContext, which cannot go to another process")
-
-
-def _changed(made: Tool, changes: dict[str, Any]) -> Tool:
-    if changes.get("process") and not made.process:
-        is_function = isinstance(made, ToolFunction)
-        if not is_function or _signature(made.function).context is not None:
-            _refuse_process(made.name, {"process": True})
-    return replace(made, **changes) if changes else made
-
-
-def _signature(function: Any) -> Signature:
-    if isinstance(function, classmethod):
-        raise DefinitionError(f"{function.__name__!r} is a class method: write @classmethod above @tool, not below")
-    if not callable(function):
-        raise _not_a_tool(function)
-    return read_signature(function, method=is_method(function))

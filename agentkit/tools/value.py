@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, cast, get_args, get_origin
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from agentkit.chat.json_schema import JsonSchema, leaf_schemas, strict_form, why_not_strict
@@ -24,7 +23,6 @@ from agentkit.chat.settings import ResponseFormat, json_schema
 from agentkit.errors import ConfigError, DefinitionError, ModelRetry
 from agentkit.tools.arguments import Shape, Signature, fit_arguments, validate_value
 from agentkit.tools.context import RunContext
-from agentkit.tools.generate import AllArguments
 from agentkit.tools.repair import Unreadable, json_values_in, repair_json
 from agentkit.tools.schemas import check_schema, complaint_about, faults_of
 from agentkit.tools.signature import name_of, read_signature, signature_of_value
@@ -122,27 +120,28 @@ class ValueType:
         self.schema: JsonSchema = {**schema, "$defs": dict(definitions)} if definitions else schema
 
     @functools.cached_property
+    def _alternatives(self) -> list[JsonSchema]:
+        """What the value may be, if it is not an object."""
+        return leaf_schemas(self.schema["properties"][VALUE], self.schema) if self.wrapped else []
+
+    @functools.cached_property
     def is_choice(self) -> bool:
         """Whether the value is one of a few: a bool, a constant, a member of an enum."""
-        leaves = leaf_schemas(self.schema["properties"][VALUE], self.schema) if self.wrapped else []
-        return bool(leaves) and all(
-            each.keys() & {"enum", "const"} or each.get("type") in ("boolean", "null") for each in leaves
+        return bool(self._alternatives) and all(
+            each.keys() & {"enum", "const"} or each.get("type") in ("boolean", "null") for each in self._alternatives
         )
 
     @functools.cached_property
     def strings(self) -> frozenset[str]:
         """The strings that the value itself may be, if it is one of a few: a model may write them without quotes."""
-        inner: JsonSchema = self.schema["properties"][VALUE] if self.wrapped else {}
-        values = [each for leaf in leaf_schemas(inner, self.schema) for each in leaf.get("enum", [leaf.get("const")])]
+        values = [each for leaf in self._alternatives for each in leaf.get("enum", [leaf.get("const")])]
         return frozenset(each for each in values if isinstance(each, str))
 
     @functools.cached_property
     def takes_text(self) -> bool:
         """Return True if any string is a value."""
-        inner: JsonSchema = self.schema["properties"][VALUE] if self.wrapped else {}
         return any(
-            leaf.get("type") == "string" and leaf.keys() <= {"type", *_SAYS_NOTHING}
-            for leaf in leaf_schemas(inner, self.schema)
+            leaf.get("type") == "string" and leaf.keys() <= {"type", *_SAYS_NOTHING} for leaf in self._alternatives
         )
 
     @property
@@ -315,14 +314,16 @@ class _FunctionArguments:
     function: Callable[..., Any]
     signature: Signature
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        from agentkit.tools.generate import AllArguments  # noqa: PLC0415 - pydantic has loaded it
+
         inner = AllArguments(self.signature.arguments).__get_pydantic_core_schema__(source, handler)
         return core_schema.no_info_after_validator_function(
             lambda values: FunctionCall(self.function, self.signature, values), inner
         )
 
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
-        made = handler(schema)
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> JsonSchema:
+        made: JsonSchema = handler(schema)
         for name, each in self.signature.parameters["properties"].items():
             if name in made.get("properties", {}):
                 made["properties"][name] |= {key: each[key] for key in ("description", "default") if key in each}

@@ -26,11 +26,11 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext, suppress
-from contextvars import Context, ContextVar, copy_context
-from dataclasses import dataclass, replace
+from contextvars import ContextVar, copy_context
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from types import FunctionType
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import anyio
 import anyio.from_thread
@@ -55,7 +55,9 @@ async def run_in_thread(work: Callable[[], T]) -> T:
     if soon is None or known is None:
         # The call has its permit already. anyio's own limiter would, on trio, count threads that never end.
         return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(math.inf))
-    done, outcome, context = anyio.Event(), Future[T](), _outside_of_the_loop()
+    done, outcome, context = anyio.Event(), Future[T](), copy_context()
+    if sniffio := sys.modules.get("sniffio"):  # the function may open a loop of its own
+        context.run(sniffio.current_async_library_cvar.set, None)
     with anyio.CancelScope() as scope:
 
         def job() -> None:
@@ -67,18 +69,13 @@ async def run_in_thread(work: Callable[[], T]) -> T:
             finally:
                 del known.current_token, known.current_cancel_scope
 
-        _hand_over(job, lambda: soon(done.set))
+        try:
+            worker = _IDLE.pop()
+        except IndexError:
+            worker = _Worker()
+        worker.jobs.put((job, lambda: soon(done.set)))
         await done.wait()
     return outcome.result()
-
-
-def _outside_of_the_loop() -> Context:
-    """The context of the caller, but not as one of code in an event loop: a function may open a loop of its own."""
-    context = copy_context()
-    sniffio = sys.modules.get("sniffio")  # if anything has set what is reset here, it is imported
-    if sniffio is not None:
-        context.run(sniffio.current_async_library_cvar.set, None)
-    return context
 
 
 # Threads that have nothing to do wait here for more, those of all event loops together.
@@ -113,15 +110,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_IDLE.clear)  # a child has none of its parent's threads
 
 
-def _hand_over(job: Callable[[], object], report: Callable[[], object]) -> None:
-    """Have the job done by a thread that has nothing to do, or a new one; ``report`` is called after it."""
-    try:
-        worker = _IDLE.pop()
-    except IndexError:
-        worker = _Worker()
-    worker.jobs.put((job, report))
-
-
 # Processes.
 
 around_process_call: ContextVar[Callable[[], AbstractContextManager[object]]] = ContextVar(
@@ -139,8 +127,7 @@ _UNGUARDED = (
 _RUNNING: list[str] = []  # in a process for tools: the function that it runs; what that starts later counts as well
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
+class _Named(NamedTuple):
     """A function by its location, because ``@tool`` put a `Tool` where pickle would look for it."""
 
     module: str
@@ -202,7 +189,7 @@ async def open_process() -> None:
     sys.modules.setdefault("__mp_main__", sys.modules["__main__"])  # where classes of the script come back from
     with anyio.CancelScope(shield=True):
         try:
-            await to_process.run_sync(_nothing, limiter=anyio.CapacityLimiter(math.inf))
+            await to_process.run_sync(bool, limiter=anyio.CapacityLimiter(math.inf))
         except anyio.BrokenWorkerProcess as error:
             why = error.__cause__ or error
             reason = str(why) if isinstance(why, SystemExit) else f"{type(why).__name__}: {why}"
@@ -220,10 +207,6 @@ async def run_in_process(call: functools.partial[Any]) -> ToolResult:
     return await to_process.run_sync(work, cancellable=True, limiter=limiter)
 
 
-def _nothing() -> None:
-    """Report that the process has started."""
-
-
 def _perform(
     function: _Named | Callable[..., Any],
     args: tuple[Any, ...],
@@ -238,20 +221,13 @@ def _perform(
     except Exception as error:
         if _travels(error):
             raise
-        raise _in_words(error) from None
+        kind = next((kind for kind in (ModelRetry, ToolError) if isinstance(error, kind)), None)  # for the model
+        raise (kind(str(error)) if kind else RuntimeError(f"{type(error).__name__}: {error}")) from None
     except BaseException as error:  # it would end the process, and say nothing
         raise RuntimeError(f"the tool raised {type(error).__name__}") from error
     if not _travels(result.metadata):
         result = replace(result, metadata={})
     return result if _travels(result.data) else replace(result, data=None)
-
-
-def _in_words(error: Exception) -> Exception:
-    """Return a replacement for an error that cannot be sent back; errors for the model stay errors for the model."""
-    for kind in (ModelRetry, ToolError):
-        if isinstance(error, kind):
-            return kind(str(error))
-    return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def _travels(value: object) -> bool:
