@@ -522,7 +522,7 @@ async def test_arguments_may_come_as_a_string_or_parsed_and_a_decimal_keeps_its_
 
 @pytest.mark.parametrize("tools", [add, None, 5, "add", {"add": add}, Shop])
 def test_what_is_not_a_list_of_tools_is_refused_in_a_sentence(tools: Any) -> None:
-    with pytest.raises(DefinitionError, match=r"tools are given as a list, not \w+: write tools=\[...\]"):
+    with pytest.raises(DefinitionError, match=r"tools= takes a list, not \w+: write tools=\[...\]"):
         flat_tools(tools)
 
 
