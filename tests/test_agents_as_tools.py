@@ -177,6 +177,17 @@ async def test_an_inner_run_that_pauses_again_goes_on_from_its_second_pause() ->
     assert ((await agent.run(resume=second.state)).output, paid) == ("They are paid.", [5, 6])
 
 
+async def test_a_call_that_was_approved_may_wait_for_what_happens_inside() -> None:
+    made = accountant(PAY, "Paid.").as_tool(requires_approval=True)
+    agent = Agent(ScriptedModel([ASK, "It is paid."]), tools=[made])
+    state = (await agent.run("go")).state
+    state.approve("q")
+    second = await agent.run(resume=RunState.load(state.to_json()))
+    assert ([each.id for each in second.pending], paid) == (["q/p"], [])
+    second.state.approve("q/p")
+    assert ((await agent.run(resume=second.state)).output, paid) == ("It is paid.", [5])
+
+
 async def test_a_pause_is_no_failure_that_is_tried_again() -> None:
     seen: list[Event] = []
     made = accountant(PAY).as_tool(idempotent=True)

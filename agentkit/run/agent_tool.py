@@ -49,7 +49,8 @@ class AgentTool(Tool[Needs_co]):
 
     def checked(self, context: ToolContext[Any], arguments: Arguments) -> dict[str, Any]:
         """The validated arguments of a call by name, as JSON values, defaults filled in; see `Tool.checked`."""
-        given = self._bind(context, arguments)[0][1]
+        args, kwargs = self._bind(context, arguments)
+        given = kwargs["prompt"] if "prompt" in kwargs else args[1]
         return {"prompt": given} if isinstance(given, str) else dict(from_json(to_result(given).content))
 
     def _strict_parameters(self) -> Mapping[str, Any] | None:

@@ -145,8 +145,8 @@ class RunState:
     def pending(self) -> tuple[PendingCall, ...]:
         """The calls that wait for a decision."""
         found: list[PendingCall] = []
-        for call in self._undecided():
-            if request := self.approvals.get(call.id):
+        for call in open_calls(self.messages):
+            if (request := self.approvals.get(call.id)) and call.id not in self.decisions:
                 arguments = arguments_of(call, request)
                 found.append(PendingCall(call.id, call.name, arguments, request.reason, request.external))
             elif inner := self.nested.get(call.id):
