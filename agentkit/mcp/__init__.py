@@ -14,6 +14,7 @@ when a connection opens, or a server starts. See docs/mcp.md and docs/mcp-server
 from agentkit.mcp.answers import Question
 from agentkit.mcp.auth import OAuth
 from agentkit.mcp.caller import Elicit, ListRoots, Sample, ask_client
+from agentkit.mcp.changes import ResourceChanges
 from agentkit.mcp.errors import MCPError
 from agentkit.mcp.events import ServerLogged
 from agentkit.mcp.lock import LockFile, hidden_in
@@ -32,6 +33,7 @@ __all__ = [
     "Prompt",
     "Question",
     "Resource",
+    "ResourceChanges",
     "Sample",
     "ServerLogged",
     "ask_client",

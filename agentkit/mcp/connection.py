@@ -6,12 +6,14 @@ nobody knows whether it took effect.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
 import mcp_types as types
 
 from agentkit.errors import ToolError
+from agentkit.mcp.changes import ResourceChanges
 from agentkit.mcp.errors import MCPError
 from agentkit.mcp.options import Options
 from agentkit.mcp.session import PAGES, TOOLS, LiveSession, to_json
@@ -126,6 +128,14 @@ class Connection:
         request = types.ReadResourceRequest(params=types.ReadResourceRequestParams(uri=uri))
         result = await (await self.live()).ask(request, types.ReadResourceResult, f"read {uri[:200]!r}")
         return [to_json(each) for each in result.contents]
+
+    async def watch(self, uris: Sequence[str], changes: ResourceChanges) -> Callable[[], Awaitable[None]]:
+        """Report the changes of resources; returns what ends that.
+
+        Raises:
+            MCPError: The server cannot be reached, or does not report them.
+        """
+        return await (await self.live()).watch(uris, changes)
 
     async def prompt(self, name: str, arguments: dict[str, str]) -> list[dict[str, Any]]:
         """The messages of a prompt, as JSON values.

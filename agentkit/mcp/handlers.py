@@ -19,6 +19,7 @@ from agentkit.mcp.asking import Asking, Context, can_elicit, is_modern, missing,
 from agentkit.mcp.caller import CALLER
 from agentkit.mcp.offers import Offer, OneCall, Served
 from agentkit.mcp.reading import Reading, content_block, page, session_of
+from agentkit.mcp.waiting import ELICITATION
 from agentkit.run import PendingCall
 
 __all__ = ["sdk_server"]
@@ -69,13 +70,19 @@ class _Answers:
         self._levels: dict[str, int] = {}  # by session
 
     async def list_tools(self, _context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        offers, cursor = page([*self._served.offers.values()], params)
+        try:
+            offers, cursor = page([*(await self._served.offered()).values()], params)
+        except AgentKitError as error:
+            raise MCPError(types.INTERNAL_ERROR, str(error)) from None
         return types.ListToolsResult(tools=[_listed(each) for each in offers], next_cursor=cursor)
 
     async def call_tool(
         self, context: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
-        offer = self._served.offers.get(params.name)
+        try:
+            offer = await self._served.offer(params.name)
+        except AgentKitError as error:
+            return _failed(str(error))
         if offer is None:
             raise MCPError(types.INVALID_PARAMS, f"there is no tool {params.name!r:.80}")
         key, name = self._served.key, f"{context.method} {offer.name}"
@@ -233,12 +240,23 @@ def _questions(result: RunResult[Any], context: Context) -> dict[str, types.Elic
 
 def _question(pending: PendingCall) -> types.ElicitRequest:
     """Return the question for a person, with all arguments of the call and no invisible characters."""
+    if asked := _elicited(pending):
+        message = "\n".join(map(escape_controls, str(asked["message"]).split("\n")))
+        return types.ElicitRequest(
+            params=types.ElicitRequestFormParams(message=message, requested_schema=asked["schema"])
+        )
     place = " > ".join([*pending.path, pending.name])
     arguments = json.dumps(dict(pending.arguments), ensure_ascii=False, indent=2)
     lines = [f"{'Answer' if pending.external else 'Allow'} {place}?", *arguments.split("\n"), pending.reason]
     message = "\n".join(map(escape_controls, lines))
     params = types.ElicitRequestFormParams(message=message, requested_schema=_form(pending))
     return types.ElicitRequest(params=params)
+
+
+def _elicited(pending: PendingCall) -> Mapping[str, Any]:
+    """What another MCP server, whose tool this is, asks a person; empty if it is something else."""
+    is_form = pending.external and pending.name == ELICITATION and "schema" in pending.arguments
+    return pending.arguments if is_form else {}
 
 
 def _form(pending: PendingCall) -> dict[str, Any]:
@@ -260,7 +278,10 @@ def _decide(state: RunState, call_id: str, answer: Mapping[str, Any]) -> None:
     content = answer.get("content")
     values: Mapping[str, Any] = cast("Mapping[str, Any]", content) if isinstance(content, Mapping) else {}
     accepted = answer.get("action") == "accept"
-    if accepted and isinstance(values.get("answer"), str):
+    pending = next(each for each in state.pending if each.id == call_id)
+    if accepted and _elicited(pending):
+        state.answer(call_id, values, by="the client's user")
+    elif accepted and isinstance(values.get("answer"), str):
         state.answer(call_id, values["answer"], by="the client's user")
     elif accepted and values.get("allow") is True:
         state.approve(call_id, by="the client's user")

@@ -19,8 +19,9 @@ from agentkit import Agent, AssistantMessage, Limits, Message, Reply, Tool, Tool
 from agentkit.chat import ChatRequest, Choice
 from agentkit.errors import DefinitionError, ToolError
 from agentkit.events import Emit
+from agentkit.mcp.toolset import MCPToolset
 from agentkit.messages import ContentPart
-from agentkit.tools import ToolLike, flat_tools
+from agentkit.tools import ToolLike, ToolSource, flat_tools, split_tools
 
 __all__ = ["Changes", "Offer", "OneCall", "ResourceContent", "Served", "ServedResource", "make_offers"]
 
@@ -69,6 +70,20 @@ class Offer:
     agent: Agent[Any, Any]
     made: Tool | None = None
     output: Output | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """The tools of another MCP server, which are known only while it is open."""
+
+    source: MCPToolset
+    agent: Agent[Any, Any]
+
+    async def offers(self) -> list[Offer]:
+        """The tools as they are now."""
+        async with self.source:
+            tools = await self.source.tools()
+        return [Offer(each.name, each.description, each.parameters, self.agent, each) for each in tools]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +140,7 @@ class Served:
     version: str
     instructions: str
     offers: Mapping[str, Offer]
+    proxies: Sequence[Proxy]
     prompts: Mapping[str, Tool]
     resources: Sequence[ServedResource]
     deps: Any
@@ -132,6 +148,24 @@ class Served:
     key: bytes = field(repr=False)
     changes: Changes = field(default_factory=Changes, repr=False)
     continued: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None], repr=False)
+
+    @property
+    def agents(self) -> list[Agent[Any, Any]]:
+        """The agents that run the calls, each once."""
+        agents = [*(each.agent for each in self.offers.values()), *(each.agent for each in self.proxies)]
+        return list({id(each): each for each in agents}.values())
+
+    async def offered(self) -> Mapping[str, Offer]:
+        """Every tool as it is now. Of two with one name, that of another server is left out."""
+        found = dict(self.offers)
+        for proxy in self.proxies:
+            for each in await proxy.offers():
+                found.setdefault(each.name, each)
+        return found
+
+    async def offer(self, name: str) -> Offer | None:
+        """The tool of a name; None if there is none."""
+        return self.offers.get(name) or (await self.offered()).get(name)
 
     def may_continue(self, state: str) -> bool:
         """Return True the first time it is called with a stored state, so that no run is continued twice."""
@@ -155,14 +189,17 @@ class OneCall:
         return Reply(choices=(Choice(message=AssistantMessage(None, (self.call,)), finish_reason="tool_calls"),))
 
 
-def make_offers(offers: Sequence[ToolLike[Any] | Agent[Any, Any]]) -> dict[str, Offer]:
+def make_offers(offers: Sequence[ToolLike[Any] | Agent[Any, Any]]) -> tuple[dict[str, Offer], list[Proxy]]:
     """Make the tools of a server.
+
+    Returns:
+        Those that are known, and the sources of others.
 
     Raises:
         DefinitionError: Two have the same name, or something cannot become a tool.
     """
-    tools = flat_tools([each for each in offers if not isinstance(each, Agent)])
-    runner: Agent[Any, Any] = Agent(OneCall(ToolCall("", "", "{}")), tools=tools, name="mcp", limits=_ONE_CALL)
+    tools, sources = split_tools([each for each in offers if not isinstance(each, Agent)])
+    runner = _runner(tools)
     made = [
         Offer(each.name, each.description, each.parameters, runner, each, _output_of(each))
         for each in tools
@@ -177,7 +214,18 @@ def make_offers(offers: Sequence[ToolLike[Any] | Agent[Any, Any]]) -> dict[str, 
         names = [each.name for each in made]
         twice = next(name for name in names if names.count(name) > 1)
         raise DefinitionError(f"two offers of the MCP server have the same name, {twice!r}")
-    return found
+    return found, [_proxy(each) for each in sources]
+
+
+def _proxy(source: ToolSource) -> Proxy:
+    if not isinstance(source, MCPToolset):
+        kind = type(source).__name__
+        raise DefinitionError(f"an MCP server cannot offer the tools of {kind}, which only a run of an agent has")
+    return Proxy(source, _runner([source]))
+
+
+def _runner(tools: Sequence[ToolLike[Any]]) -> Agent[Any, Any]:
+    return Agent(OneCall(ToolCall("", "", "{}")), tools=tools, name="mcp", limits=_ONE_CALL)
 
 
 def _output_of(made: Tool) -> Output | None:

@@ -35,7 +35,8 @@ class MCPServer:
     elicitations, which a person answers in the client.
 
     Args:
-        *offers: Functions, tools, toolsets and agents. The names of agents must be valid names of tools.
+        *offers: Functions, tools, toolsets and agents. The names of agents must be valid names of tools. Those of an
+            `MCPToolset` are offered as they are when they are listed.
         name: The name of the server.
         version: Its version.
         instructions: What a model should know about the server.
@@ -65,11 +66,13 @@ class MCPServer:
     ) -> None:
         made: list[Tool[Any]] = [each if isinstance(each, Tool) else tool(each) for each in prompts]
         self.name = name
+        known, proxies = make_offers(offers)
         self._served = Served(
             name=name,
             version=version,
             instructions=instructions,
-            offers=make_offers(offers),
+            offers=known,
+            proxies=proxies,
             prompts={each.name: each for each in made},
             resources=[ServedResource.of(uri, read) for uri, read in (resources or {}).items()],
             deps=deps,
@@ -93,7 +96,7 @@ class MCPServer:
     async def opened(self) -> AsyncGenerator[None]:
         """Open the sources of the agents' tools."""
         async with AsyncExitStack() as stack:
-            for agent in {id(each.agent): each.agent for each in self._served.offers.values()}.values():
+            for agent in self._served.agents:
                 await stack.enter_async_context(agent)
             yield
 

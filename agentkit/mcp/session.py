@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import logging
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
@@ -14,6 +15,7 @@ from typing import Any, TypeAlias, cast
 import anyio
 import anyio.to_thread
 import mcp_types as types
+from anyio.abc import TaskGroup
 from mcp.client.client import Client
 from mcp.client.session import ClientSession
 from mcp.client.streamable_http import streamable_http_client
@@ -23,6 +25,7 @@ from pydantic import BaseModel, FileUrl, TypeAdapter, ValidationError
 import agentkit
 from agentkit.chat import BackgroundTask, escape_controls
 from agentkit.errors import AgentKitError, ToolError
+from agentkit.mcp.changes import ResourceChanges
 from agentkit.mcp.eras import is_known_as_legacy, remember
 from agentkit.mcp.errors import MCPError
 from agentkit.mcp.events import ServerLogged
@@ -67,6 +70,8 @@ class LiveSession:
         self._settled, self._closing = anyio.Event(), anyio.Event()
         self._failure: Exception | None = None
         self._is_known = False  # as a server of before 2026
+        self._tasks: TaskGroup | None = None  # while it is open
+        self._watching: dict[ResourceChanges, Sequence[str]] = {}
         self._calls: list[_Call] = []
         # A context of its own: the session is not part of the run that happens to open it.
         self._task = contextvars.Context().run(BackgroundTask, self._work, self._settled.set)
@@ -129,6 +134,8 @@ class LiveSession:
             break
         self.wire.end(self.wire.exit_status)
         self._settled.set()
+        for changes in self._watching:
+            changes.end(self.error(None, "has closed the connection"))
 
     def _other_mode(self, mode: str, error: BaseException) -> str:
         """Return how to try again: some servers exit if their first message is unknown, others know only newer ones."""
@@ -161,6 +168,7 @@ class LiveSession:
                 await self._set_log_level(client)
             self._client = client
             async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
                 tasks.start_soon(self._subscribe, client)
                 tasks.start_soon(_set_when, self.wire.ended, self._closing)
                 self._settled.set()
@@ -220,6 +228,9 @@ class LiveSession:
     async def _on_message(self, message: Any) -> None:
         if isinstance(message, types.ToolListChangedNotification):
             self.is_stale = True
+        elif isinstance(message, types.ResourceUpdatedNotification):
+            for changes in self._watching:
+                changes.report(str(message.params.uri))
 
     async def _on_log(self, params: types.LoggingMessageNotificationParams) -> None:
         event = ServerLogged(self.options.name, params.level, params.logger or "", params.data)
@@ -263,6 +274,62 @@ class LiveSession:
             raise self.error(None, f"did not {what} within {self.options.start_timeout:g} seconds") from None
         except (SdkError, ValidationError) as error:
             raise self.error(error, f"did not {what}") from None
+
+    async def watch(self, uris: Sequence[str], changes: ResourceChanges) -> Callable[[], Awaitable[None]]:
+        """Report the changes of resources; returns what ends that.
+
+        Raises:
+            MCPError: The server does not report them.
+        """
+        if self.client.session.discover_result is not None:
+            return await self._listen(uris, changes)
+        able = self.client.server_capabilities.resources
+        if able is None or not able.subscribe:
+            raise self.error(None, "does not report changes of its resources")
+        for uri in uris:
+            request = types.SubscribeRequest(params=types.SubscribeRequestParams(uri=uri))
+            await self.ask(request, types.EmptyResult, f"watch {uri[:200]!r}")
+        self._watching[changes] = uris
+
+        async def stop() -> None:
+            del self._watching[changes]
+            for uri in set(uris).difference(*self._watching.values()):
+                request = types.UnsubscribeRequest(params=types.UnsubscribeRequestParams(uri=uri))
+                with contextlib.suppress(MCPError):
+                    if not self.ended:
+                        await self.ask(request, types.EmptyResult, f"stop watching {uri[:200]!r}")
+
+        return stop
+
+    async def _listen(self, uris: Sequence[str], changes: ResourceChanges) -> Callable[[], Awaitable[None]]:
+        """From 2026 on, a task listens for the changes."""
+        scope, begun = anyio.CancelScope(), anyio.Event()
+
+        async def listen() -> None:
+            with scope:
+                try:
+                    async with self.client.listen(resource_subscriptions=uris) as updates:
+                        if updates.honored.resource_subscriptions:
+                            begun.set()
+                        async for each in updates:
+                            changes.report(str(getattr(each, "uri", "")))
+                    changes.end(self.error(None, "reports no more changes of its resources"))
+                except (SdkError, RuntimeError, TimeoutError, ValidationError) as error:
+                    changes.end(self.error(error, "does not report changes of its resources"))
+            begun.set()
+
+        async def stop() -> None:
+            self._watching.pop(changes, None)
+            scope.cancel()
+
+        if self._tasks is not None:
+            self._watching[changes] = uris
+            self._tasks.start_soon(listen)
+            await begun.wait()
+        if changes.error is not None:
+            await stop()
+            raise changes.error
+        return stop
 
     async def list_tools(self) -> list[Listed]:
         """Return the items of every page of a list.

@@ -18,6 +18,7 @@ from agentkit.chat import Model
 from agentkit.errors import ConfigError, DefinitionError, ToolError
 from agentkit.mcp.answers import AskPerson, ask_person, cannot_wait, sample_model
 from agentkit.mcp.auth import OAuth
+from agentkit.mcp.changes import ResourceChanges
 from agentkit.mcp.config import read_config
 from agentkit.mcp.errors import MCPError
 from agentkit.mcp.hidden import show_hidden
@@ -231,6 +232,14 @@ class MCPToolset:
             MCPError: The server cannot be reached, or has no such resource.
         """
         return resource_parts(await self._read(uri))
+
+    def watch(self, *uris: str) -> ResourceChanges:
+        """Watch resources: ``async with toolset.watch(uri) as changes``, and ``async for uri in changes`` inside.
+
+        Entering the block raises an `MCPError` if the server does not report changes. The iterator gives the address of
+        a resource each time that it has changed, and raises an `MCPError` when the connection ends.
+        """
+        return ResourceChanges(self._server.connection().watch, uris)
 
     async def prompts(self) -> list[Prompt]:
         """The prompts that the server offers.
