@@ -21,11 +21,12 @@ from agentkit.cli.agents import open_chosen
 from agentkit.cli.errors import handle_errors
 from agentkit.cli.load import load_agent, load_tools
 from agentkit.cli.models import check_key
-from agentkit.cli.options import DebugOption, InstructionsOption, ToolsOption, WithOption
+from agentkit.cli.options import DebugOption, InstructionsOption, McpOption, ToolsOption, WithOption
 from agentkit.cli.terminal_text import one_line
 from agentkit.errors import ConfigError
 from agentkit.run import call_sync
 from agentkit.sessions import SQLiteSessions
+from agentkit.tools import ToolLike
 
 if TYPE_CHECKING:
     from agentkit.serve import Server
@@ -92,6 +93,7 @@ class Setup:
         model: The model behind the agents.
         tools: Modules and files with tools, for an unnamed agent.
         toolsets: Specs of ready-made tools, for the same.
+        mcp: MCP servers for the same: files, commands and URLs.
         instructions: Its instructions.
         gateway: ``[NAME=]MODEL`` each.
         fallback: The fallback models.
@@ -108,6 +110,7 @@ class Setup:
     model: str = ""
     tools: Sequence[str] = ()
     toolsets: Sequence[str] = ()
+    mcp: Sequence[str] = ()
     instructions: str = ""
     gateway: Sequence[str] = ()
     fallback: Sequence[str] = ()
@@ -125,13 +128,13 @@ class Setup:
         Raises:
             ConfigError: Two options exclude each other.
         """
-        makes = self.tools or self.toolsets or self.instructions
+        makes = self.tools or self.toolsets or self.mcp or self.instructions
         if self.gateway and (self.agents or self.model or makes or self.sessions):
             raise ConfigError("--gateway serves models without an agent: leave out agents, tools and sessions")
         if (self.fallback or self.record) and not self.gateway:
             raise ConfigError("--fallback and --record are for models of --gateway")
         if self.agents and makes:
-            raise ConfigError("--tools, --with and --instructions make an agent: leave them out if one is named")
+            raise ConfigError("--tools, --with, --mcp and --instructions make an agent: leave them out if one is named")
 
 
 def serve(  # noqa: PLR0913 - each is an option of the command
@@ -139,6 +142,7 @@ def serve(  # noqa: PLR0913 - each is an option of the command
     model: _Model = "",
     tools: ToolsOption = None,
     with_: WithOption = None,
+    mcp: McpOption = None,
     instructions: InstructionsOption = "",
     gateway: _Gateway = None,
     fallback: _Fallback = None,
@@ -174,6 +178,7 @@ def serve(  # noqa: PLR0913 - each is an option of the command
             model=model,
             tools=tools or (),
             toolsets=with_ or (),
+            mcp=mcp or (),
             instructions=instructions,
             gateway=gateway or (),
             fallback=fallback or (),
@@ -211,6 +216,11 @@ def _serve(setup: Setup, host: str, port: int, made: str, *, workers: int, drain
         server = make_server(setup)
         if setup.sessions:
             call_sync(SQLiteSessions(setup.sessions).list)  # report an unusable file now
+        if setup.mcp:
+            from agentkit.cli.mcp import open_servers, tools_of  # noqa: PLC0415 - few commands need it
+
+            for each in open_servers(setup.mcp):
+                call_sync(tools_of, each)  # report a server that cannot be started now
         listener = process.listen(host, port)
         shown = f"[{host}]" if ":" in host else host
         names = ", ".join(one_line(each) for each in server.backends)
@@ -255,7 +265,11 @@ def make_server(setup: Setup | None = None) -> Server:
 
 def _agents(setup: Setup) -> dict[str, Agent[Any, Any]]:
     if not setup.agents:
-        tools = load_tools(setup.tools, setup.toolsets)
+        tools: list[ToolLike[Any]] = [*load_tools(setup.tools, setup.toolsets)]
+        if setup.mcp:
+            from agentkit.cli.mcp import open_servers  # noqa: PLC0415 - few commands need it
+
+            tools += open_servers(setup.mcp)
         _, model = open_chosen(setup.model, None)
         return {"agent": Agent(model, tools=tools, instructions=setup.instructions)}
     found: dict[str, Agent[Any, Any]] = {}

@@ -228,7 +228,7 @@ class LiveSession:
     async def _on_message(self, message: Any) -> None:
         if isinstance(message, types.ToolListChangedNotification):
             self.is_stale = True
-        elif isinstance(message, types.ResourceUpdatedNotification):
+        elif isinstance(message, types.ResourceUpdatedNotification) and self.session.discover_result is None:
             for changes in self._watching:
                 changes.report(str(message.params.uri))
 

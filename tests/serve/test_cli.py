@@ -1,14 +1,20 @@
 """``agentkit serve``: what it refuses, in a sentence, before it listens."""
 
 import json
+import shlex
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agentkit.cli.serve import Setup, make_server
 from agentkit.serve.agents import AgentBackend
-from tests.command import run
+from tests.command import calls, run
+from tests.mcp.servers import command
+from tests.replay import events, replay
+from tests.serve.asgi import TOKEN
+from tests.serve.test_sockets import official, running
 
 APP = """
 from agentkit import Agent
@@ -40,6 +46,8 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["app.py:shop", "--token", "long-enough", "--no-token"], "not both"),
         (["app.py:shop", "--origin", "*"], "no wildcard"),
         (["app.py:shop", "--tools", "app.py"], "make an agent"),
+        (["app.py:shop", "--mcp", "server"], "make an agent"),
+        (["--model", "ollama:x", "--mcp", "none.json"], "none.json cannot be read: No such file"),
         (["app.py:shop", "--gateway", "openai:x"], "without an agent"),
         (["app.py:shop", "--record", "x"], "for models of --gateway"),
         (["app.py:shop", "--model", "nobody:x"], "nobody"),
@@ -59,6 +67,24 @@ def test_what_cannot_be_served_is_refused_in_a_sentence(arguments: list[str], sa
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_an_mcp_server_that_cannot_be_started_is_reported_before_anything_listens() -> None:
+    done = run("serve", "--model", "ollama:x", "--mcp", "nonesuch --x", "--port", "0")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "there is no program 'nonesuch'" in done.stderr
+
+
+def test_the_tools_of_mcp_servers_are_those_of_the_unnamed_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    with replay(calls(("echo", {"text": "hello"})), events({"content": "Done."})) as model:
+        monkeypatch.setenv("OPENAI_BASE_URL", model.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        server = make_server(Setup(model="openai:m", mcp=[shlex.join(command("none"))], token=TOKEN))
+        with running(server) as address:
+            ask: list[Any] = [{"role": "user", "content": "Go."}]
+            answer = official(address).chat.completions.create(model="agent", messages=ask)
+        assert answer.choices[0].message.content == "Done."
+        assert model.requests[1][1]["messages"][-1]["content"] == "hello"
 
 
 def test_a_port_that_is_taken_is_named() -> None:
