@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -30,6 +29,5 @@ def write_atomically(path: str | Path, text: str, *, mode: int = 0o600) -> None:
         new.chmod(mode)
         new.replace(target)
     except BaseException:
-        with contextlib.suppress(OSError):
-            new.unlink()
+        new.unlink(missing_ok=True)
         raise
