@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from agentkit.errors import SessionBusy, SessionConflict, SessionError
 from agentkit.run.session_run import SessionUpdate
 from agentkit.sessions import MemorySessions, Sessions, SQLiteSessions
+from tests.explore import EXPLORE
 from tests.sessions import message, places
 
 T = TypeVar("T")
@@ -117,5 +118,5 @@ class Both(RuleBasedStateMachine):
         self.same(work)
 
 
-Both.TestCase.settings = settings(max_examples=30, stateful_step_count=25)
+Both.TestCase.settings = settings(max_examples=150 if EXPLORE else 15, stateful_step_count=25)
 TestInAFileAndInMemoryItComesToTheSame = Both.TestCase

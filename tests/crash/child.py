@@ -1,10 +1,12 @@
 """Lives that are ended from outside: ``python -m tests.crash.child DIRECTORY BACKEND WORLD``, with plans on the input.
 
 A plan is a line: a name, and for each accident what it is and when. ``KILL:17`` sends SIGKILL at point 17,
-``TIME:0.02`` ends the process after so many seconds. The process imports everything once, and forks one for each life.
+``TIME:0.02`` ends the process after so many seconds. The process lives a life of its own first, so that everything is
+imported and prepared, and forks one for each life.
 """
 
 import functools
+import gc
 import logging
 import os
 import signal
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import anyio
 
-from agentkit.sessions import SQLiteSessions
+from agentkit.sessions import MemorySessions, SQLiteSessions
 from tests.crash.jobs import JobWorld
 from tests.crash.points import Points
 from tests.crash.world import World, tools
@@ -72,6 +74,9 @@ def main(directory: Path, backend: str, world: str = "conversation") -> None:
     """Play the plans of the input, and print how each of their lives has ended."""
     logging.getLogger("agentkit").setLevel(logging.CRITICAL)
     tools()
+    undisturbed = Points(lambda: None)
+    anyio.run(WORLDS[world](MemorySessions(), undisturbed, lambda line: None).drive, backend=backend)
+    gc.freeze()
     for line in sys.stdin:
         name, *accidents = line.split()
         folder = directory / name

@@ -30,24 +30,13 @@ def folder() -> Iterator[Path]:
 
 
 def play(folder: Path, backend: str, plans: Sequence[str], world: str = "conversation") -> dict[str, list[str]]:
-    """How the lives of each plan have ended; two processes play at the same time."""
+    """How the lives of each plan have ended."""
     command = [sys.executable, "-m", "tests.crash.child", str(folder), backend, world]
-    halves = [plans[::2], plans[1::2]]
-    processes = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in halves
-    ]
-    for process, half in zip(processes, halves, strict=True):
-        assert process.stdin
-        process.stdin.write("".join(f"{plan}\n" for plan in half))
-        process.stdin.close()
-        process.stdin = None
-    lines: list[str] = []
-    for process in processes:
-        printed, _ = process.communicate(timeout=300)
-        assert process.returncode == 0
-        lines += printed.splitlines()
-    assert len(lines) == len(plans)
-    return {name: endings for name, *endings in map(str.split, lines)}
+    lines = "".join(f"{plan}\n" for plan in plans)
+    done = subprocess.run(command, input=lines, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True, timeout=300)
+    endings = {name: ends for name, *ends in map(str.split, done.stdout.splitlines())}
+    assert len(endings) == len(plans)
+    return endings
 
 
 def ledger_of(folder: Path) -> list[str]:
