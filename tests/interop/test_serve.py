@@ -74,12 +74,21 @@ CHECKS = (
 )
 
 
-def test_what_a_fuzzer_sends_gets_what_the_openapi_document_says(address: str) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--include-path", "/v1/chat/completions", "--phases", "coverage,fuzzing"],
+        ["--include-path", "/openai/chat/completions", "--phases", "fuzzing"],  # the same code
+        ["--exclude-path-regex", "completions$", "--phases", "examples,coverage,fuzzing,stateful"],
+    ],
+    ids=["v1", "openai", "rest"],
+)
+def test_what_a_fuzzer_sends_gets_what_the_openapi_document_says(options: list[str], address: str) -> None:
     done = subprocess.run(
         [
             *(str(BUILD / "bin" / "schemathesis"), "run", f"{address}/openapi.json"),
             *("--header", f"Authorization: Bearer {TOKEN}", "--seed", "1", "--continue-on-failure"),
-            *("--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "15", "--checks", CHECKS),
+            *("--max-examples", "15", "--checks", CHECKS, *options),
         ],
         capture_output=True,
         text=True,
