@@ -28,6 +28,7 @@ ALONE: dict[str, str | tuple[str, ...]] = {  # a third-party library -> the one 
     "docstring_parser": "agentkit.tools.docstrings",
     "starlette": ("agentkit.serve", "agentkit.mcp.server"),  # types of ASGI
     "typer": "agentkit.cli",
+    "httptools": "agentkit.serve.protocol",
     "uvicorn": ("agentkit.serve.process", "agentkit.serve.protocol"),
     "rich": "agentkit.cli",
     "prompt_toolkit": "agentkit.cli",

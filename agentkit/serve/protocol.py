@@ -1,17 +1,20 @@
 """HTTP of a connection: that of uvicorn and httptools, with bounds on what comes before a request can be answered.
 
-Neither of the two has any. A head, or the trailers of a chunked body, could be of any length and take any time.
+Neither of the two has any. A head, or the trailers of a chunked body, could be of any length and take any time. And
+they lose the body of a request that offers another protocol, as Java's client does with HTTP/2.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 __all__ = ["BoundedProtocol"]
 
 _HEAD = 64 * 1024  # bytes of a head, or of what is between two parts of a body
+_OFFER = (b"connection", b"upgrade", b"http2-settings")
 _SECONDS = 30.0  # in which a head must have arrived
 
 
@@ -33,8 +36,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read what came, and give up on a head that has no end."""
+        self._unset_keepalive_if_required()
         self._unread += len(data)
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("This is not HTTP.")
         if self._unread > _HEAD and not self.transport.is_closing():
             self.send_400_response("The head of the request is too long.")
 
@@ -49,8 +58,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin a request."""
-        self._stop_waiting()
-        super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            self._stop_waiting()
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Read part of a body, of which the app knows how long it may be."""
@@ -59,8 +69,22 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request."""
-        self._unread = 0
-        super().on_message_complete()
+        if not self.parser.should_upgrade():
+            self._unread = 0
+            super().on_message_complete()
+
+    def _decline(self, rest: bytes) -> None:
+        """Read a request anew as one that offers no other protocol, as the parser has left its body out."""
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        if method == b"CONNECT":
+            self.send_400_response("This is not a proxy.")
+            return
+        closes = any(name == b"connection" and b"close" in value.lower() for name, value in self.headers)
+        headers = [each for each in self.headers if each[0] not in _OFFER] + [(b"connection", b"close")] * closes
+        lines = [b"%s %s HTTP/%s" % (method, self.url, version.encode()), *(b"%s: %s" % each for each in headers)]
+        self.parser, self._unread = httptools.HttpRequestParser(self), 0
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
 
     def _wait(self) -> None:
         if self._timer is None:

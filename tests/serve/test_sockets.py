@@ -399,3 +399,32 @@ def test_white_space_around_the_value_of_a_header_is_not_part_of_it() -> None:
     with running(app) as address:
         answer = say(address, b"GET / HTTP/1.1\r\nx-name: \t a b \t \r\nconnection: close\r\n\r\n")
     assert answer.endswith(b"<a b>")
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(
+    "offer",
+    [
+        b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n",
+        b"upgrade: h2c\r\n",
+        b"connection: close, upgrade\r\nupgrade: websocket\r\n",
+    ],
+    ids=["http2", "unannounced", "websocket"],
+)
+def test_a_request_that_offers_another_protocol_is_answered(offer: bytes, together: bool) -> None:
+    body = json.dumps({**BODY, "stream": False, "messages": [{"role": "user", "content": "x" * 100_000}]}).encode()
+    head = HEAD.encode() + offer + b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+    last = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+    with running(of_script("It is done.")) as address:
+        answer = say(address, *([head + body + last] if together else [head, body, last]))
+    assert b"It is done." in answer
+    assert b"101 " not in answer
+    assert (b'"status":"ok"' in answer) is (b"close" not in offer)  # the next request of the connection
+
+
+def test_a_server_is_no_proxy() -> None:
+    with running(of_script("no")) as address:
+        connect = b"CONNECT example.com:443 HTTP/1.1\r\nhost: localhost\r\nupgrade: h2c\r\n\r\n"
+        assert say(address, connect).startswith(b"HTTP/1.1 400 ")
+        assert say(address, b"\x16\x03\x01\x02\x00\x01\x00").startswith(b"HTTP/1.1 400 ")
+        assert say(address, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").startswith(b"HTTP/1.1 400 ")
