@@ -341,13 +341,17 @@ class TypedOutput(Output[Out]):
         if message.meta.get(CUT):
             raise ModelRetry(f"{message.meta[CUT]}, so it is incomplete; answer again, and more briefly")
         calls = [each for each in message.tool_calls if each.name == OUTPUT_TOOL]
-        if calls:
-            value, notes = self.value_type.read(_arguments(calls[0]))
-        else:
-            value, notes = self._read_text(message.text)
+        value, notes = self._read_call(calls[0]) if calls else self._read_text(message.text)
         for note in notes:
             context.emit(ReplyRepaired(f"the output was {note}"))
         return cast("Out", await value.run(context) if isinstance(value, FunctionCall) else value)
+
+    def _read_call(self, call: ToolCall) -> tuple[Any, list[str]]:
+        try:
+            given = repair_json(call.malformed)[0] if call.malformed else parse_arguments(call.written)
+        except ValueError as error:
+            raise ModelRetry(f"the arguments are not valid JSON ({error}); send one complete JSON object") from error
+        return self.value_type.read(given)
 
     def _read_text(self, text: str) -> tuple[Any, list[str]]:
         try:
@@ -393,15 +397,6 @@ def _instructed(messages: Sequence[Message], text: str) -> list[Message]:
     if isinstance(first, SystemMessage):
         return [replace(first, content=f"{first.text}\n\n{text}"), *messages[1:]]
     return [SystemMessage(text), *messages]
-
-
-def _arguments(call: ToolCall) -> Any:
-    if call.malformed:
-        try:
-            return repair_json(call.malformed)[0]
-        except ValueError as error:
-            raise ModelRetry(f"the arguments are not valid JSON ({error}); send one complete JSON object") from error
-    return parse_arguments(call.written)
 
 
 def _probability(written: str, tokens: Sequence[TokenLogprob], *, to_the_end: bool) -> float | None:
