@@ -6,7 +6,7 @@ import enum
 import json
 import re
 import uuid
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pydantic
 import pytest
@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from agentkit.chat.json_values import encode_json
 from agentkit.errors import ModelRetry, ToolError
-from agentkit.tools.arguments import Signature, parse_arguments, validate_arguments
+from agentkit.tools.arguments import Signature, fit_arguments, parse_arguments, validate_arguments
 from agentkit.tools.signature import read_signature
 
 
@@ -395,3 +395,19 @@ def test_the_names_of_a_dict_are_read_as_carefully_as_its_values() -> None:
     assert validate_arguments(read_signature(plan), {"days": {"2026-05-01": 1}}) == {"days": {dt.date(2026, 5, 1): 1}}
     with pytest.raises(ModelRetry, match=r'days\.20251128: expected a date such as "2026-05-01" as its name'):
         validate_arguments(read_signature(plan), {"days": {"20251128": 1}})
+
+
+def test_a_named_tuple_may_come_as_an_array_whose_items_are_repaired_and_read_like_its_members() -> None:
+    class Visit(NamedTuple):
+        order_id: str
+        price: decimal.Decimal
+        day: dt.date | None = None
+
+    def plan(visit: Visit) -> None: ...
+
+    signature = read_signature(plan)
+    fitted, notes = fit_arguments(parse_arguments('{"visit": [7, 1.10]}'), signature.shape)
+    visit = validate_arguments(signature, fitted)["visit"]
+    assert (visit.order_id, str(visit.price), notes) == ("7", "1.10", ["visit[0] written as a number"])
+    with pytest.raises(ModelRetry, match=r"visit\[2\]: expected a date"):
+        validate_arguments(signature, {"visit": ["7", 1, 2025]})

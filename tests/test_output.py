@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
@@ -219,6 +220,18 @@ def test_alternatives_that_cannot_be_told_apart_are_refused() -> None:
     for output_type in ([Good, Bad], Good | Bad):
         with pytest.raises(DefinitionError, match="two of its alternatives have the same shape"):
             Agent(ScriptedModel([]), output_type=output_type)
+
+
+def test_alternatives_differ_by_members_that_have_the_names_of_keywords() -> None:
+    @dataclass
+    class Song:
+        title: str = ""
+
+    @dataclass
+    class Noise:
+        description: str = ""
+
+    Agent(ScriptedModel([]), output_type=[Song, Noise])
 
 
 @pytest.mark.parametrize("options", [{"way": "xml"}, {"retries": -1}, {"with_calls": "no"}], ids=str)

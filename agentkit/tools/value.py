@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, cast, get_args, get_origin
 
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, core_schema, from_json
 
-from agentkit.chat.json_schema import JsonSchema, leaf_schemas, strict_form, why_not_strict
+from agentkit.chat.json_schema import JsonSchema, leaf_schemas, strict_form, why_not_strict, without_keywords
 from agentkit.chat.json_values import encode_json, parse_json
 from agentkit.chat.reply import REPLY_TYPES
 from agentkit.chat.settings import ResponseFormat, json_schema
@@ -277,19 +277,10 @@ class SchemaType(ValueType):
         self.strict = None if found else strict_form(self.name, self.schema, strict=True, of_function=False)
 
     def _converted(self, value: Any) -> tuple[Any, list[str]]:
-        value = parse_json(encode_json(value).decode()) if not isinstance(value, str) else value
+        value = from_json(encode_json(value)) if not isinstance(value, str) else value
         if faults := faults_of(value, self._given):
             raise ModelRetry("\n".join(["the answer is not valid:", *(f"- {each}" for each in faults)]))
-        return _plain(value), []
-
-
-def _plain(value: Any) -> Any:
-    """The value with ordinary floats."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [_plain(each) for each in cast("list[object]", value)]
-    return float(value) if isinstance(value, float) else value
+        return value, []
 
 
 def _parsed(text: str) -> list[tuple[Any, list[str]]] | None:
@@ -391,16 +382,9 @@ def _check_distinct(kind: Any, generated: Mapping[str, Any]) -> None:
         raise DefinitionError(f"output type {_shown(kind)}: two of its functions have one name; keep one")
     seen: dict[bytes, JsonSchema] = {}
     for each in leaf_schemas(generated["properties"][VALUE], generated):
-        if "properties" in each and seen.setdefault(encode_json(_bare(each)), each) is not each:
+        bare, _ = without_keywords(each, ("description", "title"))
+        if "properties" in each and seen.setdefault(encode_json(bare), each) is not each:
             raise DefinitionError(
                 f"output type {_shown(kind)}: two of its alternatives have the same shape and cannot be "
                 "distinguished; give each a field such as kind: Literal['...'] of its own"
             )
-
-
-def _bare(schema: Any) -> Any:
-    """The schema without what says nothing about values."""
-    if isinstance(schema, dict):
-        members = cast("dict[str, Any]", schema).items()
-        return {key: _bare(each) for key, each in members if key not in ("description", "title")}
-    return [_bare(each) for each in cast("list[object]", schema)] if isinstance(schema, list) else schema
