@@ -118,6 +118,7 @@ def test_tools_model_and_instructions_are_added_to_an_agent() -> None:
         (["app.py:number", "Hi"], "app.py:number is a value of type int, but an agent is needed"),
         (["app.py:broken", "Hi"], "app.py:broken cannot be called: ValueError: no stock (app.py, line "),
         (["missing.py:agent", "Hi"], "there is no file"),
+        (["one_tool.py", "Hi"], "one_tool.py has no agent: write --tools one_tool.py to give its tools to a model"),
         (["app.py:agent", "--deps", "app.py:conect", "Hi"], "did you mean 'connect'?"),
         (["app.py:agent", "Hi"], "deps"),
         (
@@ -151,6 +152,7 @@ def test_tools_model_and_instructions_are_added_to_an_agent() -> None:
 def test_what_is_wrong_is_one_sentence_and_nothing_is_asked(arguments: list[str], sentence: str) -> None:
     Path("noise.bin").write_bytes(bytes(range(256)))
     Path("empty.txt").touch()
+    Path("one_tool.py").write_text("def add(a: int) -> int: return a", encoding="utf-8")
     Path("noise.bin.json").write_bytes(bytes(range(256)))
     Path("five.json").write_text("5", encoding="utf-8")
     Path("odd.json").write_text('{"properties": {"x": {"type": "nonsense"}}}', encoding="utf-8")

@@ -72,7 +72,11 @@ def load_agent(where: str) -> Agent[Any, Any]:
         agents: dict[str, object] = {name: each for name, each in vars(value).items() if isinstance(each, Agent)}
         if len(set(map(id, agents.values()))) != 1:
             names = ", ".join(f"{where}:{name}" for name in agents)
-            raise ConfigError(f"{where} has several agents: name one of {names}" if agents else f"{where} has no agent")
+            raise ConfigError(
+                f"{where} has several agents: name one of {names}"
+                if agents
+                else f"{where} has no agent: write --tools {where} to give its tools to a model"
+            )
         value = next(iter(agents.values()))
     if not isinstance(value, Agent) and callable(value):
         value = call_named(value, where)
