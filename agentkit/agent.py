@@ -517,12 +517,12 @@ def handoff(agent: Agent[Any, Any] | str, *, when: str = "", keep: Keep = "all",
     ``deps`` stay those of the run.
 
     Args:
-        agent: The agent, or the name of one that takes part in the run: of the agent that hands off to this one, for
-            example, so that it can get the conversation back.
+        agent: The agent, or the name of one in the run, such as the agent that hands off to this one, so that it can
+            get the conversation back.
         when: When to hand off, which the model reads; by default the description of the agent.
-        keep: The messages that the agent reads: ``"all"``, ``"last exchange"`` for the last message of the user and all
-            that follows, or a function that is given the messages and returns those to read. The others stay in the
-            state and are not sent any more.
+        keep: The messages that the agent reads: ``"all"``, ``"last exchange"`` for the last message of the user and
+            everything after it, or a function that takes the messages and returns those to read. The others stay in the
+            state and are no longer sent.
         name: The name of the tool; ``transfer_to_`` and the name of the agent by default.
 
     Raises:

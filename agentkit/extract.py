@@ -1,4 +1,4 @@
-"""Objects from texts and files.
+"""Extract objects from text and files.
 
 ::
 
@@ -29,7 +29,7 @@ __all__ = ["Extraction", "Source", "extract", "extract_all", "extract_sync", "ex
 Out = TypeVar("Out")
 
 Source: TypeAlias = Prompt | Path
-"""What data is taken from: a string is the text itself, a `Path` a file of text, an image, sound or a PDF."""
+"""The source of data: a string is the text itself; a `Path` is a file of text, an image, sound or a PDF."""
 
 _TASK = (
     "Extract data from what the user sends and answer with nothing but that data. Take every value from what is there; "
@@ -41,7 +41,7 @@ _LARGEST_TEXT = 50 * 1024 * 1024  # bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction(Generic[Out]):
-    """What came of one source.
+    """The outcome of one source.
 
     Attributes:
         source: The source.
@@ -73,7 +73,7 @@ def extractor(
     settings: ChatSettings | None = None,
     limits: Limits | None = None,
 ) -> Agent[None, Out]:
-    """Make the agent that extracts: its prompt is what data is taken from.
+    """Create the agent that extracts; its prompt is the source.
 
     Args:
         output_type: The type of the output, as for `Agent`.
@@ -111,7 +111,7 @@ async def extract(
         limits: The limits of the run.
 
     Raises:
-        AgentKitError: There is no object; the file cannot be read, or the model gave no valid one.
+        AgentKitError: The file cannot be read, or the model gave no valid object.
     """
     agent = extractor(output_type, model=model, instructions=instructions, settings=settings, limits=limits)
     prompt = await anyio.to_thread.run_sync(_prompt_of, source)
@@ -144,7 +144,7 @@ async def extract_all(  # noqa: PLR0913 - spelled out, so that editors complete 
     progress: bool = False,
     on_extraction: Callable[[Extraction[Out]], None] | None = None,
 ) -> list[Extraction[Out]]:
-    """Extract an object from each of many texts and files. One that fails ends no other: its error is a value.
+    """Extract an object from each of many texts and files. One that fails stops no other: its error is a value.
 
     From code that is not async, `agentkit.run.call_sync` calls it: ``call_sync(extract_all, Invoice, paths, model=m)``.
 
@@ -157,8 +157,8 @@ async def extract_all(  # noqa: PLR0913 - spelled out, so that editors complete 
         limits: The limits of each run.
         concurrency: Most runs at the same time.
         progress: Whether to show how far it is, on standard error if that is a terminal.
-        on_extraction: A function that is called with each extraction as it comes, to save it; if it raises, the others
-            are cancelled.
+        on_extraction: A function that is called with each extraction as it finishes, to save it; if it raises, the
+            others are cancelled.
 
     Returns:
         An extraction for each source, in their order.
@@ -191,7 +191,7 @@ async def extract_all(  # noqa: PLR0913 - spelled out, so that editors complete 
 
 
 class _Prompts:
-    """The prompts of sources, each made when it is asked for; of one that cannot be read, the error is noted."""
+    """Yield the prompts of sources, each created on demand; errors of unreadable ones are recorded."""
 
     def __init__(self, sources: Sequence[Source], note: Callable[[int, Exception], None]) -> None:
         self._sources, self._note = sources, note

@@ -28,8 +28,8 @@ _EMPTY_TOOL = re.compile(
 _EMPTY_PARAMETER = re.compile(r"(args?|argument|param|parameter|kwargs|foo|bar|tmp|temp|obj|var|stuff|thing)[_\d]*")
 _FILLERS = {"a", "an", "the", "of", "this", "that", "its", "s"}
 _NOTES = {"description", "default", "title", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "$schema"}
-_CLOSED = {"enum", "const", "format", "pattern"}  # what says more of a string than that it is one
-_SHORTEST = 5  # letters of names that may be near: shorter ones are all close to each other
+_CLOSED = {"enum", "const", "format", "pattern"}  # what says more about a string than its type
+_SHORTEST = 5  # letters of names that count as similar: shorter ones are all similar to each other
 
 _AT_PARAMETER = 'describe it below Args: in the docstring, or with Annotated[..., "what it is"]'
 _AT_FIELD = "describe it in the docstring of its class, or in a string on the line below it"
@@ -49,12 +49,12 @@ _ALTERNATIVES = (  # in a description; words without quotes must fill their clau
 
 @dataclass(frozen=True, slots=True)
 class LintWarning:
-    """One thing that could be better about a tool. As a string it is a sentence.
+    """One thing to improve about a tool. As a string, it is a sentence.
 
     Attributes:
         tool: The tool's name.
         parameter: The parameter, with dots for a member inside it (``dishes.name``); empty for the tool as a whole.
-        what: The fault and its remedy: the rest of the sentence that begins with the tool or the parameter.
+        what: The problem and its remedy: the rest of the sentence that begins with the tool or the parameter.
     """
 
     tool: str
@@ -66,7 +66,7 @@ class LintWarning:
 
 
 def lint_tools(tools: Iterable[ToolLike]) -> list[LintWarning]:
-    """Say what could be better about tools, for a model that has nothing but their names, descriptions and schemas.
+    """Say what to improve about tools, for a model that has only their names, descriptions and schemas.
 
     It looks at descriptions that are missing, too short or the same twice; types that are missing or leave open what to
     write; names that say nothing or are close to another tool's; the number of parameters, the size of the schema, and
@@ -91,12 +91,12 @@ def lint_tools(tools: Iterable[ToolLike]) -> list[LintWarning]:
 
 
 def waits(made: Tool) -> bool:
-    """Return True if a call of the tool may wait for somebody outside the process."""
+    """Return True if a call of the tool may wait for a decision."""
     return made.is_external or made.requires_approval is not False
 
 
 def _leak(tools: Sequence[Tool]) -> LintWarning | None:
-    """The warning, at the tool that completes it, that what strangers wrote can have a model send private data out."""
+    """Yield a warning, at the last tool it takes, that strangers' text could make a model send private data out."""
     first: dict[Access, str] = {}
     for made in tools:
         if waits(made):
@@ -151,7 +151,7 @@ def _of_tool(made: Tool) -> Iterator[str]:
 
 
 def _is_short(text: str) -> bool:
-    return len(text.split()) < 3 if text.isascii() else len(text) < 4  # not every script has spaces
+    return len(text.split()) < 3 if text.isascii() else len(text) < 4  # not every script uses spaces
 
 
 def _of_words(name: str, description: str, remedy: str) -> Iterator[str]:
@@ -176,7 +176,7 @@ def _of_strictness(made: Tool) -> Iterator[LintWarning]:
 
 
 def _clashes(made: Tool, earlier: Sequence[Tool]) -> Iterator[LintWarning]:
-    """The problems that exist only because of tools added earlier."""
+    """Yield problems that exist only because of earlier tools."""
     for other in earlier:
         if _are_close(made.name, other.name):
             what = f"has nearly the name of {other.name!r}; give one of them a name of other words"
@@ -207,7 +207,7 @@ def _same_words(one: str, other: str) -> bool:
 
 @dataclass(slots=True)
 class _Types:
-    """Finds what in the types of a tool's parameters leaves open what to write; each definition is looked at once."""
+    """Finds parameter types that leave open what to write; each definition is checked once."""
 
     definitions: Mapping[str, Any]
     of_function: bool

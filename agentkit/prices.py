@@ -1,4 +1,4 @@
-"""`Prices`: what a reply costs where its server does not say (extra ``agentkit[prices]``)."""
+"""`Prices`: add the cost of replies if the server does not report it (extra ``agentkit[prices]``)."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = ["Prices", "cost_of"]
 
 
 class Prices(Middleware):
-    """Adds the cost of each reply in US dollars, where its server does not report one.
+    """Adds the cost of each reply in US dollars if its server does not report one.
 
-    The prices are those of the package genai-prices, for servers that it knows by their address. A model that has no
-    price there has no cost: it stays None, which is not 0. ``Limits(cost=...)`` counts what this adds. It belongs
-    behind the middleware that answers in place of the model or asks another one: last in the list.
+    The prices are those of the package genai-prices, for servers that it knows by address. For a model without a price,
+    the cost stays None, which is not 0. ``Limits(cost=...)`` counts what this adds. List it last, after middleware that
+    answers in place of the model or asks another one.
 
     Args:
-        own: Your prices by the name of the model, for models of your own or as your contract has them; they take
-            precedence over those of the package.
+        own: Your prices by model name, for your own models or your contract; they take precedence over those of the
+            package.
 
     Raises:
         ConfigError: They are not prices.
@@ -63,8 +63,8 @@ def cost_of(usage: Usage, info: ModelInfo, model: str = "") -> float | None:
 
     Args:
         usage: The tokens.
-        info: Whose they are: the address says the provider.
-        model: The name of the model as the reply has it, which may be more exact than that of the request.
+        info: The model; its address identifies the provider.
+        model: The name of the model in the reply, which may be more exact than that in the request.
     """
     counts = {
         "input_tokens": usage.prompt_tokens,

@@ -1,6 +1,6 @@
 """Spans and metrics of runs for OpenTelemetry (extra ``agentkit[otel]``).
 
-``Agent(..., middleware=[OpenTelemetry()])`` writes them to the providers of the application, by the semantic
+``Agent(..., middleware=[OpenTelemetry()])`` sends them to the providers of the application, following the semantic
 conventions for generative AI.
 """
 

@@ -23,7 +23,7 @@ __all__ = [
 
 Attributes: TypeAlias = dict[str, str | bool | int | float | Sequence[str]]
 
-_PROVIDERS = {  # where the conventions have another name for it
+_PROVIDERS = {  # where the conventions use another name
     "azure": "azure.ai.openai",
     "bedrock": "aws.bedrock",
     "gemini": "gcp.gemini",
@@ -45,7 +45,7 @@ _SETTINGS = {
 
 
 def model_attributes(model: Model) -> Attributes:
-    """Who answers: ``gen_ai.provider.name``, ``gen_ai.request.model`` and where it is."""
+    """Return who answers: ``gen_ai.provider.name``, ``gen_ai.request.model`` and the address."""
     info = getattr(model, "info", None)
     if not isinstance(info, ModelInfo):
         return {"gen_ai.provider.name": type(model).__name__}
@@ -88,7 +88,7 @@ def reply_attributes(reply: Reply) -> Attributes:
 
 
 def usage_attributes(usage: Usage) -> Attributes:
-    """Tokens and cost; what nobody reported is left out, and is not 0."""
+    """Return tokens and cost; unreported values are left out, rather than 0."""
     made: Attributes = {}
     if usage.total_tokens:
         made["gen_ai.usage.input_tokens"] = usage.prompt_tokens
@@ -142,7 +142,7 @@ def _message(message: Message) -> Mapping[str, Any]:
 
 
 def _text_parts(message: Message) -> list[Mapping[str, Any]]:
-    """The text of a message; images, sound and files are named and not copied."""
+    """Return the text of a message; images, sound and files are named, not copied."""
     content = message.content
     if content is None or isinstance(content, str):
         return [{"type": "text", "content": content}] if content else []

@@ -49,20 +49,20 @@ _TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304
 
 
 class OpenTelemetry(Middleware):
-    """Writes spans and metrics of runs by the semantic conventions for generative AI.
+    """Writes spans and metrics of runs, following the semantic conventions for generative AI.
 
-    Spans are ``invoke_agent``, ``chat`` and ``execute_tool``, each inside the one that it belongs to, also across
-    agents in tools, threads, and tools with ``process=True``. Metrics are the durations, tokens, and the time to the
-    first chunk. It should be the first middleware of an agent, so that its spans hold what the others do.
+    Spans are ``invoke_agent``, ``chat`` and ``execute_tool``, correctly nested even across agents in tools, threads,
+    and tools with ``process=True``. Metrics are durations, tokens, and the time to the first chunk. It should be the
+    first middleware of an agent, so that its spans include the work of the others.
 
     Args:
-        content: Whether spans hold what was said: instructions, messages, arguments and results, and the messages of
-            errors, with secrets masked (see `agentkit.trace.Mask`). Without it, they hold names and figures.
-        tracer_provider: Where spans go; by default to the one of the application.
-        meter_provider: Where metrics go; likewise.
+        content: Whether spans include content: instructions, messages, arguments, results and error messages, with
+            secrets masked (see `agentkit.trace.Mask`). Without it, they have only names and figures.
+        tracer_provider: Receives the spans; by default the application's.
+        meter_provider: Receives the metrics; likewise.
 
     Raises:
-        ConfigError: A provider is not one.
+        ConfigError: A provider has the wrong type.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class OpenTelemetry(Middleware):
         common: Attributes | None = None,
         duration: metrics.Histogram | None = None,
     ) -> Generator[Span]:
-        """A span that is the current one inside the block; how it ends is recorded, and how long it took."""
+        """Make a span current inside the block, and record how it ends and how long it took."""
         started, failed = anyio.current_time(), Attributes()
         with self._tracer.start_as_current_span(
             name, kind=kind, attributes=attributes, record_exception=False, set_status_on_exception=False
@@ -189,7 +189,7 @@ class OpenTelemetry(Middleware):
             except BaseException as error:
                 failed["error.type"] = type(error).__qualname__
                 span.set_attributes(failed)
-                if isinstance(error, Exception):  # else it was cancelled
+                if isinstance(error, Exception):  # otherwise it was cancelled
                     span.set_status(StatusCode.ERROR, "" if self._mask is None else self._mask(str(error)))
                 raise
             finally:
@@ -206,7 +206,7 @@ class OpenTelemetry(Middleware):
 
 
 class _Watch:
-    """What is emitted during a model request."""
+    """Watches the events of a model request."""
 
     def __init__(self, *, streamed: bool) -> None:
         self._streamed = streamed
@@ -237,7 +237,7 @@ class _Watch:
 
 @contextmanager
 def _inside(carrier: Mapping[str, str]) -> Generator[None]:
-    """The current span of another process, in this one: a call in a process of its own is inside of it."""
+    """Make the current span of another process current in this one, so that a call here is nested in it."""
     token = otel_context.attach(propagate.extract(carrier))
     try:
         yield

@@ -48,7 +48,7 @@ def app(
         limits: What requests may use.
 
     Raises:
-        ConfigError: There is no token, or an argument is not what it must be.
+        ConfigError: There is no token, or an argument is invalid.
     """
     given = agents if isinstance(agents, Mapping) else {getattr(agents, "name", "") or "agent": agents}
     for name, agent in given.items():

@@ -32,7 +32,7 @@ class Guard:
         origins: The origins whose pages may call the server, such as ``https://chat.example.com``, besides its own.
 
     Raises:
-        ConfigError: There is no token, or an argument is not what it must be.
+        ConfigError: There is no token, or an argument is invalid.
     """
 
     def __init__(self, token: str | Sequence[str] | None, hosts: Sequence[str], origins: Sequence[str]) -> None:

@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 def context(deps: T, *, emit: Emit = ignore_event) -> ToolContext[T]:
-    """The context of a call in a run that does not exist: ``await my_tool(context(database), "x")``.
+    """A context for a call without a run: ``await my_tool(context(database), "x")``.
 
     Args:
-        deps: What the tool finds as ``context.deps``.
+        deps: The tool's ``context.deps``.
         emit: Receives what the tool reports.
     """
     return ToolContext(

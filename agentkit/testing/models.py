@@ -27,16 +27,16 @@ class Chunks:
 
 
 Answer: TypeAlias = str | Chunks | ToolCall | Sequence[ToolCall] | AssistantMessage | Reply | Exception
-"""An answer of a model of this module: a string, calls, a message, a whole reply, or an error to raise."""
+"""An answer of a test model: a string, calls, a message, a whole reply, or an error to raise."""
 
 
 def call(name: str, /, *, id: str = "", **arguments: Any) -> ToolCall:  # noqa: A002 - the API's own word
-    """A call of the tool ``name``. Without an id it gets one of its own: ``call_TURN_PLACE``, both counted from 1."""
+    """A call of the tool ``name``. Its default id is ``call_TURN_PLACE``, both counted from 1."""
     return ToolCall(id, name, json.dumps(arguments))
 
 
 class FunctionModel:
-    """A model that is a function: it gets the request and gives the answer. It may be async.
+    """A model that calls a function, which may be async, with the request to get the answer.
 
     Attributes:
         requests: All requests so far.
@@ -47,14 +47,14 @@ class FunctionModel:
         self.requests: list[ChatRequest] = []
 
     async def reply(self, request: ChatRequest, emit: Emit) -> Reply:
-        """Answer by the function."""
+        """Answer with the function."""
         self.requests.append(request)
         answer = self._function(request)
         return _play(await answer if inspect.isawaitable(answer) else answer, emit, turn=len(self.requests))
 
 
 class ScriptedModel:
-    """A model that plays its script, one answer a request.
+    """A model that plays a script, one answer per request.
 
     ::
 
@@ -77,7 +77,7 @@ class ScriptedModel:
         """Play the next answer.
 
         Raises:
-            AssertionError: The script is over; the message says what was asked.
+            AssertionError: The script has run out; the message shows the last request.
         """
         self.requests.append(request)
         if self.left < 0:

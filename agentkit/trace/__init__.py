@@ -1,4 +1,4 @@
-"""Traces: what happened in a run, as lines of JSON, as a page to look at, and in words.
+"""Traces: what happened in a run, as lines of JSON, as an HTML page, and in words.
 
 ``agent.run(..., on_event=Trace("run.jsonl"))`` writes one; ``agentkit view run.jsonl`` makes the page.
 """

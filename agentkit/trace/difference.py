@@ -37,7 +37,7 @@ def figures(run: Timeline) -> dict[str, str]:
 
 
 def _sum_of(run: Timeline) -> dict[str, Any]:
-    """The usage of a run that has not ended."""
+    """Return the usage of a run that has not ended."""
     total: dict[str, Any] = {}
     for turn in run.walk():
         for name, value in turn.usage.items() if turn.kind == "turn" else ():
@@ -46,17 +46,17 @@ def _sum_of(run: Timeline) -> dict[str, Any]:
 
 
 def _cost(run: Timeline, usage: dict[str, Any]) -> str:
-    """What a run cost, as far as it is known: a cost that nobody reported is unknown, and not 0."""
+    """Return what a run cost, as far as is known: a cost that was not reported is unknown, not 0."""
     turns = [each.usage.get("cost") for each in run.walk() if each.kind == "turn" and each.usage]
     cost = usage.get("cost")
     if cost is None:
         return "unknown"
-    is_part = None in turns and any(each is not None for each in turns)  # else it is from `Limits.price`
+    is_part = None in turns and any(each is not None for each in turns)  # otherwise it is from `Limits.price`
     return f"at least {cost:.4g}" if is_part else f"{cost:.4g}"
 
 
 def seconds_in_words(seconds: float) -> str:
-    """A duration, as short as it can be read."""
+    """Write a duration briefly."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms" if seconds >= 0.0005 else "0 ms" if seconds <= 0 else "< 1 ms"
     if seconds < 60:
@@ -66,7 +66,7 @@ def seconds_in_words(seconds: float) -> str:
 
 
 def step_differences(one: Timeline, other: Timeline) -> dict[int, str]:
-    """Say of each step that the runs do not share how it differs, by the ``id`` of its span."""
+    """Say how each step that the runs do not share differs, by the ``id`` of its span."""
     mine, theirs = _steps(one), _steps(other)
     matcher = SequenceMatcher(None, [each.key for each in mine], [each.key for each in theirs], autojunk=False)
     found: dict[int, str] = {}
@@ -93,7 +93,7 @@ def _said(span: Span) -> Sequence[str]:
 
 
 def answer_difference(one: Timeline, other: Timeline) -> Iterator[str]:
-    """Yield the lines of both answers: ``- `` before those of the first alone, ``+ `` before those of the other."""
+    """Yield the lines of both answers: ``- `` before those only in the first, ``+ `` before those only in the other."""
     mine, theirs = one.answer.splitlines()[:_LINES], other.answer.splitlines()[:_LINES]
     for what, i, i_end, j, j_end in SequenceMatcher(None, mine, theirs, autojunk=False).get_opcodes():
         if what == "equal":

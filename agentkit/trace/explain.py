@@ -30,7 +30,7 @@ def explain(events: Iterable[Event]) -> str:
         events: The events of a run, or of several.
 
     Returns:
-        The lines; a sentence that says so if nothing needs an explanation.
+        The lines, or a sentence if nothing needs an explanation.
     """
     lines: list[str] = []
     events = list(events)
@@ -51,7 +51,7 @@ def _place(event: Raw) -> str:
 
 
 def note_of(event: Raw) -> Note | None:
-    """Explain an event in its JSON form; None if it goes without saying."""
+    """Explain an event in its JSON form; None if it needs no explanation."""
     made = _NOTES.get(str(event.get("event")))
     return made(event) if made is not None else None
 

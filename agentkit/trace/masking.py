@@ -1,4 +1,4 @@
-"""Secrets in traces are replaced by ``***``: those that are known, and strings that have the form of one."""
+"""Replace secrets in traces by ``***``: known ones, and strings that look like one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agentkit.chat import Redactor
 __all__ = ["Mask"]
 
 _STARS = "***"
-_STEP = 8  # characters: a part of a secret that is found without looking at every escape
+_STEP = 8  # characters: parts of a secret this long are found without decoding every escape
 _SECRET_VARIABLE = re.compile(r"(^|_)(API_?KEY|ACCESS_?KEY|SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE_?KEY)$", re.I)
 _SECRET_MEMBER = re.compile(
     r"(.*[_-])?(api[_-]?key|secret([_-]key)?|(access|refresh|auth|id|session)[_-]?token|token|password|passwd"
@@ -38,10 +38,9 @@ _FORMS = (  # a string without the first of a pair is not searched for the secon
 class Mask:
     """Masks secrets in JSON values.
 
-    Masked are the secrets that are given, the values of environment variables that are named like a secret
-    (``OPENAI_API_KEY``, ``DB_PASSWORD``), whole or in part and however they are escaped; strings in the form of a
-    well-known kind of key, token or login; and string members of objects that are named like a secret
-    (``"password": "..."``).
+    It masks the given secrets and the values of environment variables that are named like a secret (``OPENAI_API_KEY``,
+    ``DB_PASSWORD``), whole or in part and however they are escaped; strings that look like well-known kinds of keys,
+    tokens and logins; and string members of objects that are named like a secret (``"password": "..."``).
 
     Args:
         secrets: Further secrets, each of at least 8 characters.

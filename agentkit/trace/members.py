@@ -1,4 +1,4 @@
-"""Members of JSON objects whose form is not certain: what is missing, or of another type, is empty."""
+"""Members of untrusted JSON objects: what is missing or has another type is treated as empty."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Raw: TypeAlias = Mapping[str, Any]
 
 
 def object_of(value: Any) -> Raw:
-    """Return the value if it is an object, else an empty one."""
+    """Return the value if it is an object, otherwise an empty one."""
     return cast("Raw", value) if isinstance(value, Mapping) else {}
 
 
@@ -22,6 +22,6 @@ def list_of(value: Any) -> list[Raw]:
 
 
 def name_of(call: Any) -> str:
-    """Return the name of the tool that a call is of."""
+    """Return the name of the tool that was called."""
     members = object_of(call)
     return str(object_of(members.get("function") or members.get("custom")).get("name"))

@@ -1,6 +1,6 @@
-"""A page of HTML that shows runs: everything is in it, and it loads nothing from anywhere.
+"""A self-contained HTML page that shows runs and loads nothing.
 
-What came from a model or a tool is escaped text, and the page's own policy forbids every script but its own.
+Content from models and tools is escaped, and the page's content security policy allows no script but its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from agentkit.trace.timeline import Section, Span, Timeline, timelines
 
 __all__ = ["render_page", "render_result", "render_runs"]
 
-_RUNS = 20  # of a file that are shown; the others are older
+_RUNS = 20  # runs of a file that are shown: the latest ones
 _LONGEST = 200_000  # characters of a section
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _ICONS = {"run": "◆", "turn": "●", "call": "▸"}
@@ -34,7 +34,7 @@ def render_page(sources: Sequence[tuple[str, Sequence[Timeline]]], *, live: bool
 
     Args:
         sources: The runs of each trace, with its name. Of two traces, the last runs are compared.
-        live: Whether the page asks for its content again until the run has ended.
+        live: Whether the page updates itself until the run has ended.
     """
     script = _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -67,7 +67,7 @@ def render_page(sources: Sequence[tuple[str, Sequence[Timeline]]], *, live: bool
 
 
 def render_result(result: RunResult[Any]) -> str:
-    """Return what a notebook shows of a result: its output, and the page in a frame that nothing gets out of."""
+    """Return what a notebook shows for a result: its output, and the page in a sandboxed frame."""
     output = result.output_or_none
     shown = output if isinstance(output, str) else repr(output) if result.has_output else result.status
     answer = f'<div style="white-space:pre-wrap" dir="auto">{_text(shown)}</div>'
@@ -82,7 +82,7 @@ def render_result(result: RunResult[Any]) -> str:
 
 
 def render_runs(sources: Sequence[tuple[str, Sequence[Timeline]]]) -> str:
-    """Return what of the page changes while a run runs."""
+    """Return the part of the page that changes while a run runs."""
     if len(sources) == 2 and all(runs for _, runs in sources):
         (name, mine), (other_name, theirs) = sources
         one, other = mine[-1], theirs[-1]
@@ -105,7 +105,7 @@ def _asset(name: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Escape text: for HTML, and control characters and marks of direction so that they are seen."""
+    """Escape text for HTML, and make control characters and direction marks visible."""
     shown = _CONTROLS.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
     return escape(shown)
 
@@ -116,7 +116,7 @@ def _duration(run: Timeline) -> float:
 
 def _run(run: Timeline, is_open: str, differences: Mapping[int, str], longest: float) -> str:
     shown = figures(run)
-    shown.pop("status")  # the badge says it, and a note why
+    shown.pop("status")  # the badge says so, and a note says why
     tiles = "".join(f"<li>{_text(name)} <b>{_text(value)}</b></li>" for name, value in shown.items())
     notes = "".join(_note(time - run.start, note.kind, note.text) for time, note in run.notes)
     said = f'<pre dir="auto">{_text(run.answer)}</pre>'

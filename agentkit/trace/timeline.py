@@ -1,4 +1,4 @@
-"""The timeline of runs, made of their events in JSON form: what ran when, and inside of what."""
+"""The timeline of runs, from their events in JSON form: what ran when, and inside what."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["Section", "Span", "Timeline", "read_events", "timelines"]
 Kind: TypeAlias = Literal["run", "turn", "call"]
 
 
-_VERSION = 1  # of the form of events
-_REASONING = ("reasoning_content", "reasoning", "thoughts")  # where the record of a message has it
+_VERSION = 1  # of the format of events
+_REASONING = ("reasoning_content", "reasoning", "thoughts")  # where the record of a message stores it
 
 
 @dataclass(slots=True)
@@ -33,18 +33,18 @@ class Section:
 
 @dataclass(slots=True)
 class Span:
-    """A run, a turn or a call: from when to when, and what can be said about it.
+    """A run, a turn or a call: when it ran, and what is known about it.
 
     Attributes:
         kind: What it is.
         name: The agent, the turn or the tool.
-        detail: The model that was asked, or the arguments of a call in short.
+        detail: The model that was asked, or the shortened arguments of a call.
         start: Seconds since 1970.
-        end: The same; None while it has not ended.
-        first: When the first delta of a reply came.
+        end: The same; None if it has not ended.
+        first: When the first delta of a reply arrived.
         notes: Why something about it was unusual, with the time.
-        sections: What can be read.
-        children: What is nested in it.
+        sections: The texts to read.
+        children: The spans nested in it.
         usage: Tokens and cost, by the names of `Usage`.
         key: Two spans of different runs with the same key do the same.
     """
@@ -63,7 +63,7 @@ class Span:
     is_error: bool = False
 
     def walk(self) -> Iterator[Span]:
-        """Yield the span and all that is nested in it."""
+        """Yield the span and everything nested in it."""
         yield self
         for each in self.children:
             yield from each.walk()
@@ -71,11 +71,11 @@ class Span:
 
 @dataclass(slots=True)
 class Timeline(Span):
-    """A run that is nested in no other one, from when it starts or is resumed.
+    """A run that is not nested in another one, from its start or resumption.
 
     Attributes:
         run_id: Its id.
-        prompt: What it was asked.
+        prompt: Its prompt.
         answer: Its last text.
         status: Whether it is running, or how it ended.
         limit: The limit that it reached, in words.
@@ -91,7 +91,7 @@ class Timeline(Span):
 
 
 def read_events(path: str | Path) -> list[dict[str, Any]]:
-    """Read a trace; a last line that is not whole yet is left out.
+    """Read a trace; an incomplete last line is left out.
 
     Raises:
         ConfigError: The file cannot be read, or is not a trace.
@@ -105,7 +105,7 @@ def read_events(path: str | Path) -> list[dict[str, Any]]:
         try:
             event = json.loads(line) if line.strip() else None
         except ValueError:
-            if number == len(lines) and line.startswith('{"'):  # the rest of it is still to come
+            if number == len(lines) and line.startswith('{"'):  # the rest has not been written yet
                 break
             event = ""
         if event is None:
@@ -154,7 +154,7 @@ class _Reader:
             self._runs[run_id] = self._start(event, origin, run_id, time)
         run = self._runs.get(run_id)
         if run is None:
-            return  # of a client alone, or of a run whose beginning is not in the file
+            return  # from a client without a run, or from a run that began before the file
         run.top.last = max(run.top.last, time)
         if (step := _STEPS.get(event["event"])) is not None:
             step(run, event, time)
@@ -168,7 +168,7 @@ class _Reader:
         outer = self._outer_call(run_id, list(map(str, origin.get("path") or ())))
         messages, prior = list_of(state.get("messages")), int(_number(state.get("prior_messages")))
         before = [replace(each, title=f"before: {each.title}") for each in map(_section, messages[:prior])]
-        # The state of an event that was kept in memory has all later messages, too.
+        # The state of an event in memory has all later messages too.
         asked = [_section(each) for each in takewhile(lambda each: each.get("role") != "assistant", messages[prior:])]
         if outer is not None:
             run, call = outer
@@ -181,7 +181,7 @@ class _Reader:
         return _OpenRun(made, made)
 
     def _outer_call(self, run_id: str, path: Sequence[str]) -> tuple[_OpenRun, Span] | None:
-        """Find the call that a run is nested in: by the run's id, else by the name of the tool."""
+        """Find the call that a run is nested in, by the run's id or else by the name of the tool."""
         outer, _, call_id = run_id.rpartition(":call:")
         if outer in self._runs and call_id in self._runs[outer].calls:
             return self._runs[outer], self._runs[outer].calls[call_id]
@@ -200,7 +200,7 @@ def _turn_started(run: _OpenRun, event: Raw, time: float) -> None:
 
 
 def _delta(turn: Span, event: Raw, time: float) -> None:
-    """Add a delta to what is shown of a reply until it is whole."""
+    """Add a delta to what is shown of an incomplete reply."""
     if turn.end is not None:
         return
     turn.first = turn.first or time
@@ -282,7 +282,7 @@ _STEPS: dict[str, Callable[[_OpenRun, Raw, float], None]] = {
 
 
 def _noted_span(run: _OpenRun, event: Raw) -> Span:
-    """The span that a note is about: the call, the turn that it happened in, or the run."""
+    """Return the span that a note is about: the call, the turn it happened in, or the run."""
     if event["event"] == "RunFinished":
         return run.span
     id_ = event.get("call_id") or object_of(event.get("call")).get("id")
@@ -305,7 +305,7 @@ def _usage_of(members: Raw) -> dict[str, Any]:
 
 
 def _images(parts: Any) -> list[str]:
-    """The images that are in the parts themselves; a page loads none from elsewhere."""
+    """Return the embedded images; a page loads none from elsewhere."""
     found: list[str] = []
     for part in list_of(parts):
         url = object_of(part.get("image_url")).get("url")
@@ -323,7 +323,7 @@ def _arguments_of(call: Raw) -> str:
 
 
 def _in_short(call: Raw) -> str:
-    """The values of the arguments, of each its beginning."""
+    """Return the beginning of each argument's value."""
     try:
         values = json.loads(object_of(call.get("function")).get("arguments", ""))
     except (TypeError, ValueError, RecursionError):
@@ -332,7 +332,7 @@ def _in_short(call: Raw) -> str:
 
 
 def _pretty(text: str) -> str:
-    """JSON, indented; anything else as it is."""
+    """Indent JSON; return anything else unchanged."""
     if not text.startswith(("{", "[")):
         return text
     try:

@@ -30,13 +30,13 @@ __all__ = ["Trace"]
 
 log = logging.getLogger("agentkit")
 
-_GROWING: dict[type[Event], str] = {  # deltas that are joined, and the member that grows
+_GROWING: dict[type[Event], str] = {  # deltas that are joined, and their growing member
     TextDelta: "text",
     ReasoningDelta: "text",
     RefusalDelta: "text",
     CallDelta: "arguments",
 }
-_WAIT = 0.5  # seconds that a delta waits for the next
+_WAIT = 0.5  # seconds that a delta waits for the next one
 _MOST = 16 * 1024  # characters that wait
 
 
@@ -47,10 +47,10 @@ class Trace:
 
         await agent.run("...", on_event=Trace("run.jsonl"))
 
-    A line is what `event_to_dict` returns, with secrets masked (see `Mask`). Deltas that follow one another are joined,
-    so that no secret is written in parts. The file is for its owner only; one that exists is continued. Runs in several
-    threads and processes may write to one file. A file that cannot be written any more, as the disk is full, is
-    reported to the log once; the run continues.
+    A line is what `event_to_dict` returns, with secrets masked (see `Mask`). Consecutive deltas are joined, so that no
+    secret is written in parts. Only the owner can read the file; an existing one is appended to. Runs in several
+    threads and processes may write to one file. If the file can no longer be written, for example because the disk is
+    full, that is logged once; the run continues.
 
     Args:
         path: The file.
@@ -96,7 +96,7 @@ class Trace:
         self.close()
 
     def close(self) -> None:
-        """Write what waits and close the file."""
+        """Write what is buffered and close the file."""
         with self._lock:
             for key in list(self._waiting):
                 self._write(self._waiting.pop(key).to_dict())
@@ -147,7 +147,7 @@ class _Joined:
         return self.size > _MOST or time.monotonic() - self.since > _WAIT
 
     def split(self) -> dict[str, Any] | None:
-        """Take out what ends at the last space, since what is behind may be half of a secret; None if nothing is."""
+        """Take the text up to the last space, since the rest may be half of a secret; None if there is none."""
         text = "".join(self.chunks)
         at = max(text.rfind(" "), text.rfind("\n")) + 1
         at = len(text) if not at and self.size > _MOST else at

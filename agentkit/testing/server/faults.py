@@ -23,7 +23,7 @@ def fault(name: str) -> Fault:
     """The fault of this name, for a script.
 
     Raises:
-        KeyError: There is none; the message names those that are near. `FAULTS` has them all.
+        KeyError: There is none; the message names similar ones. `FAULTS` has them all.
     """
     if name not in FAULTS:
         near = difflib.get_close_matches(name, FAULTS, n=3)

@@ -35,24 +35,24 @@ def raw(*parts: bytes) -> Fault:
 
 
 class Server:
-    """A Chat Completions server on loopback that plays a script, one answer a request, through real sockets.
+    """A Chat Completions server on loopback that plays a script, one answer per request, through real sockets.
 
     ::
 
         with Server([call("add", a=1, b=2), fault("reset_mid_headers"), "3."]) as server:
             agent = Agent(ChatClient(server.url, model="m"), tools=[add])
 
-    It answers streamed or not, as each request wants it, and keeps connections alive as real servers do. It works from
-    code that is async too, on any event loop, as it has threads of its own; they end with the ``with`` block.
+    It answers streamed or not, as each request asks, and keeps connections alive as real servers do. It also works in
+    async code, on any event loop, because it has its own threads; they end with the ``with`` block.
 
     Args:
-        script: The answers, in the order of the requests; it may be without end: ``itertools.repeat(fault("stall"))``.
+        script: The answers, in the order of the requests; it may be endless: ``itertools.repeat(fault("stall"))``.
         tls: Makes it an ``https`` server, for example with a certificate made by ``trustme``.
-        port: The port, by default any that is free.
+        port: The port; by default any free one.
 
     Attributes:
         requests: All requests so far, each with ``headers`` and ``body``.
-        url: What a client takes as its base URL.
+        url: The base URL for clients.
     """
 
     def __init__(self, script: Iterable[Scripted], *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
@@ -138,7 +138,7 @@ class Server:
                 connection.do_handshake()
             while self._play(wire, wire.receive()):
                 pass
-        except (Gone, OSError):  # also of a handshake that failed
+        except (Gone, OSError):  # also after a failed handshake
             pass
         except Exception as error:  # noqa: BLE001 - of the script; raised where the block ends
             self._errors.append(error)
@@ -148,7 +148,7 @@ class Server:
             connection.close()
 
     def _play(self, wire: Wire, request: Request) -> bool:
-        """Play the next answer; whether the connection goes on after it."""
+        """Play the next answer; return whether the connection continues after it."""
         with self._lock:
             scripted = next(self._script, None)
             self._played += 1
