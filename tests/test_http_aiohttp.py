@@ -94,7 +94,10 @@ async def test_httpx2_sends_where_there_is_a_proxy(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("NO_PROXY", raising=False)
     before = engines()
     with replay(answer(b"from the proxy")) as proxy:
+        monkeypatch.setenv("NO_PROXY", "elsewhere.example.com")
+        assert http_engine() == "aiohttp"
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        assert http_engine() == "httpx2"
         http = Http("aiohttp")
         assert await ask(http, "http://llm.example.com/v1") == b"from the proxy"
         assert opened_since(before) == []

@@ -225,7 +225,7 @@ def http_engine(name: str = "") -> str:
 
     Args:
         name: The one to use; by default what the variable ``AGENTKIT_HTTP`` says, and without it aiohttp where it is
-            installed.
+            installed and no proxy is named.
 
     Raises:
         ConfigError: There is no such engine, or it is not installed.
@@ -240,7 +240,7 @@ def http_engine(name: str = "") -> str:
         found = False
     if chosen == "aiohttp" and not found:
         raise ConfigError("the HTTP engine aiohttp is not installed: pip install 'agentkit[fast]'")
-    return chosen or ("aiohttp" if found else "httpx2")
+    return chosen or ("aiohttp" if found and not getproxies().keys() - {"no"} else "httpx2")
 
 
 def _maker(scheme: str, here: bool, name: str) -> Callable[[], Engine]:  # noqa: FBT001 - a key of the pool
@@ -249,7 +249,7 @@ def _maker(scheme: str, here: bool, name: str) -> Callable[[], Engine]:  # noqa:
     Raises:
         ConfigError: The certificates that the environment names cannot be read.
     """
-    proxied = not here and bool(getproxies())
+    proxied = not here and bool(getproxies().keys() - {"no"})
     try:
         verify = _certificates() if proxied or scheme == "https" else None
     except ConfigError:
