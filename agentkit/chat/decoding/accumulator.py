@@ -254,8 +254,10 @@ def _template(chunk: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, bool]
     said = {name for name, value in delta.items() if value and name != "role"}
     calls, of_call = as_mappings(delta.get("tool_calls")), said == {"tool_calls"}
     if of_call:
-        function = as_mapping(calls[0].get("function")) if len(calls) == 1 else {}
-        more = {name for raw in (calls[0], function) for name, value in raw.items() if value} if calls else set()
+        if len(calls) != 1:
+            return None, False
+        function = as_mapping(calls[0].get("function"))
+        more = {name for raw in (calls[0], function) for name, value in raw.items() if value}
         if not isinstance(function.get("arguments"), str) or not more <= {"index", "type", "function", "arguments"}:
             return None, False
         delta = {**delta, "tool_calls": [{**calls[0], "function": {**function, "arguments": None}}]}

@@ -155,10 +155,10 @@ class _Protocol(ResponseHandler):
             self._left -= len(data)
         super().data_received(data)
 
-    def feed_data(self, item: Any, size: int = 0) -> None:
+    def feed_data(self, data: Any, size: int = 0) -> None:
         """Take the head of a response."""
-        message = item[0]
+        message = data[0]
         length = message.headers.get("Content-Length", "")
         self._headed = message.code >= 200
         self._left = int(length) if self._headed and length.isdecimal() and not message.chunked else None
-        super().feed_data(item, size)
+        super().feed_data(data, size)

@@ -84,7 +84,7 @@ class HttpxEngine:
 
     async def _give_back(self, connection: httpcore2.AsyncHTTPConnection, origin: httpcore2.Origin) -> None:
         now = time.monotonic()
-        unused = []
+        unused: list[httpcore2.AsyncHTTPConnection] = []
         if connection.is_available():  # the response was read completely; otherwise its state is unknown
             self._idle.append((now, origin, connection))
         else:
