@@ -51,8 +51,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def is_its_turn(item: pytest.Item) -> bool:
-    """Whether a row of a table with the mark `turns` runs on this event loop: every second one, like a chessboard."""
-    if item.get_closest_marker("turns") is None:
+    """Whether a row of a table with the mark `turns` runs on this event loop: every second one, like a chessboard.
+
+    `make explore` runs all rows on both.
+    """
+    if EXPLORE or item.get_closest_marker("turns") is None:
         return True
     assert isinstance(item, pytest.Function)
     *places, backend = sorted(item.callspec.indices.items(), key=lambda each: each[0] == "anyio_backend")

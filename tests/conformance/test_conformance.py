@@ -3,7 +3,7 @@
 The cases about the transport (Q1 to Q8) and the first of every other number go over sockets, on asyncio and on trio:
 through our own connection pool, through a caller's httpx client and through a caller's httpx2 client. All others are
 about what a server says, not about how it arrives: they are played in memory, below a client of httpx2, and the event
-loops take turns.
+loops take turns (`make explore` plays all on both).
 """
 
 from itertools import product
@@ -17,6 +17,7 @@ from tests.conformance.case import Case
 from tests.conformance.cases import CASES
 from tests.conformance.play import check, play, play_over_a_socket
 from tests.conformance.transport import TRANSPORT
+from tests.explore import EXPLORE
 
 MODES = {True: "stream", False: "whole"}
 BACKENDS = ("asyncio", "trio")
@@ -49,7 +50,7 @@ def is_its_turn(row: Row) -> bool:
 PLACES = {case.id: place for place, case in enumerate(CASES)}
 ROWS = rows_of(CASES)
 FIRST = {(case.q, *rest): (case, *rest) for case, *rest in reversed(ROWS)}
-IN_MEMORY = [row for row in ROWS if not is_of_transport(row[0]) and is_its_turn(row)]
+IN_MEMORY = [row for row in ROWS if not is_of_transport(row[0]) and (EXPLORE or is_its_turn(row))]
 OVER_SOCKETS = [row for row in ROWS if is_of_transport(row[0]) or row in FIRST.values()]
 
 
