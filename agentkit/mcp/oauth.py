@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import webbrowser
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,10 +15,12 @@ import anyio.to_thread
 from anyio.abc import SocketStream
 from mcp.client.auth import OAuthClientProvider
 from mcp.client.auth.exceptions import OAuthFlowError
+from mcp.client.auth.utils import union_scopes
 from mcp.shared.auth import (
     AuthorizationCodeResult,
     OAuthClientInformationFull,
     OAuthClientMetadata,
+    OAuthMetadata,
     OAuthToken,
 )
 from pydantic import AnyUrl, BaseModel, ValidationError
@@ -28,6 +32,11 @@ from agentkit.mcp.wire import Wire
 __all__ = ["TokenFile", "make_provider"]
 
 Stored = TypeVar("Stored", bound=BaseModel)
+
+
+class _Expiry(BaseModel):
+    at: float  # seconds since 1970
+
 
 log = logging.getLogger("agentkit.mcp")
 
@@ -50,7 +59,8 @@ def make_provider(oauth: OAuth, url: str, wire: Wire) -> OAuthClientProvider:
             raise OAuthFlowError(f"access was denied: {query.get('error_description') or query['error']}")
         return AuthorizationCodeResult(code=query.get("code", ""), state=query.get("state"), iss=query.get("iss"))
 
-    return OAuthClientProvider(
+    return _Provider(
+        oauth,
         url,
         OAuthClientMetadata(
             client_name="agentkit",
@@ -65,19 +75,55 @@ def make_provider(oauth: OAuth, url: str, wire: Wire) -> OAuthClientProvider:
     )
 
 
+class _Provider(OAuthClientProvider):
+    """The provider of the SDK. It also asks for the scopes that a user chose, and renews a token that was stored."""
+
+    def __init__(self, oauth: OAuth, url: str, metadata: OAuthClientMetadata, file: TokenFile, *rest: Any) -> None:
+        super().__init__(url, metadata, file, *rest)
+        self._scopes = " ".join(oauth.scopes)
+        self._file = file
+        file.server = lambda: self.context.oauth_metadata
+
+    async def _initialize(self) -> None:
+        await super()._initialize()
+        self.context.oauth_metadata = self._file.get_server()
+        if self.context.oauth_metadata is not None and self.context.current_tokens is not None:
+            self.context.update_token_expiry(self.context.current_tokens)
+
+    async def _perform_authorization(self) -> Any:
+        about = self.context.client_metadata
+        if self._scopes:  # the SDK asks for those that the server names; a valid token needs more than it has
+            about.scope = union_scopes(self._scopes, about.scope if self.context.is_token_valid() else None)
+        return await super()._perform_authorization()
+
+
 class TokenFile:
     """The tokens and the registration for one server, in a file that only its owner may read."""
 
     def __init__(self, oauth: OAuth, url: str) -> None:
         self._oauth, self._url = oauth, url
+        self.server: Callable[[], OAuthMetadata | None] = lambda: None  # which gives the tokens
 
     async def get_tokens(self) -> OAuthToken | None:
-        """The stored token."""
-        return self._read("tokens", OAuthToken)
+        """The stored token, with the seconds that it is still valid."""
+        stored = self._read("tokens", OAuthToken)
+        expires = self._read("expires", _Expiry)
+        if stored is not None and expires is not None:
+            stored.expires_in = int(expires.at - time.time())
+        return stored
 
     async def set_tokens(self, tokens: OAuthToken) -> None:
-        """Store a token."""
-        self._write("tokens", tokens.model_dump(mode="json", exclude_none=True))
+        """Store a token, when it expires, and the server that renews it."""
+        server = self.server()
+        self._write(
+            tokens=tokens,
+            expires=None if tokens.expires_in is None else _Expiry(at=time.time() + tokens.expires_in),
+            server=server,
+        )
+
+    def get_server(self) -> OAuthMetadata | None:
+        """The server that gave the stored token."""
+        return self._read("server", OAuthMetadata)
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
         """Return the registration of the client: the given one, or the stored one."""
@@ -94,7 +140,7 @@ class TokenFile:
     async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
         """Store a registration."""
         if not self._oauth.client_id:
-            self._write("client", client_info.model_dump(mode="json", exclude_none=True))
+            self._write(client=client_info)
 
     def _servers(self) -> dict[str, Any]:
         try:
@@ -111,10 +157,12 @@ class TokenFile:
         except ValidationError:
             return None  # of another version: a person allows the access again
 
-    def _write(self, name: str, value: dict[str, Any]) -> None:
+    def _write(self, **values: BaseModel | None) -> None:
         servers = self._servers()
         server = servers.get(self._url)
-        servers[self._url] = {**(cast("dict[str, Any]", server) if isinstance(server, dict) else {}), name: value}
+        known = cast("dict[str, Any]", server) if isinstance(server, dict) else {}
+        written = {name: each and each.model_dump(mode="json", exclude_none=True) for name, each in values.items()}
+        servers[self._url] = {**known, **written}
         path = self._oauth.store
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomically(path, json.dumps(servers, indent=2))

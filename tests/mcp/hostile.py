@@ -58,6 +58,7 @@ RESULTS: dict[str, Any] = {
     "content of unknown type": {"content": [{"type": "hologram", "text": "seen"}, 5, {"type": "text"}]},
     "structure without text": {"structuredContent": {"n": 1}},
     "promises": {"content": [{"type": "text", "text": "kept"}]},
+    "promises broken": {"content": [{"type": "text", "text": "kept"}], "structuredContent": {"n": "many"}},
     "an error": {"content": [{"type": "text", "text": "no such city"}], "isError": True},
     "nothing": {"content": []},
     "an image": {"content": [{"type": "image", "data": PNG, "mimeType": "image/png"}]},
@@ -97,15 +98,19 @@ def tools(request: dict[str, Any]) -> None:
     elif FAULT == "pages":
         number = int(cursor or 0)
         page = {"tools": [{**ECHO, "name": f"t{number}"}], **({"nextCursor": str(number + 1)} if number < 2 else {})}
+    elif FAULT == "vanishes":
+        page = {"tools": [] if CHANGED else [ECHO]}
     elif FAULT == "changes":
         page = {"tools": [ECHO, *([{**ECHO, "name": "late"}] if CHANGED else [])]}
     send(id=request["id"], result=page)
 
 
+LISTS["promises broken"] = LISTS["promises"]
 CHANGED: list[bool] = []
 ASKED: list[Any] = []
 
 
+REFUSALS = {"refuses": "text must be \x1b[1mshort", "vanishes": "Unknown tool: echo"}  # of a call
 WIRE: dict[str, Callable[[bytes], list[bytes]]] = {  # what is written in place of an answer
     "not utf-8": lambda answer: [answer.replace(b'"text": "', b'"text": "\xff\xfe')],
     "surrogate": lambda answer: [answer.replace(b'"text": "', b'"text": "\\ud800')],
@@ -153,8 +158,9 @@ def call(request: dict[str, Any]) -> None:
         send(id="q1", **QUESTIONS[FAULT])
     elif FAULT == "id as a string":
         send(id=str(identity), result=text(said))
-    elif FAULT == "refuses":
-        send(id=identity, error={"code": -32602, "message": "text must be \x1b[1mshort"})
+    elif FAULT in REFUSALS:
+        misbehave(request)
+        send(id=identity, error={"code": -32602, "message": REFUSALS[FAULT]})
     elif FAULT != "hangs":
         misbehave(request)
         send(id=identity, result=text({"large": "x" * 20_000_000, "pid": str(os.getpid())}.get(FAULT, said)))
@@ -180,7 +186,7 @@ def misbehave(request: dict[str, Any]) -> None:
                 send(method="notifications/progress", params={"progressToken": token, "progress": step, "total": 8})
         case "logs":
             send(method="notifications/message", params={"level": "warning", "logger": "disk", "data": "nearly full"})
-        case "changes":
+        case "changes" | "vanishes":
             CHANGED.append(True)
             send(method="notifications/tools/list_changed")
         case _:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from agentkit import CallFinished, Event, Progress, ToolResult
 from agentkit.mcp import MCPError, ServerLogged
+from agentkit.mcp.wire import Line
 from agentkit.messages import AudioPart, ImagePart
 from tests.mcp.servers import hostile, names, results, use
+from tests.scaling import assert_linear
 
 pytestmark = pytest.mark.anyio
 
@@ -161,6 +164,9 @@ async def test_a_result_that_breaks_its_promise_keeps_its_text_and_says_so_to_th
     result = await finished("promises")
     assert (result.content, result.data) == ("kept", None)
     assert "promises a structured result" in result.metadata["mcp.output_schema"]
+    broken = await finished("promises broken")
+    assert (broken.content, broken.data) == ("kept", None)
+    assert broken.metadata["mcp.output_schema"] == "at n: 'many' is not of type 'integer'"
     assert (await finished("structure without text")).data == {"n": 1}
     assert (await finished("an error")).is_error
 
@@ -170,3 +176,32 @@ async def test_a_large_result_is_limited_as_that_of_any_tool() -> None:
     run = await use(hostile("large"))
     assert len(results(run)[0]) < 100_000
     assert len(next(iter(run.state.artifacts.values()))) == 20_000_000
+
+
+async def test_a_tool_that_is_gone_since_it_was_listed_is_a_result_and_offered_no_more() -> None:
+    async with hostile("vanishes") as toolset:
+        run = await use(toolset)
+        assert (results(run), run.output) == (["Error: Unknown tool: echo"], "done")
+        assert list(await toolset.tools()) == []
+
+
+async def test_what_a_server_writes_to_its_standard_error_never_reaches_the_terminal(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    for fault in ("dies", "floods", "noise"):
+        await use(hostile(fault))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_long_line_is_read_in_time_that_grows_with_its_length() -> None:
+    def reading(size: int) -> Callable[[], object]:
+        line, part = Line(), b"x" * 4096
+
+        def read() -> None:
+            for _ in range(size):
+                line.add(part)
+            line.take()
+
+        return read
+
+    assert_linear(reading, 200)

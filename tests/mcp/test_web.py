@@ -89,6 +89,13 @@ async def test_a_server_that_has_forgotten_the_session_is_given_a_new_one_and_no
         assert (server.calls, server.sessions) == (2, 2)
 
 
+async def test_a_stream_that_breaks_is_continued_from_its_last_event() -> None:
+    with web_server("events that continue") as server:
+        assert results(await use(MCPToolset(server.url))) == ["hello"]
+        assert ("GET", "e1") in server.requests
+        assert server.calls == 1
+
+
 async def test_a_session_is_ended_at_the_server() -> None:
     with web_server("none") as server:
         await use(MCPToolset(server.url))

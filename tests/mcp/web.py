@@ -10,7 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
 ECHO = {"name": "echo", "description": "Say it again.", "inputSchema": {"type": "object", "properties": {}}}
 EVENTS = b"""event: message\r
@@ -40,12 +40,13 @@ class WebServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, fault: str) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, fault: str, handler: type[BaseHTTPRequestHandler] | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), handler or Handler)
         self.fault = fault
         self.requests: list[tuple[str, str]] = []
         self.headers: dict[str, str] = {}
         self.calls = 0
+        self.whole = b""
         self.sessions = 0
         self.released = threading.Event()
 
@@ -71,7 +72,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self) -> None:
-        self.reply(405)
+        continued = self.headers.get("last-event-id", "")
+        if self.server.fault != "events that continue" or not continued:
+            self.reply(405)
+            return
+        self.server.requests.append(("GET", continued))
+        self.reply(200, b"id: e2\ndata: " + self.server.whole + b"\n\n", "text/event-stream")
 
     def do_DELETE(self) -> None:
         self.server.requests.append(("DELETE", self.headers.get("mcp-session-id", "")))
@@ -135,7 +141,9 @@ class Handler(BaseHTTPRequestHandler):
             "null": (json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": None}).encode(), "application/json"),
             "events": (EVENTS + b"data: not json\r\n\r\ndata: " + whole + b"\r\n\r\n", "text/event-stream"),
             "events that end": (b": nothing\n\n", "text/event-stream"),
+            "events that continue": (b"id: e1\nretry: 10\ndata:\n\n", "text/event-stream"),
         }
+        server.whole = whole
         if server.fault == "forgets" and server.calls == 1:
             self.reply(404)
         elif server.fault == "fails":
@@ -155,10 +163,12 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(200, *bodies.get(server.fault, (whole, "application/json")))
 
 
+Server = TypeVar("Server", bound=WebServer)
+
+
 @contextmanager
-def web_server(fault: str) -> Generator[WebServer]:
-    """A server that runs in a thread until the block is left."""
-    server = WebServer(fault)
+def serving(server: Server) -> Generator[Server]:
+    """Run a server in a thread until the block is left."""
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
@@ -168,3 +178,10 @@ def web_server(fault: str) -> Generator[WebServer]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def web_server(fault: str) -> Generator[WebServer]:
+    """A server that plays a fault until the block is left."""
+    with serving(WebServer(fault)) as server:
+        yield server
