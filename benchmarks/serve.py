@@ -8,7 +8,6 @@ one JSON object: milliseconds a request and chunks a second, of the agent alone 
 
 import json
 import platform
-import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Generator
@@ -25,7 +24,7 @@ from agentkit import Agent, serve
 from agentkit.chat import ChatRequest, Choice, Reply
 from agentkit.events import Emit, TextDelta
 from agentkit.messages import AssistantMessage
-from agentkit.serve.process import http_config
+from agentkit.serve.process import http_config, listen
 
 TOKEN = "token-of-the-benchmark"
 CLIENT = Path(__file__).with_name("serve_client.py")
@@ -67,11 +66,11 @@ async def fixed(scope: Scope, receive: Receive, send: Send) -> None:
 async def main(requests: int, chunks: int) -> None:
     short, long = Agent(Words(1)), Agent(Words(chunks))
     streams = max(1, requests // 20)
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     answers = serve.app({"short": short, "long": long}, token=TOKEN)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await (fixed if scope["path"] == "/fixed" else answers)(scope, receive, send)
+        await (fixed if scope.get("path") == "/fixed" else answers)(scope, receive, send)
 
     server = uvicorn.Server(http_config(app))
     server.capture_signals = _no_signals  # type: ignore[method-assign]  # they are for the whole process
@@ -96,10 +95,11 @@ async def main(requests: int, chunks: int) -> None:
         await ask("short", 5)
         await alone(5)
         run = await cpu_of(lambda: alone(requests), requests)
-        http = await cpu_of(lambda: ask("fixed", requests), requests)
-        served = await cpu_of(lambda: ask("short", requests), requests)
+        start = await cpu_of(lambda: ask("fixed", 0), 1)  # of a client's process
+        http = await cpu_of(lambda: ask("fixed", requests), requests) - start / requests
+        served = await cpu_of(lambda: ask("short", requests), requests) - start / requests
         of_stream = await cpu_of(lambda: stream_alone(streams), streams)
-        of_served = await cpu_of(lambda: ask("long", streams), streams)
+        of_served = await cpu_of(lambda: ask("long", streams), streams) - start / streams
         server.should_exit = True
     rates = {"alone": chunks / of_stream * 1000, "served": chunks / of_served * 1000}
     figures = {

@@ -24,7 +24,7 @@ from agentkit.chat import ChatRequest, Reply
 from agentkit.chat.reply import Choice
 from agentkit.events import Emit, TextDelta
 from agentkit.messages import AssistantMessage
-from agentkit.serve.process import http_config
+from agentkit.serve.process import http_config, listen
 from agentkit.testing import Answer, Chunks, FunctionModel, ScriptedModel, call
 from tests.explore import EXPLORE
 from tests.serve.asgi import TOKEN
@@ -39,7 +39,7 @@ CLIENTS: list[openai.OpenAI] = []  # closed before their server ends
 @contextmanager
 def running(app: serve.Server) -> Iterator[str]:
     """Run a server in a thread; its address."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(http_config(app))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
@@ -428,3 +428,11 @@ def test_a_server_is_no_proxy() -> None:
         assert say(address, connect).startswith(b"HTTP/1.1 400 ")
         assert say(address, b"\x16\x03\x01\x02\x00\x01\x00").startswith(b"HTTP/1.1 400 ")
         assert say(address, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_no_chunk_waits_until_the_one_before_has_arrived(host: str) -> None:
+    with listen(host, 0) as listener, socket.create_connection(listener.getsockname()[:2]):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
