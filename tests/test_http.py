@@ -175,6 +175,18 @@ async def test_connections_that_nobody_needs_any_more_are_closed() -> None:
         await engine.aclose()
 
 
+async def test_requests_at_once_find_that_all_connections_have_expired() -> None:
+    async with counted() as (url, numbers):
+        engine = HttpxEngine(kept=0.1)
+        for _ in range(2):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(AT_ONCE):
+                    tasks.start_soon(ask_engine, engine, url)
+            await anyio.sleep(0.2)
+        assert numbers[1] > AT_ONCE
+        await engine.aclose()
+
+
 async def test_a_redirect_is_not_followed() -> None:
     with replay(answer(b"", status="302 Found", headers="location: http://127.0.0.1:1/\r\n")) as server:
         http, sink = Http(), Counting()

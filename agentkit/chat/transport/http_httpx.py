@@ -74,12 +74,11 @@ class HttpxEngine:
             await self._idle.pop()[2].aclose()
 
     async def _idle_to(self, origin: httpcore2.Origin) -> httpcore2.AsyncHTTPConnection | None:
-        for at in reversed(range(len(self._idle))):
-            if self._idle[at][1] == origin:
-                connection = self._idle.pop(at)[2]
-                if not connection.has_expired():
-                    return connection
-                await connection.aclose()
+        while (at := next((at for at in reversed(range(len(self._idle))) if self._idle[at][1] == origin), -1)) >= 0:
+            connection = self._idle.pop(at)[2]
+            if not connection.has_expired():
+                return connection
+            await connection.aclose()  # meanwhile, others take and give back
         return None
 
     async def _give_back(self, connection: httpcore2.AsyncHTTPConnection, origin: httpcore2.Origin) -> None:
