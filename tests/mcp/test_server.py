@@ -435,6 +435,7 @@ def test_two_offers_of_one_name_are_refused() -> None:
         MCPServer(add, Agent(ScriptedModel([]), name="add", description="Adds."))
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # of the client; the server is a process
 async def test_it_serves_standard_input_and_output(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(PRINTING)
     environment = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}

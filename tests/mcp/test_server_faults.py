@@ -97,25 +97,27 @@ def begin(server: subprocess.Popen[bytes]) -> None:
     say(server, b'{"jsonrpc": "2.0", "method": "notifications/initialized"}\n')
 
 
-def test_what_is_no_message_and_a_flood_do_not_end_the_server(tmp_path: Path) -> None:
+def flood(server: subprocess.Popen[bytes]) -> None:
+    """Send what is no message, and many calls at once."""
     broken = [b"{\n", b"[]\n", b"null\n", b'{"jsonrpc": "2.0", "id": 7}\n', b"\xff\xfe\n", b"x" * 1_000_000 + b"\n"]
-    with serving(tmp_path) as server:
-        begin(server)
-        calls = [message(each, "tools/call", name="add", arguments={"a": each, "b": 1}) for each in range(2, 202)]
-        say(server, *broken, *calls)
-        assert server.stdout
-        answers = [json.loads(server.stdout.readline()) for _ in calls]
-        assert {each["id"]: each["result"]["content"][0]["text"] for each in answers} == {
-            each: str(each + 1) for each in range(2, 202)
-        }
-        assert ended(server) == 0
+    calls = [message(each, "tools/call", name="add", arguments={"a": each, "b": 1}) for each in range(2, 202)]
+    say(server, *broken, *calls)
+    assert server.stdout
+    answers = [json.loads(server.stdout.readline()) for _ in calls]
+    assert {each["id"]: each["result"]["content"][0]["text"] for each in answers} == {
+        each: str(each + 1) for each in range(2, 202)
+    }
 
 
 @pytest.mark.parametrize("number", [None, signal.SIGTERM, signal.SIGINT], ids=["gone", "SIGTERM", "SIGINT"])
-def test_a_client_that_leaves_and_a_signal_cancel_open_calls(tmp_path: Path, number: signal.Signals | None) -> None:
+def test_a_flood_does_not_end_the_server_and_a_client_that_leaves_and_a_signal_cancel_open_calls(
+    tmp_path: Path, number: signal.Signals | None
+) -> None:
     with serving(tmp_path) as server:
         begin(server)
-        say(server, message(2, "tools/call", name="hang", arguments={}, _meta={"progressToken": 5}))
+        if number is None:
+            flood(server)
+        say(server, message(1000, "tools/call", name="hang", arguments={}, _meta={"progressToken": 5}))
         assert server.stdout
         assert b"hangs" in server.stdout.readline()
         if number:
