@@ -133,7 +133,7 @@ async def ask_model(
         turn.record_shown(request, getattr(error, "partial", ""))
         raise
     state.turns = number
-    turn.record(reply)
+    turn.record(request, reply)
     run.spend(priced_usage(reply, request, state, limits), model=reply.model)
     run.emit(TurnFinished(number, reply))
     if problem:
@@ -235,12 +235,12 @@ class _Turn:
             self.state.messages.append(message)
             self.run.spend(estimated_usage(Usage(requests=1), request, message))
 
-    def record(self, reply: Reply) -> None:
+    def record(self, request: ChatRequest, reply: Reply) -> None:
         """Add a reply to the transcript. Calls of a truncated reply are answered here, so that they never run."""
         run, state, choice = self.run, self.state, reply.choices[0]
         message, calls = choice.message, choice.message.tool_calls
         if calls:
-            calls = self.repaired(calls)
+            calls = self.repaired(request, calls)
         content = message.content or (None if calls or message.refusal or message.audio else "")
         was_empty = run.local.pop(_EMPTY, False)
         if not calls and isinstance(content, str) and not content.strip():
@@ -256,10 +256,10 @@ class _Turn:
         else:
             state.messages.append(run.stamp(message, **labels))
 
-    def repaired(self, calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
+    def repaired(self, request: ChatRequest, calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
         """The calls of a reply, normalized and repaired."""
         agent, output = self.agent, self.agent.output.tool
-        ids = CallIds({*self.sent().call_ids}, f"{self.state.run_id}:{self.state.turns}")
+        ids = CallIds({*request.used_ids}, f"{self.state.run_id}:{self.state.turns}")
         made, notes = normalize_tool_calls(calls, ids)
         callable_tools = self.tools if output is None else {**self.tools, output.name: output}
         made, events = repair_tool_calls(made, callable_tools, switched_off=agent.tools, forgive=agent.repair)
