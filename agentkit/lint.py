@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from agentkit.tools import Access, JsonSchema, Tool, ToolFunction, ToolLike, flat_tools, subschemas, why_not_strict
 
-__all__ = ["ACCESS", "LintWarning", "lint_tools", "waits"]
+__all__ = ["ACCESS", "LintWarning", "lint_tools"]
 
 ACCESS: Mapping[Access, str] = {
     "private": "reads private data",
@@ -90,16 +90,11 @@ def lint_tools(tools: Iterable[ToolLike]) -> list[LintWarning]:
     return found
 
 
-def waits(made: Tool) -> bool:
-    """Return True if a call of the tool may wait for a decision."""
-    return made.is_external or made.requires_approval is not False
-
-
 def _leak(tools: Sequence[Tool]) -> LintWarning | None:
     """Yield a warning, at the last tool it takes, that strangers' text could make a model send private data out."""
     first: dict[Access, str] = {}
     for made in tools:
-        if waits(made):
+        if made.may_wait:
             continue
         for kind in made.access:
             first.setdefault(kind, made.name)

@@ -21,7 +21,7 @@ from agentkit.automation.scope import Place, current_scope
 from agentkit.automation.stored import StoredRun, prompt_json
 from agentkit.chat import encode_json
 from agentkit.errors import ConfigError, DefinitionError
-from agentkit.run import Decision, PendingCall, Prompt, approval_reason, may_need_approval
+from agentkit.run import Decision, PendingCall, Prompt, approval_reason
 
 __all__ = ["AgentStep", "JsonFunction", "Step", "ToolStep", "gather", "step"]
 
@@ -290,7 +290,7 @@ class ToolStep:
             **arguments: The arguments of the tool by name, as a model would give them.
         """
         written = arguments_json(f"step {self.name}", arguments)
-        place = current_scope(self.name).enter(self.name, written, resumes=may_need_approval(self.tool, False))  # noqa: FBT003
+        place = current_scope(self.name).enter(self.name, written, resumes=self.tool.may_wait)
         return self._perform(place, from_json(written))  # as a model would write them
 
     async def _perform(self, place: Place, arguments: dict[str, Any]) -> ToolResult:

@@ -16,7 +16,7 @@ from agentkit.cli.mcp import open_servers, tools_of
 from agentkit.cli.options import DebugOption, McpOption, WithOption
 from agentkit.cli.terminal_text import one_line, plural, printable
 from agentkit.errors import ConfigError
-from agentkit.lint import ACCESS, LintWarning, lint_tools, waits
+from agentkit.lint import ACCESS, LintWarning, lint_tools
 from agentkit.run import call_sync
 from agentkit.tools import Tool, ToolFunction, why_not_strict
 
@@ -53,7 +53,7 @@ def _record(tool: Tool, warnings: Sequence[LintWarning]) -> dict[str, Any]:
         "strict": not reason,
         "why_not_strict": reason or None,
         "access": [kind for kind in ACCESS if kind in tool.access],
-        "may_wait": waits(tool),
+        "may_wait": tool.may_wait,
         "advice": [{"parameter": each.parameter or None, "what": each.what} for each in warnings],
     }
 
@@ -62,7 +62,7 @@ def _paragraph(tool: Tool, warnings: Sequence[LintWarning]) -> str:
     reason = _why_not_strict(tool)
     lines = [f"not strict: {reason}" if reason else "strict"]
     can = [meaning for kind, meaning in ACCESS.items() if kind in tool.access]
-    can += ["may wait for approval"] if waits(tool) and not tool.is_external else []
+    can += ["may wait for approval"] if tool.may_wait and not tool.is_external else []
     lines += [", ".join(can)] if can else []
     lines += (f"- {each.parameter}: {each.what}" if each.parameter else f"- {each.what}" for each in warnings)
     return "\n".join([one_line(_signature(tool)), *(f"  {one_line(line)}" for line in lines)])
@@ -71,7 +71,7 @@ def _paragraph(tool: Tool, warnings: Sequence[LintWarning]) -> str:
 def _summary(tools: Sequence[Tool]) -> Iterator[str]:
     """Yield a line for each kind of access that some of the tools have."""
     for kind, meaning in ACCESS.items():
-        names = [f"{tool.name} (may wait)" if waits(tool) else tool.name for tool in tools if kind in tool.access]
+        names = [f"{tool.name} (may wait)" if tool.may_wait else tool.name for tool in tools if kind in tool.access]
         if names:
             yield f"{meaning}: {one_line(', '.join(names))}"
 

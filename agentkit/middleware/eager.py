@@ -22,7 +22,6 @@ from agentkit.run import (
     Run,
     RunState,
     ToolRequest,
-    may_need_approval,
 )
 from agentkit.tools import LoopEmit, Remaining, ToolResult
 
@@ -142,7 +141,8 @@ class _EarlyCalls:
         if tool is None or not tool.read_only or self._waits or run.state.final_turn:
             return
         if (
-            may_need_approval(tool, turn.requires_approval)
+            tool.may_wait
+            or turn.requires_approval is not False
             or run.limits.calls_of(tool.name) is not None
             or len(self._started) == run.remaining.calls
         ):

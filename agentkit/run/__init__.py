@@ -7,7 +7,6 @@ from agentkit.run.approvals import (
     PendingCall,
     StandingDecision,
     approval_reason,
-    may_need_approval,
 )
 from agentkit.run.artifacts import is_attachment
 from agentkit.run.blocking import SyncRunStream, call_sync
@@ -85,7 +84,6 @@ __all__ = [
     "begins_exchange",
     "call_sync",
     "is_attachment",
-    "may_need_approval",
     "nested_run",
     "next_step",
 ]

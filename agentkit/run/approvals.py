@@ -155,11 +155,6 @@ def canonical(text: str) -> str:
         return text
 
 
-def may_need_approval(tool: Tool, policy: Approval) -> bool:
-    """Return True if calls of this tool may have to wait for approval."""
-    return tool.is_external or tool.requires_approval is not False or policy is not False
-
-
 async def approval_reason(tool: Tool, context: ToolContext[Any], arguments: dict[str, Any], policy: Approval) -> str:
     """Return why a call with these validated arguments has to wait; empty if it need not."""
     if tool.is_external:

@@ -20,7 +20,6 @@ from agentkit.run.approvals import (
     approval_reason,
     call_hash,
     changed_call,
-    may_need_approval,
     misfit,
     rule_hash,
 )
@@ -123,9 +122,8 @@ class _Batch:
     def may_wait(self, call: ToolCall) -> bool:
         """Return True if a decision about the call may be needed, or is there."""
         tool = self.tools.get(call.name)
-        return tool is not None and (
-            may_need_approval(tool, self.agent.requires_approval) or call.id in self.state.decisions
-        )
+        policy = self.agent.requires_approval
+        return tool is not None and (tool.may_wait or policy is not False or call.id in self.state.decisions)
 
     async def allowed(self, calls: Sequence[ToolCall], asked: Sequence[ToolCall]) -> Sequence[ToolCall]:
         """Return the calls that need not wait; why the others wait, of those that may, is recorded in the state.

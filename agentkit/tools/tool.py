@@ -207,6 +207,11 @@ class Tool(Execution, Generic[Needs_co]):
 
         return replace(cls.from_schema(name, description, parameters, outside, strict=strict), is_external=True)
 
+    @property
+    def may_wait(self) -> bool:
+        """True if a call of it may wait for a decision, whatever the policy of the agent."""
+        return self.is_external or self.requires_approval is not False
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of what the model reads: two tools with the same hash are the same to a model."""

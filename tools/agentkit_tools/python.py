@@ -84,7 +84,7 @@ class Python(Toolset):
         if min(timeout, memory, most_calls, max_output, max_files) <= 0:
             raise ConfigError("Python: timeout, memory, most_calls, max_output and max_files must be above 0")
         given = flat_tools(tools)
-        waiting = [each for each in given if each.requires_approval is not False or each.is_external or each.is_custom]
+        waiting = [each for each in given if each.may_wait or each.is_custom]
         self._offered = {each.name: each for each in given if each not in waiting}
         unusable = [name for name in self._offered if not name.isidentifier()]
         if unusable:
