@@ -256,12 +256,12 @@ class ChatClient:
                 reply = await self._reply_retrying(request, prepared, watch, lessons)
             except StatusError as error:
                 lesson = lessons[-1] if steps < _MOST_LESSONS else None
-                if _may_pass(error) and lessons[-2:-1] != [lesson]:
+                if error.status >= 500 and lessons[-2:-1] != [lesson]:
                     lesson = None  # an error of the server teaches only what the one before taught too
                 known = known | lesson.facts if lesson else known
                 again = apply_profile(request, self.model, known)
                 useless = lesson is None or again.body == prepared.body
-                if useless or _changes(prepared.body, again.body, self._never_drop):
+                if useless or self._changes_kept(prepared.body, again.body):
                     if prepared.changes:
                         error.add_note(f"tried with these changes: {'; '.join(prepared.changes)}")
                     raise
@@ -289,12 +289,19 @@ class ChatClient:
                 lessons.append(self._lesson_of(error, prepared) if learns else None)
                 wait = wait_before_retry(self._retry, error, attempt=attempt, now=time.time(), dice=random.random)
                 shown = watch.shown and not self._retry.after_text
-                learned = lessons[-1] is not None and not _may_pass(error)
+                learned = lessons[-1] is not None and isinstance(error, StatusError) and error.status < 500
                 if wait is None or shown or learned or not spend_retry():
                     raise
                 watch(Retrying(attempt, wait, str(error)))
             await anyio.sleep(wait)
             attempt += 1
+
+    def _changes_kept(self, before: bytes, after: bytes) -> bool:
+        """Return True if a member of the body that must not be dropped has changed or is missing."""
+        if not self._never_drop:
+            return False
+        one, other = from_json(before), from_json(after)
+        return any(name in one and one[name] != other.get(name) for name in self._never_drop)
 
     def _lesson_of(self, error: ModelError, prepared: PreparedRequest) -> Lesson | None:
         if not isinstance(error, StatusError):
@@ -457,15 +464,3 @@ class _Watch:
         delta = event.delta if isinstance(event, ChoiceDelta) else event
         self.shown = self.shown or (self._streamed and isinstance(delta, TextDelta | RefusalDelta | AudioDelta))
         self._emit(event)
-
-
-def _may_pass(error: ModelError) -> bool:
-    return isinstance(error, StatusError) and error.status >= 500
-
-
-def _changes(before: bytes, after: bytes, names: Collection[str]) -> bool:
-    """Return True if any of these members of a body has changed or is missing."""
-    if not names:
-        return False
-    one, other = from_json(before), from_json(after)
-    return any(name in one and one[name] != other.get(name) for name in names)

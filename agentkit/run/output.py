@@ -308,7 +308,7 @@ class TypedOutput(Output[Out]):
             return replace(request, tools=[*request.tools, self._definition], settings=settings)
         if way == "json":
             settings = replace(settings, response_format={"type": "json_object"})
-        return replace(request, messages=_instructed(request.messages, self._instruction(request)), settings=settings)
+        return replace(request, messages=self._instructed(request), settings=settings)
 
     def _with_confidence(self, reply: Reply) -> Reply:
         """Label an answer with the probability of its value, if the server reported log probabilities."""
@@ -323,14 +323,19 @@ class TypedOutput(Output[Out]):
         message = choice.message if probability is None else labeled(choice.message, **{CONFIDENCE: probability})
         return replace(reply, choices=(replace(choice, message=message), *reply.choices[1:]))
 
-    def _instruction(self, request: ChatRequest) -> str:
+    def _instructed(self, request: ChatRequest) -> list[Message]:
+        """The messages, the form of the answer added to the instructions."""
         first = "When you need no more tools, answer" if request.tools else "Answer"
         about = f" ({self.value_type.description})" if self.value_type.description else ""
         schema = json.dumps(self.value_type.schema, ensure_ascii=False, separators=(",", ":"))
-        return (
+        text = (
             f"{first} with one JSON object and nothing else: no explanation, no code fence, not the schema itself. "
             f"It is the {self.value_type.name}{about} and must fit this JSON Schema:\n{schema}"
         )
+        system = request.messages[0] if request.messages else None
+        if isinstance(system, SystemMessage):
+            return [replace(system, content=f"{system.text}\n\n{text}"), *request.messages[1:]]
+        return [SystemMessage(text), *request.messages]
 
     async def read(self, message: AssistantMessage, context: RunContext[Any]) -> Out:
         """Read the output from a call of the output tool, or else from the text.
@@ -389,14 +394,6 @@ class TypedOutput(Output[Out]):
         if is_ignored:
             _refused_by(model).update(ways)
         return f"the output is requested by json, as {memory.way} gave no valid one"
-
-
-def _instructed(messages: Sequence[Message], text: str) -> list[Message]:
-    """The messages with an addition to the instructions."""
-    first = messages[0] if messages else None
-    if isinstance(first, SystemMessage):
-        return [replace(first, content=f"{first.text}\n\n{text}"), *messages[1:]]
-    return [SystemMessage(text), *messages]
 
 
 def _probability(written: str, tokens: Sequence[TokenLogprob], *, to_the_end: bool) -> float | None:

@@ -443,43 +443,6 @@ class _Reader:
 _ABSENT = ("missing", "missing_argument", "missing_keyword_only_argument", "missing_positional_only_argument")
 
 
-def _validated(signature: Signature, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Validate the arguments, if need be without the nulls that stand for leaving something out.
-
-    They are read as JSON: strict models take a date, an enum or a tuple from JSON but not from plain Python values.
-    """
-
-    def validate(reduced: dict[str, Any]) -> dict[str, Any]:
-        return cast("dict[str, Any]", signature.validator.validate_json(encode_json(reduced)))
-
-    def is_declared(place: Place) -> bool:  # a property, not a key of a free dict or an item of an array
-        return bool(place) and place[-1] in functools.reduce(Shape.member, place[:-1], signature.shape).declared
-
-    def without(places: set[Place]) -> dict[str, Any]:
-        reduced = copy.deepcopy(arguments)
-        for *way, last in places:
-            holder: Any = functools.reduce(lambda value, step: value[step], way, cast("Any", reduced))
-            if isinstance(holder, dict):
-                cast("dict[str, Any]", holder).pop(str(last), None)
-        return reduced
-
-    try:
-        return validate(arguments)
-    except ValidationError as error:
-        wrong = [each for each in error.errors() if each["type"] not in _ABSENT and each["input"] is None]
-        nulls = {place for place in (_place_of(arguments, fault) for fault in wrong) if is_declared(place)}
-        if not nulls:
-            raise
-    reduced = without(nulls)
-    try:
-        return validate(reduced)
-    except ValidationError as error:
-        needed = nulls & {_place_of(reduced, fault) for fault in error.errors() if fault["type"] in _ABSENT}
-        if not needed:
-            raise
-    return validate(without(nulls - needed))
-
-
 def _place_of(arguments: object, fault: ErrorDetails) -> Place:
     """The path of the problem; a missing member has one too.
 
@@ -526,7 +489,7 @@ class _Complaints(NamedTuple):
         reader = _Reader()
         given: dict[str, Any] = self.signature.shape.map(reader.read, dict(arguments))
         try:
-            values = _validated(self.signature, given)
+            values = self._validated(given)
         except ValidationError as error:
             raise ModelRetry(self.text(given, reader.refused, error)) from error
         except ValueError as error:
@@ -534,6 +497,43 @@ class _Complaints(NamedTuple):
         if reader.refused:
             raise ModelRetry(self.text(given, reader.refused))
         return values
+
+    def _validated(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Validate the arguments, if need be without the nulls that stand for leaving something out.
+
+        They are read as JSON: strict models take a date, an enum or a tuple from JSON but not from plain Python values.
+        """
+
+        def validate(reduced: dict[str, Any]) -> dict[str, Any]:
+            return cast("dict[str, Any]", self.signature.validator.validate_json(encode_json(reduced)))
+
+        def is_declared(place: Place) -> bool:  # a property, not a key of a free dict or an item of an array
+            owner = functools.reduce(Shape.member, place[:-1], self.signature.shape)
+            return bool(place) and place[-1] in owner.declared
+
+        def without(places: set[Place]) -> dict[str, Any]:
+            reduced = copy.deepcopy(arguments)
+            for *way, last in places:
+                holder: Any = functools.reduce(lambda value, step: value[step], way, cast("Any", reduced))
+                if isinstance(holder, dict):
+                    cast("dict[str, Any]", holder).pop(str(last), None)
+            return reduced
+
+        try:
+            return validate(arguments)
+        except ValidationError as error:
+            wrong = [each for each in error.errors() if each["type"] not in _ABSENT and each["input"] is None]
+            nulls = {place for place in (_place_of(arguments, fault) for fault in wrong) if is_declared(place)}
+            if not nulls:
+                raise
+        reduced = without(nulls)
+        try:
+            return validate(reduced)
+        except ValidationError as error:
+            needed = nulls & {_place_of(reduced, fault) for fault in error.errors() if fault["type"] in _ABSENT}
+            if not needed:
+                raise
+        return validate(without(nulls - needed))
 
     def text(self, given: Mapping[str, Any], refused: Mapping[Place, str], error: ValidationError | None = None) -> str:
         """A line for each of the first faults."""
