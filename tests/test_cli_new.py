@@ -31,7 +31,8 @@ def test_the_model_of_the_project_is_said_and_what_to_do_without_a_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], model: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    done = run("new", "cafe", **environment)
+    with environ(**environment):
+        done = run("new", "cafe")
     assert done.returncode == 0, done.stderr
     assert f"made cafe: agent.py (with the model {model}), test_agent.py, README.md" in done.stderr
     assert "without a key, add --model local" in done.stderr

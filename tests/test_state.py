@@ -19,7 +19,8 @@ from agentkit.chat.messages import AssistantMessage, Message, ToolCall, UserMess
 from agentkit.errors import ConfigError, StateError
 from agentkit.run.approvals import ApprovalRequest, Decision, StandingDecision
 from agentkit.run.limits import Price
-from agentkit.run.serialization import VERSION, _Stored, dump_message, load_head
+from agentkit.run.serialization import VERSION, dump_message, load_head
+from agentkit.run.stored import StoredState
 from agentkit.testing import ScriptedModel, call
 from tests.transcripts import transcripts
 
@@ -121,7 +122,7 @@ def envelope(**changes: Any) -> str:
 
 
 def test_every_member_of_a_state_is_stored() -> None:
-    assert set(_Stored.model_fields) == {each.name for each in fields(RunState)}
+    assert set(StoredState.model_fields) == {each.name for each in fields(RunState)}
 
 
 @given(STATES, st.none() | st.binary(min_size=1, max_size=40))

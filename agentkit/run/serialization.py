@@ -6,106 +6,19 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple
-from typing import Annotated, Any, Literal, cast
+from dataclasses import asdict
+from typing import Any, cast
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    ValidationError,
-)
+from pydantic_core import ValidationError
 
-from agentkit.chat.content import ContentPart, content_to_wire, read_content
 from agentkit.chat.json_values import encode_json
-from agentkit.chat.messages import Message, UserMessage, read_message
+from agentkit.chat.messages import Message, read_message
 from agentkit.chat.reply import Usage
 from agentkit.errors import ConfigError, StateError
-from agentkit.run.approvals import ApprovalRequest, Decision, StandingDecision
-from agentkit.run.limits import Limits
 from agentkit.tools.result import ToolResult
 
 VERSION = 1
 _CONVERSATION = ("messages", "artifacts")  # what a session stores in places of their own
-
-
-def _read(raw: Any) -> Message:
-    if not isinstance(raw, Mapping):
-        raise ValueError("not a message")
-    return read_message(cast("Mapping[str, Any]", raw))
-
-
-def _read_user(raw: Any) -> UserMessage:
-    message = _read(raw)
-    if not isinstance(message, UserMessage):
-        raise ValueError("not a message of the user")
-    return message
-
-
-def _read_parts(raw: Any) -> list[ContentPart]:
-    parts = read_content(raw)
-    return [] if isinstance(parts, str) else list(parts)
-
-
-_Message = Annotated[Any, PlainValidator(_read), PlainSerializer(lambda message: message.to_record())]
-_UserMessage = Annotated[Any, PlainValidator(_read_user), PlainSerializer(lambda message: message.to_record())]
-_Parts = Annotated[Any, PlainValidator(_read_parts), PlainSerializer(lambda parts: content_to_wire(tuple(parts)))]
-
-
-_Nested = Annotated[
-    Any,
-    PlainValidator(lambda raw: state_from_dict(raw)),  # noqa: PLW0108 - it is defined below
-    PlainSerializer(lambda state: state_to_dict(state)),  # noqa: PLW0108 - it is defined below
-]
-_MOST = 2**53  # the largest number that is the same as a float
-
-
-def _bounded(usage: Usage) -> Usage:
-    if not all(0 <= number <= _MOST for number in astuple(usage) if number is not None):
-        raise ValueError("a number is negative or too large")
-    return usage
-
-
-_Count = Annotated[int, Field(ge=0, le=_MOST, strict=True)]
-_Usage = Annotated[Usage, AfterValidator(_bounded)]
-
-
-class _Stored(BaseModel):
-    """The members of a `RunState`; a test holds that they are all here."""
-
-    model_config = ConfigDict(extra="forbid", from_attributes=True, defer_build=True)
-
-    messages: list[_Message]
-    prior_messages: _Count
-    run_id: str
-    agent: str
-    status: Literal["running", "done", "paused", "limited", "cancelled", "failed"]
-    turns: _Count
-    calls: _Count
-    calls_by_tool: dict[str, _Count]
-    usage: _Usage
-    usage_by_model: dict[str, _Usage]
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    limits: Limits | None
-    limit: str
-    final_turn: bool
-    warned: list[str]
-    invalid_outputs: _Count
-    mistakes: dict[str, _Count]
-    failed_turns: _Count
-    artifacts: dict[str, str]
-    files: dict[str, _Parts]
-    inbox: list[_UserMessage]
-    approvals: dict[str, ApprovalRequest]
-    blocked: list[str]
-    nested: dict[str, _Nested]
-    decisions: dict[str, Decision]
-    rules: list[StandingDecision]
-    fingerprints: dict[str, dict[str, str]]
-    revision: _Count
 
 
 def dump_state(state: object, *, key: bytes | None) -> str:
@@ -129,13 +42,16 @@ def state_from_dict(members: object) -> dict[str, Any]:
     Raises:
         StateError: It cannot be the members of a state.
     """
+    from agentkit.run.stored import StoredState  # noqa: PLC0415 - it loads most of pydantic
+
     try:
-        stored = _Stored.model_validate(members)
+        stored = StoredState.model_validate(members)
     except ValidationError as error:
         raise StateError(f"the saved state cannot be used: {_first(error)}") from None
     except ConfigError as error:
         raise StateError(f"the saved state cannot be used: {error}") from None
-    return {name: getattr(stored, name) for name in _Stored.model_fields}
+    nested = {id_: state_from_dict(each) for id_, each in stored.nested.items()}
+    return {name: getattr(stored, name) for name in StoredState.model_fields} | {"nested": nested}
 
 
 def load_state(stored: object, *, key: bytes | None) -> dict[str, Any]:
@@ -215,19 +131,14 @@ def load_result(stored: str) -> tuple[ToolResult, Usage, int]:
     Raises:
         StateError: It cannot be read.
     """
+    from agentkit.run.stored import Spending  # noqa: PLC0415 - as above
+
     record = _object(stored)
     try:
-        spent = _Spent.model_validate({"usage": record.get("usage"), "calls": record.get("calls")})
+        spent = Spending.model_validate({"usage": record.get("usage"), "calls": record.get("calls")})
     except ValidationError as error:
         raise StateError(f"the stored result of a call cannot be read: {_first(error)}") from None
     return ToolResult.from_dict(record), spent.usage, spent.calls
-
-
-class _Spent(BaseModel):
-    model_config = ConfigDict(defer_build=True)
-
-    usage: _Usage
-    calls: _Count
 
 
 def _first(error: ValidationError) -> str:
@@ -237,9 +148,12 @@ def _first(error: ValidationError) -> str:
 
 
 def _dumped(state: object, without: Sequence[str] = ()) -> dict[str, Any]:
-    kept = {name: getattr(state, name) for name in _Stored.model_fields if name not in without}
+    from agentkit.run.stored import StoredState  # noqa: PLC0415 - as above
+
+    kept = {name: getattr(state, name) for name in StoredState.model_fields if name not in without}
+    kept["nested"] = {id_: state_to_dict(each) for id_, each in kept["nested"].items()}
     try:
-        return _Stored.model_construct(**kept).model_dump(mode="json", warnings=False)
+        return StoredState.model_construct(**kept).model_dump(mode="json", warnings=False)
     except (ValueError, RecursionError) as error:
         raise StateError(f"the state cannot be stored as JSON: {error}") from None
 
