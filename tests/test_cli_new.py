@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,11 +29,10 @@ def test_a_starter_project_has_a_test_that_passes_at_once(tmp_path: Path, monkey
     ids=["chosen", "default"],
 )
 def test_the_model_of_the_project_is_said_and_what_to_do_without_a_key(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], model: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, Any], model: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with environ(**environment):
-        done = run("new", "cafe")
+    done = run("new", "cafe", **environment)
     assert done.returncode == 0, done.stderr
     assert f"made cafe: agent.py (with the model {model}), test_agent.py, README.md" in done.stderr
     assert "without a key, add --model local" in done.stderr

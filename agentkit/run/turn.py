@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 from agentkit.chat.decoding.tool_calls import CallIds, normalize_tool_calls
@@ -227,11 +228,12 @@ class _Turn:
     def record_shown(self, request: ChatRequest, partial: str) -> None:
         """Add the text of a reply that never ended: somebody may have read it. Its calls are dropped.
 
-        It is the text in the error if that is the same, so that a long one is in memory once.
+        It is the text in the error if that is the same: a long one is in memory once, and is not joined to be compared.
         """
-        text = "".join(self.shown)
-        if text:
-            message = self.run.stamp(AssistantMessage(partial if partial == text else text), **{TRUNCATED: True})
+        ends = [*accumulate(map(len, self.shown), initial=0)]
+        same = ends[-1] == len(partial) and all(map(partial.startswith, self.shown, ends))
+        if text := partial if same else "".join(self.shown):
+            message = self.run.stamp(AssistantMessage(text), **{TRUNCATED: True})
             self.state.messages.append(message)
             self.run.spend(estimated_usage(Usage(requests=1), request, message))
 
