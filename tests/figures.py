@@ -35,8 +35,8 @@ class Budget(NamedTuple):
 
 
 BUDGETS = {
-    "lines of the core": Budget(20_342, 14_000),
-    "modules of the core": Budget(77, 80),
+    "lines of the core": Budget(20_349, 14_000),
+    "modules of the core": Budget(78, 80),
     "private functions per 1,000 lines": Budget(9.4, 8.0),
     "files of one tool call": Budget(17, 16),
     "hops of one tool call": Budget(46, 40),
