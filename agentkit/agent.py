@@ -142,7 +142,7 @@ class Agent(Generic[Deps_contra, Out]):
     ) -> None:
         given = self._given = AgentOptions(
             model=model,
-            tools=_listed(tools),
+            tools=(listed := _listed(tools)),  # once: it may be an iterator
             instructions=instructions,
             output_type=output_type,
             output_validators=output_validators,
@@ -158,7 +158,7 @@ class Agent(Generic[Deps_contra, Out]):
             repair=repair,
         )
         parts = check_agent(given)
-        fixed, sources = _split_tools(_listed(tools))
+        fixed, sources = _split_tools(listed)
         self._spec = AgentSpec(
             model=_model(model),
             name=name,

@@ -82,12 +82,6 @@ __all__ = [
 ]
 
 
-def _restore(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
-    """Make an error without calling its `__init__`, which wants more than the message."""
-    error: BaseException = kind.__new__(kind, *args)
-    return error
-
-
 class AgentKitError(Exception):
     """Base of all errors of agentkit.
 
@@ -98,7 +92,7 @@ class AgentKitError(Exception):
     state: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self.args), self.__dict__
+        return type(self).__new__, (type(self), *self.args), self.__dict__  # `__init__` wants more than the message
 
 
 class DefinitionError(AgentKitError):
@@ -321,7 +315,7 @@ class Interrupted(KeyboardInterrupt):
         self.state = state
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self.args), self.__dict__
+        return type(self).__new__, (type(self), *self.args), self.__dict__
 
 
 class ToolError(AgentKitError):

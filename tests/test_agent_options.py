@@ -52,6 +52,11 @@ async def test_replace_makes_a_new_agent_and_leaves_the_old_one() -> None:
     assert (agent.name, other.name, other.instructions, list(other.tools)) == ("ada", "bob", "Be brief.", ["add"])
 
 
+def test_tools_can_come_from_an_iterator() -> None:
+    agent = Agent(ScriptedModel([]), tools=iter([add]))
+    assert (list(agent.tools), list(agent.replace(name="bob").tools)) == (["add"], ["add"])
+
+
 def test_an_agent_can_be_copied_deeply() -> None:
     agent = Agent("openai:gpt-5-mini", tools=[add])
     assert copy.deepcopy(agent).run_sync is not None

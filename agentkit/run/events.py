@@ -198,8 +198,12 @@ class _Codec(NamedTuple):
     decode: Callable[[Any], Any]
 
 
+def _read_state(raw: Any) -> RunState:
+    return RunState.from_members(state_from_dict(raw))
+
+
 _CODECS = (  # the first that fits
-    _Codec(RunState, state_to_dict, lambda raw: RunState.from_members(state_from_dict(raw))),
+    _Codec(RunState, state_to_dict, _read_state),
     _Codec(Reply, Reply.to_record, read_reply),
     _Codec(ToolResult, ToolResult.to_dict, ToolResult.from_dict),
     _Codec(ToolCall, ToolCall.to_record, read_call),
