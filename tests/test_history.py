@@ -8,7 +8,7 @@ from typing import Any
 
 from agentkit.chat import ChatRequest
 from agentkit.errors import ConfigError
-from agentkit.messages import ToolMessage, UserMessage
+from agentkit.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.run import RunState
 from agentkit.run.inputs import parse_history
 from agentkit.run.transcript import check
@@ -135,3 +135,8 @@ def test_a_result_behind_a_message_of_the_user_is_moved_to_its_call() -> None:
     assert isinstance(messages[1], ToolMessage)
     assert messages[1].text == "real"
     assert notes == ["results were moved next to their calls"]
+
+
+def test_arguments_with_a_lone_surrogate_are_not_valid() -> None:
+    asked = AssistantMessage(None, (ToolCall("c1", "add", '{"a": "\ud800"}'),))
+    assert "not a JSON object" in check([UserMessage("go"), asked, ToolMessage("3", "c1")])[0]

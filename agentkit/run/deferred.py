@@ -7,10 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
-from pydantic_core import from_json
-
+from agentkit.chat.json_values import as_mappings, json_value
 from agentkit.chat.messages import AssistantMessage, Message, ToolMessage
 from agentkit.errors import ConfigError
 from agentkit.tools.repair import unknown_tool_message
@@ -60,18 +59,8 @@ def _names_found(messages: Iterable[Message]) -> Iterator[str]:
             searches |= {call.id for call in message.tool_calls if call.name == SEARCH_TOOLS}
             yield from (call.name for call in message.tool_calls)
         elif isinstance(message, ToolMessage) and message.tool_call_id in searches:
-            yield from _names_listed(message.text)
-
-
-def _names_listed(result: str) -> Iterator[str]:
-    try:
-        read: Any = from_json(result)
-    except ValueError:  # it says that nothing was found
-        return
-    listed = cast("list[object]", read) if isinstance(read, list) else []
-    for each in listed:
-        if isinstance(each, dict):
-            yield str(cast("dict[str, Any]", each).get("name", ""))
+            found = as_mappings(json_value(message.text))  # nothing if it is a sentence that says so
+            yield from (str(each.get("name", "")) for each in found)
 
 
 def _search(among: Mapping[str, Tool]) -> Tool:

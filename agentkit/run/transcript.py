@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
-from pydantic_core import from_json
-
 from agentkit.chat.decoding.tool_calls import CallIds, normalize_tool_calls
 from agentkit.chat.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.chat.settings import is_tool_name
@@ -260,12 +258,5 @@ def _call_complaints(call: ToolCall) -> Iterator[str]:
         yield f"a call of {call.name!r} has no id"
     if not is_tool_name(call.name):
         yield f"the name {call.name[:80]!r} is not one of 1 to 64 letters, digits, '_' and '-'"
-    if call.input is None and not _is_object(call.arguments):
+    if not call.has_valid_arguments:
         yield f"the arguments of {call.name!r} are not a JSON object: {call.arguments[:80]!r}"
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(from_json(text, allow_inf_nan=False), dict)
-    except ValueError:
-        return False
