@@ -62,7 +62,7 @@ def test_what_a_run_keeps_has_a_bound_and_the_oldest_goes_first() -> None:
     assert [len(each) for each in artifacts.values()] == [0, MAX_KEPT // 2, MAX_KEPT // 2]
     keep(artifacts, call("f4"), ToolResult("small"))
     assert [len(each) for each in artifacts.values()] == [0, 0, MAX_KEPT // 2, 5]
-    with pytest.raises(ToolError, match=r"'f1' is no longer stored, as later ones took its place; call the tool again"):
+    with pytest.raises(ToolError, match=r"'f1' is no longer stored, because later ones replaced it; call the tool"):
         read(artifacts, "f1", 0)
     with pytest.raises(ModelRetry, match=r"no result 'f9' was truncated; there are: f1, f2, f3, f4"):
         read(artifacts, "f9", 0)

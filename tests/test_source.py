@@ -58,5 +58,5 @@ def test_where_only_tools_can_be_a_source_is_refused_in_a_sentence() -> None:
         flat_tools([Shelf()])
     with pytest.raises(DefinitionError, match="source of tools"):
         Toolset(Shelf())
-    with pytest.raises(DefinitionError, match="tools are given as a list, not Shelf"):
+    with pytest.raises(DefinitionError, match="tools= takes a list, not Shelf"):
         split_tools(Shelf())  # type: ignore[arg-type]

@@ -328,7 +328,7 @@ def load_schema(where: str) -> Any:
     if not isinstance(schema, dict):
         raise ConfigError(f"the schema {where!r} is not a JSON object")
     try:
-        return OutputSchema(schema)
+        return OutputSchema(cast("dict[str, Any]", schema))
     except DefinitionError as error:
         complaint = str(error).removeprefix("OutputSchema: ")
         raise DefinitionError(f"the schema {where!r} is not a JSON Schema: {complaint}") from None
