@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -15,6 +16,7 @@ import anyio.abc
 import httpx2
 import pytest
 
+from agentkit.chat.transport import http as transport
 from agentkit.chat.transport.http import Http
 from agentkit.chat.transport.http_aiohttp import AiohttpEngine
 from agentkit.chat.transport.http_httpx import ClientEngine, HttpxEngine
@@ -185,6 +187,77 @@ async def test_requests_at_once_find_that_all_connections_have_expired() -> None
             await anyio.sleep(0.2)
         assert numbers[1] > AT_ONCE
         await engine.aclose()
+
+
+STALE = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nstale"
+BODIES = {"length": b"content-length: 2\r\n\r\nok", "chunks": b"transfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"}
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "later"])
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize(
+    ("make", "anyio_backend"),
+    [pytest.param(*row[1:], id=f"{row[0]}-{row[2]}") for row in ENGINES if row[0] != "a caller's"],
+)
+async def test_what_a_server_sends_unasked_is_not_the_response_to_the_next_request(
+    make: Callable[[], Engine],
+    body: bytes,
+    at_once: bool,
+    anyio_backend: str,
+) -> None:
+    unasked = anyio.Event()
+
+    async def serve_more(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            while True:
+                try:
+                    request = await stream.receive()
+                    while not request.endswith(b"{}"):
+                        request += await stream.receive()
+                    await stream.send(b"HTTP/1.1 200 OK\r\n" + body + STALE * at_once)
+                    if not at_once:
+                        await anyio.sleep(0.05)
+                        await stream.send(STALE)
+                    unasked.set()
+                except (anyio.EndOfStream, anyio.BrokenResourceError):
+                    return
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    async with listener, anyio.create_task_group() as serving:
+        url = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}/"
+        serving.start_soon(listener.serve, serve_more)
+        engine = make()
+        assert await ask_engine(engine, url) == b"ok"
+        await unasked.wait()
+        await anyio.sleep(0.05)
+        assert await ask_engine(engine, url) == b"ok"
+        await engine.aclose()
+        serving.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("engine", ["aiohttp", "httpx2"])
+async def test_a_header_is_ascii(engine: str) -> None:
+    http = Http(engine)
+    with pytest.raises(ConfigError, match="character"):
+        await http.send(
+            "http://127.0.0.1:9/",
+            headers={"x-name": "café"},
+            body=b"",
+            sink=Counting(),
+            deadlines=Deadlines(),
+            stream=False,
+        )
+    await http.aclose()
+
+
+def test_threads_may_forget_the_same_event_loop_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loop:
+        def __call__(self) -> None:
+            pools.clear()  # as another thread does just then
+
+    pools: list[Any] = [(Loop(), SimpleNamespace(open={}))]
+    monkeypatch.setattr(transport, "_pools", pools)
+    anyio.run(transport.close_connections)
 
 
 async def test_a_redirect_is_not_followed() -> None:

@@ -6,6 +6,7 @@ in; the engines that make them are imported by the first request.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import ipaddress
 import os
@@ -192,10 +193,11 @@ def _pool_here() -> _Pool:
     except LookupError:
         pool = _Pool()
         _pool.set(pool)
-    for loop, other in list(_pools):
-        if (gone := loop()) is None or gone.is_closed():
-            _pools.remove((loop, other))
-            other.open.clear()
+    for each in list(_pools):
+        if (gone := each[0]()) is None or gone.is_closed():
+            with contextlib.suppress(ValueError):  # another thread has removed it
+                _pools.remove(each)
+            each[1].open.clear()
     running: Any = current_token().native_token
     if hasattr(running, "is_closed"):
         _pools.append((weakref.ref(running), pool))

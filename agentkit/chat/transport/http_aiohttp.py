@@ -22,7 +22,7 @@ from agentkit.chat.transport.response import KEPT, MOST_CONNECTIONS, Failures, R
 _LONGEST_HEADER = 32 * 1024  # bytes
 _LARGE = 1024 * 1024  # bytes of a body from which on aiohttp wants to send it in parts
 _NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")
-_VALUE = re.compile(r"(?:[^\x00\s]+(?:[ \t]+[^\x00\s]+)*)?", re.ASCII)
+_VALUE = re.compile(r"(?:[^\x00\s]+(?:[ \t]+[^\x00\s]+)*)?")
 
 
 class _IllegalHeader(Exception):
@@ -62,7 +62,7 @@ class AiohttpEngine:
         """Send a request, and have the response read."""
         headers: CIMultiDict[str] = CIMultiDict()
         for name, value in request.headers.items():
-            if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            if not _NAME.fullmatch(name) or not value.isascii() or not _VALUE.fullmatch(value):
                 raise _IllegalHeader
             headers.add(name, value)
         body = request.body
@@ -143,6 +143,10 @@ class _Protocol(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """Give the parser the head, then the body, and nothing else."""
+        if data and self._headed and self._payload is not None and self._payload.is_eof():
+            self.force_close()  # nothing was asked: the next request would take it for its response
+            self.close()
+            return
         while not self._headed and 4 <= (end := data.find(b"\r\n\r\n") + 4) < len(data):
             super().data_received(data[:end])  # there are several heads if a server announces its response
             data = data[end:]

@@ -84,7 +84,9 @@ class HttpxEngine:
     async def _give_back(self, connection: httpcore2.AsyncHTTPConnection, origin: httpcore2.Origin) -> None:
         now = time.monotonic()
         unused: list[httpcore2.AsyncHTTPConnection] = []
-        if connection.is_available():  # the response was read completely; otherwise its state is unknown
+        reader: Any = getattr(getattr(connection, "_connection", None), "_h11_state", None)  # there is no public API
+        has_more = reader is not None and reader.trailing_data[0]  # the next request would take it for its response
+        if connection.is_available() and not has_more:  # the response was read completely
             self._idle.append((now, origin, connection))
         else:
             unused.append(connection)
