@@ -1,6 +1,6 @@
-"""`Agent`: a model with tools and instructions; and `handoff`, by which it gives the conversation to another one."""
+"""`Agent`: a model with tools and instructions; `handoff`: a tool that gives the conversation to another agent."""
 # pyright: reportUnnecessaryTypeIgnoreComment=false
-# mypy takes no default for a parameter whose type is a variable, and pyright takes the type of the variable from it.
+# mypy rejects a default for a parameter whose type is a type variable; pyright infers the variable from the default.
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from agentkit.tools.tool import Needs, Tool
 from agentkit.tools.toolset import ToolLike, ToolSource, split_tools
 from agentkit.tools.workers import check_process
 
-if TYPE_CHECKING:  # defaults of type variables are known to type checkers on every version, at run time from 3.13
+if TYPE_CHECKING:  # type variables have defaults for type checkers on every version, at run time from 3.13
     from typing_extensions import TypeVar
 
     Deps_contra = TypeVar("Deps_contra", default=None, contravariant=True)
@@ -107,21 +107,21 @@ class Agent(Generic[Deps_contra, Out]):
         description: What the agent can do; the model that uses it as a tool reads this.
         settings: Parameters of its requests.
         limits: The limits of its runs.
-        requires_approval: The calls that wait for a decision, in addition to those of tools that require it themselves:
-            True for all of them, or a function that decides; see ``requires_approval`` of `tool`.
+        requires_approval: The calls that wait for a decision, in addition to those of tools that require approval
+            themselves: True for all of them, or a function that decides; see ``requires_approval`` of `tool`.
         on_tool_error: The effect of an unexpected exception in a tool: ``"report"`` gives the model the type and a
             short message, ``"report_type"`` the type alone; ``"raise"`` ends the run with `ToolFailed`.
         middleware: Wraps runs, model requests and tool calls; the first is the outermost.
         journal: Records the effects of its runs, for a durable engine.
-        repair: Whether names and arguments of calls that can only mean one thing are repaired. If False, the model
-            reads what is wrong with them instead.
+        repair: Whether to repair names and arguments of calls that can only mean one thing. If False, the model reads
+            what is wrong with them instead.
 
     Raises:
         DefinitionError: A function cannot become a tool, or two tools have the same name.
         ConfigError: An argument has the wrong type or value, or the provider does not exist.
     """
 
-    def __init__(  # noqa: PLR0913 - the constructor of users: each is a word that they know
+    def __init__(  # noqa: PLR0913 - a user-facing constructor: each argument is a concept that users know
         self,
         model: str | Model,
         *,

@@ -33,12 +33,12 @@
         SessionBusy           another run has the session
         SessionConflict       it has changed since it was read
       ToolError               raised *in a tool*: the model reads the message and continues
-        ModelRetry            the call was a mistake of the model, which is to try again with other arguments
+        ModelRetry            the model made a mistake in the call and should try again with other arguments
 
     Interrupted               a KeyboardInterrupt: Ctrl-C ended a `run_sync`; `state` is everything the run had
 
-Who handles an error is clear from its type: `ToolError` goes to the model, every other one to the caller. All of them
-survive `pickle`, `copy` and `deepcopy` with their attributes, so that they can come out of a process pool.
+The type of an error says who handles it: a `ToolError` goes to the model, every other error to the caller. All survive
+`pickle`, `copy` and `deepcopy` with their attributes, so a process pool can return them.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class AgentKitError(Exception):
     state: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).__new__, (type(self), *self.args), self.__dict__  # `__init__` wants more than the message
+        return type(self).__new__, (type(self), *self.args), self.__dict__  # `__init__` takes more than the message
 
 
 class DefinitionError(AgentKitError):
@@ -111,8 +111,8 @@ class ModelError(AgentKitError):
     """The server did not give a usable reply.
 
     Attributes:
-        code: The server's own code of the error, if there is one.
-        request_id: The server's id of the request, for its support team.
+        code: The server's own error code, if there is one.
+        request_id: The server's id for the request, to quote to its support team.
         body: The beginning of what the server sent, if it sent anything.
         partial: The text that had arrived when the reply ended early; no call in it was executed.
     """
@@ -137,8 +137,7 @@ class DeadlineExceeded(ModelError):
 
     Attributes:
         which: The deadline that passed: ``"connect"``, ``"first_byte"``, ``"idle"`` or ``"total"``.
-        answered: Whether the server had begun to answer. It may still be working on the request then, which is
-            therefore not sent again.
+        answered: Whether the server had begun to answer; it may still be at work, so the request is not sent again.
     """
 
     def __init__(self, message: str, *, which: str, answered: bool = False) -> None:
@@ -279,7 +278,7 @@ class TooManyMistakes(RunError):
     """A tool was called wrongly in more turns in a row than its ``retries`` allow.
 
     Attributes:
-        tool: The name of the tool; empty if tools were called that do not exist.
+        tool: The name of the tool; empty if the tools that were called do not exist.
     """
 
     def __init__(self, message: str, *, tool: str, state: Any) -> None:
@@ -300,7 +299,7 @@ class SessionBusy(SessionError):
 
 
 class SessionConflict(SessionError):
-    """The session has changed since the state was read that is to be resumed or saved."""
+    """The session has changed since the state to resume or save was read."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -326,8 +325,7 @@ class ToolError(AgentKitError):
 
 
 class ModelRetry(ToolError):
-    """Raise this in a tool when the call was a mistake of the model; say what to change, and it tries again.
+    """Raise this in a tool when the model made a mistake in the call; say what to change, and it tries again.
 
-    Unlike a `ToolError`, which is a result like any other, it counts toward ``retries`` of `tool`, as arguments do that
-    do not fit the schema.
+    Unlike a `ToolError`, which is a result like any other, it counts toward ``retries`` of `tool`, like bad arguments.
     """

@@ -145,7 +145,7 @@ async def test_several_mistakes_in_one_reply_are_one_turn_and_one_that_works_is_
 async def test_names_that_no_tool_has_share_one_budget_and_a_call_of_a_tool_gives_it_back() -> None:
     script: list[Answer] = [call(f"far_from_it_{n}") for n in range(3)]
     model = ScriptedModel([*script, call("add", a=1), *script, call("elsewhere")])
-    with pytest.raises(TooManyMistakes, match="names that no tool has were called in 4 turns in a row") as caught:
+    with pytest.raises(TooManyMistakes, match="tools that do not exist were called in 4 turns in a row") as caught:
         await Agent(model, tools=[add]).run("go")
     assert (caught.value.tool, model.left) == ("", 0)
 

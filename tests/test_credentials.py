@@ -65,7 +65,7 @@ def failing() -> str:
 @pytest.mark.parametrize(
     ("key", "said"),
     [
-        (lambda: None, "h: the function for the API key gave something that is NoneType, not a string"),
+        (lambda: None, "h: the result of the function for the API key is NoneType, not a string"),
         (lambda: b"sk-1", "is bytes, not a string"),
         (failing, "h: the function for the API key raised OSError; it must return a string"),
         (lambda: "two\nlines", "the API key holds a line break"),

@@ -39,7 +39,7 @@ async def test_a_call_of_an_external_tool_pauses_until_it_is_answered() -> None:
     assert (result.status, result.state.calls) == ("paused", 0)
     first, second = result.pending
     assert (first.id, first.name, first.arguments) == ("q", "ask_customer", {"question": "Which size?"})
-    assert (first.external, first.reason) == (True, "ask_customer is run outside of this program")
+    assert (first.external, first.reason) == (True, "ask_customer runs outside this program")
     result.state.answer("q", {"size": 43}, by="shop")
     again = await resumed(result.state)
     assert [each.id for each in again.pending] == [second.id]

@@ -273,7 +273,7 @@ async def test_a_function_chooses_what_is_kept_and_may_add_to_it() -> None:
     ("keep", "complaint"),
     [
         (slice(0, 2), "has no result"),
-        (slice(0, 0), "there is none"),
+        (slice(0, 0), "there are none"),
         (slice(None, None, -1), "is not the next open call"),
     ],
     ids=["a call without its result", "nothing", "another order"],

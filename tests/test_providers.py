@@ -101,7 +101,7 @@ def test_ollama_is_where_its_own_variable_says(host: str, base_url: str, monkeyp
     ],
 )
 def test_a_variable_that_holds_no_address_is_named(variable: str, value: str) -> None:
-    with pytest.raises(ConfigError, match=f"{variable} is set wrong"):
+    with pytest.raises(ConfigError, match=f"{variable} is wrong"):
         PROVIDERS["ollama"].from_environment({variable: value})
 
 

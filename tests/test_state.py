@@ -322,9 +322,9 @@ def test_a_key_tells_who_wrote_it() -> None:
 
 @pytest.mark.parametrize("key", [b"", "secret"])
 def test_a_key_that_keeps_nobody_out_is_refused(key: Any) -> None:
-    with pytest.raises(ConfigError, match="is bytes, and not empty"):
+    with pytest.raises(ConfigError, match="must be bytes, and not empty"):
         some_state().to_json(key=key)
-    with pytest.raises(ConfigError, match="is bytes, and not empty"):
+    with pytest.raises(ConfigError, match="must be bytes, and not empty"):
         RunState.load(envelope(signed=True), key=key)
 
 

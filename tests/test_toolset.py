@@ -368,7 +368,7 @@ def test_a_condition_cannot_be_async() -> None:
     async def is_open(context: ToolContext[Any]) -> bool:
         return True
 
-    with pytest.raises(DefinitionError, match="the condition 'is_open' must be a def, and return at once"):
+    with pytest.raises(DefinitionError, match="the condition 'is_open' must be a plain function that returns at once"):
         Toolset(double).when(is_open)  # type: ignore[arg-type]
 
 

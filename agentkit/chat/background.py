@@ -54,10 +54,10 @@ class BackgroundTask:
             call_in_loop(self._token, self._scope.cancel)
 
     def check_loop(self) -> None:
-        """See that the caller runs in the event loop of the work.
+        """Check that the caller runs in the event loop of the work.
 
         Raises:
-            ConfigError: It does not, and would wait for ever.
+            ConfigError: It does not, and would wait forever.
         """
         if current_token() != self._token:
             raise ConfigError("a stream must be read in the event loop that started it")
@@ -70,7 +70,7 @@ class BackgroundTask:
         """Wait until the work is over, even while the waiting task is being cancelled.
 
         Args:
-            seconds: The longest to wait.
+            seconds: The longest time to wait.
 
         Returns:
             Whether the work is over.

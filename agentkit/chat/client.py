@@ -55,12 +55,12 @@ class ChatClient:
 
     Args:
         base_url: The server's address, to which ``/chat/completions`` is appended, for example
-            ``"https://api.openai.com/v1"``. A query in it goes along with each request. A user and a password
-            (``https://user:password@host/v1``) are sent as HTTP's Basic authentication, and shown nowhere.
-        model: The model's name there.
+            ``"https://api.openai.com/v1"``. A query in it is sent with each request. A user and a password
+            (``https://user:password@host/v1``) are sent as HTTP Basic authentication, and shown nowhere.
+        model: The model's name on that server.
         api_key: Sent as a bearer token; None or empty for servers without keys. A string, anything with
-            ``get_secret_value()``, or a function, also an async one, that is asked before each request; one that blocks
-            does so in a thread. It may raise `ConfigError`.
+            ``get_secret_value()``, or a function, async or not, that is called before each request, in a thread if it
+            is not async. It may raise `ConfigError`.
         key_header: The header that the key is sent in, if not as a bearer token: ``"api-key"`` for Azure.
         name: The server's name in errors and records; by default its host.
         headers: Sent with each request; they take precedence over our own. Their values are secrets, except those of
@@ -70,9 +70,9 @@ class ChatClient:
         deadlines: How long a try may take.
         retry: How often a failed request is sent again.
         read_limits: How much of an answer is read, and how.
-        profile: What is known of the model already; see `Profile`.
-        learn: Whether a refusal that names what it does not like changes the request, which is then sent again; what
-            was learned is remembered in the client. Each reply says in ``adaptations`` what was changed.
+        profile: Known facts about the model; see `Profile`.
+        learn: Whether a refusal that names its cause changes the request, which is then sent again; the client
+            remembers what it learned. Each reply says in ``adaptations`` what was changed.
         never_drop: Members of a request that are sent as they are whatever the server says, for example ``{"seed"}``.
         profile_file: A file that keeps what is learned between processes; see `ProfileFile`.
 
@@ -80,7 +80,7 @@ class ChatClient:
         ConfigError: The address or the key is invalid, or there is both a key and a password in the address.
     """
 
-    def __init__(  # noqa: PLR0913 - the constructor of users of the protocol: as with Agent, each is one setting of the whole
+    def __init__(  # noqa: PLR0913 - a user-facing constructor, like Agent's
         self,
         base_url: str,
         *,
@@ -121,12 +121,12 @@ class ChatClient:
 
     @property
     def info(self) -> ModelInfo:
-        """Who answers, for traces and records."""
+        """The server and the model, for traces and records."""
         return ModelInfo(provider=self.name, model=self.model, address=self.base_url)
 
     @property
     def profile(self) -> Profile:
-        """Everything known of the model: what was given, what the file knew, and what was learned since."""
+        """Everything known about the model: what was given, what the file holds, and what was learned since."""
         return self._profile
 
     @overload
@@ -169,7 +169,7 @@ class ChatClient:
             prompt: A question, a message, or a whole transcript.
             response_format: The form of the answer: a type, whose value is then ``reply.parsed`` (see `ParsedReply`),
                 or a `ResponseFormat` of the API.
-            tools: What the model may call; the calls are in ``reply.message.tool_calls``, nothing is run.
+            tools: The tools that the model may call; the calls are in ``reply.message.tool_calls``, nothing is run.
             settings: Parameters that go with the request.
             emit: Receives retries and adaptations.
             **parameters: The same by name: ``temperature=0.2``; they take precedence over ``settings``.
@@ -228,7 +228,7 @@ class ChatClient:
         *,
         stream: bool = False,
     ) -> tuple[Callable[[Emit], Awaitable[Reply]], bool]:
-        """What makes the reply, and whether it has a type."""
+        """The function that makes the reply, and whether the reply has a type."""
         kind = None if form is None or isinstance(form, Mapping) else reply_type(form)
         given: Parameters = {**parameters, "response_format": kind.response_format if kind else form}
         request = request_of(prompt, tools, settings, given, stream=stream)
@@ -381,7 +381,7 @@ class ChatClient:
     async def aclose(self) -> None:
         """Close the connections that this client opened in the running event loop; it can still be used.
 
-        What a request is using is closed when that request ends.
+        A connection that a request uses is closed when that request ends.
         """
         await self._http.aclose()
 

@@ -37,7 +37,7 @@ class _Part:
     """Members that every part can have.
 
     Attributes:
-        prompt_cache_breakpoint: ``{"mode": "explicit"}``: what is before and in this part is cached (see
+        prompt_cache_breakpoint: ``{"mode": "explicit"}``: everything up to the end of this part is cached (see
             ``prompt_cache_options``).
         extra: Members of the part that have no name here, sent as they are.
     """
@@ -108,7 +108,7 @@ class ImagePart(_Part):
 
     @classmethod
     def from_bytes(cls, data: bytes, *, mime_type: str = "", detail: str | None = None) -> ImagePart:
-        """The image that these bytes are; without ``mime_type`` its type is read from them.
+        """The image in these bytes; without ``mime_type`` its type is read from them.
 
         Raises:
             ConfigError: There are no bytes, too many, or they are not an image.
@@ -189,7 +189,7 @@ class FilePart(_Part):
 
     @classmethod
     def from_bytes(cls, data: bytes, *, filename: str, mime_type: str = "") -> FilePart:
-        """The file that these bytes are; without ``mime_type`` its name decides its type.
+        """The file with these bytes; without ``mime_type`` its name decides its type.
 
         Raises:
             ConfigError: There are no bytes, or too many.
@@ -225,7 +225,7 @@ class AudioOutput:
     Attributes:
         id: The server's id of the sound; later requests name it, until it expires.
         data: The sound in the requested format, ready for a file: ``path.write_bytes(audio.data)``.
-        transcript: The sound in words.
+        transcript: The spoken words.
         expires_at: When the server forgets the id, in seconds since 1970; 0 if it did not say.
     """
 
@@ -241,7 +241,7 @@ class AudioOutput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UrlCitation:
-    """A page that ``text[start_index:end_index]`` of the answer is taken from."""
+    """A page that is the source of ``text[start_index:end_index]`` of the answer."""
 
     url: str
     title: str = ""

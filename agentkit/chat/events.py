@@ -91,7 +91,7 @@ class CallDelta(Event):
 class ChoiceDelta(Event):
     """A delta of an answer other than the first, of a request with ``n`` above 1.
 
-    The deltas of the first answer come as they are, so that a program that wants one answer can ignore this event.
+    The deltas of the first answer are not wrapped, so a program that wants one answer can ignore this event.
 
     Attributes:
         choice: The place of the answer in ``reply.choices`` if none is missing, counted from 0.

@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def write_atomically(path: str | Path, text: str, *, mode: int = 0o600) -> None:
-    """Make a file or replace its content, whole or not at all, also if the process or the machine fails meanwhile.
+    """Make a file or replace its content, whole or not at all, even if the process or the machine fails meanwhile.
 
     Args:
-        path: The file. A link stays as it is, and what it points to is replaced. The directory must exist.
+        path: The file. A link stays as it is, and its target is replaced. The directory must exist.
         text: The content, written as UTF-8.
         mode: The permissions of the file, also of one that exists; nobody else can read it before they are set.
 

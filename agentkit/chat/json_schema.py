@@ -1,12 +1,12 @@
-"""JSON Schemas: the one walker over them, their dialects for servers that do not know all of it, and their strict form.
+"""JSON Schemas: the one walker over them, dialects for servers that do not know all keywords, and their strict form.
 
 Keywords and where they hold schemas are those of `JSON Schema 2020-12 <https://json-schema.org/draft/2020-12/schema>`_
 and of older drafts.
 
 The strict form makes servers that know it produce only arguments and answers that fit. It has every property required:
-what a plain schema lets the model leave out may be null here, and `Signature.validate` reads that null as left out.
-Only what every server with strict schemas takes is used. What cannot be said exactly makes the whole schema not
-strict: a model must never be kept from a call that the function would take.
+what a plain schema lets the model leave out may be null here, and `validate_arguments` reads that null as left out.
+Only what every server with strict schemas takes is used. If anything cannot be said exactly, the whole schema is not
+strict: the model must never be kept from a call that the function would take.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ TYPE_OF: Mapping[type, str] = {str: "string", bool: "boolean", int: "integer", f
 
 
 def leaf_schemas(schema: object, root: Mapping[str, Any], _seen: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
-    """The schemas a value may be of, with references and unions resolved.
+    """The schemas that a value may match, with references and unions resolved.
 
     Args:
         schema: The schema of the value.
@@ -112,7 +112,7 @@ def leaf_schemas(schema: object, root: Mapping[str, Any], _seen: frozenset[str] 
 def member_schemas(
     schemas: Iterable[Mapping[str, Any]], step: str | int, root: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The schemas that a member of a value may be of.
+    """The schemas that a member of a value may match.
 
     Args:
         schemas: Those of the value, from `leaf_schemas`.
@@ -150,7 +150,7 @@ def types_of(schema: Mapping[str, Any]) -> frozenset[str]:
 # Dialects.
 
 
-_MOST = 20_000  # places of a schema that is written out; what is further in stays open
+_MOST = 20_000  # places of a schema whose references are written out; anything further in stays open
 
 KEYWORDS = frozenset(
     {
@@ -230,13 +230,13 @@ def strict_form(
         parameters: The plain schema.
         strict: None for a strict schema where there is one; True if there must be one; False for none.
         of_function: Whether the schema was made of a function. Then a null is read as left out and a list may hold an
-            element of a set twice; whoever takes the raw arguments would have to know.
+            element of a set twice; code that takes the raw arguments would have to know.
 
     Returns:
         The schema, or None if there is to be none.
 
     Raises:
-        DefinitionError: There must be one, and something cannot be said in it.
+        DefinitionError: There must be one, and it cannot express something.
     """
     if strict is False:
         return None
@@ -249,7 +249,7 @@ def strict_form(
 
 
 def why_not_strict(parameters: Mapping[str, Any], *, of_function: bool) -> tuple[str, str] | None:
-    """The parameter that no strict schema can say, ``""`` if it is not only one, and why; None if there is a schema.
+    """The parameter that no strict schema can say, ``""`` if it is not just one, and why; None if there is a schema.
 
     Args:
         parameters: The plain schema.

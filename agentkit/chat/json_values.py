@@ -69,7 +69,7 @@ def text_of_content(raw: object) -> str:
 
 
 def omit(raw: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """The members that have other names."""
+    """The members with other names than these."""
     if not raw.keys() - names:
         return {}
     return {name: value for name, value in raw.items() if name not in names}
@@ -131,7 +131,7 @@ class WrittenNumber(float):
     text: str
 
     def __new__(cls, text: str) -> Self:
-        """The number that the string says."""
+        """The number that the string spells."""
         made = super().__new__(cls, text)
         made.text = text
         return made

@@ -1,4 +1,4 @@
-"""The logger of agentkit. No control character of what a model, a tool or a server wrote gets into a log line.
+"""The logger of agentkit. No control character that a model, a tool or a server wrote gets into a log line.
 
 A filter on the logger escapes them in the message and in the traceback, so that no text can forge a line, move the
 cursor of a terminal or hide what was said.

@@ -38,7 +38,7 @@ from agentkit.errors import ConfigError
 
 @dataclass(frozen=True)  # no slots: `cached_property` stores the parsed arguments in __dict__
 class ToolCall:
-    """A call that the model wants.
+    """A tool call that a model made.
 
     A call of a custom tool has an ``input`` instead of arguments.
 
@@ -147,7 +147,7 @@ class _Message:
         return wire
 
     def to_record(self) -> dict[str, Any]:
-        """The message with all that is known about it, as JSON data; `read_message` returns the same message again."""
+        """The message with everything known about it, as JSON data; `read_message` returns the same message again."""
         return self.to_wire() | ({_META: dict(self.meta)} if self.meta else {})
 
     @cached_property
@@ -243,7 +243,7 @@ class AssistantMessage(_Message):
 
     Attributes:
         content: Text, or text and refusal parts; replies always have text.
-        tool_calls: The calls it wants.
+        tool_calls: The calls it makes.
         refusal: Why it declined.
         name: Distinguishes participants of the same role.
         audio: The spoken answer. Later requests hold its id, which expires; without an id, its transcript.
@@ -269,7 +269,7 @@ class AssistantMessage(_Message):
 
     @property
     def text(self) -> str:
-        """The text of the message, what it spoke if it wrote nothing, empty when there is none."""
+        """The text of the message, or what it spoke if it wrote nothing; empty if there is neither."""
         return super().text or (self.audio.transcript if self.audio else "")
 
     @property
@@ -300,7 +300,7 @@ class AssistantMessage(_Message):
         return wire
 
     def to_record(self) -> dict[str, Any]:
-        """The message with all that is known about it, as JSON data; `read_message` returns the same message again."""
+        """The message with everything known about it, as JSON data; `read_message` returns the same message again."""
         record = super().to_record() | self.reasoning_members
         record["content"] = content_to_wire(self.content)
         if self.reasoning is not None and not self.reasoning_field:

@@ -29,7 +29,7 @@ class Provider:
         key_variable: The environment variable with the key; it is sent to this provider only.
         key_required: Whether requests without a key are refused before they are sent.
         key_header: The header that the key is sent in, if not as a bearer token.
-        profile: What is certain of all its models.
+        profile: The facts that are certain for all its models.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Provider:
     def from_environment(self, environment: Mapping[str, str] = os.environ) -> Provider:
         """Replace the base URL by the one in the environment.
 
-        A server of the user's own need not want a key, so a base URL on another host makes the key optional.
+        A user's own server may need no key, so a base URL on another host makes the key optional.
 
         Raises:
             ConfigError: It is not the address of a server.
@@ -58,7 +58,7 @@ class Provider:
             try:
                 elsewhere = urlsplit(parse_address(base_url).base_url).hostname != urlsplit(self.base_url).hostname
             except ConfigError as error:
-                raise ConfigError(f"{variable} is set wrong: {error}") from error
+                raise ConfigError(f"{variable} is wrong: {error}") from error
             optional = elsewhere and not self.address_required
             return replace(self, base_url=base_url, key_required=self.key_required and not optional)
         return self
@@ -67,7 +67,7 @@ class Provider:
         """Read the key from the provider's own variable.
 
         Raises:
-            MissingKey: It is required and not there.
+            MissingKey: It is required and missing.
         """
         key = environment.get(self.key_variable, "").strip() if self.key_variable else ""
         if self.key_required and not key:
@@ -171,7 +171,7 @@ def find_provider(name: str) -> Provider | None:
     """Find the provider of this name, with what the environment says about it; None if the table has none.
 
     Raises:
-        ConfigError: The environment does not give the address that it must, or not an address.
+        ConfigError: The environment lacks an address that is required, or holds something that is not an address.
     """
     known = PROVIDERS.get(name)
     if known is None:

@@ -1,7 +1,7 @@
 """A finished reply of a model, and its usage.
 
-Members that servers leave out, send as null or with another type never make a reply unreadable as long as they are not
-needed: what is not used is not checked. A reply has a form for storing, `Reply.to_record`, which `read_reply` reads.
+Members that are not used are not checked: a server may leave them out, or send null or another type, and the reply
+stays readable. A reply has a form for storing, `Reply.to_record`, which `read_reply` reads.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class TokenLogprob:
 
     @property
     def probability(self) -> float:
-        """From 0 to 1."""
+        """The probability, from 0 to 1."""
         return math.exp(min(self.logprob, 0.0))
 
     def to_record(self) -> dict[str, Any]:
@@ -193,8 +193,8 @@ class Reply:
         system_fingerprint: Changes when the server's configuration does (deprecated).
         metadata: That of the request, where the server repeats it.
         moderation: The findings of the server's moderation, as it writes them.
-        repairs: What was wrong with the server's reply and was repaired, a sentence each.
-        adaptations: What had to change in the request for the server to accept it, a sentence each.
+        repairs: A sentence for each thing that was wrong with the server's reply and was repaired.
+        adaptations: A sentence for each change to the request that made the server accept it.
         extra: Members of the reply that have no name here.
     """
 
@@ -282,7 +282,7 @@ class ReplyType(Protocol[Out_co]):
 
     @property
     def response_format(self) -> ResponseFormat:
-        """What requests a value."""
+        """The response format that requests a value."""
         ...
 
     async def parse(self, text: str) -> tuple[Out_co, Sequence[str]]:
@@ -298,7 +298,7 @@ ReplyShape: TypeAlias = ReplyType[Out] | type[Out] | Sequence[type[Out]] | Union
 """The type of a reply: a type, a union or a list of types, or a `ReplyType`."""
 
 REPLY_TYPES: list[Callable[[Any], ReplyType[Any]]] = []
-"""What makes a `ReplyType` of a Python type. This package knows no types: `agentkit.tools` puts its reader in here."""
+"""Makers of a `ReplyType` from a Python type. This package knows no types: `agentkit.tools` adds its reader here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,7 +365,7 @@ async def parse_reply(kind: ReplyType[Out], reply: Reply) -> ParsedReply[Out]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """Who answers, for traces and records.
+    """The server and the model, for traces and records.
 
     Attributes:
         provider: The name of the server: that of a row of `PROVIDERS`, or its host.

@@ -1,9 +1,9 @@
 """One request to a model: its encoding to bytes, and an estimate of the tokens that it takes.
 
-Each model counts tokens by a vocabulary of its own. In the estimate four ASCII characters are a token, a letter of
-another alphabet is a half, a Chinese, Japanese or Korean character one, an emoji one and a half. That is near for
-English prose, and up to a third off for code, numbers and other languages. What is not text counts by rules that differ
-from server to server: an image is a constant, sound and files go by their bytes.
+Each model counts tokens by a vocabulary of its own. The estimate counts four ASCII characters as a token, a letter of
+another alphabet as a half, a Chinese, Japanese or Korean character as one, and an emoji as one and a half. That is
+close for English prose, and up to a third off for code, numbers and other languages. What is not text counts by rules
+that differ from server to server: an image is a constant, sound and files go by their bytes.
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ def read_tool(tool: object) -> ToolDefinition:
     """The definition of a `ToolLike`.
 
     Raises:
-        ConfigError: It is none; or, in the form of the API, it is neither a function nor a custom tool, has no name,
-            or has a member that would be lost.
+        ConfigError: It is not a tool; or, in the form of the API, it is neither a function nor a custom tool, has no
+            name, or has a member that would be lost.
     """
     if isinstance(tool, FunctionTool | CustomTool):
         return tool
@@ -194,7 +194,7 @@ class ChatRequest:
         """The body of the HTTP request, for the model of this name.
 
         ``tools``, ``tool_choice`` and ``parallel_tool_calls`` are left out without tools, as servers refuse them then.
-        ``members``, if given, stand for those that the method `members` makes.
+        ``members``, if given, replace those that the method `members` makes.
 
         Raises:
             ConfigError: No server would accept it; nothing has been sent.
@@ -317,9 +317,9 @@ def given_message(raw: object) -> Message:
 
 
 def _plain(raw: Any, levels: int) -> Any:
-    """The same with pydantic models, as other libraries have them, as dicts.
+    """The value with pydantic models, which other libraries have, as dicts.
 
-    Members that are null are left out down to the objects of this level: further in, null may be data.
+    Members that are null are left out for this many levels of objects: further in, null may be data.
     """
     dump = getattr(raw, "model_dump", None)
     given: object = dump() if callable(dump) and not isinstance(raw, type) else raw
@@ -361,7 +361,7 @@ def size_of_messages(messages: Iterable[Message]) -> int:
 
 
 def size_of_request(request: ChatRequest) -> int:
-    """The tokens of a request: its messages, its tools, and the schema that the answer has to keep to."""
+    """The tokens of a request: its messages, its tools, and the schema that the answer must follow."""
     return size_of_messages(request.messages) + size_around(request)
 
 

@@ -265,7 +265,7 @@ def takes(
     members: tuple[str, ...] = (),
     secret: bool = False,
 ) -> Any:
-    """A field for a parameter with values of these types, None by default; what is secret is not in the repr."""
+    """A field for a parameter with values of these types, None by default; a secret one is left out of the repr."""
     kind = Kind((int, float) if types == (float,) else types, words or _WORDS[types[0]], low, high, members)
     return field(default=None, metadata={"kind": kind}, repr=not secret)
 
@@ -284,7 +284,7 @@ def are_strings(values: Iterable[object]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatSettings:
-    """Parameters of a request besides model, messages and tools. None is not sent, so that the server's default holds.
+    """Parameters of a request besides model, messages and tools. None is not sent: the server's default applies.
 
     To send null, which is hardly ever needed, write ``extra_body={"stop": None}``. Objects are dicts as the API writes
     them; `AudioOptions`, `Prediction` and the like are their types.

@@ -17,7 +17,7 @@ from agentkit.chat.log import log
 from agentkit.chat.reply import Out, ParsedReply, Reply
 from agentkit.errors import ConfigError
 
-_BEHIND = 256  # unread events from which on adjacent deltas are joined
+_BEHIND = 256  # with so many unread events, adjacent deltas are joined
 _GRACE = 10.0  # seconds that cancelled work has to end before its caller continues
 _JOINED: dict[type[Event], str] = {  # the kinds of deltas that can be joined, and the member that grows
     TextDelta: "text",
@@ -57,12 +57,12 @@ class _JoinedDelta:
 class Channel:
     """The events of some work, as they happen. ``async with`` starts the work; leaving it early cancels the work.
 
-    The work has a task of its own, so the block may be left in whatever way and by whatever task: leaving it cancels
-    the work, waits for its end, and cancels nothing else. Iterating ends when the work does, and raises what the work
-    raised. When waiting for the next event is cancelled, by a timeout perhaps, no event is lost: ask again.
+    The work has a task of its own, so any task may leave the block, in any way: leaving it cancels the work, waits for
+    its end, and cancels nothing else. Iterating ends when the work does, and raises what the work raised. If waiting
+    for the next event is cancelled, for example by a timeout, no event is lost: ask again.
 
     The work never waits for a slow reader. When many events are unread, deltas that follow one another and belong
-    together become one event, so what waits is in proportion to the size of the reply, not to the number of its chunks.
+    together become one event, so the backlog is proportional to the size of the reply, not to the number of its chunks.
     Other events are never joined, and none is dropped.
 
     Args:
@@ -94,7 +94,7 @@ class Channel:
     ) -> None:
         await self.aclose()
         if error is None and not isinstance(self._error, Exception) and not self._raised:
-            self._raise_error()  # a SystemExit, perhaps, that nobody was there to read
+            self._raise_error()  # perhaps a SystemExit that nobody has read
 
     async def aclose(self) -> None:
         """Leave the stream: cancel the work, if it is not over, and wait for its end."""
@@ -212,7 +212,7 @@ class TextFilter:
 
 
 class _Text:
-    """The text of a stream; not a generator, which would be finished once waiting for its next item is cancelled."""
+    """The text of a stream; not a generator, which would end when waiting for its next item is cancelled."""
 
     def __init__(self, stream: Channel, path: tuple[str, ...]) -> None:
         self._stream, self._filter = stream, TextFilter(path)
@@ -268,7 +268,7 @@ class ReplyStream(Channel):
 
 
 class ParsedReplyStream(ReplyStream, Generic[Out]):
-    """A reply as it is made, that was requested with a type for its answer."""
+    """A reply as it is made, requested with a type for its answer."""
 
     async def reply(self) -> ParsedReply[Out]:
         """Wait for the end and return the reply, whose value is ``parsed``.

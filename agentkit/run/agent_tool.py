@@ -42,7 +42,7 @@ class AgentTool(Tool[Needs_co]):
     """A tool that runs an agent; `Agent.as_tool` makes one.
 
     Attributes:
-        inside: The names of the agents that a call may run, with how deep each is nested, counted from 1.
+        inside: The names of the agents that a call may run, each with its nesting depth, counted from 1.
     """
 
     inside: Mapping[str, int] = field(default_factory=dict[str, int], repr=False)

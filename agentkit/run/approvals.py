@@ -87,7 +87,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandingDecision:
-    """A decision for later calls too: of a tool with any arguments, or with exactly these."""
+    """A standing decision, for later calls of a tool with any arguments or with exactly these."""
 
     kind: Literal["approve", "deny"]
     tool: str
@@ -98,7 +98,7 @@ class StandingDecision:
 
 def call_hash(call: ToolCall, tool: Tool) -> str:
     """Hash a call: its arguments, and its tool as it is described to the model."""
-    text = json.loads(encode_json(call.written))  # as it is when it has been stored
+    text = json.loads(encode_json(call.written))  # as it reads once stored
     return _hash(rule_hash(tool), call.name, text if tool.is_custom else canonical(text))
 
 
@@ -118,10 +118,10 @@ def arguments_of(call: ToolCall, asked: ApprovalRequest) -> Mapping[str, Any]:
 
 
 def as_arguments(arguments: object, asked: ApprovalRequest) -> str:
-    """Return replacement arguments in the form that a call has them.
+    """Return replacement arguments in the form in which a call holds them.
 
     Raises:
-        StateError: Such a call cannot have them.
+        StateError: The call cannot take them.
     """
     if not isinstance(arguments, Mapping):
         raise StateError(f"arguments= takes a dict of the arguments by name, not {arguments!r:.80}")
@@ -158,7 +158,7 @@ def canonical(text: str) -> str:
 async def approval_reason(tool: Tool, context: ToolContext[Any], arguments: dict[str, Any], policy: Approval) -> str:
     """Return why a call with these validated arguments has to wait; empty if it need not."""
     if tool.is_external:
-        return f"{tool.name} is run outside of this program"
+        return f"{tool.name} runs outside this program"
     for approval, who in ((tool.requires_approval, f"the tool {tool.name}"), (policy, "the agent")):
         if approval is True:
             return f"{who} requires approval of every call"

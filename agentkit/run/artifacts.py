@@ -1,8 +1,7 @@
 """The parts of results that do not fit into their tool messages: the rest of a long text, and files.
 
-A tool message holds text. If it is too long, it is truncated, the whole is stored in the run's artifacts, and the model
-is offered a tool to read on. Files follow in a message of the user, after all results of the batch, as servers accept
-them nowhere else.
+A tool message holds text. If it is too long, it is truncated, the run's artifacts store the whole, and the model is
+offered a tool to read on. Files follow in a user message after all results, as servers accept them nowhere else.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from agentkit.tools.tool import Tool, tool
 READ_RESULT = "read_result"
 MAX_RESULT = 64 * 1024  # characters of a tool's result that the model gets to read
 MAX_FILE = 16 * 1024 * 1024  # bytes or characters of one file that goes to the model
-MAX_KEPT = 64 * 1024 * 1024  # characters of results that were cut, in a whole run
+MAX_KEPT = 64 * 1024 * 1024  # characters of truncated results, in a whole run
 _MOST_READ = 32 * 1024
 _ATTACHED = "Attached to the result of "
 

@@ -1,7 +1,7 @@
-"""Runs in code that is not async: one event loop, in a thread of its own, for all calls.
+"""Runs in code that is not async: one event loop, in a thread of its own, serves all calls.
 
-Connections belong to an event loop, so they stay open between calls. It works in a script, in any thread, and inside a
-running event loop, as in a notebook, which waits meanwhile.
+Connections belong to an event loop, so they stay open between calls. This works in a script, in any thread, and inside
+a running event loop, such as a notebook's, which is blocked meanwhile.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class BackgroundLoop:
             grace: Seconds that the work has to end after Ctrl-C.
 
         Raises:
-            ConfigError: The caller runs in this loop, which would wait for itself; or it is in another process.
+            ConfigError: The caller runs in this loop, which would wait for itself, or in another process.
             KeyboardInterrupt: Ctrl-C; the work was cancelled.
         """
         if not self.alive:
@@ -155,7 +155,7 @@ class _Call(Generic[T]):
             self._scope.cancel()
 
 
-_loops: list[BackgroundLoop] = []  # the last one is in use; a process that was forked off must not touch the others
+_loops: list[BackgroundLoop] = []  # the last one is in use; a forked process must not touch the others
 _lock = threading.Lock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
@@ -185,7 +185,7 @@ def call_sync(function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P
         print(call_sync(client.create, "Hello?").text)
 
     All such calls share one event loop, in a thread of its own, so connections stay open between them. The function
-    sees the context variables of the caller. This works inside a running event loop too, which waits meanwhile.
+    sees the context variables of the caller. This works inside a running event loop too, which is blocked meanwhile.
 
     Args:
         function: The async function or method.

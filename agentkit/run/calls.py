@@ -120,13 +120,13 @@ class _Batch:
     # Waiting for decisions.
 
     def may_wait(self, call: ToolCall) -> bool:
-        """Return True if a decision about the call may be needed, or is there."""
+        """Return True if a decision about the call may be needed, or has been made."""
         tool = self.tools.get(call.name)
         policy = self.agent.requires_approval
         return tool is not None and (tool.may_wait or policy is not False or call.id in self.state.decisions)
 
     async def allowed(self, calls: Sequence[ToolCall], asked: Sequence[ToolCall]) -> Sequence[ToolCall]:
-        """Return the calls that need not wait; why the others wait, of those that may, is recorded in the state.
+        """Return the calls that need not wait. The state records why others wait; only calls in ``asked`` may have to.
 
         A decision counts only for exactly the call that it was made for. Calls with invalid arguments do not wait: the
         complaint is their result.
@@ -177,7 +177,7 @@ class _Batch:
         return None
 
     def _behind(self, waiting: Collection[str]) -> Iterator[str]:
-        """Yield the calls after a barrier: a waiting sequential call neither is overtaken nor overtakes others."""
+        """Yield the calls behind a barrier: a waiting sequential call neither overtakes others nor is overtaken."""
         somebody_waits = barrier = False
         for call in open_calls(self.state.messages):
             tool = self.tools.get(call.name)
@@ -211,7 +211,7 @@ class _Batch:
             result = self.results[call.id] = to_result(recorded, own=True)
             if _RAISED in result.metadata and self.agent.on_tool_error == "raise":
                 failed = ToolFailed(f"tool {call.name} raised {result.metadata[_RAISED]}", state=self.state)
-                failed.__cause__ = errors[0] if errors else None  # on a replay there is only what the result says of it
+                failed.__cause__ = errors[0] if errors else None  # on a replay, only the result describes it
                 self.failures.append(failed)
             if denial is not None:
                 self.run_.emit(CallDenied(call, denial.reason))
@@ -291,13 +291,13 @@ class _Batch:
         if self.failures:
             raise self.failures[0]
         if spent is not None:
-            what = f"tool {spent} was called wrongly" if spent else "names that no tool has were called"
+            what = f"tool {spent} was called wrongly" if spent else "tools that do not exist were called"
             raise TooManyMistakes(f"{what} in {state.mistakes[spent]} turns in a row", tool=spent, state=state)
 
     def _count_mistakes(self, calls: Iterable[ToolCall]) -> str | None:
         """Count the turns in which a tool was only called wrongly; return the first that has no more retries left.
 
-        Names that no tool has count together, as ``""``.
+        Calls of tools that do not exist count together, as ``""``.
         """
         mistakes, wrong = self.state.mistakes, dict[str, bool]()
         for call in calls:

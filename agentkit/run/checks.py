@@ -1,4 +1,4 @@
-"""Checks of the arguments of agents and runs at run time, with errors in sentences."""
+"""Checks the arguments of agents and runs at run time; each error is a sentence."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def check_agent(given: Mapping[str, Any]) -> tuple[Instructions, ...]:
     check_settings(given["settings"], given["limits"])
     if not whole:
         is_function = any(map(callable, layers))
-        hint = "; a function becomes one by @around_model, @around_tool or @around_run" if is_function else ""
+        hint = "; @around_model, @around_tool and @around_run make one of a function" if is_function else ""
         raise ConfigError(f"middleware= takes a list of Middleware objects, not {middleware!r:.80}{hint}")
     return tuple(each for each in parts if each != "")
 
@@ -76,7 +76,7 @@ def check_run(prompt: object, history: object, session: object, resume: object, 
 
 
 def check_settings(settings: object, limits: object) -> None:
-    """Refuse settings and limits that are something else."""
+    """Refuse settings and limits of the wrong type."""
     _check_types(
         ("settings", settings, isinstance(settings, ChatSettings | None), "a ChatSettings(...)"),
         ("limits", limits, isinstance(limits, Limits | None), "a Limits(...)"),
@@ -91,7 +91,7 @@ def _refuse(*rules: tuple[bool, str]) -> None:
 
 
 def _check_types(*arguments: tuple[str, object, bool, str]) -> None:
-    """Refuse an argument of the wrong type, given the name, the value, whether it is right, and what is."""
+    """Refuse an argument of the wrong type, given its name, its value, whether it is right, and what would be."""
     for name, given, is_right, wanted in arguments:
         if not is_right:
             raise ConfigError(f"{name}= takes {wanted}, not {given!r:.80}")

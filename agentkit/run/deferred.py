@@ -33,9 +33,9 @@ class _ToolSearch(ToolFunction[Any, Any]):
 
 
 def with_search(tools: Mapping[str, Tool], messages: Sequence[Message]) -> Mapping[str, Tool]:
-    """Return the tools of a turn: deferred ones only if they were found, at the end and in the order of finding.
+    """Return the tools of a turn: deferred ones only once found, at the end, in the order in which they were found.
 
-    So a request begins with the same tools as the one before. What was found is read from the messages: a tool that a
+    Each request thus begins with the same tools as the one before. The messages show which were found: those that a
     search has listed, or that the model has called.
 
     Raises:

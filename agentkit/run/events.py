@@ -97,7 +97,7 @@ class AgentChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class LimitWarning(Event):
-    """Four fifths of a limit are used; ``limit`` is its name in `Limits`. Emitted once a run for each limit."""
+    """Four fifths of a limit are used; ``limit`` is its name in `Limits`. Emitted once per run for each limit."""
 
     limit: str
     used: float
@@ -141,11 +141,11 @@ def event_from_dict(raw: Mapping[str, Any]) -> Event:
     """Read an event from its JSON form. Its class must have been imported; the form cannot import anything.
 
     Raises:
-        StateError: It is not an event, or of a newer version.
+        StateError: It is not an event, or is of a newer version.
     """
     if not isinstance(raw.get("version"), int) or raw["version"] > _VERSION:
         raise StateError(f"this agentkit cannot read an event of version {raw.get('version')!r:.80}")
-    kinds = {each.__name__: each for each in _kinds(Event)}  # the last of a name: a slotted class replaces its model
+    kinds = {each.__name__: each for each in _kinds(Event)}  # the last of each name: a slotted class replaces its model
     kind = kinds.get(str(raw.get("event")))
     if kind is None:
         raise StateError(f"there is no event named {raw.get('event')!r:.80}")
@@ -181,7 +181,7 @@ class RecordedError(AgentKitError):
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, str]) -> RecordedError:
-        """Read what `describe` gave."""
+        """Read what `describe` returned."""
         return cls(raw["type"], raw["message"])
 
     @staticmethod

@@ -32,7 +32,7 @@ Keep: TypeAlias = Literal["all", "last exchange"] | Callable[[Sequence[Message]]
 """The messages that the next agent reads: all, those of the exchange that it enters, or what a function returns.
 
 The function gets the messages so far, the call of the hand-off and its result included. It returns some of them, in
-their order, with messages of its own between them if it likes, such as a summary.
+their order, and may add messages of its own between them, such as a summary.
 """
 
 
@@ -143,7 +143,7 @@ def _leave_out(run: Run[Any], keep: Keep, name: str) -> None:
     else:
         begin = next((at for at in reversed(range(len(sent))) if begins_exchange(sent[at])), 0)
         chosen = sent[begin:]
-    complaints = check(chosen) if chosen else ["there is none"]
+    complaints = check(chosen) if chosen else ["there are none"]
     places = {id(message): at for at, message in enumerate(messages)}
     made: list[Message] = []
     at, prior = 0, state.prior_messages

@@ -83,21 +83,21 @@ class Limits:
     agents inside its tools; ``turns``, ``repeated_turns`` and ``failed_turns`` apply to each run by itself.
 
     Attributes:
-        turns: Most replies of the model.
-        calls: Most tool calls.
-        calls_per_tool: Most calls of each tool, one number for all or a dict by name. A call above it gets an error as
-            its result, and with ``on_limit="answer"`` the run continues.
-        tokens: Most tokens of requests and replies together; counted after each reply.
-        cost: Most that the run may cost, as the server reports it or by ``price``; counted after each reply.
+        turns: Maximum number of replies of the model.
+        calls: Maximum number of tool calls.
+        calls_per_tool: Maximum number of calls of each tool: one number for all, or a dict by name. A call above it
+            gets an error as its result, and with ``on_limit="answer"`` the run continues.
+        tokens: Maximum number of tokens of requests and replies together; counted after each reply.
+        cost: Maximum cost, as the server reports it or by ``price``; counted after each reply.
         price: The price of tokens, for servers that do not report a cost.
-        seconds: Longest time that the run works; waiting for decisions does not count. With ``on_limit="answer"`` the
-            last tenth is reserved for the answer, and what still runs then is cancelled.
+        seconds: Maximum time that the run works; waiting for decisions does not count. With ``on_limit="answer"`` the
+            last tenth is reserved for the answer, and whatever still runs then is cancelled.
         nested_depth: How deep agents may call agents; 0 for not at all.
-        repeated_turns: Most turns in a row with the same calls and the same results. Two turns before that, but not
-            before the third, the model gets a warning.
-        failed_turns: Most turns in a row in which every call fails.
-        request_retries: Most requests that are sent again.
-        handoffs: Most hand-offs between agents in one exchange; one above it gets an error as its result.
+        repeated_turns: Maximum number of turns in a row with the same calls and the same results. Two turns before
+            that, but not before the third, the model gets a warning.
+        failed_turns: Maximum number of turns in a row in which every call fails.
+        request_retries: Maximum number of requests that are sent again.
+        handoffs: Maximum number of hand-offs between agents in one exchange; one above it gets an error as its result.
         on_limit: ``"answer"`` asks the model once more, without tools, for an answer from what it has; ``"stop"`` ends
             the run as it is; ``"raise"`` raises `LimitReached`.
     """

@@ -1,4 +1,4 @@
-"""The loop. It performs what `next_step` decides and records what came of it; nothing else changes a run's state."""
+"""The loop: it performs what `next_step` decides and records the outcome; nothing else changes a run's state."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _NEAR = 0.8  # of a limit
 
 
 async def execute_run(spec: RunSpec, state: RunState, observer: Emit) -> RunResult[Any]:
-    """Run until one of the five endings. The state is valid however it ends; what is raised carries it.
+    """Run until one of the five endings. The state is valid however the run ends, and an exception carries it.
 
     Raises:
         AgentKitError: The run failed.
@@ -123,7 +123,7 @@ class _Loop:
     async def turns(self, began: float) -> RunState:
         """The loop itself."""
         run, spec, state = self.run_, self.spec, self.run_.state
-        tools = None  # what the model may call, as it was when it was asked
+        tools = None  # the tools that the model was offered when it was asked
         while True:
             state.seconds = anyio.current_time() - began
             if self.agent.output.tool is not None:
@@ -135,7 +135,7 @@ class _Loop:
             limits = spec.limits if run.parent is None else run.effective_limits()
             match next_step(state, limits):
                 case AskModel() as step:
-                    # Neither a model in memory nor a tool has to wait for anything; other runs get their turn here.
+                    # A model in memory and a tool may never wait for anything, so other runs get their turn here.
                     await anyio.lowlevel.cancel_shielded_checkpoint()
                     if not step.limit:
                         self.warn()
@@ -152,10 +152,10 @@ class _Loop:
                         return await self.end(step)
 
     async def end(self, step: Finish) -> RunState:
-        """End the run; of one that has reached a limit, the last reply may hold an output.
+        """End the run; if it has reached a limit, the last reply may still hold an output.
 
         Raises:
-            LimitReached: It has, and that is to raise.
+            LimitReached: It has, with ``on_limit="raise"``.
         """
         state = self.run_.state
         state.status, state.limit = step.status, step.limit
@@ -177,7 +177,7 @@ class _Loop:
         """Read the output in a reply and ask the validators.
 
         Raises:
-            ModelRetry: It is not valid.
+            ModelRetry: It is invalid.
         """
         context = self.run_.context()
         value = await self.agent.output.read(message, context)
@@ -191,7 +191,7 @@ class _Loop:
         """Read the output; if it is not valid, ask the model to try again.
 
         Raises:
-            OutputInvalid: It was not valid too many times in a row.
+            OutputInvalid: It was invalid too many times in a row.
         """
         last = self.run_.state.messages[-1]
         if not isinstance(last, AssistantMessage) and self.output[1]:  # it was in a call
@@ -245,7 +245,7 @@ class _Loop:
         """Count an output that is not valid; the next request may then have another form.
 
         Raises:
-            OutputInvalid: It was not valid too many times in a row.
+            OutputInvalid: It was invalid too many times in a row.
         """
         run, agent = self.run_, self.agent
         try:
@@ -267,7 +267,7 @@ class _Loop:
 
 
 def _alone(error: BaseException) -> BaseException:
-    """The error itself, where task groups of a model or a middleware have wrapped one error into groups."""
+    """Unwrap an error that task groups of a model or a middleware have wrapped into groups."""
     is_group = issubclass(type(error), BaseExceptionGroup)
     inner: tuple[BaseException, ...] = getattr(error, "exceptions", ()) if is_group else ()
     return _alone(inner[0]) if len(inner) == 1 else error
@@ -280,7 +280,7 @@ def prepare_resume(given: RunState, agents: Mapping[str, AgentSpec], limits: Lim
         The copy, and an event for each thing that was repaired.
 
     Raises:
-        StateError: None of the agents has the turn in it, or its prompt was refused and there is no other.
+        StateError: The agent whose turn it is is not among these, or the prompt was refused and there is no other.
     """
     state = given.copy()
     if state.agent not in agents and len(agents) == 1 and not (state.agent and next(iter(agents))):
@@ -303,7 +303,7 @@ def prepare_resume(given: RunState, agents: Mapping[str, AgentSpec], limits: Lim
     calls = {call.id for each in state.messages if isinstance(each, AssistantMessage) for call in each.tool_calls}
     about: dict[str, Any]
     for about in (state.approvals, state.decisions, state.nested):
-        for id_ in about.keys() - calls:  # it may be used again
+        for id_ in about.keys() - calls:  # the id may be used again
             del about[id_]
     last = state.messages[-1] if state.messages else None
     unfinished = isinstance(last, AssistantMessage) and (state.limit or last.meta.get(TRUNCATED))
@@ -330,7 +330,7 @@ def close_transcript(state: RunState) -> None:
 
 
 async def _store_and_report(run: Run[Any], error: BaseException) -> None:
-    """Store and report how a run failed, also when it is being cancelled; what fails here must not hide why."""
+    """Store and report how a run failed, even when it is being cancelled; a failure here must not hide why."""
     with anyio.CancelScope(shield=True):
         try:
             await run.journal.save(run.state)

@@ -69,14 +69,14 @@ OutputFunction: TypeAlias = Callable[..., Coroutine[Any, Any, Out] | Out]
 OutputShape: TypeAlias = type[Out] | OutputFunction[Out] | Sequence[type[Out] | OutputFunction[Out]] | UnionType
 """Anything that can be given as the type of an output.
 
-Type checkers that do not take a union such as ``Invoice | Refusal`` for a type need it in the annotation of the agent:
+Type checkers that do not accept a union such as ``Invoice | Refusal`` as a type need it in the annotation of the agent:
 ``agent: Agent[None, Invoice | Refusal] = Agent(...)``.
 """
 
 _WAYS = ("auto", "native", "tool", "json", "prompted")
 _TOOL_WAYS = ("forced tool", "tool")
-_MOST_WORK = 64  # characters that a draft may have for each that came since the last one
-_STEPS = 256  # what it may always have
+_MOST_WORK = 64  # characters that a draft may have for each new one since the last draft
+_STEPS = 256  # characters that it may always have
 _INVALID = 2  # invalid replies of a run after which the output is requested in another way
 
 
@@ -99,7 +99,7 @@ _refused: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
 
 def _refused_by(model: Model) -> set[str]:
-    """The ways that a model is known to refuse or ignore, for the lifetime of the object or by its profile."""
+    """The ways that a model is known to refuse or ignore, remembered while the object lives or in its profile."""
     try:
         refused = _refused.setdefault(model, set())
     except TypeError:  # it has no hash or takes no weak references
@@ -168,8 +168,8 @@ class Output(Generic[Out]):
         """Create the reader of drafts of the output while the model writes it."""
         return TextDrafts()
 
-    def note_invalid(self, run: Run[Any], model: Model, complaint: ModelRetry) -> str:  # noqa: ARG002 - for those below
-        """Note that a reply held no valid output; says so if it is requested in another way from now on."""
+    def note_invalid(self, run: Run[Any], model: Model, complaint: ModelRetry) -> str:  # noqa: ARG002 - for subclasses
+        """Note that a reply held no valid output; return a sentence if it is requested in another way from now on."""
         return ""
 
 
@@ -189,7 +189,7 @@ class TypedOutput(Output[Out]):
             union. Or a function: its parameters are the shape, and what it returns is the output. Or a list of these.
         way: How the output is requested. ``"auto"`` starts with ``"native"``, or with ``"tool"`` if the agent has tools
             (some servers never call tools once ``response_format`` is set), and falls back where a server refuses that
-            or ignores it. Any other way is kept to.
+            or ignores it. Any other way is used without a fallback.
         retries: How many replies in a row may be invalid before the run fails.
         name: The name that the model reads; by default that of the type.
         description: The purpose; by default the docstring of the type.
@@ -247,7 +247,7 @@ class TypedOutput(Output[Out]):
 
     @property
     def response_format(self) -> ResponseFormat:
-        """What requests the output from a server that takes schemas; a `ChatClient` takes the output as it is."""
+        """The response format for servers that take schemas; a `ChatClient` takes the output as it is."""
         return self.value_type.response_format
 
     async def parse(self, text: str) -> tuple[Out, Sequence[str]]:
@@ -258,7 +258,7 @@ class TypedOutput(Output[Out]):
         """Send the request in the first way that the server takes; what it refuses is remembered for the model.
 
         Raises:
-            ModelError: There is no usable reply; if the server refused each way, what it said of the first.
+            ModelError: There is no usable reply; if the server refused every way, its error for the first.
         """
         memory: _Memory = turn.run.local.setdefault(self, _Memory())
         ways = self._ways(turn, memory)
@@ -324,7 +324,7 @@ class TypedOutput(Output[Out]):
         return replace(reply, choices=(replace(choice, message=message), *reply.choices[1:]))
 
     def _instructed(self, request: ChatRequest) -> list[Message]:
-        """The messages, the form of the answer added to the instructions."""
+        """The messages, with the form of the answer added to the instructions."""
         first = "When you need no more tools, answer" if request.tools else "Answer"
         about = f" ({self.value_type.description})" if self.value_type.description else ""
         schema = json.dumps(self.value_type.schema, ensure_ascii=False, separators=(",", ":"))
@@ -372,13 +372,13 @@ class TypedOutput(Output[Out]):
         """Create the reader of drafts: the JSON received so far, as dicts and lists."""
         schema, member = dict(self.value_type.schema), VALUE if self.value_type.wrapped else ""
         inner = functools.partial(member_schemas, root=schema)
-        optional = import_module("agentkit.drafts")  # only those who look at an output while it grows need it
+        optional = import_module("agentkit.drafts")  # only programs that read an output while it grows need it
         return cast("Drafts", optional.JsonDrafts(leaf_schemas(schema, schema), inner, member=member, tool=OUTPUT_TOOL))
 
     def note_invalid(self, run: Run[Any], model: Model, complaint: ModelRetry) -> str:
-        """Note that a reply held no valid output; says so if it is requested in another way from now on.
+        """Note that a reply held no valid output; return a sentence if it is requested in another way from now on.
 
-        A way that gives no JSON at all is ignored by the server, which is remembered for the model.
+        If a way gave no JSON at all, the server ignores it; this is remembered for the model.
         """
         memory: _Memory = run.local.setdefault(self, _Memory())
         memory.invalid += 1
@@ -397,12 +397,12 @@ class TypedOutput(Output[Out]):
 
 
 def _probability(written: str, tokens: Sequence[TokenLogprob], *, to_the_end: bool) -> float | None:
-    """The probability of the tokens that make up a value where it is written last; None if it is not.
+    """The probability of the tokens of the last occurrence of a value; None if there is none.
 
     Args:
         written: The value as JSON; a string may come without its quotes.
         tokens: The tokens of the answer.
-        to_the_end: Whether the quote behind a string counts, as there are longer values that begin like it.
+        to_the_end: Whether the closing quote of a string counts, because a longer value begins like it.
     """
     text = "".join(each.token for each in tokens)
     bare = written.strip('"')

@@ -172,7 +172,7 @@ NextTool: TypeAlias = Callable[[ToolRequest], Awaitable[ToolResult]]
 
 
 async def reply_of(turn: ModelTurn) -> Reply:
-    """Ask the model: what the middleware of a request is around."""
+    """Ask the model; the middleware of a request wraps this."""
     answer: Any = turn.model.reply(turn.request, turn.emit)
     reply: Any = await answer if inspect.isawaitable(answer) else answer
     if not isinstance(reply, Reply):
@@ -181,7 +181,7 @@ async def reply_of(turn: ModelTurn) -> Reply:
 
 
 async def result_of(request: ToolRequest) -> ToolResult:
-    """Call the tool: what the middleware of a call is around. Runs that are started inside are nested in the call."""
+    """Call the tool; the middleware of a call wraps this. Runs that are started inside are nested in the call."""
     token = _current.set((request.run, request.call.name))
     try:
         return await request.tool.call(request.context, given_arguments(request.call, request.tool))
@@ -354,7 +354,7 @@ def nested_run(run: Run[Any]) -> Generator[None]:
 
 
 def journal_of(journal: Journal, run_id: str) -> Journal:
-    """The journal of a run: its own, or that of the run whose call it is in, if that stores the runs inside calls."""
+    """The journal of a run: its own, or the one of the outer run if that stores the runs inside calls."""
     above = _current.get()
     outer = above[0] if above else None
     nested: Callable[[str], Journal] | None = getattr(outer and outer.journal, "nested", None)

@@ -18,7 +18,7 @@ from agentkit.errors import ConfigError, StateError
 from agentkit.tools.result import ToolResult
 
 VERSION = 1
-_CONVERSATION = ("messages", "artifacts")  # what a session stores in places of their own
+_CONVERSATION = ("messages", "artifacts")  # a session stores these separately
 
 
 def dump_state(state: object, *, key: bytes | None) -> str:
@@ -37,10 +37,10 @@ def state_to_dict(state: object) -> dict[str, Any]:
 
 
 def state_from_dict(members: object) -> dict[str, Any]:
-    """Read what `state_to_dict` gave.
+    """Read what `state_to_dict` returned.
 
     Raises:
-        StateError: It cannot be the members of a state.
+        StateError: These cannot be the members of a state.
     """
     from agentkit.run.stored import StoredState  # noqa: PLC0415 - it loads most of pydantic
 
@@ -97,7 +97,7 @@ def load_head(head: str, messages: Sequence[str], artifacts: Mapping[str, str]) 
 
 
 def dump_message(message: Message) -> str:
-    """A message with all that is known of it.
+    """A message with everything known about it.
 
     Raises:
         StateError: JSON cannot hold a label in its ``meta``.
@@ -177,6 +177,6 @@ def _object(stored: object) -> dict[str, Any]:
 
 def _sum(envelope: object, key: bytes | None) -> str:
     if key is not None and (not isinstance(key, bytes) or not key):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigError("the key that signs a state is bytes, and not empty: anybody could sign with that")
+        raise ConfigError("the key that signs a state must be bytes, and not empty: anybody could sign with that")
     text = json.dumps(envelope, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
     return hashlib.sha256(text).hexdigest() if key is None else hmac.new(key, text, hashlib.sha256).hexdigest()

@@ -1,4 +1,4 @@
-"""How a run starts, and runs in sessions: the messages before it, and a journal that stores each step.
+"""Starts runs, and runs in sessions: the messages before a run, and a journal that stores each step.
 
 A crash loses nothing of a run in a session.
 """
@@ -192,7 +192,7 @@ async def run_in_session(session: Session, spec: RunSpec, state: RunState, emit:
     """
     async with session.claim():
         saved = await session.load()
-        before = saved.state() or RunState(  # the beginning of another session has messages and no run
+        before = saved.state() or RunState(  # a session that begins with given messages has no run yet
             messages=[load_message(each) for each in saved.messages], artifacts=dict(saved.artifacts)
         )
         if before.pending:
@@ -213,7 +213,7 @@ async def run_in_session(session: Session, spec: RunSpec, state: RunState, emit:
 async def resume_in_session(
     session: Session, spec: RunSpec, live: RunState, emit: Emit, *, given: RunState | None, limits: Limits | None
 ) -> RunResult[Any]:
-    """Resume the last run of the session, or a state of it that has been decided about.
+    """Resume the last run of the session, or a state of it with decisions about its calls.
 
     Args:
         session: Where it is stored.
@@ -274,7 +274,7 @@ def _close(state: RunState, results: Mapping[str, str]) -> list[str]:
 
 
 def _settle(state: RunState, results: Mapping[str, str]) -> None:
-    """Give interrupted calls their results, where these are stored."""
+    """Give interrupted calls their stored results."""
     place = last_reply_at(state.messages)
     if place is None:
         return
@@ -297,7 +297,7 @@ _STATE = ":state"  # after the slot of a call: the state of the run inside it
 
 
 class _Results:
-    """Results that the messages of a session do not have yet, and states of runs inside calls, by their keys."""
+    """Results that are not in the messages of a session yet, and states of runs inside calls, by their keys."""
 
     def __init__(self, session: Session, stored: Mapping[str, str]) -> None:
         self._session, self.stored = session, dict(stored)
@@ -305,16 +305,16 @@ class _Results:
         self.has_stored = False
 
     async def store(self, key: str, value: str) -> None:
-        """Store a string at once. If that fails, the run fails when it is saved next: what has happened stays."""
+        """Store a string at once. If that fails, the run fails at its next save: what has happened stays."""
         self.has_stored = True
         self.stored[key] = value
         try:
             await _to_its_end(lambda: self._session.record(key, value))
-        except Exception as error:  # noqa: BLE001 - of a session that somebody else wrote, perhaps
+        except Exception as error:  # noqa: BLE001 - a session may be anybody's code
             self.failure = error
 
     def forget_inside(self, key: str) -> None:
-        """Forget what is stored of the run inside the call in this slot; it is gone with the next save."""
+        """Forget the stored run inside the call in this slot; the next save removes it."""
         self.stored = {each: value for each, value in self.stored.items() if not each.startswith(f"{key}:")}
 
 
@@ -333,7 +333,7 @@ class _Recorder:
         raise NotImplementedError
 
     def spent(self) -> list[str]:
-        """What the run has used, for `restore`; then the same for the runs that it is nested in."""
+        """The usage of the run, for `restore`, then that of the runs that it is nested in."""
         return [dump_result(ToolResult(""), self._state.usage, self._state.calls)]
 
     def restore(self, spent: Sequence[str]) -> ToolResult:
@@ -369,8 +369,8 @@ class _Recorder:
 class _SessionJournal(_Recorder):
     """Stores the state between steps, and the result of each call as soon as it is known.
 
-    A run whose first write fails has done nothing yet. It `is_refused`: it ends there, and nothing is stored of its end
-    either, so that its approvals stay and its question can be asked again.
+    A run whose first write fails has done nothing yet. It `is_refused`: it ends there, and its end is not stored
+    either, so its approvals stay and its question can be asked again.
     """
 
     def __init__(self, session: Session, saved: SessionSnapshot, written: list[Message], inner: Journal) -> None:
@@ -393,7 +393,7 @@ class _SessionJournal(_Recorder):
         slots = tuple(call_slot(state, call) for call in open_calls(state.messages))
         within = tuple(f"{slot}:" for slot in slots)
         if not any(key in slots or key.startswith(within) for key in results.stored):
-            await _to_its_end(lambda: self._save(state))  # or results that the messages do not have are lost
+            await _to_its_end(lambda: self._save(state))  # otherwise results that are not in the messages are lost
 
     async def _save(self, state: RunState) -> None:
         start = self._unchanged(state.messages)
@@ -418,7 +418,7 @@ class _SessionJournal(_Recorder):
         self._results.stored.clear()
 
     def _unchanged(self, messages: list[Message]) -> int:
-        """How many messages at the beginning are as they were stored."""
+        """The number of messages at the beginning that are still as they were stored."""
         same = [*map(operator.is_, self._written, messages)]  # nearly all of them, in a long run
         for place in range(same.index(False) if False in same else len(same), len(same)):
             old, new = self._written[place], messages[place]
@@ -430,7 +430,7 @@ class _SessionJournal(_Recorder):
 class _NestedJournal(_Recorder):
     """The journal of a run inside a call: its states and results are stored with the results of the outer run.
 
-    They are there until the call has its own result. What the outer runs had used by then is stored with each.
+    They stay until the call has its own result. Each is stored with what the outer runs had used by then.
     """
 
     def __init__(self, outer: _Recorder, key: str) -> None:
@@ -476,7 +476,7 @@ class _RecordedSlot:
 
 
 async def _to_its_end(work: Callable[[], Awaitable[None]]) -> None:
-    """Do something short to its end, even when this is cancelled.
+    """Finish something short, even when this is cancelled.
 
     ``task.cancel()`` of asyncio ignores shields, so the work has a task of its own.
     """

@@ -41,11 +41,11 @@ class AgentSpec:
         instructions: The parts of its instructions.
         settings: Parameters of its requests.
         output: How its output is requested and read.
-        output_validators: What may object to its output, in order.
+        output_validators: Functions that may reject its output, in order.
         requires_approval: The approval policy, in addition to those of the tools.
         on_tool_error: The effect of an unexpected exception in a tool.
         repair: Whether calls that can only mean one thing are repaired.
-        middleware: What wraps the model requests and tool calls of its turns; the first is the outermost.
+        middleware: Wraps the model requests and tool calls of its turns; the first is the outermost.
     """
 
     model: Model
@@ -67,16 +67,16 @@ class RunSpec:
     """The specification of a run; it never changes while the run is running.
 
     Attributes:
-        agents: The agents by name, the one that was asked to run first; ``agent`` of the state names the one whose turn
+        agents: The agents by name, beginning with the one that was run; ``agent`` of the state names the one whose turn
             it is.
         limits: The limits of the run.
-        middleware: What wraps the run as a whole; the first is the outermost.
+        middleware: Wraps the run as a whole; the first is the outermost.
         journal: Provides the slots of its effects.
         deps: The dependencies, which tools receive as ``context.deps``.
         stream: Whether replies are requested as streams.
         opened: The sources that are open already, and stay open after the run.
-        opening_events: What was repaired in the input of the run, and what has changed since it stopped.
-        events: Receives the events that its result will have, also if the run is cancelled.
+        opening_events: Report what was repaired in the input of the run, and what has changed since it stopped.
+        events: Receives the events that its result will have, even if the run is cancelled.
     """
 
     agents: Mapping[str, AgentSpec]

@@ -45,7 +45,7 @@ class RunState:
         calls: Tool calls so far, those of agents inside tools included.
         calls_by_tool: Tool calls so far, by name.
         usage: Tokens so far, those of agents inside tools included.
-        usage_by_model: The same by the name of the model that replied; empty where it is not known.
+        usage_by_model: The same by the name of the model that replied, which is empty if unknown.
         seconds: How long it has run, without pauses.
         limits: The limits that apply.
         limit: The limit that was reached, in words; empty if none was.
@@ -167,13 +167,13 @@ class RunState:
 
         Args:
             id: The id of the call.
-            arguments: Arguments that replace the model's, which reads that they changed.
+            arguments: Arguments that replace the model's; it reads that they changed.
             always: Whether the decision applies to later calls of the run and its session: ``"arguments"`` for this
                 tool with exactly these arguments, ``"tool"`` or True for this tool with any.
             by: Who decided, for the records.
 
         Raises:
-            StateError: No such call is pending, it runs elsewhere and needs an answer, or it cannot have these
+            StateError: No such call is pending, it runs elsewhere and needs an answer, or it cannot take these
                 arguments.
             ConfigError: ``always`` has another value, or is combined with ``arguments``, which are for this call only.
         """
@@ -209,7 +209,7 @@ class RunState:
         self._decide(call, Decision(kind="deny", hash=asked.hash, reason=reason, by=by, at=time.time()), always)
 
     def answer(self, id: str, value: object, *, by: str = "") -> None:  # noqa: A002 - the word of the API
-        """Provide the result of a pending call, which does not run; the model reads the value like that of a tool.
+        """Provide the result of a pending call, which does not run; the model reads the value like a tool's.
 
         Raises:
             StateError: No such call is pending.
@@ -234,10 +234,10 @@ class RunState:
         self.inbox.append(parse_prompt(prompt))
 
     def refuse_input(self) -> None:
-        """Withdraw permanently what no model has answered yet, for a middleware that refuses the input of a turn.
+        """Permanently withdraw what no model has answered yet, for a middleware that refuses the input of a turn.
 
-        Messages of the user stay in `messages` and are never sent again. A note takes the place of results, whose
-        calls must have one; what the tools returned is not stored.
+        Messages of the user stay in `messages` and are never sent again. A note replaces each result, as every call
+        must have one; what the tools returned is not stored.
         """
         for at in reversed(range(len(self.messages))):
             message = self.messages[at]

@@ -159,7 +159,7 @@ def count_repeated_turns(messages: Sequence[Message]) -> int:
 @dataclass(frozen=True, slots=True)
 class _Turn:
     message: AssistantMessage
-    outcome: tuple[list[tuple[str, str]], Sequence[ContentPart]]  # compared first: the arguments must be parsed
+    outcome: tuple[list[tuple[str, str]], Sequence[ContentPart]]  # compared first: comparing arguments parses them
 
     def calls(self) -> list[tuple[str, str]]:
         return sorted([(call.name, canonical(call.written)) for call in self.message.tool_calls])

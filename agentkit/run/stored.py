@@ -1,4 +1,4 @@
-"""What is stored of a run, as pydantic models: each member is checked when it is read."""
+"""The stored form of a run, as pydantic models: each member is checked when it is read."""
 
 from collections.abc import Mapping
 from dataclasses import astuple
@@ -48,7 +48,7 @@ _Usage = Annotated[Usage, AfterValidator(_bounded)]
 
 
 class StoredState(BaseModel):
-    """The members of a `RunState`; a test holds that they are all here. Those of ``nested`` are read by themselves."""
+    """The members of a `RunState`; a test checks that none is missing. Those of ``nested`` are read separately."""
 
     model_config = ConfigDict(extra="forbid", from_attributes=True, defer_build=True)
 
@@ -83,7 +83,7 @@ class StoredState(BaseModel):
 
 
 class Spending(BaseModel):
-    """What a run had used by the end of a call."""
+    """The usage of a run by the end of a call."""
 
     model_config = ConfigDict(defer_build=True)
 

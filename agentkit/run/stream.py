@@ -31,7 +31,7 @@ class RunStream(Channel, Generic[Out]):
     slow reader gets fewer, longer deltas, and every other event.
 
     Attributes:
-        state: The state of the run so far, also after it was cancelled.
+        state: The state of the run so far, even after it was cancelled.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class RunStream(Channel, Generic[Out]):
             try:
                 self._result = await start(emit)
             except Exception:
-                if self.state.status == "running":  # it could not begin: the session is busy, perhaps
+                if self.state.status == "running":  # it could not begin: perhaps the session is busy
                     self.state.status = "failed"
                 raise
 
@@ -73,10 +73,10 @@ class RunStream(Channel, Generic[Out]):
     def output(self) -> AsyncIterator[Any]:
         """The output as it grows, and in the end the output itself.
 
-        Each draft is what the model has written so far: text, or dicts and lists of JSON values, also for an output
-        that becomes a model or a dataclass. What is still to come is missing; only a string that may be any string is
-        there before it is whole. When the model starts again, so do the drafts. The last value is the validated output;
-        there is none if the run stops without one. Drafts share what is complete in them: do not change them.
+        Each draft is what the model has written so far: text, or dicts and lists of JSON values, even for an output
+        that becomes a model or a dataclass. Members still to come are missing; only a string without fixed values
+        appears before it is complete. When the model starts over, so do the drafts. The last value is the validated
+        output, if there is one. Drafts share their complete parts: do not change them.
         """
         return _Outputs(self, self._drafts)
 

@@ -20,15 +20,15 @@ from agentkit.tools.repair import valid_tool_name
 M = TypeVar("M", bound=Message)
 
 # Labels in the `meta` of a message, which is stored and never sent.
-CONTINUES = "continues"  # of the user's: it belongs to the exchange before it
-CONFIDENCE = "confidence"  # of the assistant's: the probability of the output in it, from 0 to 1
-CUT = "cut"  # of the assistant's: why the reply stopped early, so that it holds no output
-FINAL = "final"  # of a tool's: it ended the run
-HANDED_TO = "handed to"  # of a tool's: the call handed off to the agent of this name
-LEFT_OUT = "left out"  # of any: a hand-off left it out of what later agents read; it is never sent again
-REFUSED = "refused"  # of the user's: a guard rejected it; it is never sent again
+CONTINUES = "continues"  # of a user message: it belongs to the exchange before it
+CONFIDENCE = "confidence"  # of an assistant message: the probability of the output in it, from 0 to 1
+CUT = "cut"  # of an assistant message: why the reply stopped early, so that it holds no output
+FINAL = "final"  # of a tool message: it ended the run
+HANDED_TO = "handed to"  # of a tool message: the call handed off to the agent of this name
+LEFT_OUT = "left out"  # of any message: a hand-off left it out of what later agents read; it is never sent again
+REFUSED = "refused"  # of a user message: a guard rejected it; it is never sent again
 TRUNCATED = "truncated"  # of an assistant message: it was shown, but the reply never ended
-UNANSWERED = "unanswered"  # of the user's: its run ended without any reply; it is sent only if that run is resumed
+UNANSWERED = "unanswered"  # of a user message: its run ended without any reply; it is sent only if that run is resumed
 
 
 def labeled(message: M, **labels: Any) -> M:
@@ -105,10 +105,10 @@ def insert_results(messages: list[Message], results: Iterable[ToolMessage]) -> N
 
 
 class SentMessages:
-    """The messages that requests of a run include, and the ids of all its calls: each message is looked at once.
+    """The messages that requests of a run include, and the ids of all its calls: each message is read once.
 
     Args:
-        prepare: Makes of a message what is sent of it.
+        prepare: Returns a message in the form in which it is sent.
     """
 
     def __init__(self, prepare: Callable[[Message], Message] | None = None) -> None:
@@ -118,7 +118,7 @@ class SentMessages:
         self._read: list[Message] = []
 
     def follow(self, messages: Sequence[Message]) -> None:
-        """Read the messages that have been added; all of them again if those before are not the same any more."""
+        """Read the messages that were added, or all of them again if earlier ones have changed."""
         if len(messages) < len(self._read) or not all(map(operator.is_, self._read, messages)):
             self.messages, self.call_ids, self._read = [], set(), []
         for message in messages[len(self._read) :]:
@@ -135,7 +135,7 @@ def interrupted_result(call: ToolCall, reason: str = "the run was interrupted") 
 
 
 def check(messages: Sequence[Message]) -> list[str]:
-    """Each thing that the strictest server would refuse in a transcript, in a sentence; empty when it is valid."""
+    """A sentence for each thing in a transcript that the strictest server would refuse; empty if it is valid."""
     found: list[str] = []
     waiting: deque[str] = deque()
     seen: set[str] = set()
@@ -173,7 +173,7 @@ def repair_transcript(messages: Sequence[Message], *, may_wait: bool = False) ->
 
 
 class _Repair:
-    """One repair. Results are found by the id of their call, wherever they stand before that id is used again."""
+    """One repair. Results are found by the id of their call, wherever they are before that id is used again."""
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self.messages = messages
@@ -202,7 +202,7 @@ class _Repair:
             each for at, each in enumerate(self.messages) if isinstance(each, ToolMessage) and at not in self.used
         ]
         self.notes += [
-            f"a result of the call {each.tool_call_id!r}, which is not there, was left out" for each in unused
+            f"a result of the call {each.tool_call_id!r}, which does not exist, was left out" for each in unused
         ]
         return self.made, self.notes
 

@@ -51,12 +51,12 @@ _EMPTY = "agentkit.empty_reply"  # in `Run.local`: the last reply was empty, and
 async def offered_tools(run: Run[Any], agent: AgentSpec) -> Mapping[str, Tool]:
     """The tools of the turn: those of the agent and of its sources whose condition, if they have one, is true.
 
-    Deferred ones are offered once they were found. A run that is resumed with open calls asks again, and conditions
-    then see what they saw when the model was asked.
+    Deferred tools are offered once found. A run that is resumed with open calls evaluates the conditions again, with
+    the context that they had when the model was asked.
 
     Raises:
         ToolFailed: A condition raised.
-        ConfigError: Two tools have one name.
+        ConfigError: Two tools have the same name.
     """
     state, tools = run.state, dict(agent.tools)
     run.model = agent.model
@@ -127,7 +127,7 @@ async def ask_model(
     except MalformedToolCall as error:
         if step.limit or not error.generation:
             raise
-        # The turn is what the model wrote, so that it sees it.
+        # What the model wrote becomes its turn, so that it reads it.
         words = error.generation if error.partial in error.generation else f"{error.partial}\n{error.generation}"
         reply, problem = Reply(choices=(Choice(message=AssistantMessage(words)),)), str(error).rstrip(".")
     except BaseException as error:
@@ -212,7 +212,7 @@ class _Turn:
         return "\n\n".join(filter(None, parts))
 
     def with_room(self, settings: ChatSettings) -> ChatSettings:
-        """The settings with a larger limit of tokens, doubled for each reply at the end that reached it too early."""
+        """The settings with a larger token limit, doubled for each of the last replies that reached it too early."""
         limits = {"max_tokens": settings.max_tokens, "max_completion_tokens": settings.max_completion_tokens}
         factor = 1
         for message in reversed(self.state.messages) if any(limits.values()) else ():
@@ -228,7 +228,7 @@ class _Turn:
     def record_shown(self, request: ChatRequest, partial: str) -> None:
         """Add the text of a reply that never ended: somebody may have read it. Its calls are dropped.
 
-        It is the text in the error if that is the same: a long one is in memory once, and is not joined to be compared.
+        The error's own text is used if it is the same, so that a long one is in memory only once.
         """
         ends = [*accumulate(map(len, self.shown), initial=0)]
         same = ends[-1] == len(partial) and all(map(partial.startswith, self.shown, ends))
@@ -293,15 +293,15 @@ def repair_tool_calls(
     switched_off: Collection[str] = (),
     forgive: bool = True,
 ) -> tuple[tuple[ToolCall, ...], list[CallRepaired]]:
-    """Repair what the model got wrong, as far as that cannot change what it meant.
+    """Repair what the model got wrong where that cannot change what it meant.
 
-    The repaired calls stand in the transcript, so that the next request shows the model how they are written.
+    The repaired calls go into the transcript, so the next request shows the model how they are written.
 
     Args:
         calls: The calls, their ids and JSON already normalized by `normalize_tool_calls`.
         tools: The tools that the model was offered.
         switched_off: The names of the run's other tools. One of them is never taken for a tool that was offered.
-        forgive: False leaves everything as it is, apart from names that servers would refuse to take back.
+        forgive: False leaves everything as it is, apart from names that servers would refuse.
 
     Returns:
         The calls, and an event for each repair.
@@ -320,7 +320,7 @@ def repair_tool_calls(
 def _renamed(
     call: ToolCall, names: Collection[str], tools: Mapping[str, Tool], events: list[CallRepaired], *, forgive: bool
 ) -> ToolCall:
-    """The call with the name of the tool that it can only mean, or at least one that servers take back."""
+    """The call with the name of the only tool that it can mean, or else with a name that servers accept."""
     prefixes = {tool.prefix for tool in tools.values() if tool.prefix}
     name = (match_tool_name(call.name, names, prefixes) if forgive else None) or valid_tool_name(call.name)
     if name == call.name:

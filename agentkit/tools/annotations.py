@@ -1,8 +1,8 @@
-"""From annotations as they were written to types that pydantic can read.
+"""Turns annotations as they were written into types that pydantic can read.
 
-An annotation may be a string, may name what only the calling function knows, may hold a type variable that the object's
-class has filled in, and ``typing.TypedDict`` is not read by pydantic before Python 3.12. A parameter without an
-annotation has the type that the docstring names, or that of its default; else it may be any JSON value.
+An annotation may be a string, name something local to a function, or hold a type variable that the object's class
+binds; and pydantic does not read ``typing.TypedDict`` before Python 3.12. A parameter without an annotation has the
+type that the docstring names, or that of its default; otherwise it may be any JSON value.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _STREAMS = (abc.Iterator, abc.Generator, abc.AsyncIterable, abc.AsyncIterator, a
 def read_hints(
     parameters: Sequence[inspect.Parameter], name: str, function: Any, source: Any, described: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Resolve the annotations one by one: an error then knows its parameter, and the return type never matters.
+    """Resolve the annotations one by one, so that an error names its parameter and the return type never matters.
 
     Args:
         parameters: The parameters to read.
         name: The tool's name, for errors.
-        function: What becomes a tool.
+        function: The object that becomes a tool.
         source: The function as it was written, below partials, decorators and objects.
         described: The types that the docstring names, for parameters without an annotation.
 
@@ -59,7 +59,7 @@ def read_hints(
     return hints
 
 
-_DESCRIBED: dict[str, Any] = {  # the names that docstrings have for types
+_DESCRIBED: dict[str, Any] = {  # the names of types in docstrings
     "str": str, "string": str, "text": str,
     "int": int, "integer": int,
     "float": float, "number": int | float, "numeric": int | float,
@@ -111,8 +111,8 @@ def _type_of_node(node: ast.expr) -> Any:
 def names_around(source: Any) -> dict[str, Any]:
     """The names an annotation may use besides the globals: type parameters, the closure, functions still running.
 
-    Of a class local to a function or a class, ``from __future__ import annotations`` leaves only the name; the class
-    itself is in the frame of that function, or of the class body that is being run.
+    With ``from __future__ import annotations``, an annotation only names a local class; the class itself is in the
+    frame of its function, or of the class body that is being run.
     """
     names: dict[str, Any] = {each.__name__: each for each in getattr(source, "__type_params__", ())}
     if "." not in getattr(source, "__qualname__", "") or not hasattr(source, "__code__"):
@@ -135,7 +135,7 @@ def _holds(outer: CodeType, inner: CodeType) -> bool:
 
 
 def _names_of_class(function: Any) -> dict[str, Any]:
-    """The names that a method may use of its class: type parameters and nested classes."""
+    """The names of its class that a method may use: type parameters and nested classes."""
     owner = getattr(function, "__self__", None) if isinstance(function, MethodType) else None
     if owner is None:
         return {}
@@ -152,7 +152,7 @@ def is_type_alias(hint: Any) -> bool:
 
 
 def union_members(hint: Any) -> list[Any]:
-    """The types of a union, also of one below `Annotated` or a ``type`` statement; of another type itself."""
+    """The types of a union, even one inside `Annotated` or a ``type`` statement; for any other type, only itself."""
     if get_origin(hint) is Annotated:
         return union_members(get_args(hint)[0])
     if is_type_alias(hint):
@@ -163,7 +163,7 @@ def union_members(hint: Any) -> list[Any]:
 
 
 def stream_in(hint: Any) -> str:
-    """The name of an iterator or generator that the type is or holds; nothing of another type."""
+    """The name of an iterator or generator that the type is or holds; empty for any other type."""
     kind = get_origin(hint) or hint
     if any(kind is each for each in _STREAMS):
         return str(kind.__name__)
@@ -200,7 +200,7 @@ def _filled(hint: Any, variables: Mapping[Any, Any]) -> Any:
 
 
 def keyword_fields(hint: Any) -> dict[str, tuple[Any, bool]] | None:
-    """Of ``**options: Unpack[Options]``: each key with its type and whether it is required; None of another hint."""
+    """Each key of ``**options: Unpack[Options]`` with its type and whether it is required; None for any other hint."""
     if _special(hint) != "Unpack" or not hasattr(get_args(hint)[0], "__required_keys__"):
         return None
     return _fields(get_args(hint)[0], {})
@@ -223,9 +223,9 @@ def _fields(kind: Any, seen: Mapping[Any, Any]) -> dict[str, tuple[Any, bool]]:
 
 
 def _readable(hint: Any, seen: Mapping[Any, Any]) -> Any:
-    """The hint with what pydantic reads: a list for each `Collection`, a twin for each ``typing.TypedDict``.
+    """The hint in a form that pydantic reads: a list for each `Collection`, a twin for each ``typing.TypedDict``.
 
-    Since Python 3.12, pydantic reads the latter.
+    From Python 3.12 on, pydantic reads the latter itself.
     """
     if sys.version_info < (3, 12) and typing.is_typeddict(hint) and type(hint).__module__ == "typing":
         return _twin(hint, seen)

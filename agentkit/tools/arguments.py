@@ -1,10 +1,10 @@
-"""From the arguments that a model wrote to the call of a function, or to a message that says what is wrong with them.
+"""Turns the arguments that a model wrote into the call of a function, or into a message about what is wrong with them.
 
-`parse_arguments` reads the string once. `fit_arguments` repairs what has one meaning only, as soon as a reply is there.
-`validate_arguments` converts to the types of the function: pydantic does it, but before it a `Decimal` gets the digits
-that the model wrote, and readings that could be wrong are refused. `Signature.bind` makes the call of it.
+`parse_arguments` reads the string once. `fit_arguments` repairs what can only mean one thing, as soon as a reply has
+arrived. `validate_arguments` has pydantic convert them to the function's types, after giving each `Decimal` the digits
+that the model wrote and refusing readings that could be wrong. `Signature.bind` makes the call.
 
-What a schema says of each place in the arguments is looked up once for a tool: a `Shape` keeps it.
+A `Shape` looks up what a schema says about each place in the arguments, once per tool.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _TYPES = {list: "an array", str: "a string", bool: "a boolean"}
 def parse_arguments(text: str) -> dict[str, Any]:
     """Parse the arguments of a call: one JSON object, whose numbers keep the digits that the model wrote.
 
-    No text and ``null`` are no arguments; an object that was encoded once more, as a string, is decoded; of a name that
-    comes twice, the last holds. A lone surrogate becomes U+FFFD.
+    Empty text and ``null`` mean no arguments; an object that was encoded twice is decoded; if a name comes twice, the
+    last one counts. A lone surrogate becomes U+FFFD.
 
     Raises:
         ModelRetry: It is not a JSON object, holds NaN or an infinity, or is nested more than 200 deep.
@@ -80,10 +80,10 @@ LEFT_OUT: Any = object()
 
 
 class Shape:
-    """The values that one place in JSON may hold, and the shapes of what is in them.
+    """The values that one place in JSON may hold, and the shapes of their parts.
 
     Args:
-        schemas: The alternatives, references and unions resolved; none where nothing is known.
+        schemas: The alternatives, with references and unions resolved; none where nothing is known.
         root: The document that they come from.
 
     Attributes:
@@ -91,7 +91,7 @@ class Shape:
         root: The same.
         types: The JSON types of all of them.
         declared: The names of their members.
-        is_optional: Whether it is a member that each alternative of its holder knows and none requires.
+        is_optional: Whether it is a member that each alternative of the outer object declares and none requires.
         is_decimal: Whether a number there is a `Decimal`, which needs its digits.
     """
 
@@ -140,7 +140,7 @@ class Shape:
         return self._members[key]
 
     def narrowed(self, value: Mapping[str, Any]) -> Shape:
-        """The shape without the alternatives whose constants, such as the tag of a union, say that it is another."""
+        """The shape without the alternatives whose constants, such as the tag of a union, the value contradicts."""
         if len(self.schemas) == 1:
             return self
         possible = [
@@ -157,7 +157,7 @@ class Shape:
 
     @functools.cached_property
     def names(self) -> Shape | None:
-        """The shape of the names of members, if anything is said of them."""
+        """The shape of the names of members, if the schema restricts them."""
         if not any("propertyNames" in each for each in self.schemas):
             return None
         names = [leaf for each in self.schemas for leaf in leaf_schemas(each.get("propertyNames", True), self.root)]
@@ -169,9 +169,9 @@ class Shape:
         return bool(kinds & self._free) or any(is_same(value, each) for each in self._values)
 
     def misread(self, value: object) -> str:
-        """The form that is expected where pydantic would read the value as something that the model may not have meant.
+        """The expected form, where pydantic would read the value as something that the model may not have meant.
 
-        A number, or a string of digits, for a date or a time would be seconds since 1970; true would be the number 1.
+        It reads a number, or a string of digits, for a date or a time as seconds since 1970, and true as the number 1.
         """
         if isinstance(value, bool):
             if not self.types & _NUMBERS or self.types & {"boolean", "string"}:
@@ -189,10 +189,10 @@ class Shape:
         return "true or false" if is_boolean and not _BOOLEAN.fullmatch(value) else ""
 
     def map(self, change: Callable[[Any, Shape, Place], Any], value: Any, place: Place = ()) -> Any:
-        """The value with all that is in it changed, outermost first; nothing is asked where nothing is known.
+        """The value with everything in it changed, outermost first, except where nothing is known about it.
 
         Args:
-            change: Takes a value, its shape and its place, and returns what it becomes; `LEFT_OUT` leaves a member out.
+            change: Takes a value, its shape and its place, and returns the new value; `LEFT_OUT` leaves a member out.
             value: The value.
             place: Its place.
         """
@@ -218,8 +218,8 @@ _WRAPPERS = frozenset({"arguments", "args", "input", "kwargs", "parameters", "pa
 def fit_arguments(arguments: Mapping[str, Any], shape: Shape) -> tuple[dict[str, Any], list[str]]:
     """The arguments in the form that the schema of the tool wants; the second value names what was changed.
 
-    A value that fits, as it is or as validation reads it, is never changed; one that does not is changed only if it can
-    mean one thing.
+    A value that fits, as it is or as validation reads it, is never changed; any other is changed only if it can mean
+    just one thing.
     """
     fitter = _Fitter()
     unwrapped = fitter.unwrapped(arguments, shape.root)
@@ -231,7 +231,7 @@ class _Fitter:
         self.notes: list[str] = []
 
     def unwrapped(self, arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments out of a member such as ``arguments``, if they cannot fit with it."""
+        """Take the arguments out of a member such as ``arguments``, if they cannot fit with it."""
         known: Mapping[str, Any] = schema.get("properties", {})
         is_open = schema.get("additionalProperties", not schema.get("required")) is not False
         if len(arguments) != 1 or "patternProperties" in schema or is_open:
@@ -247,7 +247,7 @@ class _Fitter:
         return dict(arguments)
 
     def fitted(self, value: Any, shape: Shape, place: Place) -> Any:
-        """The value itself, its members apart."""
+        """The value itself, without its members."""
         if value is None and shape.is_optional and "null" not in shape.types:
             self.notes.append(f"null for {_path(place)}, which may be left out")
             return LEFT_OUT
@@ -301,7 +301,7 @@ def _decoded(text: str) -> Any:
 
 
 def _path(place: Place) -> str:
-    """The place as ``stops[2].city``; nothing for the whole."""
+    """The place as ``stops[2].city``; empty for the whole."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).removeprefix(".")
 
 
@@ -329,10 +329,10 @@ class Signature(NamedTuple):
         shape: The same as pydantic writes it, with the marks of `generate`.
         context: The name of the parameter that takes the context, if there is one.
         deps_type: ``X`` of ``ToolContext[X]``; None if there is no context, or a bare one.
-        arguments: What the model gives for each parameter.
+        arguments: The arguments that the model gives for each parameter.
         validator: Reads a JSON object of the arguments.
-        order: The parameters, the context among them, without those that have their value.
-        taken: The names that are not for the model to give.
+        order: The parameters, including the context, without those that already have a value.
+        taken: The names that the model must not give.
     """
 
     name: str
@@ -352,7 +352,7 @@ class Signature(NamedTuple):
         """The positional and the keyword arguments of the call with these validated values.
 
         Raises:
-            ToolError: The function takes any keyword, and one was given that is not for the model to give.
+            ToolError: The function takes any keyword, and the model gave one that it must not give.
         """
         rest = dict(values)
         if taken := self.taken & rest.keys():
@@ -377,7 +377,7 @@ class Signature(NamedTuple):
 def bind_arguments(
     signature: Signature, context: RunContext[Any], arguments: str | Mapping[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """The positional and the keyword arguments of a call, from the string that the model wrote or what it says.
+    """The positional and the keyword arguments of a call, from the string that the model wrote or the parsed object.
 
     Raises:
         ModelRetry: They do not fit.
@@ -390,8 +390,8 @@ def bind_arguments(
 def validate_arguments(signature: Signature, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Convert arguments to the types of the signature.
 
-    A null for what may be left out, and is not null itself, stands for leaving it out: a strict schema has no other way
-    to say it, and models do the same with plain ones. In a free dict a null is a value like any other.
+    A null for something optional that cannot be null means that it is left out: a strict schema has no other way to say
+    so, and models do the same with plain ones. In a free dict, a null is a value like any other.
 
     Args:
         signature: What the function takes.
@@ -399,7 +399,8 @@ def validate_arguments(signature: Signature, arguments: Mapping[str, Any]) -> di
             `WrittenNumber`.
 
     Raises:
-        ModelRetry: They do not fit; a line for each of the first faults says where, what came and what is expected.
+        ModelRetry: They do not fit; a line for each of the first faults says where it is, what was given and what is
+            expected.
     """
     return _Complaints(signature).converted(arguments)
 
@@ -408,7 +409,7 @@ def validate_value(signature: Signature, value: object, *, wrapped: bool) -> Any
     """Convert a value to the type of the only parameter of a signature, as `validate_arguments` does.
 
     Args:
-        signature: What `signature_of_value` makes.
+        signature: The signature that `signature_of_value` makes.
         value: A JSON value, as `parse_json` returns it.
         wrapped: Whether the model knows the value as a member of an object, so that complaints name that member.
 
@@ -421,13 +422,13 @@ def validate_value(signature: Signature, value: object, *, wrapped: bool) -> Any
 
 
 class _Reader:
-    """Puts strings in place of the numbers of a `Decimal`, and notes by place what would be read as something else."""
+    """Replaces the numbers for a `Decimal` with strings, and notes by place what would be read as something else."""
 
     def __init__(self) -> None:
         self.refused: dict[Place, str] = {}
 
     def read(self, value: Any, shape: Shape, place: Place) -> Any:
-        """The value itself, its members apart."""
+        """The value itself, without its members."""
         if isinstance(value, dict):
             names = shape.narrowed(cast("dict[str, Any]", value)).names
             for name in cast("dict[str, Any]", value) if names else ():
@@ -446,8 +447,8 @@ _ABSENT = ("missing", "missing_argument", "missing_keyword_only_argument", "miss
 def _place_of(arguments: object, fault: ErrorDetails) -> Place:
     """The path of the problem; a missing member has one too.
 
-    pydantic also names the branches of unions on the way to it. Such a name may be that of a member as well: of all
-    ways that lead to something, the one to what pydantic found is taken.
+    pydantic's path also names branches of unions, and a branch may have the name of a member. Of all paths that lead
+    somewhere, the one that leads to the input that pydantic complains about is taken.
     """
     steps = fault["loc"]
     absent = steps[-1:] if fault["type"] in _ABSENT else ()
@@ -476,8 +477,8 @@ class _Complaints(NamedTuple):
     Attributes:
         signature: What the function takes.
         heading: The first line.
-        member: The word for what an object has too many of.
-        hidden: How many steps of each place the model does not know.
+        member: The word for a member, used where an object has one too many.
+        hidden: How many steps at the start of each place the model does not know.
     """
 
     signature: Signature
@@ -499,7 +500,7 @@ class _Complaints(NamedTuple):
         return values
 
     def _validated(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Validate the arguments, if need be without the nulls that stand for leaving something out.
+        """Validate the arguments, if need be without the nulls that mean that something is left out.
 
         They are read as JSON: strict models take a date, an enum or a tuple from JSON but not from plain Python values.
         """

@@ -55,7 +55,7 @@ class ThreadAbandoned(Event):
 class EventLoopBlocked(Event):
     """A call kept the event loop busy for ``seconds`` without a pause: nothing else in the program could run.
 
-    Work that takes long belongs into a function that is not async, which runs in a thread.
+    Put long work into a function that is not async: it runs in a thread.
     """
 
     call_id: str
@@ -143,7 +143,7 @@ class RunContext(Generic[Deps]):
 
     @property
     def model(self) -> Model | None:
-        """The model of the agent whose turn it is, for a tool that asks it itself; None outside a run."""
+        """The model of the agent whose turn it is, for a tool that asks the model itself; None outside a run."""
         return self.view.model
 
 
@@ -154,7 +154,7 @@ class ToolContext(RunContext[Deps]):
     Attributes:
         call_id: The id of the call.
         tool: The name of the tool.
-        idempotency_key: The same for every try of this call, also after a resume: pass it to what must happen once.
+        idempotency_key: The same for every try of this call, even after a resume: pass it to whatever must happen once.
         nested: The state of the run that this call started and that paused, when the call is resumed; see `RunPaused`.
     """
 
@@ -166,14 +166,14 @@ class ToolContext(RunContext[Deps]):
 
     @property
     def fields(self) -> dict[str, Any]:
-        """Which call this is, as the fields of a log record: ``logger.info("...", extra=context.fields)``."""
+        """The fields of a log record that identify this call: ``logger.info("...", extra=context.fields)``."""
         return {name: getattr(self, name) for name in ("run_id", "agent", "turn", "call_id", "tool")}
 
     @property
     def cancelled(self) -> bool:
         """True if nobody waits for this call any longer: it timed out, or the run was cancelled.
 
-        A long loop in a thread should look at it from time to time, as a thread cannot be stopped from outside.
+        A long loop in a thread should check it from time to time, as a thread cannot be stopped from outside.
         """
         return self._given_up.is_set()
 
@@ -187,17 +187,17 @@ class ToolContext(RunContext[Deps]):
         self.emit(Progress(self.call_id, self.tool, fraction, message))
 
     def give_up(self) -> None:
-        """Let the tool know that nobody is waiting for it any longer; called by what runs it."""
+        """Let the tool know that nobody is waiting for it any longer; called by the code that runs it."""
         self._given_up.set()
 
 
 class LoopEmit:
-    """An ``emit`` that may be called in every thread: the event is emitted in the event loop where this was made.
+    """An ``emit`` that may be called from any thread: the event is emitted in the event loop where this was made.
 
     Args:
         emit: Emits the event.
-        failures: Takes what an observer raises, since that is no business of the tool that emits; if there is no list,
-            it is raised there.
+        failures: Takes what an observer raises, since that does not concern the tool that emits; without a list, it is
+            raised there.
     """
 
     __slots__ = ("_closed", "_emit", "_failures", "_home", "_token")

@@ -1,7 +1,7 @@
 """Reads docstrings: the description of a function or a class, and those of its parameters or attributes.
 
-docstring_parser, which only this module imports, reads what follows the rules of a style. `read_loosely` reads what a
-person would still understand, and is preferred where it finds more of the parameters. The time that all of it takes is
+docstring_parser, which only this module imports, reads docstrings that follow the rules of a style. `read_loosely`
+reads whatever a person would still understand, and is preferred where it finds more of the parameters. Both take time
 linear in the length of the docstring.
 """
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
-QUALIFIERS = ("Required", "NotRequired", "ReadOnly")  # what may stand around the type of a key of a typed dict
+QUALIFIERS = ("Required", "NotRequired", "ReadOnly")  # may wrap the type of a key of a typed dict
 
 _DECORATION = "#*_=> \t`"
 _HEADER = re.compile(
@@ -187,7 +187,7 @@ class Docstring:
     Attributes:
         summary: The text in front of the sections: what the function does.
         parameters: The description of each parameter, by its name without stars.
-        types: The type of each parameter, as far as the docstring names it, as it is written there.
+        types: The type of each parameter, as the docstring writes it, if it names one.
     """
 
     summary: str = ""
@@ -202,7 +202,7 @@ def read_docstring(text: str | None, names: Collection[str] = ()) -> Docstring:
 
     Args:
         text: The docstring.
-        names: The names of the parameters, if they are known: a loosely written docstring is understood by them.
+        names: The names of the parameters, if they are known; a loosely written docstring cannot be read without them.
     """
     plain = inspect.cleandoc(text or "").strip()
     by_rules = _by_rules(_EPYTEXT.sub(":", plain), names)
@@ -226,7 +226,7 @@ def _by_rules(plain: str, names: Collection[str]) -> Docstring:
 
     styles = docstring_parser.DocstringStyle
     readings: list[docstring_parser.Docstring] = []
-    for style in (styles.GOOGLE, styles.NUMPYDOC, styles.REST):  # what nobody marked up reads the same in all of them
+    for style in (styles.GOOGLE, styles.NUMPYDOC, styles.REST):  # plain text reads the same in all of them
         with suppress(Exception):  # the parsers raise all kinds of errors; a comment must never break a program
             readings.append(docstring_parser.parse(plain, style))
     best = max(
@@ -243,13 +243,13 @@ def _by_rules(plain: str, names: Collection[str]) -> Docstring:
     return Docstring(summary, described(best), types)
 
 
-# Descriptions of attributes, which also stand in `Annotated` and in strings below them.
+# Descriptions of attributes, which may also be in `Annotated` and in strings below them.
 
 
 def attribute_docs(kind: type) -> dict[str, str]:
     """The description of each attribute: in its `Annotated`, in a string below it, or in the docstring of the class.
 
-    What the class inherits counts too. Never raises: of a class whose source is not there, less is known.
+    Inherited attributes count too. Never raises: without the source of the class, it finds less.
     """
     docs: dict[str, str] = {}
     bases: tuple[type, ...] = kind.__mro__
@@ -280,7 +280,7 @@ def _own_docstring(kind: type) -> str:
 
 
 def _texts_below(kind: type) -> dict[str, str]:
-    """The strings that stand below attributes: ``city: str`` and on the next line, in quotes, its description."""
+    """The strings below attributes: ``city: str`` and on the next line, in quotes, its description."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
     except Exception:  # noqa: BLE001 - a class made at run time has no source; its schema is complete without

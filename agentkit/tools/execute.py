@@ -1,7 +1,7 @@
 """Runs a tool's function: its turn, its tries, its deadline, and where it runs.
 
 Each step adds one thing to the next: permits, tries, the deadline, and the event loop, the thread or the process in
-which the function is called. Whatever the function raises leaves as an exception of the tool: nothing that it does ends
+which the function is called. Whatever the function raises becomes an exception of the tool: nothing that it does ends
 the program.
 """
 
@@ -50,7 +50,7 @@ def check_place(how: Execution, function: Callable[..., Any], name: str) -> None
     """Refuse options that say that a function runs where it cannot.
 
     Raises:
-        DefinitionError: They do.
+        DefinitionError: One of them does.
     """
     if how.thread and not how.process:
         return
@@ -97,7 +97,7 @@ class _Call(NamedTuple):
     call: functools.partial[Any]
 
     async def with_worker(self) -> ToolResult:
-        """Wait for a thread or a process where one is needed; the time of a call that waits for it does not run yet."""
+        """Wait for a thread or a process if one is needed; the time of the call does not run meanwhile."""
         if self.kind in ("async", "async generator") or not self.how.thread:
             return await self.with_tries(lambda: self.in_loop(self.called))
         permit = await acquire_worker_permit(PROCESSES if self.how.process else THREADS)
@@ -110,7 +110,7 @@ class _Call(NamedTuple):
             permit.release()
 
     async def with_tries(self, run: _Run) -> ToolResult:
-        """Repeat what failed, if it may be run twice. What a tool says on purpose is not a failure."""
+        """Repeat a failed call if it may run twice. An error that a tool raises on purpose is not a failure."""
         tries = self.how.retries if self.how.idempotent else 0
         for attempt in range(1, tries + 1):
             try:
@@ -167,7 +167,7 @@ class _Call(NamedTuple):
     async def called(self) -> ToolResult:
         """Call the function in the event loop.
 
-        What an async generator yields is progress, and the last of it the result: it has no other way to return one.
+        An async generator yields progress and, last, its result: it has no other way to return one.
         """
         value = self.call()
         if self.kind == "async generator" and isinstance(value, AsyncGenerator):
@@ -289,7 +289,7 @@ class _ThreadCall:
     """A call in a thread, which may outlive its deadline.
 
     Raises:
-        ToolError: Too many of those that did still have a thread.
+        ToolError: Too many calls that outlived theirs still hold a thread.
     """
 
     def __init__(self, mark: Mark) -> None:
@@ -324,7 +324,7 @@ _ABANDONED: set[_ThreadCall] = set()  # those of all event loops together
 
 
 def _ungrouped(group: BaseExceptionGroup[BaseException]) -> Exception:
-    """One error for a group: its only one, all that the model is to read, or a group that names each of them."""
+    """One error for a group: its only one, one with all that the model should read, or a group that names each."""
     errors = [each if isinstance(each, Exception) else _as_failure(each) for each in _leaves(group)]
     if len(errors) == 1:
         return errors[0]

@@ -1,4 +1,4 @@
-"""From the arguments of a function to pydantic's validator of them and to their JSON Schema."""
+"""Has pydantic make the validator of a function's arguments and their JSON Schema."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ class AllArguments:
 
 
 def _read_from_json(schema: Any) -> Any:
-    """The core schema, reading what pydantic itself does not: bytes as base64, and what `_choice` reads.
+    """The core schema, extended by what pydantic does not read itself: bytes as base64, and the values of `_choice`.
 
-    What is only said to be iterable becomes a list, not pydantic's reader that can be gone through once.
+    An `Iterable` becomes a list, not pydantic's reader, which can be iterated only once.
     ``Base64Bytes`` decodes by itself, so it gets plain text. A model is left alone: it has its own validator.
     """
     if isinstance(schema, list):
@@ -129,13 +129,13 @@ def _choice(node: dict[str, Any]) -> CoreSchema:
 
 
 def _member_of(expected: Sequence[Any]) -> Callable[[Any], Any]:
-    """For ``Literal[Color.RED]`` or an enum of dates: what has the form in JSON that came; its schema has that form."""
+    """For ``Literal[Color.RED]`` or an enum of dates: the member whose JSON form came; the schema has that form."""
     forms = [(to_jsonable_python(each), each) for each in expected if type(each) not in _JSON_TYPES]
     return lambda value: next((each for form, each in forms if type(form) is type(value) and form == value), value)
 
 
 def _one_of(members: Sequence[enum.Enum]) -> Callable[[Any], Any]:
-    """Of an enum whose values are not JSON: what pydantic says of others shows the values as Python writes them."""
+    """For an enum whose values are not JSON: pydantic's own complaint shows the values as Python writes them."""
     read, expected = (
         _member_of(members),
         " or ".join(encode_json(to_jsonable_python(each)).decode() for each in members),
@@ -180,7 +180,7 @@ class _Generator(GenerateJsonSchema):
         return {**made, "anyOf": [{**each, DECIMAL: True} for each in made["anyOf"]]}
 
     def named_tuple_schema(self, schema: Any) -> JsonSchema:
-        """An object with named members: pydantic reads it as well as an array."""
+        """An object with named members, which pydantic reads in addition to an array."""
         made = self.kw_arguments_schema(schema["fields"], None)
         return self._documented(made, schema["cls"])
 
@@ -190,7 +190,7 @@ class _Generator(GenerateJsonSchema):
         return super().arguments_schema(by_name)
 
     def call_schema(self, schema: core_schema.CallSchema) -> JsonSchema:
-        """Of a named tuple, before pydantic 2.13."""
+        """For a named tuple, before pydantic 2.13."""
         return self._documented(super().call_schema(schema), schema["function"])
 
     def typed_dict_schema(self, schema: core_schema.TypedDictSchema) -> JsonSchema:
@@ -208,7 +208,7 @@ class _Generator(GenerateJsonSchema):
         return self._documented(super().model_schema(schema), schema["cls"], self._aliases(schema["schema"]))
 
     def is_subclass_schema(self, schema: core_schema.IsSubclassSchema) -> JsonSchema:
-        """A class is nothing that JSON can hold; pydantic takes it for any value."""
+        """Refuse a class, which JSON cannot hold; pydantic would allow any value."""
         return self.handle_invalid_for_json_schema(schema, f"a subclass of {schema['cls']!r}")
 
     def _describe_enum(self, made: JsonSchema, schema: core_schema.EnumSchema) -> None:
@@ -221,7 +221,7 @@ class _Generator(GenerateJsonSchema):
             made.pop("description", None)
 
     def _aliases(self, schema: Any) -> dict[str, str]:
-        """The names that fields have in JSON, where they are others than in Python."""
+        """The names that fields have in JSON, where these differ from Python's."""
         while "fields" not in schema and "schema" in schema:  # below validators of the whole model
             schema = schema["schema"]
         fields: Any = schema.get("fields", {})

@@ -23,7 +23,7 @@ from agentkit.tools.context import ToolContext
 
 _Asks: TypeAlias = bool | str
 Approval: TypeAlias = bool | Callable[[ToolContext[Any], dict[str, Any]], _Asks | Awaitable[_Asks]]
-"""The rule for calls that need approval: always, never, or as a function decides."""
+"""The rule for approval of calls: always, never, or as a function decides."""
 
 Access: TypeAlias = Literal["private", "untrusted", "outside"]
 """A call that reads private data, reads content that strangers may have written, or sends something to the outside."""
@@ -36,26 +36,26 @@ class ToolOptions(TypedDict, total=False):
         sequential: Whether no other call of the same reply may run at the same time.
         timeout: Seconds that a call may take, 60 by default; None for no limit. Waiting for its turn does not count. A
             thread cannot be stopped: it is abandoned, and reported as `ThreadAbandoned`.
-        max_concurrency: Most calls of it at once in one event loop, over all runs. Calls that such a call makes itself,
-            as when its agent has the same tool, do not count.
+        max_concurrency: Maximum number of concurrent calls in one event loop, over all runs. Calls made inside such a
+            call, for example by an agent with the same tool, do not count.
         group: A name: the calls of all tools of a group count together. The smallest ``max_concurrency`` and ``rate``
-            that one of them names hold for all; where none names either, one call runs at a time.
-        rate: Most calls that start in a second; they are spaced evenly.
+            among them apply to all; if none has either, one call runs at a time.
+        rate: Maximum number of calls that start per second, spaced evenly.
         retries: In how many turns in a row the model may try again after a mistake (wrong arguments, `ModelRetry`),
             3 by default; one more ends the run with `TooManyMistakes`. For an idempotent tool, also how often a call is
             repeated.
         idempotent: Whether a call may be run twice: after an unexpected exception it is repeated.
-        thread: False runs a function that is not async in the event loop: for what returns at once.
+        thread: False runs a function that is not async in the event loop: for functions that return at once.
         process: Whether to run it in a process of its own, for work that keeps a processor busy. Arguments and result
             are pickled on their way to and from that process.
         read_only: Whether a call changes nothing, so that it can start early and its result can be discarded.
         requires_approval: Whether a call waits until somebody outside has allowed it. A function is given the context
-            and the validated arguments by name; it may be async, and may return the reason as a string. Whatever it
-            returns but False asks, an empty string too; so does a function that raises.
+            and the validated arguments by name; it may be async, and may return the reason as a string. Any other value
+            than False requires approval, even an empty string; so does an exception.
         access: What a call can do: read private data (``"private"``), read content that strangers may have written
             (``"untrusted"``), send something out (``"outside"``). It changes no call: `lint_tools` warns of tools that
-            can do all three together, as such content can have a model send the data out.
-        deferred: Whether the model is offered the tool only when it has searched for it, with ``search_tools``.
+            can do all three together, as such content can make a model send the data out.
+        deferred: Whether the model is offered the tool only once it has searched for it, with ``search_tools``.
     """
 
     sequential: bool
@@ -74,7 +74,7 @@ class ToolOptions(TypedDict, total=False):
 
 
 class Mark:
-    """The identity of what has a limit. A tool shares it with all tools that are derived from it."""
+    """The identity under which calls are limited. A tool shares it with all tools that are derived from it."""
 
     __slots__ = ("__weakref__",)
 
@@ -99,7 +99,7 @@ class Execution:
     mark: Mark = field(default_factory=Mark, repr=False)
 
     def check_options(self, name: str) -> None:
-        """Refuse options that mean nothing, and count the tool in its group.
+        """Refuse options without a meaning, and add the tool to its group.
 
         Raises:
             DefinitionError: One of them is out of its range.
@@ -130,14 +130,14 @@ class Execution:
 
 
 class _Group:
-    """What the tools of a group name, while they live."""
+    """The limits that the tools of a group set, while these tools exist."""
 
     def __init__(self) -> None:
         self.mark = Mark()
         self._named: MutableMapping[Mark, tuple[float, float]] = WeakKeyDictionary()
 
     def add(self, how: Execution) -> None:
-        """Count a tool in."""
+        """Add a tool."""
         most, rate = self._named.get(how.mark, (math.inf, math.inf))
         self._named[how.mark] = (min(most, how.max_concurrency or math.inf), min(rate, how.rate or math.inf))
 
@@ -205,8 +205,8 @@ class ConcurrencyLimit:
         """Wait until fewer than ``most`` calls run, then until ``rate`` per second allows another one to start.
 
         A call made inside a call that holds a permit of this limit takes none: it would wait for the one that waits
-        for it. The same holds where all that run wait, at other limits, for calls that it is a part of. It keeps to the
-        rate.
+        for it. The same goes if all running calls wait, at other limits, for calls that it is part of. The rate still
+        applies.
         """
         held = tuple(permit for permit in _HELD.get() if permit.held)
         permit = Permit(self)
@@ -224,7 +224,7 @@ class ConcurrencyLimit:
         return permit
 
     def take_back(self, permit: Permit) -> None:
-        """One call no longer runs: the first in the queue may."""
+        """A call has ended: the first in the queue may start."""
         self._running.remove(permit)
         self._admit()
 
@@ -271,7 +271,7 @@ class ConcurrencyLimit:
             waiter.admitted.set()
 
     async def _start(self, rate: float) -> None:
-        """One at a time waits for the next start, and takes it only when it starts: a cancelled call has taken none."""
+        """One call at a time waits for the next start and takes it only when it starts: a cancelled call takes none."""
         async with self._starting:
             start, now = self._next_start, anyio.current_time()
             if start > now:

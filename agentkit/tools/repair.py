@@ -3,8 +3,8 @@
 A *name* is matched if it differs by case, dashes, underscores, or a prefix that servers are known to write. A *string*
 that is almost JSON is read as a person would: an object that was encoded twice, a code fence, brackets and marks of a
 chat template after the object, the same object twice, Python's literals, single quotes, keys without quotes, trailing
-commas, line ends and lone backslashes in strings. What was repaired is said in words. Arguments that are JSON, but not
-as the tool takes them, are for `fit_arguments`.
+commas, line ends and lone backslashes in strings. Each repair is described in words. Arguments that are JSON, but not
+as the tool takes them, are left to `fit_arguments`.
 
 What is incomplete is never completed, words after the object are never dropped, NaN is not a number, and a name that is
 only similar is never taken for a tool: `unknown_tool_message` suggests it to the model.
@@ -53,7 +53,7 @@ def match_tool_name(name: str, tools: Collection[str], prefixes: Collection[str]
 
 
 def valid_tool_name(name: str) -> str:
-    """The name as servers take it back: its first 64 characters, ``_`` in place of those that no name has."""
+    """The name in a form that servers accept: its first 64 characters, ``_`` for those that no name may have."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:LONGEST_NAME]
 
 
@@ -91,7 +91,7 @@ _CONTROL = re.compile(r"[\x00-\x1f]")
 _LITERALS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
 _CONTROLS = frozenset("bfnrt")
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "'": "'"}
-_PYTHON_ESCAPE = re.compile(r"\\(?:x[0-9A-Fa-f]{2}|0|N\{|U[0-9A-Fa-f]{8})")  # characters, or a backslash? Nobody knows
+_PYTHON_ESCAPE = re.compile(r"\\(?:x[0-9A-Fa-f]{2}|0|N\{|U[0-9A-Fa-f]{8})")  # ambiguous: a character, or a backslash
 _PYTHON_ESCAPE_IN_QUOTES = re.compile(r"\\[xNUav0-7\n]")
 _PLAIN = {quote: re.compile(rf"[^{quote}\\]+") for quote in "\"'"}
 
@@ -129,7 +129,7 @@ def repair_json(text: str) -> tuple[Any, list[str]]:
 
 
 def json_values_in(text: str) -> list[Any]:
-    """The objects and arrays that stand in prose, in their order; one inside another is not counted apart."""
+    """The objects and arrays in prose, in their order; one inside another is not counted separately."""
     found: list[Any] = []
     at = failures = 0
     while failures < _MOST_FAILURES and (start := _BRACKET.search(text, at)):

@@ -73,7 +73,7 @@ class ToolResult:
     final: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as JSON values. Of ``data`` and ``metadata`` it holds what JSON can express, else null."""
+        """The result as JSON values. ``data`` that JSON cannot express is null; such ``metadata`` is empty."""
         return {
             "content": self.content,
             "data": json_value(self.data),
@@ -85,7 +85,7 @@ class ToolResult:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> ToolResult:
-        """Read what `to_dict` gave.
+        """Read what `to_dict` returned.
 
         Raises:
             StateError: It is something else.
@@ -116,15 +116,15 @@ def to_result(value: object, *, own: bool = False) -> ToolResult:
     """Make what a function returned readable for a model. Never fails, since the function has already done its work.
 
     A string stays as it is, and so does the text of a `TextPart` or a message. Images, sound and files (parts of a
-    message, bytes that begin like one of them, or what shows itself as a PNG in a notebook) become files of the result.
+    message, bytes that begin like one of them, or objects that a notebook shows as a PNG) become files of the result.
     Numbers and arrays of numpy and the like are numbers and lists; a table of pandas or polars is CSV, or a list of
-    records inside of something else. Everything else is compact JSON, as pydantic writes it: None is ``null``, a model
-    goes by its aliases, and what JSON writes as a string (a date, an enum's value, UTF-8 bytes) is that string without
+    records inside another value. Everything else is compact JSON, as pydantic writes it: None is ``null``, a model goes
+    by its aliases, and what JSON writes as a string (a date, an enum's value, UTF-8 bytes) is that string without
     quotes. NaN is written as the string NaN, a set as a sorted list, and other bytes as base64. What JSON cannot
-    express is described in words. A last line says so of base64, of words, and of what is left out.
+    express is described in words. A last line reports base64, words, and anything left out.
 
-    A `ToolResult` is returned as it is, apart from members of another type than theirs and from what only the run may
-    say of a result; ``own`` keeps that.
+    A `ToolResult` is returned as it is, except for members of the wrong type and for what only the run may set; ``own``
+    keeps the latter.
     """
     if isinstance(value, str):
         return ToolResult(join_surrogates(str.__str__(value)), value)
@@ -242,7 +242,7 @@ class _Writer:
 
     def __init__(self) -> None:
         self._notes: dict[str, None] = {}
-        self._inside: list[int] = []  # what holds the value that is looked at, by id
+        self._inside: list[int] = []  # the ids of the values around the current one
 
     def text(self, value: object) -> str:
         try:
@@ -272,7 +272,7 @@ class _Writer:
             return _described(value)
 
     def _plain(self, value: object) -> object:
-        """The value without what JSON has no form for, as far as lists, sets, dicts and dataclasses hold it."""
+        """The value without what JSON has no form for inside lists, sets, dicts and dataclasses."""
         if type(value) in _LEAVES:
             return value
         place = id(value)
@@ -298,7 +298,7 @@ class _Writer:
             return base64.b64encode(data).decode("ascii")
 
     def _of_library(self, value: Any) -> object:
-        """A number, an array or a table of a library that we do not import, by what it can do."""
+        """A number, an array or a table of a library that we do not import, recognized by its methods."""
         if _is_table(value):
             return self._records(value)
         if _can(value, "to_list") and hasattr(value, "dtype"):  # a series
@@ -357,7 +357,7 @@ class _Writer:
 
     @staticmethod
     def _members(value: object) -> Mapping[Any, object]:
-        """Those of a dict, and of a dataclass that pydantic knows nothing of."""
+        """The members of a dict, or of a dataclass that pydantic does not know."""
         if isinstance(value, dict):
             return cast("dict[object, object]", value)
         if not is_dataclass(value) or isinstance(value, type) or hasattr(value, "__pydantic_serializer__"):

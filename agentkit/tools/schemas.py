@@ -1,7 +1,7 @@
-"""JSON Schemas that tools have: made small, checked where somebody else wrote them, and values checked against those.
+"""JSON Schemas of tools: made small, checked if somebody else wrote them, and values checked against them.
 
-Keywords are those of `JSON Schema 2020-12 <https://json-schema.org/draft/2020-12/schema>`_; in a check of values,
-``format`` and what is not known here allow everything.
+Keywords are those of `JSON Schema 2020-12 <https://json-schema.org/draft/2020-12/schema>`_; when values are checked,
+``format`` and unknown keywords allow everything.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BY_NAME = ("$defs", "definitions", "patternProperties", "properties")
 
 
 def compact(schema: JsonSchema) -> JsonSchema:
-    """The schema with only those definitions kept apart that are used twice, or that refer to themselves."""
+    """The schema with its definitions inlined, except those that are used twice or refer to themselves."""
     small = _tidy(schema)
     uses = Counter(re.findall(r'"\$ref":"#/\$defs/([^"]+)"', encode_json(small).decode()))
     definitions: dict[str, JsonSchema] = small.pop("$defs", {})
@@ -42,7 +42,7 @@ def compact(schema: JsonSchema) -> JsonSchema:
 
 
 def _tidy(schema: Mapping[str, Any]) -> JsonSchema:
-    """Without titles, OpenAPI's discriminators, our marks and unions in unions.
+    """The schema without titles, OpenAPI's discriminators, our marks and unions in unions.
 
     An array without ``items`` gets those of its prefix.
     """
@@ -81,7 +81,7 @@ def check_schema(name: str, parameters: Mapping[str, Any]) -> JsonSchema:
 
 
 def complaint_about(schema: object, member: str) -> str:
-    """Say what is first wrong with a schema, and where; empty if nothing is."""
+    """Describe the first thing that is wrong with a schema, and where; empty if nothing is."""
     found = next(_complaints(schema, ""), None)
     return "" if found is None else f"{f'{member} {found[0]!r}' if found[0] else 'its schema'} {found[1]}"
 
@@ -123,9 +123,9 @@ def _with_items(schema: Mapping[str, Any]) -> JsonSchema:
 
 
 def stable(value: Any) -> Any:
-    """The value with sets as sorted lists, as strings in a set come in another order in every process.
+    """The value with sets as sorted lists, as the order of strings in a set differs between processes.
 
-    A named tuple becomes the object that its schema is.
+    A named tuple becomes an object, as in its schema.
     """
     if isinstance(value, set | frozenset):
         return sorted(map(stable, cast("set[Any]", value)), key=repr)
@@ -178,7 +178,7 @@ class _Check:
         self.root = root
 
     def of(self, value: Any, schema: object, place: str, depth: int) -> Iterator[tuple[str, str]]:
-        """The faults of a value and of what is in it."""
+        """The faults of a value and of its parts."""
         if schema is True or not isinstance(schema, Mapping) or depth > _DEEPEST:
             if schema is False:
                 yield place, "must not be there"

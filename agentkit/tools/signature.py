@@ -45,7 +45,7 @@ def arguments_of(
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """The name that its author gave the function; of a callable object its class."""
+    """The name that its author gave the function; for a callable object, that of its class."""
     if isinstance(function, functools.partial):
         return name_of(function.func)
     return str(getattr(function, "__name__", type(function).__name__))
@@ -65,9 +65,9 @@ def read_signature(function: Callable[..., Any], *, method: bool = False) -> Sig
     """Read what a function takes.
 
     Args:
-        function: A function, async function, bound method, callable object or `functools.partial`. What a partial
-            gives by keyword is neither shown to the model nor taken from it.
-        method: Whether this is a method in the body of its class: its first parameter is left out then.
+        function: A function, async function, bound method, callable object or `functools.partial`. Keyword arguments of
+            a partial are neither shown to the model nor taken from it.
+        method: Whether this is a method in the body of its class, whose first parameter is left out.
 
     Raises:
         DefinitionError: An annotation cannot be resolved, or JSON Schema cannot express it.

@@ -1,7 +1,7 @@
 """`Tool`: whatever a model can call. `tool` makes one of a function.
 
-What a call goes through, in order: its arguments are parsed and validated (`arguments`), bound to the function's
-parameters (`signature`), the function is run (`execute`), and its result written for the model (`result`).
+The steps of a call, in order: its arguments are parsed and validated (`arguments`) and bound to the function's
+parameters (`signature`), the function is run (`execute`), and its result is written for the model (`result`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ AnyTool = TypeVar("AnyTool", bound="Tool[Any]")
 Needs: TypeAlias = Callable[[D], object]
 """The dependencies that a tool wants, for type checkers: ``Tool[Needs[X]]`` is for agents with an ``X`` as ``deps``.
 
-As a function of the dependencies it is covariant, so that tools with different needs can stand in one list.
+As a function of the dependencies it is covariant, so that tools with different needs fit into one list.
 """
 
 Arguments: TypeAlias = str | Mapping[str, Any]
@@ -60,7 +60,7 @@ _Bind: TypeAlias = Callable[[ToolContext[Any], Arguments], tuple[list[Any], dict
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _OF_FUNCTIONS = (
     *("__module__", "__qualname__", "__doc__", "__annotations__", "__type_params__"),
-    *("__code__", "__defaults__", "__kwdefaults__"),  # by these `inspect` knows an async function
+    *("__code__", "__defaults__", "__kwdefaults__"),  # by these, `inspect` recognizes an async function
 )
 
 
@@ -113,7 +113,7 @@ class Tool(Execution, Generic[Needs_co]):
         check_place(self, self.function, self.name)
 
     def __deepcopy__(self, memo: object) -> Tool[Needs_co]:
-        return self  # it never changes, and a copy would count its calls apart
+        return self  # it never changes, and a copy would count its calls separately
 
     @classmethod
     def from_schema(
@@ -133,8 +133,8 @@ class Tool(Execution, Generic[Needs_co]):
             description: The description that the model reads.
             parameters: The JSON Schema of its arguments, an object. Arguments are parsed, but not checked against it.
             function: Takes the call's context and the arguments as a dict; async or not.
-            strict: Whether servers that can are to produce only arguments that fit. The schema must then be one that a
-                strict schema can say: every property required, for example.
+            strict: Whether servers that can must produce only arguments that fit. A strict schema must then be able to
+                say the same: every property is required, for example.
             **options: See `ToolOptions`.
 
         Raises:
@@ -286,7 +286,7 @@ class ToolFunction(Tool[Needs_co], Generic[F_co, Needs_co]):
         mirrored = {name: getattr(self.function, name) for name in _OF_FUNCTIONS if hasattr(self.function, name)}
         self.__dict__.update(mirrored, __wrapped__=self.function, __name__=name_of(self.function))
 
-    # A property with the function's own type, and not a method over a ParamSpec: only so do mypy and pyright know what
+    # A property with the function's own type, not a method over a ParamSpec: only then do mypy and pyright know what
     # `[one_tool, another]` is a list of.
     @property
     def __call__(self) -> F_co:
@@ -360,8 +360,8 @@ def tool(
             returned as it is, apart from the options given.
         name: The name that the model calls it by, if not the function's.
         description: The description that the model reads, if not the docstring.
-        strict: Whether servers that can are to produce only arguments that fit: None where a strict schema says the
-            same as the plain one, True to refuse one where it does not, False for the plain one.
+        strict: Whether servers that can must produce only arguments that fit: None does so where a strict schema can
+            say the same as the plain one, True raises where none can, False sends the plain one.
         require_docs: Whether to refuse a function when it or one of its parameters has no description.
         **options: How its calls are run, see `ToolOptions`.
 

@@ -1,6 +1,6 @@
 """`Toolset`: several tools as one value, taken from where they are written, chosen and renamed.
 
-`ToolSource`: where tools come from that are known only while something is open, such as a connection to a server.
+`ToolSource`: a source of tools that are known only while something is open, such as a connection to a server.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class SourceRun(Protocol):
 
 
 class ToolSource(Protocol):
-    """A source of tools; it may stand in ``Agent(tools=[...])`` among other tools.
+    """A source of tools; it may be in ``Agent(tools=[...])`` among other tools.
 
     It is entered before its tools are requested: by ``async with agent`` once for all runs inside, otherwise by each
-    run. It must be possible to enter it again after it was left.
+    run. It must be possible to enter it again after leaving it.
     """
 
     async def __aenter__(self) -> object: ...
@@ -113,9 +113,9 @@ class Toolset:
     def of(cls, owner: object) -> Toolset:
         """Collect the tools of an object, a class or a module.
 
-        Of an object these are its public methods, of a class its static and class methods, of a module the public
-        functions that it defines or names in ``__all__``. If some of them are decorated with ``@tool``, it is only
-        those.
+        For an object these are its public methods, for a class its static and class methods, for a module the public
+        functions that it defines or names in ``__all__``. If any of them are decorated with ``@tool``, only those
+        count.
 
         Raises:
             DefinitionError: One of them cannot become a tool, or there are none.
@@ -225,7 +225,7 @@ class Toolset:
             DefinitionError: The condition is async.
         """
         if kind_of(condition) != "plain":
-            raise DefinitionError(f"the condition {name_of(condition)!r} must be a def, and return at once")
+            raise DefinitionError(f"the condition {name_of(condition)!r} must be a plain function that returns at once")
 
         def both(first: Condition | None) -> Condition:
             return condition if first is None else lambda context: first(context) and condition(context)
@@ -268,8 +268,8 @@ ToolLike: TypeAlias = (
 """Anything that an agent with dependencies ``Deps`` accepts as tools: tools, toolsets, tool sources, functions.
 
 Type checkers refuse a decorated function whose first or second parameter is the `ToolContext` of other dependencies.
-They accept every function without a decorator; a run checks all of them before its first request. Type checkers want
-`tool` around callable objects of other classes.
+They accept every function without a decorator; a run checks all of them before its first request. For type checkers,
+wrap callable objects of other classes in `tool`.
 """
 
 
@@ -352,7 +352,7 @@ def _of_object(owner: object) -> list[ToolLike[Any]]:
 
 
 def _taken_from(owner: object, kind: type, name: str, written: object) -> ToolLike[Any]:
-    """The method as a tool; what is not a tool by decoration keeps the name it has in the class."""
+    """The method as a tool; one without ``@tool`` keeps the name it has in the class."""
     if isinstance(written, functools.singledispatchmethod):
         raise DefinitionError(
             f"{kind.__name__}.{name} chooses a method by the type of its argument, which JSON does not have: "

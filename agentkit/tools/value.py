@@ -65,7 +65,7 @@ class ValueType:
 
     Args:
         kind: A type, a function whose parameters are the shape of the value, or a list of several of these.
-        name: 1 to 64 letters, digits, underscores and dashes; by default made of the name of the type.
+        name: 1 to 64 letters, digits, underscores and dashes; by default derived from the name of the type.
         description: The purpose; by default the docstring.
 
     Attributes:
@@ -121,7 +121,7 @@ class ValueType:
 
     @functools.cached_property
     def _alternatives(self) -> list[JsonSchema]:
-        """What the value may be, if it is not an object."""
+        """The schemas of the value, if it is not an object."""
         return leaf_schemas(self.schema["properties"][VALUE], self.schema) if self.wrapped else []
 
     @functools.cached_property
@@ -146,12 +146,12 @@ class ValueType:
 
     @property
     def response_format(self) -> ResponseFormat:
-        """What requests the value from a server: strict, if the schema can be."""
+        """The response format that requests the value: strict, if the schema can be."""
         schema, strict = (self.schema, None) if self.strict is None else (self.strict, True)
         return json_schema(self.name, schema, description=self.description, strict=strict)
 
     async def parse(self, text: str) -> tuple[Any, list[str]]:
-        """Read the value in the text of an answer as `read_text` does; of a function, what it returns.
+        """Read the value in the text of an answer as `read_text` does; for a function, return its result.
 
         Raises:
             ModelRetry: There is no valid value.
@@ -178,7 +178,7 @@ class ValueType:
 
     @functools.cached_property
     def _shapes(self) -> tuple[Shape, Shape]:
-        """Those of the object that holds the value, and of the value itself."""
+        """The shapes of the object that holds the value, and of the value itself."""
         parameters = self._read_signature.parameters
         inner = {**parameters["properties"][VALUE], "$defs": parameters.get("$defs", {})}
         return Shape.of(parameters), Shape.of(inner)

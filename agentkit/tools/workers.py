@@ -1,13 +1,13 @@
-"""Where a function runs that is not async: in a worker thread, or in a process of its own.
+"""Runs functions that are not async in a worker thread, or in a process of its own.
 
 A program does not wait for these threads when it ends. trio's are such threads; anyio's on asyncio are not: one that
 hangs would keep the interpreter from ending. So asyncio gets threads of this module, and `anyio.from_thread` works in
 them as in anyio's.
 
-What passes between two processes is pickled by anyio. Both are this program: nothing that came out of a model is
-unpickled, only the values that validation made of it, on their way to the function that declared their types, and what
-that function returned, which is tried out before it is sent, as it may not survive the way back. This program reads no
-other pickle (I8). The function itself is found by its name in its module, and by no name that a model could choose.
+anyio pickles what passes between two processes. Both are this program, and nothing that a model wrote is unpickled:
+only validated values, on their way to the function that declared their types, and what that function returned, which is
+tried out first, as it may not survive the way back. This program reads no other pickle (I8). The function itself is
+found by its name in its module, never by a name that a model could choose.
 
 The other process imports the script that was started, under the name ``__mp_main__``. A script that runs agents outside
 of ``if __name__ == "__main__":`` would run them there once more; `check_process` ends it instead. It also refuses to
@@ -116,7 +116,7 @@ around_process_call: ContextVar[Callable[[], AbstractContextManager[object]]] = 
     "agentkit_around_process_call", default=nullcontext
 )
 """Makes the context manager in which a call runs in its process. It is sent there: a function of a module, or a partial
-of one. A middleware sets it around a tool call, so that a trace goes on in there."""
+of one. A middleware sets it around a tool call, so that a trace continues there."""
 
 _UNGUARDED = (
     "the script runs agents also when a process for tools imports it: "
@@ -176,12 +176,12 @@ def check_process() -> None:
 
 
 async def open_process() -> None:
-    """Have a process ready, so that its start is neither counted as time of a call nor cancelled with one.
+    """Have a process ready, so that its start neither counts as time of a call nor is cancelled with one.
 
     anyio leaves a process behind if its start is cancelled.
 
     Raises:
-        RuntimeError: It did not start, mostly since the script cannot be imported.
+        RuntimeError: It did not start, usually because the script cannot be imported.
     """
     from anyio import to_process  # noqa: PLC0415 - it loads what starts processes, and few programs need it
 

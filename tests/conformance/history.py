@@ -124,7 +124,7 @@ HISTORY = [
         name="result-without-call",
         **GOOD,
         history=[USER, RESULT, ASSISTANT],
-        told=["a result of the call 'callOld01', which is not there, was left out"],
+        told=["a result of the call 'callOld01', which does not exist, was left out"],
     ),
     Case(
         q=43,

@@ -37,7 +37,7 @@ class PreparedRequest(NamedTuple):
 
     Attributes:
         body: The body to send.
-        changes: What of the request had to change for it, in words.
+        changes: What had to change in the request, in words.
         stream: Whether it asks for a stream.
         calls_in_text: Whether calls in the text of the answer are read.
     """
@@ -73,7 +73,7 @@ def apply_profile(request: ChatRequest, model: str, profile: Profile) -> Prepare
 
 
 def schemas_of(body: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Find the JSON Schemas of a body: yields what holds one, and under which member."""
+    """Find the JSON Schemas of a body: yields each object that holds one, and the member."""
     for tool in as_mappings(body.get("tools")):
         function = tool.get("function")
         if isinstance(function, dict) and "parameters" in function:
@@ -321,7 +321,7 @@ class _Adapter:
 
 
 def _joined_content(one: object, other: object) -> object:
-    """Two contents as one: text as long as both are."""
+    """Two contents as one: text if both are text."""
     if isinstance(one, str) and isinstance(other, str):
         return f"{one}\n\n{other}"
     contents = (
@@ -335,7 +335,7 @@ def _text(content: object) -> str:
 
 
 def _remove(value: Any, path: Sequence[str]) -> bool:
-    """Remove a member wherever the path leads, lists walked through; whether there was one."""
+    """Remove a member wherever the path leads, also through lists; return whether there was one."""
     if isinstance(value, list):
         return any([_remove(each, path) for each in cast("list[object]", value)])  # noqa: C419 - all of them, not up to the first
     if not isinstance(value, dict) or path[0] not in value:

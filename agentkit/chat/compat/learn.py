@@ -2,8 +2,8 @@
 
 Two principles carry most servers: an error that complains about a member we sent, by name, means that this member is
 not to be sent; and an error is only a lesson if the request can follow it. An error that says which value a member must
-have is followed too. `RULES` adds what a member can be translated to, and complaints that name nothing. That a *value*
-is wrong without another being named is no lesson: whoever wrote it must know.
+have is followed too. `RULES` adds what a member can be translated to, and complaints that name nothing. A complaint
+that a *value* is wrong teaches nothing unless it names a right one: the author has to know.
 
 The wordings are those of OpenAI, Azure, vLLM, SGLang, llama.cpp, Ollama, LiteLLM, OpenRouter, Groq, Mistral, DeepSeek,
 Gemini, Moonshot, Fireworks, Together, xAI and DashScope; `tests/test_learn.py` has the table.
@@ -40,7 +40,7 @@ _HOPELESS = re.compile(
     r"|\bmust be an? (?:valid )?(?:string|number|integer|float|bool|list|array|object|dict)",
     re.I,
 )
-_PASSING = re.compile(  # what a server says that has trouble of its own, whatever it repeats of the request
+_PASSING = re.compile(  # a server that is itself in trouble says so, whatever it repeats of the request
     r"try(?:ing)? again|\bretry|overload|temporar|service (?:is )?(?:\w+ )?unavailable|internal (?:server )?error"
     r"|timed? ?out",
     re.I,
@@ -91,7 +91,7 @@ def learn_from_error(
 
 
 class _Refusal(NamedTuple):
-    """What an error says of a body, which members it names apart, and what may not be learned of it."""
+    """The text of an error about a body, the members that it names separately, and those that are never dropped."""
 
     sent: SentBody
     said: str
@@ -162,7 +162,7 @@ class _Refusal(NamedTuple):
         return [each for each in used if re.search(rf"[\"'`]{re.escape(each)}[\"'`]", self._blamed)]
 
     def _dropped(self) -> list[Fact]:
-        """The members that the error complains about by name; what it names apart is better than its prose."""
+        """The members that the error complains about by name; those named separately come before its prose."""
         if _HOPELESS.search(self.said) or not _COMPLAINT.search(self.said):
             return []
         blamed = self._blamed

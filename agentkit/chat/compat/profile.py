@@ -1,4 +1,4 @@
-"""`Profile`: what is known of one model of one server: what it refuses in a request, and what it wants instead.
+"""`Profile`: facts about one model of one server: what it refuses in a request, and what it wants instead.
 
 A profile is a plain value. `agentkit.chat.compat.apply` applies it to requests, `agentkit.chat.compat.learn` reads new
 facts out of error messages, and a `ProfileFile` keeps profiles between processes.
@@ -17,7 +17,7 @@ from agentkit.chat.files import write_atomically
 from agentkit.chat.json_values import as_mapping
 from agentkit.errors import ConfigError
 
-# Each ladder goes down to what every server takes; of two facts the one further down holds.
+# Each ladder goes down to what every server takes; of two facts, the one further down wins.
 _LADDERS: Mapping[str, tuple[str, ...]] = {
     "token_limit": ("", "max_completion_tokens", "max_tokens"),
     "system_role": ("", "system", "user"),
@@ -67,7 +67,7 @@ class Profile:
             of a member, ``'reasoning_effort="minimal"'``; or only with another member, ``"prediction with tools"``.
         assign: Members that are always sent with this value: ``"temperature=1"``,
             ``'reasoning_effort="none" with tools'``, ``"enable_thinking=false without stream"``.
-        token_limit: The only name that a limit of tokens is sent under.
+        token_limit: The only name under which a limit of tokens is sent.
         system_role: The role of instructions: ``"system"`` also for developer messages, or ``"user"`` for both.
         single_system_message: All instructions go into one message at the beginning.
         merge_user_turns: Neighboring messages of the user are joined into one.
@@ -128,7 +128,7 @@ class Profile:
         return replace(self, drop=drop, assign=assign)
 
     def __or__(self, other: Profile) -> Profile:
-        """The facts of both; of two values for one member the other's."""
+        """The facts of both; if both have a value for a member, the other's."""
         joined: dict[str, Any] = {}
         for name in (each.name for each in fields(self)):
             one, two = getattr(self, name), getattr(other, name)
@@ -142,7 +142,7 @@ class Profile:
         return Profile(**joined)
 
     def to_json(self) -> dict[str, Any]:
-        """The facts that there are, ready for JSON."""
+        """The facts that are set, ready for JSON."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {
             name: sorted(cast("frozenset[str]", value)) if isinstance(value, frozenset) else value
@@ -152,7 +152,7 @@ class Profile:
 
     @classmethod
     def from_json(cls, raw: object) -> Profile:
-        """Read what `to_json` gave; what is unknown or has the wrong type is left out."""
+        """Read what `to_json` returned; anything unknown or of the wrong type is left out."""
         values: dict[str, Any] = {}
         for each in fields(cls):
             value = as_mapping(raw).get(each.name)
@@ -201,7 +201,7 @@ class ProfileFile:
         return Profile.from_json(as_mapping(self._profiles().get(base_url)).get(model))
 
     def save(self, base_url: str, model: str, profile: Profile) -> None:
-        """Add facts to those that the file has for this model now.
+        """Add facts to those that the file now holds for this model.
 
         Raises:
             ConfigError: The file cannot be written, or holds something else.

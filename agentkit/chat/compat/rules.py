@@ -1,8 +1,8 @@
-"""Complaints of servers that have an answer of their own, as a table. Pure.
+"""A table of servers' complaints, with the answer to each. Pure.
 
-Each row says what an error says, what of the request it can be about, the fact to learn from it, and an example of the
-error with the smallest request that brings it about; a test plays the examples. The first row that matches holds, so
-what is translated comes step by step: a tool by name, then any tool, then an instruction.
+Each row holds what an error says, what in the request it can be about, the fact to learn from it, and an example of the
+error with the smallest request that causes it; a test plays the examples. The first row that matches counts, so
+translations go step by step: a tool by name, then any tool, then an instruction.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WRONG_VALUE = re.compile(  # the member is known and its value is wrong, which t
 
 
 class SentBody:
-    """The body of a request that was refused, and what errors ask of it."""
+    """The body of a request that was refused, and what rules ask about it."""
 
     def __init__(self, members: Mapping[str, Any]) -> None:
         self.members = members
@@ -90,8 +90,8 @@ class Rule:
 
     Attributes:
         member: The member of the request that is sent differently.
-        said: What the error says: a pattern that matches in any case. It is compiled when the first error comes, as
-            all of them together take longer than the rest of the import.
+        said: What the error says: a pattern that matches in any case. It is compiled at the first error, as compiling
+            all of them takes longer than the rest of the import.
         fits: Whether the request has what the error complains about.
         facts: What is learned.
         request: The smallest request, besides model and a message of the user, that the example can be about.
@@ -108,7 +108,7 @@ class Rule:
     lasting: bool = True
 
     def answers(self, said: str, params: Sequence[str], sent: SentBody) -> bool:
-        """Return True if an error says this, perhaps with the member apart in ``params``, and is about this body."""
+        """Return True if an error says this, perhaps naming the member only in ``params``, and is about this body."""
         apart = any(each == self.member or each.startswith(f"{self.member}.") for each in params)
         found = re.search(self.said, f"{self.member}: {said}" if apart else said, re.I | re.S)
         return found is not None and self.fits(sent)
@@ -218,7 +218,7 @@ RULES: tuple[Rule, ...] = (
         request={},
         example="max_tokens: Field required",
     ),
-    # Roles, and where instructions may stand.
+    # Roles, and the place of instructions.
     Rule(
         member="messages",
         said=_DEVELOPER,

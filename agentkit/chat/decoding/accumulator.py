@@ -36,7 +36,7 @@ _READ = (  # members of a delta that are read here or as calls
     *("role", "content", "refusal", "tool_calls", "function_call", "annotations", "audio", "reasoning_details"),
     *REASONING_FIELDS,
 )
-_PLAIN = frozenset(("role", "content", "tool_calls", "function_call"))  # all that most deltas have, at most
+_PLAIN = frozenset(("role", "content", "tool_calls", "function_call"))  # most deltas have no other members
 _JOINED = ("text", "summary", "data")  # members of reasoning's objects that come in parts
 _SENT_BACK = "extra_content"  # Gemini's signatures of its reasoning, which it requires in later requests
 
@@ -84,7 +84,7 @@ class ReplyAccumulator:
         self._names, self._taken = frozenset(names), frozenset(taken)
         self._id = ""
         self._choices = [self._new_answer(index) for index in range(choices)]
-        self._other: _Answer | None = None  # that nobody requested
+        self._other: _Answer | None = None  # one that nobody requested
         self._other_index: int | None = None
         self._other_events: list[Event] = []
         self._ignored: dict[str, None] = {}
@@ -123,7 +123,7 @@ class ReplyAccumulator:
         return self._main.scanner.text
 
     def add(self, chunk: Mapping[str, Any], *, whole: bool = False) -> list[Event]:
-        """Take the next chunk, or a whole reply, and give its events.
+        """Take the next chunk, or a whole reply, and return its events.
 
         Raises:
             InvalidReply: The reply has more calls than one reply can have.
@@ -243,7 +243,7 @@ class ReplyAccumulator:
 def _template(chunk: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, bool]:
     """The chunk without its text or the arguments of its call, and whether it is a call.
 
-    There is none if reading the rest of the chunk once more would change anything.
+    None if reading the rest of the chunk again would change anything.
     """
     choices = as_mappings(chunk.get("choices"))
     if len(choices) != 1 or len(chunk["choices"]) != 1:
@@ -288,7 +288,7 @@ class _Answer:
     _extra: dict[str, Any] = field(default_factory=dict[str, Any])  # unknown members, and content that is not text
 
     def add(self, raw: Mapping[str, Any], *, whole: bool) -> list[Event]:
-        """Take the next delta, or the whole answer, and give its events."""
+        """Take the next delta, or the whole answer, and return its events."""
         self.seen = True
         delta = self._delta(raw)
         content = delta.get("content")
@@ -312,7 +312,7 @@ class _Answer:
         return events
 
     def _delta(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The delta; or a whole message, without what deltas have brought already."""
+        """The delta; or a whole message, without what earlier deltas have brought."""
         if delta := as_mapping(raw.get("delta")):
             self._by_delta = True
             return delta
@@ -366,13 +366,13 @@ class _Answer:
             yield RefusalDelta(refusal)
 
     def _add_detail(self, raw: Mapping[str, Any]) -> None:
-        """Deltas of one index and type are one object: strings are joined, of other members the last value holds."""
+        """Deltas of one index and type are one object: strings are joined, for other members the last value counts."""
         numbered = raw.get("index") is not None
         key = json.dumps([raw["index"], raw.get("type")], sort_keys=True) if numbered else len(self._details)
         self._details.setdefault(key, _Detail()).add(raw)
 
     def close(self, calls_in_text: Offered) -> list[Event]:
-        """All has come: give what was held back, as text or as the calls that it is."""
+        """Everything has arrived: return what was held back, as text or as the calls that it is."""
         scanner = self.scanner
         events: list[Event] = [*scanner.finish(), *self.calls.close()]
         if held := scanner.held:
@@ -458,7 +458,7 @@ class _AudioParts:
 
     @staticmethod
     def _decoded(text: str) -> bytes:
-        """The bytes of base64 that may be padded in its middle; nothing where it is not base64."""
+        """The bytes of base64 that may be padded in its middle; empty if it is not base64."""
         try:
             return b"".join(base64.b64decode(each) for each in re.findall(r"[^=]+=*", text))
         except (binascii.Error, ValueError):

@@ -51,14 +51,14 @@ class ResponseDecoder:
     """Takes a response's status, headers and bytes, and emits deltas as soon as they are certain.
 
     Args:
-        emit: Gets each delta.
+        emit: Receives each delta.
         server: The name of the server in errors.
         choices: The number of answers that were requested.
         offered: The tools of the request: name -> JSON Schema of its arguments, None for a custom tool.
         taken: Ids of earlier calls, which no call of the reply gets.
         calls_in_text: Whether the server has no parser for calls, so that those in the text are read; the limits can
             overrule it.
-        redactor: Knows the keys, which must not appear in any error. What the model says is never changed for them.
+        redactor: Knows the keys, which must not appear in any error. The model's own text is never redacted.
         read_limits: How much is read, and how.
     """
 
@@ -116,7 +116,7 @@ class ResponseDecoder:
         self._headers = dict(headers)
 
     def feed(self, chunk: bytes) -> bool:
-        """Take the next bytes; True if they brought the reply further (a keep-alive comment does not)."""
+        """Take the next bytes; return True if they advance the reply (a keep-alive comment does not)."""
         self._size += len(chunk)
         if self._size > self._read_limits.max_reply:
             raise InvalidReply(
@@ -174,7 +174,7 @@ class ResponseDecoder:
         return named_so and start[:1] not in (b"", b"{", b"[", b"<")
 
     def _take(self, event: ServerSentEvent) -> bool:
-        """Take an event; True if it brought the reply further."""
+        """Take an event; return True if it advances the reply."""
         data = event.data.strip()
         if self._done or not data:
             return False

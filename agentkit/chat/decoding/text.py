@@ -75,7 +75,7 @@ class TextScanner:
         return len(text) == self._size and text == self.text
 
     def feed(self, text: str) -> Iterable[Event]:
-        """Take the next text and give the events that it makes certain."""
+        """Take the next text and return the events that it makes certain."""
         if not text.isascii() or self._half:
             text, self._half = self._half + text, ""
             if "\ud800" <= text[-1:] <= "\udbff":
@@ -92,7 +92,7 @@ class TextScanner:
         return TextDelta(text)
 
     def finish(self) -> Iterator[Event]:
-        """All text has come: what was waiting for more is text, and so is reasoning without an end."""
+        """All text has arrived: what was waiting for more is text, and so is reasoning without an end."""
         if self._half:
             self._half = ""
             yield from self._read("\ufffd")
@@ -103,7 +103,7 @@ class TextScanner:
         yield from self._say(rest)
 
     def release(self, *, as_text: bool) -> Iterator[Event]:
-        """Let go of what is held back: as text, or because it was read as calls."""
+        """Release what is held back: as text, or because it was read as calls."""
         held, self._held_size = self.held, 0
         self._held.clear()
         if as_text:
@@ -351,7 +351,7 @@ def _by_argument(calls: str, member: str) -> _Format:
     return read
 
 
-_HERMES = _by_object(r"<tool_call>", r"(?:</tool_call>)?")  # the last one perhaps not closed
+_HERMES = _by_object(r"<tool_call>", r"(?:</tool_call>)?")  # the last one may not be closed
 _LLAMA = _by_object(r"(?:<\|python_tag\|>)?")
 _MISTRAL_LIST = _by_object(r"(?:\[TOOL_CALLS\])(?=\s*\[\s*\{)")
 _MISTRAL = _by_object(r"\[TOOL_CALLS\]\s*([\w.-]+)(?:\[CALL_ID\]\w+)?(?:\[ARGS\])?")

@@ -2,11 +2,11 @@
 
 Servers disagree on which fragments belong to one call, so a fragment is matched by a non-empty id; else by its index;
 else a name starts a new call; else it continues the latest one. A new id or a new name after complete arguments starts
-a new call whatever the index says, and a name that is repeated is not joined to itself. Where it is open whether a name
+a new call whatever the index says, and a name that is repeated is not joined to itself. If it is unclear whether a name
 continues in the next fragment, the names of the offered tools decide.
 
-A call is normalized once: its id and name are final when its first `CallDelta` leaves, its arguments when the reply is
-finished.
+A call is normalized once: its id and name are final when its first `CallDelta` is emitted, its arguments when the reply
+is finished.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class ToolCallAccumulator:
     Attributes:
         names: The names of the offered tools.
         ids: Gives the calls their ids.
-        notes: What was repaired, a sentence each.
+        notes: A sentence for each repair.
     """
 
     names: frozenset[str] = frozenset()
@@ -249,7 +249,7 @@ class ToolCallAccumulator:
         return InvalidReply(f"the server sent more than {MAX_CALLS:,} calls in one reply")
 
     def _announce(self, call: _PartialCall) -> CallDelta:
-        """The first delta of a call, with all that has come of it."""
+        """The first delta of a call, with everything received of it so far."""
         call.place = len(self._announced)
         call.call_id = self.ids.assign(call.given_id, call.name[:_MAX_NAME], self.notes)
         self._announced.append(call)
@@ -351,7 +351,7 @@ class _PartialCall:
         return fragment.arguments if fragment.arguments and self.grows_by(fragment.arguments) else ""
 
     def grows_by(self, arguments: str) -> bool:
-        """Take more arguments; False if they are those that it has, once more."""
+        """Take more arguments; return False if they only repeat those that it has."""
         if self._is_sent_again(arguments):
             return False
         self._fragments.append(arguments)
@@ -378,7 +378,7 @@ class _PartialCall:
         return other_id and not self._size
 
     def continues_with(self, fragment: _Fragment) -> bool:
-        """True if a fragment with an unknown id is more of this call: some servers make an id for each fragment."""
+        """True if a fragment with an unknown id belongs to this call: some servers make an id for each fragment."""
         return bool(not fragment.name and fragment.arguments and self._size and not self._complete)
 
     def finish(self, notes: list[str]) -> ToolCall:
@@ -393,7 +393,7 @@ class _PartialCall:
         return ToolCall(self.call_id, name, arguments, self.extra)
 
     def _grows_to(self, fragment: _Fragment) -> bool:
-        """True if the fragment has more of this call's name, which then has no arguments yet."""
+        """True if the fragment continues the name of this call, which then has no arguments yet."""
         if self._size:
             return False
         known = fragment.index is not None or bool(fragment.id)
@@ -402,7 +402,7 @@ class _PartialCall:
         return known and fragment.name.startswith(self.name)
 
     def _name_with(self, name: str) -> str:
-        """The name with that of another fragment: its next part, or all of it so far once more."""
+        """The name joined with that of another fragment: its next part, or a repetition of it so far."""
         if not self.name:
             return name
         both = self.name + name
@@ -411,7 +411,7 @@ class _PartialCall:
         return name if again else both
 
     def _begins(self, name: str) -> bool:
-        """True if the name of an offered tool begins so."""
+        """True if the name of an offered tool begins like this."""
         return any(each.startswith(name) for each in self.offered)
 
     def _is_sent_again(self, arguments: str) -> bool:
@@ -419,7 +419,7 @@ class _PartialCall:
 
     @property
     def _grew(self) -> bool:
-        """True if each fragment begins with the one before it, and the last one is all there is."""
+        """True if each fragment begins with the one before it, so that the last one is the whole."""
         fragments = self._fragments
         grew = len(fragments) > 1 and all(after.startswith(before) for before, after in itertools.pairwise(fragments))
         return grew and read_object(join_surrogates(fragments[-1])) is not None

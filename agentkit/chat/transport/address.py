@@ -1,4 +1,4 @@
-"""A server as a user names it: its address, and its key, wherever that comes from, as the header that carries it."""
+"""A server as a user names it: its address, and its key, from wherever it comes, as the header that carries it."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Address:
 def parse_address(given: str) -> Address:
     """Read a base URL as people write it.
 
-    It may end in ``/chat/completions``, where a slash behind it stays, and it may have a query, which goes along with
-    each request. ``0.0.0.0``, at which servers listen, is this machine.
+    It may end in ``/chat/completions``, whose trailing slash is kept, and it may have a query, which is sent with each
+    request. ``0.0.0.0``, where servers listen, means this machine.
 
     Raises:
         ConfigError: It is not the address of a server.
@@ -79,10 +79,10 @@ def without_secrets(address: str) -> str:
 
 @runtime_checkable
 class Secret(Protocol):
-    """A string that does not show itself, as pydantic's `SecretStr`."""
+    """A string that its repr does not show, such as pydantic's `SecretStr`."""
 
     def get_secret_value(self) -> str:
-        """Give the string."""
+        """Return the string."""
         ...
 
 
@@ -120,7 +120,7 @@ class Credentials:
             seconds: How long a function may take.
 
         Raises:
-            ConfigError: The function failed, took too long, or gave something that is not a key.
+            ConfigError: The function failed, took too long, or returned something that is not a key.
         """
         key = await self._asked(seconds) if callable(self._key) else self._string(self._key or "", "the API key")
         redactor.add(key.strip())
@@ -136,7 +136,7 @@ class Credentials:
                 (key,) = await anyio.to_thread.run_sync(lambda: [ask()], abandon_on_cancel=True) if blocks else [ask()]
                 if inspect.isawaitable(key):
                     key = await key
-                return self._string(key, "the function for the API key gave something that")
+                return self._string(key, "the result of the function for the API key")
         except ConfigError:
             raise
         except Exception as error:  # whatever it is, the caller gets one sentence and this as its cause

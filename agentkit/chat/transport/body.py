@@ -1,6 +1,6 @@
 """The bytes of a body: unpacked, and as server-sent events. Pure: no clock, no network.
 
-No compression is asked for, but some gateways compress anyway, and some only say that they do. A body is unpacked a
+No compression is requested, but some gateways compress anyway, and some only claim to. A body is unpacked a
 little at a time, so that a bomb is noticed before it fills the memory.
 
 Events follow the `HTML standard <https://html.spec.whatwg.org/multipage/server-sent-events.html>`_. Bytes are split
@@ -29,7 +29,7 @@ class BodyDecoder:
         needed: Whether the answer is useless without its body; if not, a body that cannot be unpacked is left out.
 
     Raises:
-        InvalidReply: It is compressed in a way that cannot be unpacked here, as it will be the next time.
+        InvalidReply: It is compressed in a way that cannot be unpacked here; a retry would not help.
     """
 
     def __init__(self, encoding: str, *, needed: bool = True) -> None:
@@ -48,7 +48,7 @@ class BodyDecoder:
             raise error
 
     def feed(self, chunk: bytes) -> Iterable[bytes]:
-        """Take the next bytes and give what they unpack to, in parts.
+        """Take the next bytes and return what they unpack to, in parts.
 
         Raises:
             InvalidReply: They are damaged.
@@ -100,7 +100,7 @@ class SseDecoder:
         self._event = ""
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
-        """Take the next bytes and give the events that they complete."""
+        """Take the next bytes and return the events that they complete."""
         if self._error is not None:
             raise self._error
         events: list[ServerSentEvent] = []
@@ -132,7 +132,7 @@ class SseDecoder:
         return events
 
     def finish(self) -> list[ServerSentEvent]:
-        """At the end of the bytes, give the last event even if the end of its line or its blank line is missing."""
+        """At the end of the bytes, return the last event even if the end of its line or its blank line is missing."""
         if self._error is not None:
             raise self._error
         if self._rest:

@@ -1,7 +1,7 @@
 """The HTTP seam: one method that sends a request and feeds the response's bytes to a sink. Nothing else knows HTTP.
 
-Redirects are never followed and keys never leave for another host. Connections belong to the event loop they were made
-in; the engines that make them are imported by the first request.
+Redirects are never followed and keys are never sent to another host. Connections belong to the event loop they were
+made in; the engines that make them are imported by the first request.
 """
 
 from __future__ import annotations
@@ -67,12 +67,12 @@ class Http:
         """POST a body and feed the answer to ``sink``.
 
         Args:
-            url: Where to.
-            headers: The headers; what the caller's client adds goes along.
+            url: The address.
+            headers: The headers, in addition to those that the caller's client adds.
             body: The body.
             sink: Takes the answer.
             deadlines: How long it may take.
-            stream: Whether the answer is expected to come in parts, for which there are deadlines of their own.
+            stream: Whether the answer is expected to come in parts, which have deadlines of their own.
             redactor: Learns every secret that is sent.
 
         Raises:
@@ -129,7 +129,7 @@ class Http:
 
 
 def _translated(problem: Exception, failures: Failures, url: str, *, answered: bool) -> Exception:
-    """The error that a caller gets for what an engine, or a hook of a client of the caller's, has raised."""
+    """The error that a caller gets for an exception of an engine, or of a hook in the caller's client."""
     place = without_secrets(url)
     while isinstance(problem, ExceptionGroup):  # of tries to connect
         problem = cast("ExceptionGroup[Exception]", problem).exceptions[0]

@@ -26,7 +26,7 @@ _VALUE = re.compile(r"(?:[^\x00\s]+(?:[ \t]+[^\x00\s]+)*)?")
 
 
 class _IllegalHeader(Exception):
-    """Neither aiohttp nor its parser looks at every character."""
+    """A header holds a forbidden character; neither aiohttp nor its parser checks all of them."""
 
 
 class AiohttpEngine:
@@ -113,11 +113,11 @@ async def _chunks(incoming: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
 
 
 class _Protocol(ResponseHandler):
-    """Reads a body as httpx2 does where it is not what its head says.
+    """Reads a body that is not what its head says in the same way as httpx2.
 
-    aiohttp gives everything that it has read to its parser at once, which refuses all of it, the body too, where
-    something follows that is not a response: here, what follows a body that says its length is discarded. Besides,
-    aiohttp waits on where a chunk is malformed, and takes a reset for the end of a body that has no other end.
+    aiohttp gives its parser everything that it has read at once, and the parser refuses all of it, even the body, if
+    something follows that is not a response: here, whatever follows a body of known length is discarded. Also, aiohttp
+    keeps waiting after a malformed chunk, and takes a reset for the end of a body that has no other end.
     """
 
     reset: Exception | None = None  # what ended a body that has no other end

@@ -110,7 +110,7 @@ _loops: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # a caller's client -
 
 
 class ClientEngine:
-    """A client of httpx2 or httpx; what it adds to requests goes along.
+    """A client of httpx2 or httpx; whatever it adds to requests is sent too.
 
     Args:
         client: An ``AsyncClient`` of one of the two.
@@ -151,7 +151,7 @@ class ClientEngine:
         """Drop the idle connections of a caller's client that belong to an event loop it was used in before.
 
         A request on one of them would be sent and its answer never read. No library offers this, so its private members
-        are used, as far as they are there.
+        are used, where they exist.
         """
         client, here = self._client, current_token().native_token
         before = _loops.get(client)

@@ -30,7 +30,7 @@ _ESCAPE = re.compile(
     rb"\\+u(?P<u>[0-9a-fA-F]{4})|\\+x(?P<x>[0-9a-fA-F]{2})|%(?:25)*(?P<p>[0-9a-fA-F]{2})"
     rb"|&#x(?P<h>[0-9a-fA-F]{1,6});|&#(?P<d>\d{1,7});|&(?P<e>amp|lt|gt|quot|apos);|(?P<plus>\+)|\\+"
 )
-_ALIKE = {b"+": b" ", b"\\": b""}  # nobody can say whether these are themselves or an escape
+_ALIKE = {b"+": b" ", b"\\": b""}  # ambiguous: each is either itself or an escape
 _ENTITIES = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'"}
 
 

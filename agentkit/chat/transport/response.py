@@ -63,7 +63,7 @@ class Sink(Protocol):
 
     @property
     def complete(self) -> bool:
-        """True if the response can be used as it is should nothing more arrive."""
+        """True if the response can be used as it is if nothing more arrives."""
         ...
 
     def start(self, status: int, headers: Mapping[str, str]) -> None:
@@ -71,12 +71,12 @@ class Sink(Protocol):
         ...
 
     def feed(self, chunk: bytes) -> bool:
-        """Take bytes; True if they brought the answer further."""
+        """Take bytes; return True if they advance the answer."""
         ...
 
 
 class Request(NamedTuple):
-    """A request to be POSTed: where to, what, and the seconds until a connection must stand."""
+    """A request to POST: where to, what, and the seconds within which it must be connected."""
 
     url: str
     headers: Mapping[str, str]
@@ -89,9 +89,9 @@ class Response:
     """A response on its way into its sink, and how long it may still take.
 
     Args:
-        sink: Takes it.
+        sink: Receives it.
         deadlines: How long it may take.
-        stream: Whether it is expected to come in parts, for which there are deadlines of their own.
+        stream: Whether it is expected to come in parts, which have deadlines of their own.
     """
 
     def __init__(self, sink: Sink, deadlines: Deadlines, *, stream: bool) -> None:
@@ -126,7 +126,7 @@ class Response:
         async with aclosing(chunks):
             async for chunk in chunks:
                 await self._take(decoder, chunk)
-        # Where a cancellation takes effect that came while the last chunk was decoded.
+        # A cancellation that came while the last chunk was decoded takes effect here.
         await (checkpoint() if self._yielded else checkpoint_if_cancelled())
 
     async def _take(self, decoder: BodyDecoder, chunk: bytes) -> None:
@@ -199,7 +199,7 @@ class Engine(Protocol):
 
 
 def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """The headers of a response, names in lower case; what is sent several times is joined with commas."""
+    """The headers of a response, names in lower case; repeated ones are joined with commas."""
     headers: dict[str, str] = {}
     for name, value in raw:
         key, text = name.decode("latin-1").lower(), value.decode("utf-8", "replace")

@@ -66,10 +66,10 @@ class RetryPolicy:
     """The number of retries of a request and the waits between them.
 
     Attributes:
-        retries: Most further tries after the first.
+        retries: Maximum number of further tries after the first.
         first_wait: Seconds before the first retry; each further one waits twice as long.
-        most_wait: Most seconds of a wait that we choose ourselves.
-        most_asked: Most seconds of a wait that the server asks for; if it wants more, there is no retry.
+        most_wait: The longest wait that we choose ourselves, in seconds.
+        most_asked: The longest wait that the server may ask for, in seconds; if it wants more, there is no retry.
         after_text: Whether a stream is retried even if some of its text was already shown. `Retrying` then
             says that what was shown is discarded.
     """
@@ -91,7 +91,7 @@ def wait_before_retry(
         error: Why this try failed.
         attempt: The try that failed, counted from 1.
         now: Seconds since the epoch, for a ``retry-after`` that is a date.
-        dice: Returns a number from 0 up to 1; a wait of ours is shortened by up to a quarter of itself.
+        dice: Returns a random number from 0 up to 1; it shortens a wait that we choose by up to a quarter.
     """
     if attempt > policy.retries or not _is_worth_it(error):
         return None

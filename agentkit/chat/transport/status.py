@@ -132,7 +132,7 @@ def error_of_value(
 
 
 def excerpt(value: object, most: int = 200, *, redact: Callable[[str], str] = str) -> str:
-    """Shorten what a server sent to the beginning of it, on one line; it is redacted before it is shortened."""
+    """Shorten what a server sent to its beginning, on one line; it is redacted before it is shortened."""
     given = str(value)
     read = " ".join(given[: 4 * _MOST_READ].split())
     text = redact(read[:_MOST_READ])
@@ -165,7 +165,7 @@ def _kind(status: int, text: str) -> type[StatusError]:
 def _words_of(value: object) -> str:
     """Everything the server said, wherever it put it, including what an upstream server said to it.
 
-    Gateways put the body of another error into a string, as JSON; of a page of HTML only the words are taken.
+    Gateways put the body of another error into a string, as JSON; from a page of HTML only the words are taken.
     """
     if isinstance(value, str):
         if value.startswith("{"):
@@ -188,7 +188,7 @@ def _codes_of(value: object) -> list[str]:
 
 
 def _params_of(value: object) -> Iterator[str]:
-    """The members that the server names: ``param`` (OpenAI), or what pydantic found in addition to its own."""
+    """The members that the server names: ``param`` (OpenAI), or those that pydantic reports as unknown."""
     members = as_mapping(value)
     for each in (as_mapping(members.get("error")), members):
         if as_text(each.get("param")):
