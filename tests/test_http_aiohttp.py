@@ -15,7 +15,7 @@ import anyio.abc
 import pytest
 
 from agentkit.chat import ChatClient, Deadlines, RetryPolicy, http_engine
-from agentkit.chat.transport.http import Http
+from agentkit.chat.transport.http import Http, close_connections
 from agentkit.chat.transport.http_aiohttp import AiohttpEngine
 from agentkit.chat.transport.http_httpx import HttpxEngine
 from agentkit.errors import ConfigError, ConnectionFailed, DeadlineExceeded
@@ -227,3 +227,11 @@ def test_nothing_that_sends_is_imported_before_the_first_request() -> None:
     code += "; print(*({'httpx2', 'httpcore2', 'aiohttp'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
+
+
+@pytest.mark.anyio
+async def test_aiohttp_that_is_installed_and_cannot_be_imported_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    await close_connections()
+    monkeypatch.setitem(sys.modules, "agentkit.chat.transport.http_aiohttp", None)
+    with pytest.raises(ConfigError, match=r"^aiohttp cannot be imported: .*; AGENTKIT_HTTP=httpx2 sends without it$"):
+        await ask(Http(), "http://127.0.0.1:9/v1")

@@ -249,7 +249,7 @@ def _maker(scheme: str, here: bool, name: str) -> Callable[[], Engine]:  # noqa:
     """Import what makes connections for addresses of a kind, and read the certificates that they need.
 
     Raises:
-        ConfigError: The certificates that the environment names cannot be read.
+        ConfigError: The certificates that the environment names cannot be read, or aiohttp cannot be imported.
     """
     proxied = not here and bool(getproxies().keys() - {"no"})
     try:
@@ -259,8 +259,10 @@ def _maker(scheme: str, here: bool, name: str) -> Callable[[], Engine]:  # noqa:
             raise
         verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # only a proxy with TLS would need them
     if name == "aiohttp" and not proxied:
-        from agentkit.chat.transport.http_aiohttp import AiohttpEngine  # noqa: PLC0415 - an extra, and slow to import
-
+        try:
+            from agentkit.chat.transport.http_aiohttp import AiohttpEngine  # noqa: PLC0415 - an extra, slow to import
+        except ImportError as error:
+            raise ConfigError(f"aiohttp cannot be imported: {error}; AGENTKIT_HTTP=httpx2 sends without it") from error
         return functools.partial(AiohttpEngine, verify)
     from agentkit.chat.transport.http_httpx import HttpxEngine, engine_for_proxies  # noqa: PLC0415 - slow to import
 
