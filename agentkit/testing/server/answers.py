@@ -34,10 +34,10 @@ _answers(18, "status_409", "409 Conflict.", _error("The model is being loaded.")
 for _name, _sentence, _headers in (
     ("rate_limited_ms", "with retry-after-ms", {"retry_after_ms": 20}),
     ("rate_limited_seconds", "with retry-after in seconds", {"retry_after": "0.02"}),
-    ("rate_limited_garbage", "with a retry-after that says nothing", {"retry_after": "soon, \x80\xff"}),
+    ("rate_limited_garbage", "with a meaningless retry-after", {"retry_after": "soon, \x80\xff"}),
     ("rate_limited_negative", "with a negative retry-after", {"retry_after": -5}),
     ("rate_limited_huge", "with a retry-after of 10 minutes", {"retry_after": 600}),
-    ("rate_limited_endless", "with a retry-after without end", {"retry_after": "1e400"}),
+    ("rate_limited_endless", "with an infinite retry-after", {"retry_after": "1e400"}),
 ):
     _body = _error("Rate limit reached for requests.", code="rate_limit_exceeded", type="requests")
     _answers(19, _name, f"429 {_sentence}.", _body, "429 Too Many Requests", **_headers)
@@ -66,7 +66,7 @@ _answers(
 _answers(21, "status_500", "500 with a JSON body.", _error("The server had an error."), "500 Internal Server Error")
 _answers(21, "status_502", "502 with HTML.", "<html><h1>502 Bad Gateway</h1></html>", "502 Bad Gateway")
 _answers(21, "status_503", "503 with plain text.", "no healthy upstream", "503 Service Unavailable", retry_after=0)
-_answers(21, "status_504", "504 with nothing.", "", "504 Gateway Timeout")
+_answers(21, "status_504", "504 with an empty body.", "", "504 Gateway Timeout")
 _answers(21, "status_529", "529 with a JSON body.", _error("Overloaded", type="overloaded_error"), "529 Overloaded")
 _answers(22, "unauthorized", "401.", _error("Incorrect API key provided.", code="invalid_api_key"), "401 Unauthorized")
 _answers(
@@ -87,13 +87,13 @@ _answers(
     ),
     "400 Bad Request",
 )
-_answers(24, "html_200", "200 with a page.", "<!doctype html><html>Welcome to nginx!</html>", content_type="text/html")
-_answers(24, "empty_200", "200 with nothing.", "")
+_answers(24, "html_200", "200 with HTML.", "<!doctype html><html>Welcome to nginx!</html>", content_type="text/html")
+_answers(24, "empty_200", "200 with an empty body.", "")
 
 
 @TABLE.plays(25)
 def wrong_content_type(wire: Wire) -> None:
-    """The right body with the content type of a picture."""
+    """The right body with the content type of an image."""
     body = b"".join(events()) if wire.request.stream else json.dumps(completion(fine())).encode()
     wire.send(whole(body, content_type="image/png", connection="close"))
 
@@ -113,7 +113,7 @@ _reply(27, "message_null", "200 with a choice whose message is null.", choices=[
 _reply(
     27,
     "fields_odd",
-    "A reply with members of the wrong type and members nobody knows.",
+    "A reply with members of the wrong type and unknown members.",
     id=7,
     created="now",
     usage={"prompt_tokens": "many", "completion_tokens": None, "total_tokens": -3},

@@ -90,8 +90,8 @@ _two(45, "ids_equal", "Two calls have the same id.", {"index": 0}, {"index": 1, 
 _one(46, "id_null", "The id is null.", _pay(id=None))
 _one(46, "id_empty", "The id is empty.", _pay(id=""))
 _one(46, "id_number", "The id is a number.", _pay(id=7))
-_one(46, "id_1_mb", "The id has 1 MB.", _pay(id="x" * 1_000_000))
-_one(46, "id_odd", "The id has blanks, quotes and control characters.", _pay(id='a "b"\n\x1b[2J\u202e'))
+_one(46, "id_1_mb", "The id is 1 MB long.", _pay(id="x" * 1_000_000))
+_one(46, "id_odd", "The id has spaces, quotes and control characters.", _pay(id='a "b"\n\x1b[2J\u202e'))
 _two(47, "indexes_equal", "Two calls have the same index.", {"index": 0}, {"index": 0})
 _two(48, "indexes_missing", "The calls have no index.", {}, {})
 _two(48, "indexes_with_gaps", "The indexes are 3 and 9.", {"index": 3}, {"index": 9})
@@ -99,7 +99,7 @@ _two(48, "indexes_backwards", "The second call comes first.", {"index": 1}, {"in
 _two(
     48,
     "calls_interleaved",
-    "Chunks of two calls come by turns.",
+    "Chunks of two calls alternate.",
     {"index": 0},
     {"index": 1},
     deltas=[
@@ -161,14 +161,14 @@ for _name, _what, _arguments in (
     ("empty", "are empty", ""),
     ("null", "are null", "null"),
     ("array", "are an array", "[1]"),
-    ("cut", "are cut, though the reply says it is whole", '{"amount": 1'),
+    ("cut", "are truncated, though the reply claims to be complete", '{"amount": 1'),
     ("wrong_type", "have the wrong type", '{"amount": "much"}'),
     ("object", "are an object instead of a string", {"amount": 1}),
     ("twice", "are encoded twice", json.dumps('{"amount": 1}')),
-    ("keys_twice", "have a key twice", '{"amount": 1, "amount": 2}'),
+    ("keys_twice", "have the same key twice", '{"amount": 1, "amount": 2}'),
     ("nan", "have a NaN", '{"amount": NaN}'),
-    ("1e999", "have a number beyond all floats", '{"amount": 1e999}'),
-    ("2_70", "have a number beyond 64 bits", '{"amount": 1180591620717411303424}'),
+    ("1e999", "have a number too large for a float", '{"amount": 1e999}'),
+    ("2_70", "have a number too large for 64 bits", '{"amount": 1180591620717411303424}'),
     ("digits", "have a number of 10,000 digits", '{"amount": ' + "9" * 10_000 + "}"),
     ("surrogate", "have half of a surrogate pair", '{"amount": 1, "x": "\\ud83d"}'),
 ):
@@ -183,7 +183,7 @@ _calls(
 _calls(
     51,
     "arguments_10_mb",
-    "The arguments have 10 MB.",
+    "The arguments are 10 MB long.",
     lambda: [_pay(name="note", arguments=json.dumps({"text": "x" * 10_000_000}), index=0, id="call_1")],
 )
 
@@ -201,7 +201,7 @@ _calls(53, "calls_missing", "The finish_reason is `tool_calls`, but there are no
 
 @TABLE.plays(54)
 def function_call(wire: Wire) -> None:
-    """The call has the form of 2023, `function_call`."""
+    """The call has the old form of 2023, `function_call`."""
     call = _pay()["function"]
     if wire.request.stream:
         first, second = {**call, "arguments": '{"amount"'}, {"arguments": ": 1}"}
@@ -210,15 +210,15 @@ def function_call(wire: Wire) -> None:
         wire.send(_whole([], "function_call", tool_calls=None, function_call=call))
 
 
-_one(55, "length_with_call", "The reply was cut at its limit, after a call that looks whole.", _pay(), reason="length")
+_one(55, "length_with_call", "The reply hit its limit after a call that looks whole.", _pay(), reason="length")
 _one(
     55,
     "length_in_call",
-    "The reply was cut at its limit, inside of a call.",
+    "The reply hit its limit inside a call.",
     _pay(arguments='{"amount": 1'),
     reason="length",
 )
-_one(55, "filter_with_call", "The reply was cut by a filter, after a call.", _pay(), reason="content_filter")
+_one(55, "filter_with_call", "The reply was truncated by a filter, after a call.", _pay(), reason="content_filter")
 _calls(
     56,
     "calls_128",

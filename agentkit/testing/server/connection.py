@@ -26,7 +26,7 @@ def _kind(request: Request) -> str:
 
 @TABLE.plays(1)
 def refused(wire: Wire) -> None:
-    """Nobody listens at the port."""
+    """Nothing listens on the port."""
 
 
 @TABLE.plays(2)
@@ -55,13 +55,13 @@ TABLE.faults["syn_blackhole"] = replace(TABLE.faults["syn_blackhole"], listen=_f
 
 @TABLE.plays(3)
 def reset_before_status(wire: Wire) -> None:
-    """The connection is reset before anything was answered."""
+    """The connection is reset before anything is answered."""
     wire.reset()
 
 
 @TABLE.plays(3)
 def closed_before_status(wire: Wire) -> None:
-    """The connection is closed before anything was answered."""
+    """The connection is closed before anything is answered."""
 
 
 @TABLE.plays(4)
@@ -85,7 +85,7 @@ def headers_never(wire: Wire) -> None:
 
 @TABLE.plays(6)
 def headers_slowly(wire: Wire) -> None:
-    """The headers come at one byte a second."""
+    """The headers arrive one byte per second."""
     for byte in head(content_type=_kind(wire.request)):
         wire.send(bytes([byte]))
         wire.wait(1)
@@ -93,7 +93,7 @@ def headers_slowly(wire: Wire) -> None:
 
 @TABLE.plays(7)
 def headers_huge(wire: Wire) -> None:
-    """The headers have 1 MB."""
+    """The headers are 1 MB long."""
     lines = (b"x-%d: %s\r\n" % (index, b"x" * 1000) for index in range(1000))
     wire.send(b"HTTP/1.1 200 OK\r\n", *lines, b"\r\n", *_body(wire.request))
 
@@ -171,14 +171,14 @@ for _name, _where, _to in (
 
 @TABLE.plays(15)
 def keep_alive_closed(wire: Wire) -> None:
-    """An ordinary answer that promises to keep the connection, which is closed when the next request has come."""
+    """An ordinary answer promises to keep the connection open, but it is closed when the next request arrives."""
     wire.send(*answer_of(fine(), wire.request))
     wire.receive()
 
 
 @TABLE.plays(15)
 def keep_alive_reset(wire: Wire) -> None:
-    """An ordinary answer that promises to keep the connection, which is reset when the next request has come."""
+    """An ordinary answer promises to keep the connection open, but it is reset when the next request arrives."""
     wire.send(*answer_of(fine(), wire.request))
     wire.receive()
     wire.reset()
@@ -186,7 +186,7 @@ def keep_alive_reset(wire: Wire) -> None:
 
 @TABLE.plays(15)
 def keep_alive_broken(wire: Wire) -> None:
-    """An ordinary answer that promises to keep the connection, which is closed at once."""
+    """An ordinary answer promises to keep the connection open, but it is closed at once."""
     wire.send(*answer_of(fine(), wire.request))
 
 

@@ -34,7 +34,7 @@ def _stream(number: int, name: str, sentence: str, *parts: bytes) -> None:
 
 @TABLE.plays(29)
 def single_bytes(wire: Wire) -> None:
-    """Each byte is an HTTP chunk of its own, inside of characters and of CRLF too."""
+    """Each byte is an HTTP chunk of its own, even inside characters and CRLF."""
     body = b"".join(events()).replace(b"\n", b"\r\n")
     wire.send(head(content_type="text/event-stream", transfer_encoding="chunked", connection="close"))
     wire.send(b"".join(as_chunks(bytes([byte]) for byte in body)))
@@ -45,12 +45,12 @@ def _mixed_ends() -> Iterator[bytes]:
         yield event.replace(b"\n", end)
 
 
-_stream(30, "line_ends_mixed", "Lines end in CR, LF or CRLF by turns.", *_mixed_ends())
+_stream(30, "line_ends_mixed", "Lines end in CR, LF and CRLF in turn.", *_mixed_ends())
 _stream(31, "byte_order_mark", "The stream begins with a byte order mark.", b"\xef\xbb\xbf", *events())
 
 _NOISE = b": ping\n\nevent: ping\ndata:\n\nevent: ping\ndata: {}\n\nid: 7\nretry: 10\nnonsense\nfoo: bar\n\n"
 _stream(
-    32, "noise", "Comments, pings, ids and unknown fields stand between the events.", *(_NOISE + e for e in events())
+    32, "noise", "Comments, pings, ids and unknown fields come between the events.", *(_NOISE + e for e in events())
 )
 
 
@@ -63,13 +63,13 @@ def _many_lines() -> Iterator[bytes]:
 
 
 _stream(33, "data_many_lines", "The data of an event has many lines.", *_many_lines())
-_stream(34, "no_space", "No blank follows `data:`.", *(event.replace(b"data: ", b"data:") for event in events()))
+_stream(34, "no_space", "No space follows `data:`.", *(event.replace(b"data: ", b"data:") for event in events()))
 _stream(35, "no_done", "The stream ends after its finish_reason, without [DONE].", *events(done=False))
-_stream(35, "done_unended", "The last line, [DONE], does not end.", *events(done=False), b"data: [DONE]")
+_stream(35, "done_unended", "The last line, [DONE], is not terminated.", *events(done=False), b"data: [DONE]")
 _stream(36, "data_after_done", "More text follows [DONE].", *events(), _event(delta("More!")), _DONE)
 
 _PARTIAL = _event(delta("It is "))
-_stream(37, "eof_at_once", "A stream without a byte.")
+_stream(37, "eof_at_once", "A stream without a single byte.")
 _stream(
     37, "eof_after_role", "The stream ends after its first event, before any text.", _event(delta(role="assistant"))
 )
@@ -102,14 +102,14 @@ def reset_after_text(wire: Wire) -> None:
 
 @TABLE.plays(38)
 def line_50_mb(wire: Wire) -> None:
-    """One line has 50 MB."""
+    """One line is 50 MB long."""
     wire.send(EVENT_STREAM, b'data: {"choices": [{"delta": {"content": "', *_times(50, b"x" * 1_000_000))
     wire.send(b'"}}]}\n\n', _DONE)
 
 
 @TABLE.plays(38)
 def event_50_mb(wire: Wire) -> None:
-    """One event has 50 MB, in lines of 1 MB."""
+    """One event is 50 MB long, in lines of 1 MB."""
     wire.send(EVENT_STREAM, *_times(50, b"data: " + b" " * 1_000_000 + b"\n"), b"data: {}\n\n", _DONE)
 
 
@@ -119,7 +119,7 @@ def _times(count: int, part: bytes) -> Iterable[bytes]:
 
 @TABLE.plays(39)
 def endless(wire: Wire) -> None:
-    """The text never ends, as fast as it can be sent."""
+    """Text without end, as fast as it can be sent."""
     wire.pour(_for_ever(_event(delta("and so on " * 1000)) * 4))
 
 
@@ -159,21 +159,21 @@ def slow_events(wire: Wire) -> None:
 
 @TABLE.plays(41)
 def stall(wire: Wire) -> None:
-    """Nothing more comes after some text; the connection stays."""
+    """Nothing more comes after some text; the connection stays open."""
     wire.send(EVENT_STREAM, _PARTIAL)
     wire.hang()
 
 
 @TABLE.plays(41)
 def stall_at_once(wire: Wire) -> None:
-    """Nothing comes after the headers; the connection stays."""
+    """Nothing comes after the headers; the connection stays open."""
     wire.send(EVENT_STREAM)
     wire.hang()
 
 
 @TABLE.plays(41)
 def stall_in_call(wire: Wire) -> None:
-    """Nothing more comes after a call that looks whole; the connection stays."""
+    """Nothing more comes after a call that looks whole; the connection stays open."""
     wire.send(EVENT_STREAM, _paid())
     wire.hang()
 
@@ -187,7 +187,7 @@ def stall_after_done(wire: Wire) -> None:
 
 @TABLE.plays(41)
 def stall_after_reason(wire: Wire) -> None:
-    """Nothing comes after the finish_reason; the connection stays."""
+    """Nothing comes after the finish_reason; the connection stays open."""
     wire.send(EVENT_STREAM, *events(done=False))
     wire.hang()
 
@@ -207,7 +207,7 @@ _stream(
     _event(delta(reason="tool_calls")),
     _DONE,
 )
-_stream(42, "event_text", "Words that are not JSON stand between the events.", b"data: keep-alive\n\n", *events())
+_stream(42, "event_text", "Plain text that is not JSON comes between the events.", b"data: keep-alive\n\n", *events())
 
 _ERROR = {"message": "The engine failed.", "code": 500}
 _stream(43, "error_event", "An `event: error` comes first.", b"event: error\n", _event(_ERROR))
@@ -225,7 +225,7 @@ def _odd(sequence: bytes) -> list[bytes]:
     return [event.replace(ODD.encode(), b"a" + sequence + b"b") for event in events(ODD)]
 
 
-_stream(44, "utf8_invalid", "The text has a byte that is no UTF-8.", *_odd(b"\xff"))
+_stream(44, "utf8_invalid", "The text has a byte that is not UTF-8.", *_odd(b"\xff"))
 _stream(44, "nul", "The text has an escaped NUL.", *_odd(b"\\u0000"))
 _stream(44, "surrogate_alone", "The text has half of a surrogate pair, escaped.", *_odd(b"\\ud83d"))
 _stream(
