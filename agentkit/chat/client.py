@@ -247,7 +247,7 @@ class ChatClient:
             ConfigError: The key is missing.
         """
         watch = _Watch(emit, streamed=request.stream)
-        known, lasting = self._profile, Profile()  # what a refusal teaches is remembered if the request then works
+        known, lasting = self._profile, Profile()  # lessons of refusals are remembered if the request then works
         prepared = apply_profile(request, self.model, known)
         steps = 0
         while True:
@@ -257,7 +257,7 @@ class ChatClient:
             except StatusError as error:
                 lesson = lessons[-1] if steps < _MOST_LESSONS else None
                 if error.status >= 500 and lessons[-2:-1] != [lesson]:
-                    lesson = None  # an error of the server teaches only what the one before taught too
+                    lesson = None  # a server error teaches only what the one before it taught as well
                 known = known | lesson.facts if lesson else known
                 again = apply_profile(request, self.model, known)
                 useless = lesson is None or again.body == prepared.body
@@ -453,7 +453,7 @@ def _unknown_provider(name: str, prefix: str, known: Sequence[str]) -> str:
 
 
 class _Watch:
-    """Passes events on and knows whether text of a stream was shown, after which nothing may be sent again."""
+    """Passes events on and records whether streamed text was shown, after which nothing may be sent again."""
 
     def __init__(self, emit: Emit, *, streamed: bool) -> None:
         self._emit = emit

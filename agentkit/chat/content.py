@@ -1,4 +1,4 @@
-"""The content of a message besides plain text: parts (text, images, sound, files, refusals), and what only models make.
+"""The content of a message besides plain text: parts (text, images, sound, files, refusals), citations, spoken answers.
 
 Shapes come from the `Chat Completions reference <https://platform.openai.com/docs/api-reference/chat/create>`_. Parts
 are read without loss: one of an unknown shape is an `OtherPart` and is sent back as it came.

@@ -1,4 +1,4 @@
-"""JSON values: reading what a server or a model sent without ever raising, and parsing and encoding with care.
+"""JSON values: reads those of a server or a model without ever raising, and parses and encodes with care.
 
 The readers (``as_...``, `json_value` and the like) return the wanted form or an empty one.
 

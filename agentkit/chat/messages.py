@@ -116,7 +116,7 @@ def read_call(raw: Mapping[str, Any]) -> ToolCall:
 REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
 """The members in which servers return reasoning as text."""
 
-_META = "agentkit"  # what is known of a message and never sent, in records only
+_META = "agentkit"  # facts about a message that are never sent, in records only
 _THOUGHTS = "thoughts"  # reasoning without a member of its own, in records only
 _GOOD_NAME = re.compile(r"[^\s<|\\/>]+")
 

@@ -168,7 +168,7 @@ def is_self_hosted(base_url: str) -> bool:
 
 
 def find_provider(name: str) -> Provider | None:
-    """Find the provider of this name, with what the environment says about it; None if the table has none.
+    """Find the provider of this name, with settings from the environment; None if the table has none.
 
     Raises:
         ConfigError: The environment lacks an address that is required, or holds something that is not an address.

@@ -185,7 +185,7 @@ class Reply:
 
     Attributes:
         choices: The answers; nearly always one.
-        usage: The tokens it used, with zeros for what the server does not report.
+        usage: The tokens it used; numbers that the server does not report are 0.
         id: The server's id of the reply.
         model: The model that answered, as the server names it.
         created: When, in seconds since 1970; 0 if the server did not say.
@@ -286,7 +286,7 @@ class ReplyType(Protocol[Out_co]):
         ...
 
     async def parse(self, text: str) -> tuple[Out_co, Sequence[str]]:
-        """The value in the text of an answer, and what was repaired in it.
+        """The value in the text of an answer, and a note on each repair.
 
         Raises:
             ModelRetry: There is no valid value.
@@ -412,7 +412,7 @@ _PLACES: Mapping[str, tuple[tuple[str, str], ...]] = {
 
 
 def read_usage(raw: object) -> Usage:
-    """Read a usage report; what is missing or not a number counts as 0."""
+    """Read a usage report; anything missing or not a number counts as 0."""
     report = as_mapping(raw)
     objects = {"": report, _PROMPT: as_mapping(report.get(_PROMPT)), _COMPLETION: as_mapping(report.get(_COMPLETION))}
     counts = dict.fromkeys(_PLACES, 0)

@@ -290,7 +290,7 @@ def request_of(
 def given_message(raw: object) -> Message:
     """A message that a program gave in the form of the API, or as an object with ``model_dump``.
 
-    Nothing that a program wrote may get lost, unlike what a server sent; members that are null say nothing.
+    Nothing that a program wrote may get lost, unlike what a server sent; null members are left out.
 
     Raises:
         ConfigError: It is not a message.

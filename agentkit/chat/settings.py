@@ -247,7 +247,7 @@ class Kind(NamedTuple):
     members: tuple[str, ...]
 
     def complaints(self, name: str, value: Any) -> Iterator[str]:
-        """What is wrong with the value of a parameter; a boolean is never a number."""
+        """The complaints about the value of a parameter; a boolean is never a number."""
         if not isinstance(value, self.types) or (isinstance(value, bool) and bool not in self.types):
             yield f"{name} must be {self.words}, not {value!r:.80}"
         elif isinstance(value, int | float) and not self.low <= value <= self.high:

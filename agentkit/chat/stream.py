@@ -106,7 +106,7 @@ class Channel:
             log.warning("%r has not ended %g s after it was cancelled and is left to itself", self, self._grace)
 
     def cancel(self) -> None:
-        """Cancel the work, without waiting for its end; what it has reported can still be read.
+        """Cancel the work, without waiting for its end; events already reported can still be read.
 
         It may be called from any thread.
         """

@@ -100,7 +100,7 @@ class BackgroundLoop:
         self._resources.setdefault(resource)
 
     def close(self) -> None:
-        """End the loop: cancel what runs and close what is open, within some seconds."""
+        """End the loop: cancel all work and close all resources, within some seconds."""
         call_in_loop(self._token, self._end.set)
         self._thread.join(_AT_EXIT)
 

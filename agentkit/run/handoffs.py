@@ -1,4 +1,4 @@
-"""Hand-offs: the call that asks for one, and what the next agent gets to read."""
+"""Hand-offs: the call that asks for one, and the messages that the next agent reads."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def follow_handoff(run: Run[Any], spec: RunSpec) -> None:
     calls = {call.id: call.name for call in cast("AssistantMessage", messages[at]).tool_calls}
     tool = spec.agents[state.agent].tools.get(calls[result.tool_call_id])
     if isinstance(tool, Handoff) and tool.keep != "all":
-        _leave_out(run, tool.keep, tool.name)  # first: if it fails, nobody reads what was to be left out
+        _leave_out(run, tool.keep, tool.name)  # first: if it fails, nobody reads messages that should be left out
     previous, state.agent = state.agent, result.meta[HANDED_TO]
     state.mistakes, state.invalid_outputs = {}, 0
     run.call_tool = wrap_tool(spec.agents[state.agent].middleware)

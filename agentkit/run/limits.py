@@ -1,4 +1,4 @@
-"""The limits of a run, and what it has used of them."""
+"""The limits of a run, and how much of them it has used."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def priced_usage(reply: Reply, request: ChatRequest, spent: Spent, limits: Limit
 
 
 def remaining(spent: Spent, limits: Limits) -> Remaining:
-    """Return what is left of the limits."""
+    """Return the limits that remain."""
     left = {each.name: max(0, each.most - each.used) for each in limit_usage(spent, limits)}
     return Remaining(
         turns=int(left["turns"]),

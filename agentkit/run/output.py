@@ -255,7 +255,7 @@ class TypedOutput(Output[Out]):
         return await self.value_type.parse(text)
 
     async def ask(self, turn: ModelTurn, inner: NextModel) -> Reply:
-        """Send the request in the first way that the server takes; what it refuses is remembered for the model.
+        """Send the request in the first way that the server takes; ways that it refuses are remembered for the model.
 
         Raises:
             ModelError: There is no usable reply; if the server refused every way, its error for the first.

@@ -293,7 +293,7 @@ def repair_tool_calls(
     switched_off: Collection[str] = (),
     forgive: bool = True,
 ) -> tuple[tuple[ToolCall, ...], list[CallRepaired]]:
-    """Repair what the model got wrong where that cannot change what it meant.
+    """Repair the model's mistakes where a repair cannot change what it meant.
 
     The repaired calls go into the transcript, so the next request shows the model how they are written.
 

@@ -54,7 +54,7 @@ def parse_arguments(text: str) -> dict[str, Any]:
     return cast("dict[str, Any]", value)
 
 
-# What a schema says, looked up once.
+# Facts from a schema, looked up once.
 
 _NUMBERS = frozenset({"integer", "number"})
 _KINDS: Mapping[type, frozenset[str]] = {  # the JSON types that a value has
@@ -394,7 +394,7 @@ def validate_arguments(signature: Signature, arguments: Mapping[str, Any]) -> di
     so, and models do the same with plain ones. In a free dict, a null is a value like any other.
 
     Args:
-        signature: What the function takes.
+        signature: The function's signature.
         arguments: What `parse_arguments` returned, or any other JSON object. A `Decimal` gets the digits of a
             `WrittenNumber`.
 
@@ -475,7 +475,7 @@ class _Complaints(NamedTuple):
     """Converts arguments, and explains to a model what is wrong with them.
 
     Attributes:
-        signature: What the function takes.
+        signature: The function's signature.
         heading: The first line.
         member: The word for a member, used where an object has one too many.
         hidden: How many steps at the start of each place the model does not know.

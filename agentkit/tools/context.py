@@ -22,7 +22,7 @@ Deps = TypeVar("Deps")
 class Progress(Event):
     """A running call reports how far it is: ``fraction`` from 0 to 1, or None when it cannot know.
 
-    ``data`` is what a generator yielded, if it was neither a fraction nor a string.
+    ``data`` is the value that a generator yielded, if it was neither a fraction nor a string.
     """
 
     call_id: str

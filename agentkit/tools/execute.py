@@ -36,7 +36,7 @@ _MOST_ABANDONED, _MOST_ABANDONED_IN_ALL = 32, 128  # threads of calls that timed
 
 
 def kind_of(function: Callable[..., Any]) -> Kind:
-    """Say what calling the function returns."""
+    """Return the kind of value that calling the function returns."""
     call = getattr(function, "__call__", None)  # noqa: B004 - its own kind is asked for, not whether there is one
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call):
         return "async"
@@ -320,7 +320,7 @@ _LOCK = threading.Lock()
 _ABANDONED: set[_ThreadCall] = set()  # those of all event loops together
 
 
-# What must not leave a tool.
+# Exceptions that must not leave a tool.
 
 
 def _ungrouped(group: BaseExceptionGroup[BaseException]) -> Exception:

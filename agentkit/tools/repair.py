@@ -1,4 +1,4 @@
-"""Repairs what models get wrong when they write a call, as far as that cannot change what they meant. Pure.
+"""Repairs mistakes of models in the calls they write, where that cannot change what they meant. Pure.
 
 A *name* is matched if it differs by case, dashes, underscores, or a prefix that servers are known to write. A *string*
 that is almost JSON is read as a person would: an object that was encoded twice, a code fence, brackets and marks of a
@@ -6,8 +6,8 @@ chat template after the object, the same object twice, Python's literals, single
 commas, line ends and lone backslashes in strings. Each repair is described in words. Arguments that are JSON, but not
 as the tool takes them, are left to `fit_arguments`.
 
-What is incomplete is never completed, words after the object are never dropped, NaN is not a number, and a name that is
-only similar is never taken for a tool: `unknown_tool_message` suggests it to the model.
+Incomplete text is never completed, words after the object are never dropped, NaN is not a number, and a name that is
+only similar is never taken for a tool: `unknown_tool_message` suggests the tool to the model.
 """
 
 from __future__ import annotations

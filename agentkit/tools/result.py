@@ -36,7 +36,7 @@ OWN_KEYS = "agentkit:"
 """The prefix of metadata keys that only the run itself sets, never a tool."""
 
 _MEMBERS = {"content": str, "is_error": bool, "files": list, "metadata": dict, "final": bool}  # of the JSON form
-_LONGEST_MESSAGE = 500  # characters of what a tool raised
+_LONGEST_MESSAGE = 500  # characters of a tool's exception
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 _PARTLY_TEXT = "[Part of this result is not JSON and is shown as text.]"
 _AS_BASE64 = "[Bytes that are not text are shown as base64.]"
@@ -366,7 +366,7 @@ class _Writer:
 
     @staticmethod
     def _sorted(values: list[object]) -> list[object]:
-        """In an order that is the same in every process: that of a set of strings is not."""
+        """The items in the same order in every process, which the order of a set of strings is not."""
         if all(isinstance(each, str) for each in values) or all(type(each) is int for each in values):
             return sorted(cast("list[Any]", values))
         return sorted(values, key=lambda each: to_json(each, fallback=_described, inf_nan_mode="strings"))

@@ -62,7 +62,7 @@ def is_method(function: Callable[..., Any]) -> bool:
 
 
 def read_signature(function: Callable[..., Any], *, method: bool = False) -> Signature:
-    """Read what a function takes.
+    """Read the signature of a function.
 
     Args:
         function: A function, async function, bound method, callable object or `functools.partial`. Keyword arguments of

@@ -1,4 +1,4 @@
-"""`Tool`: whatever a model can call. `tool` makes one of a function.
+"""`Tool`: anything that a model can call. `tool` makes one of a function.
 
 The steps of a call, in order: its arguments are parsed and validated (`arguments`) and bound to the function's
 parameters (`signature`), the function is run (`execute`), and its result is written for the model (`result`).
@@ -66,7 +66,7 @@ _OF_FUNCTIONS = (
 
 @dataclass(frozen=True, eq=False, kw_only=True)  # no slots: `cached_property` keeps the definition in __dict__
 class Tool(Execution, Generic[Needs_co]):
-    """Whatever a model can call. Make one with `tool`, or with `Tool.from_schema` or `Tool.custom`.
+    """Anything that a model can call. Make one with `tool`, or with `Tool.from_schema` or `Tool.custom`.
 
     Further attributes say how its calls are run: those of `ToolOptions`.
 

@@ -41,7 +41,7 @@ class FunctionCall:
 
     Attributes:
         function: The function.
-        signature: What it takes.
+        signature: Its signature.
         values: Its arguments by name.
     """
 
@@ -126,7 +126,7 @@ class ValueType:
 
     @functools.cached_property
     def is_choice(self) -> bool:
-        """Whether the value is one of a few: a bool, a constant, a member of an enum."""
+        """True if the value is one of a few: a bool, a constant, a member of an enum."""
         return bool(self._alternatives) and all(
             each.keys() & {"enum", "const"} or each.get("type") in ("boolean", "null") for each in self._alternatives
         )
@@ -295,7 +295,7 @@ def _parsed(text: str) -> list[tuple[Any, list[str]]] | None:
         return None
 
 
-# From what a program names as the type of its output to a type that pydantic reads.
+# From the type that a program gives for its output to one that pydantic reads.
 
 
 @dataclass(frozen=True, eq=False)

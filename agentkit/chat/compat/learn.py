@@ -1,4 +1,4 @@
-"""Facts of a `Profile`, read from what a server refuses in a request. Pure.
+"""Learns facts of a `Profile` from a server's refusals. Pure.
 
 Two principles carry most servers: an error that complains about a member we sent, by name, means that this member is
 not to be sent; and an error is only a lesson if the request can follow it. An error that says which value a member must
@@ -64,7 +64,7 @@ _MUST_BE = re.compile(  # a member, and the one value that it must have
 )
 _NOT_STREAMED = re.compile(r"\bnon-?stream|\bwithout stream|\bnot streaming", re.I)
 _BESIDE = re.compile(r"\b(?:when|if|with|unless|together with|while|without) (?:the )?[`'\"]?(?P<other>\w+)", re.I)
-_OTHERS = re.compile(  # what is before it is blamed; what follows says what the server would take
+_OTHERS = re.compile(  # text before it names what is wrong; text after it, what the server would take
     r"expected (?:one of|a|an)\b|\bsupported (?:values|param\w*|fields|types|roles) (?:are|is|include)|must be one of"
     r"|allowed values|available options|\binstead\b|\bdid you mean",
     re.I,
@@ -118,7 +118,7 @@ class _Refusal(NamedTuple):
 
     @property
     def _blamed(self) -> str:
-        """What the error says before it says what the server would take."""
+        """The beginning of the error, up to where it says what the server would take."""
         return _OTHERS.split(self.said, maxsplit=1)[0]
 
     def _assigned(self) -> Fact | None:

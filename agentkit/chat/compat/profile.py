@@ -197,7 +197,7 @@ class ProfileFile:
         self.path = Path(path)
 
     def load(self, base_url: str, model: str) -> Profile:
-        """Read what the file knows of a model."""
+        """Read the profile that the file holds for a model."""
         return Profile.from_json(as_mapping(self._profiles().get(base_url)).get(model))
 
     def save(self, base_url: str, model: str, profile: Profile) -> None:

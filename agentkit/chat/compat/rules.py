@@ -77,7 +77,7 @@ class SentBody:
 
     @property
     def has_empty_content(self) -> bool:
-        """True if a message, or a part of one, says nothing."""
+        """True if a message, or a part of one, is empty."""
         parts = [part for each in self.messages for part in as_mappings(each.get("content"))]
         silent = any(not each.get("content") and not each.get("tool_calls") for each in self.messages)
         blank = any(each.get("content") == "" for each in self.messages)
@@ -114,7 +114,7 @@ class Rule:
         return found is not None and self.fits(sent)
 
 
-UNKNOWN = (  # what is said of a member that a server does not know or take
+UNKNOWN = (  # complaints about a member that a server does not know or take
     r"unsupported|not.{0,20}support|unrecognized|unknown|unexpected|extra[_ ](?:inputs?|fields?|forbidden)"
     r"|not (?:permitted|allowed|available|enabled|implemented)|additional propert|cannot find field"
     r"|only (?:allowed|supported|available)|no endpoints|unavailable"

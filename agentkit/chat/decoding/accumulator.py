@@ -146,7 +146,7 @@ class ReplyAccumulator:
         return events
 
     def add_more(self, chunk: Any) -> Event | None:
-        """Take a chunk that only has more of what the last one had, text or arguments, as nearly all do.
+        """Take a chunk that only continues the text or the arguments of the last one, as nearly all do.
 
         Returns:
             Its delta; None for any other chunk, which `add` has to read.

@@ -33,8 +33,8 @@ class ReadLimits:
     """Limits of a response, and how it is read.
 
     Attributes:
-        max_reply: The most bytes of a response, decompressed; more raise `InvalidReply`.
-        max_line: The most bytes of one line of a stream, and of one event in it; more raise `InvalidReply`.
+        max_reply: Maximum size of a response in bytes, decompressed; more raises `InvalidReply`.
+        max_line: Maximum size in bytes of one line of a stream, and of one event in it; more raises `InvalidReply`.
         calls_in_text: Whether calls that a model wrote into its text, as its server has no parser for them, are read as
             calls; otherwise they are text. None leaves it to the profile.
     """

@@ -148,7 +148,7 @@ class TextScanner:
             yield ReasoningDelta(thought)
 
     def _begin(self) -> Iterator[Event]:
-        """Decide whether what is said begins with the mark of a call, or wait for more of it."""
+        """Decide whether the text begins with the mark of a call, or wait for more of it."""
         beginning = self._rest.lstrip()
         if beginning.startswith(self.marks):
             space = self._rest[: len(self._rest) - len(beginning)]
@@ -211,7 +211,7 @@ def read_calls(text: str, offered: Offered) -> list[tuple[str, str]]:
 
 
 def read_failed_generation(text: str) -> list[tuple[str, str]]:
-    """The calls in Groq's ``failed_generation``, which is known to be calls, of whatever tool: name and arguments."""
+    """The calls in Groq's ``failed_generation``, which is known to be calls of any tools: name and arguments."""
     text = text.strip().removeprefix("<tool-use>").removesuffix("</tool-use>").strip()
     try:
         if text.startswith("<function="):
@@ -227,7 +227,7 @@ _KEY = re.compile(r'"((?:[^"\\]|\\.){1,64})"\s*:')
 
 
 def read_rejected_call(text: str, offered: Offered) -> list[tuple[str, str]]:
-    """The calls in what a server says that it could not parse: the name and the arguments, as written, of each.
+    """The calls in text that a server reports as unparsable: the name and the arguments, as written, of each.
 
     There are none unless the text consists of calls of offered tools, or is arguments that fit exactly one of them,
     which may be malformed.
@@ -293,7 +293,7 @@ def _harmony(text: str, _: Offered) -> Iterator[_Call]:
 
 
 def _by_object(before: str, after: str = "", *, opening: str = "", closing: str = "") -> _Format:
-    """A format of calls around objects: patterns of what is before an object and after it.
+    """A format of calls around objects: patterns of the text before an object and after it.
 
     The name is a group of the first pattern, or a member of the object, which may also be an array of them.
     ``opening`` is a string before all calls, ``closing`` a pattern after them.
@@ -342,7 +342,7 @@ def _by_argument(calls: str, member: str) -> _Format:
                 value, place = argument["value"], argument.end()
                 types = as_mapping(properties.get(argument["key"])).get("type")
                 is_text = argument.groupdict().get("text", "true" if types == "string" else "false")
-                with contextlib.suppress(ValueError):  # what is not JSON is a string too
+                with contextlib.suppress(ValueError):  # anything that is not JSON is a string too
                     value = value if is_text == "true" else parse_json(value)
                 arguments[argument["key"]] = value
             yield found["name"], arguments

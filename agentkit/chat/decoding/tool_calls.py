@@ -39,7 +39,7 @@ MAX_CALLS = 1024
 """The most calls of one reply; a reply with more is malformed."""
 
 _MAX_NAME = 64
-_KNOWN = ("parsed", "has_valid_arguments")  # what a call remembers of its arguments, whatever its id
+_KNOWN = ("parsed", "has_valid_arguments")  # a call caches these about its arguments, whatever its id
 _VALID_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _SPACE = re.compile(r"\s*")
 _STRUCTURE = re.compile(r'\\(?:.|$)|["{}]', re.DOTALL)  # what decides where an object ends

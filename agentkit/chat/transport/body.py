@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from agentkit.errors import InvalidReply
 
-PART = 64 * 1024  # most bytes unpacked at once
+PART = 64 * 1024  # bytes unpacked at once, at most
 MAX_LINE = 4 * 1024 * 1024  # bytes
 _GZIP_OR_ZLIB = 47  # zlib's wbits for: either of the two, recognized by its first bytes
 
@@ -84,7 +84,7 @@ class SseDecoder:
     """Turns bytes, split anywhere, into events.
 
     Args:
-        max_line: Most bytes of one line and of one event's data; more raise `InvalidReply`.
+        max_line: Maximum size in bytes of one line and of one event's data; more raises `InvalidReply`.
     """
 
     __slots__ = ("_after_cr", "_data", "_error", "_event", "_max_line", "_rest", "_size", "_started")

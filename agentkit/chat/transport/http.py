@@ -226,7 +226,7 @@ def http_engine(name: str = "") -> str:
     aiohttp sends in asyncio's event loops only, and only where the environment names no proxy: httpx2 does the rest.
 
     Args:
-        name: The one to use; by default what the variable ``AGENTKIT_HTTP`` says, and without it aiohttp where it is
+        name: The one to use; by default the one in the variable ``AGENTKIT_HTTP``, and without it aiohttp where it is
             installed and no proxy is named.
 
     Raises:

@@ -1,4 +1,4 @@
-"""One request and its response: what an engine sends, the deadlines, and how bytes reach the sink."""
+"""One request and its response: the input of an engine, the deadlines, and how bytes reach the sink."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Deadlines:
         connect: Until the connection is established.
         first_byte: The longest silence before the first event of a streamed reply. Comments, with which servers keep
             a connection open, are no event, but end a silence. A reply that is not streamed has only ``total``.
-        idle: The longest silence after the first event; up to a tenth more is not noticed.
+        idle: The longest silence after the first event; up to a tenth more may go unnoticed.
         total: Altogether.
 
     Raises:
@@ -161,7 +161,7 @@ class Response:
                 self.scope.deadline = min(self._end, now + self._silence * _SLACK)
 
     def check(self, url: str) -> None:
-        """Raise what the sink raised, or that a deadline passed before the response was complete."""
+        """Raise the sink's error, or the one for a deadline that passed before the response was complete."""
         if self._error is not None:
             raise self._error
         if self._sink.complete:
@@ -177,7 +177,7 @@ class Response:
 
 
 class Failures(NamedTuple):
-    """What an engine raises: no connection in time, a malformed header, or a broken connection."""
+    """Raised by an engine: no connection in time, a malformed header, or a broken connection."""
 
     late: type[Exception]
     illegal: type[Exception]

@@ -1,4 +1,4 @@
-"""Typed errors from what a server says when it fails. Pure.
+"""Typed errors from a server's error responses. Pure.
 
 Error bodies come in many forms: ``{"error": {...}}`` (OpenAI), ``{"error": "text"}``, ``{"detail": ...}`` (FastAPI),
 ``{"message": ...}``, ``{"object": "error", ...}`` (vLLM), ``{"error": {"code", "message"}, "trace_id"}`` (Ace Data
