@@ -35,7 +35,7 @@ class Budget(NamedTuple):
 
 
 BUDGETS = {
-    "lines of the core": Budget(20_337, 14_000),
+    "lines of the core": Budget(20_338, 14_000),
     "modules of the core": Budget(78, 80),
     "private functions per 1,000 lines": Budget(9.3, 8.0),
     "files of one tool call": Budget(17, 16),

@@ -26,7 +26,7 @@ from tests.conformance.play import check, play_over_a_socket
 from tests.conformance.test_conformance import is_of_transport
 from tests.faults.play import certificate
 from tests.faults.test_matrix import check_fault
-from tests.replay import HANG, answer, replay
+from tests.replay import HANG, answer, completion, replay
 
 Test = Callable[[], Awaitable[None]]
 
@@ -235,3 +235,16 @@ async def test_aiohttp_that_is_installed_and_cannot_be_imported_is_reported(monk
     monkeypatch.setitem(sys.modules, "agentkit.chat.transport.http_aiohttp", None)
     with pytest.raises(ConfigError, match=r"^aiohttp cannot be imported: .*; AGENTKIT_HTTP=httpx2 sends without it$"):
         await ask(Http(), "http://127.0.0.1:9/v1")
+
+
+def test_a_program_that_closes_nothing_ends_without_a_word() -> None:
+    """Its connections outlive their event loop, and must not outlive the modules of aiohttp."""
+    program = (
+        "import asyncio, sys\nimport agentkit.chat.transport.http\nfrom agentkit.chat import ChatClient\n"
+        "kept = sys.modules['kept'] = agentkit.chat.transport.http\n"
+        "asyncio.run(ChatClient(sys.argv[1], model='m').create('hi'))\n"
+    )
+    with replay(completion({"content": "ok"}).replace(b"connection: close\r\n", b"")) as server:
+        command = [sys.executable, "-c", program, server.url]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

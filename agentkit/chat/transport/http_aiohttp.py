@@ -7,6 +7,7 @@ import io
 import math
 import re
 import ssl
+import weakref
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -57,6 +58,7 @@ class AiohttpEngine:
             max_line_size=_LONGEST_HEADER,
             max_field_size=_LONGEST_HEADER,
         )
+        weakref.finalize(self, drop, loop, self._session, self._connector)  # at the end of the program, too
 
     async def send(self, request: Request, response: Response) -> None:
         """Send a request, and have the response read."""
@@ -93,14 +95,15 @@ class AiohttpEngine:
         """Close all connections."""
         await self._session.close()
 
-    def __del__(self) -> None:
-        """Drop the connections when their event loop has ended before it closed them.
 
-        No library offers this, so a private member is used if it exists.
-        """
-        self._session.detach()
-        if not self._connector.closed:
-            getattr(self._connector, "_close", bool)()
+def drop(loop: Any, session: aiohttp.ClientSession, connector: aiohttp.BaseConnector) -> None:
+    """Drop connections that nobody closed before their event loop ended.
+
+    No library offers this, so a private member is used if it exists.
+    """
+    if not loop.is_running():  # as it may be in another thread when the program ends, which closes them itself
+        session.detach()
+        getattr(connector, "_close", bool)()
 
 
 async def _chunks(incoming: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
