@@ -4,12 +4,14 @@
 - Private functions of modules for each thousand of these lines: methods and nested functions are not counted.
 - Files and hops of one tool call: what a reader has to open to follow a call from the model's reply to its result. The
   files are those of the package in which a function runs; a hop is a call of a function in another file. The call is of
-  an async function with two arguments, in an agent without anything else.
+  an async function with two arguments, in an agent without anything else, whose model replies as a whole and reports
+  the tokens it used.
 - Calls of Python functions: what a run costs, see `tests.cost`.
 """
 
 import ast
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -18,11 +20,12 @@ import anyio
 
 import agentkit
 from agentkit import Agent, CallFinished, tool
-from agentkit.chat import ChatRequest
+from agentkit.chat import ChatRequest, Choice, Reply, Usage
 from agentkit.events import Event
-from agentkit.testing import Answer, FunctionModel, call
+from agentkit.messages import AssistantMessage, ToolCall
 from tests.cost import costs
 
+USAGE = Usage(requests=1, prompt_tokens=9, completion_tokens=5, total_tokens=14)
 PACKAGE = Path(agentkit.__file__).parent
 CORE = ("errors.py", "chat", "tools", "run", "agent.py")
 
@@ -38,8 +41,8 @@ BUDGETS = {
     "lines of the core": Budget(20_338, 14_000),
     "modules of the core": Budget(78, 80),
     "private functions per 1,000 lines": Budget(9.3, 8.0),
-    "files of one tool call": Budget(17, 16),
-    "hops of one tool call": Budget(46, 40),
+    "files of one tool call": Budget(15, 16),
+    "hops of one tool call": Budget(37, 40),
     "calls of a run of two requests": Budget(595, 600),
     "calls of a streamed chunk": Budget(13, 15),
     "calls of a turn for each before it": Budget(0, 0),
@@ -99,8 +102,7 @@ class Trace:
     def _file(self, frame: FrameType) -> str:
         """The file of the package, or an empty string for what is not part of it or only of the test."""
         path = Path(frame.f_code.co_filename)
-        inside = path.is_relative_to(PACKAGE) and not path.is_relative_to(PACKAGE / "testing")
-        return path.relative_to(PACKAGE).as_posix() if inside else ""
+        return path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else ""
 
 
 @tool
@@ -109,22 +111,31 @@ async def add(a: int, b: int) -> int:
     return a + b
 
 
+class TracedModel:
+    """Calls the tool and then answers, with usage as servers report it; what comes of the call is traced."""
+
+    def __init__(self, trace: Trace) -> None:
+        asked = AssistantMessage(None, (ToolCall("call_1", "add", '{"a": 2, "b": 3}'),))
+        self.replies = [Reply(choices=(Choice(message=each),), usage=USAGE) for each in (asked, AssistantMessage("5"))]
+        self.trace = trace
+
+    async def reply(self, request: ChatRequest, emit: Callable[[Event], None]) -> Reply:
+        reply = self.replies.pop(0)
+        if self.replies:
+            self.trace.on()
+        return reply
+
+
 def trace_call() -> tuple[set[str], list[tuple[str, str]]]:
     """The files and the hops of one tool call, from the model's reply to its result."""
     trace = Trace()
-
-    def answer(request: ChatRequest) -> Answer:
-        if len(request.messages) > 1:
-            return "5"
-        trace.on()
-        return call("add", a=2, b=3)
 
     def observe(event: Event) -> None:
         if isinstance(event, CallFinished):
             trace.off()
 
     async def main() -> None:
-        await Agent(FunctionModel(answer), tools=[add]).run("What is 2 + 3?", on_event=observe)
+        await Agent(TracedModel(trace), tools=[add]).run("What is 2 + 3?", on_event=observe)
 
     try:
         anyio.run(main)
