@@ -255,7 +255,7 @@ def _question(pending: PendingCall) -> types.ElicitRequest:
 
 def _elicited(pending: PendingCall) -> Mapping[str, Any]:
     """What another MCP server, whose tool this is, asks a person; empty if it is something else."""
-    is_form = pending.external and pending.name == ELICITATION and "schema" in pending.arguments
+    is_form = pending.external and pending.name == ELICITATION and {"message", "schema"} <= pending.arguments.keys()
     return pending.arguments if is_form else {}
 
 
