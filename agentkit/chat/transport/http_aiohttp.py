@@ -64,7 +64,7 @@ class AiohttpEngine:
         """Send a request, and have the response read."""
         headers: CIMultiDict[str] = CIMultiDict()
         for name, value in request.headers.items():
-            if not _NAME.fullmatch(name) or not value.isascii() or not _VALUE.fullmatch(value):
+            if not _NAME.fullmatch(name) or not str.isascii(value) or not _VALUE.fullmatch(value):
                 raise _IllegalHeader
             headers.add(name, value)
         body = request.body
