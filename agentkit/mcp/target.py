@@ -27,8 +27,6 @@ _INHERITED = (
 
 _SECRET = re.compile(r"--?[\w-]*(?:key|token|secret|password)[\w-]*[=\0]([^\0]+)", re.IGNORECASE)
 _SHORTEST = 6  # characters of a secret; a shorter value may be a word that an error needs
-_LAUNCHERS = ("uvx", "uv", "pipx", "python", "python3", "npx", "bunx", "node", "bun", "deno")
-_VERBS = ("run", "tool", "exec", "x")
 
 
 @dataclass(frozen=True, slots=True)
